@@ -1,0 +1,21 @@
+"""Denoise low-count PET. `petdiffusion.denoise(pet, method=...)` is the whole program in one call.
+
+Importing this package is cheap: it loads neither torch nor an image library. For research use only.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__version__ = "0.1.0"
+__all__ = ["LabelMap", "PETDiffusionError", "Volume", "__version__", "denoise"]
+
+_HOMES = {"denoise": "run", "Volume": "volume", "LabelMap": "volume", "PETDiffusionError": "errors"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'petdiffusion' has no attribute '{name}'")
+    from importlib import import_module
+
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

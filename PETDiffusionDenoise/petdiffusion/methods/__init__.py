@@ -1,0 +1,1 @@
+"""Methods: one folder each; each package lists its cards in `CARDS` and is found by the registry."""

@@ -1,0 +1,184 @@
+"""What a method is: a card that describes it, and a function `denoise(case, options, run) -> Output`.
+
+This module imports neither torch nor the method, so cards can be listed in milliseconds.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import OptionError
+from ..volume import LabelMap, Volume
+
+if TYPE_CHECKING:
+    from ..progress import Run
+
+CONDITIONS = ("ct", "mr", "labels", "text")
+KINDS = {"float": float, "int": int, "bool": bool, "str": str}
+
+
+@dataclass(frozen=True)
+class Option:
+    """One setting of a method, with all that a command line or a panel needs to offer it."""
+
+    name: str
+    kind: str
+    default: Any
+    help: str
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+    unit: str = ""
+    tune: tuple[Any, ...] = ()
+    """Values that `--tune` tries; empty where the option is not tuned."""
+    advanced: bool = False
+
+    def check(self, value: Any) -> Any:
+        """The value in its own type, or an OptionError."""
+        if value is None and self.default is None:
+            return None
+        converted = self._convert(value)
+        low, high = self.minimum, self.maximum
+        if (self.kind in ("float", "int") and (not np.isfinite(converted) or (low is not None and converted < low)
+                                               or (high is not None and converted > high))):
+            raise OptionError(f"{self.name} = {value}", f"must lie between {low} and {high} {self.unit}".rstrip(),
+                              f"The default is {self.default}.")
+        if self.choices and converted not in self.choices:
+            raise OptionError(f"{self.name} = {value}", f"must be one of {', '.join(self.choices)}",
+                              f"The default is {self.default}.")
+        return converted
+
+    def _convert(self, value: Any) -> Any:
+        try:
+            if self.kind == "bool":
+                return _truth(value)
+            if self.kind == "int" and float(value) != int(float(value)):
+                raise ValueError
+            if self.kind == "str" and not isinstance(value, str):
+                raise ValueError
+            return KINDS[self.kind](float(value) if self.kind == "int" else value)
+        except (TypeError, ValueError, OverflowError):
+            raise OptionError(f"{self.name} = {value!r}", f"is not a value of kind {self.kind}",
+                              f"The default is {self.default}.") from None
+
+
+def _truth(value: Any) -> bool:
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    words = {"true": True, "yes": True, "1": True, "on": True, "false": False, "no": False, "0": False, "off": False}
+    return words[str(value).lower()] if str(value).lower() in words else _refuse_truth(value)
+
+
+def _refuse_truth(value: Any) -> bool:
+    raise ValueError(value)
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Something a method can use beside the PET."""
+
+    kind: str
+    required: bool = False
+    help: str = ""
+
+
+@dataclass(frozen=True)
+class MethodCard:
+    """All that is known of a method without loading it. Choices in the CLI and the panel come from here."""
+
+    name: str
+    title: str
+    summary: str
+    entry: str
+    """`package.module:function`, loaded only when the method runs."""
+    family: str = "classical"
+    """classical, supervised, unsupervised or diffusion."""
+    paper: str = ""
+    conditions: tuple[Condition, ...] = ()
+    options: tuple[Option, ...] = ()
+    outputs: tuple[str, ...] = ("denoised",)
+    """Of denoised, uncertainty, organs, lesions, prompts."""
+    needs_suv: bool = False
+    """False: works in any unit and scales with it. True: the PET must be in SUV."""
+    needs_model: bool = False
+    weights_licence: str = ""
+    activity_tolerance: float = 0.02
+    """Largest relative change of the total activity in the body."""
+    scale_equivariant: bool = True
+    flip_equivariant: bool = True
+    stochastic: bool = False
+    equivariance_tolerance: float = 1e-3
+    minimum_size: int = 1
+    """Smallest number of voxels along each axis that it works on."""
+
+    def option(self, name: str) -> Option:
+        for option in self.options:
+            if option.name == name:
+                return option
+        known = [o.name for o in self.options]
+        near = difflib.get_close_matches(name, known, 1)
+        raise OptionError(f"Option '{name}'", f"is not one of {self.name}'s ({', '.join(known) or 'it has none'})",
+                          f"Did you mean '{near[0]}'?" if near else "See 'petdiffusion methods'.")
+
+    def resolve(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Every option with its checked value; unknown names are errors."""
+        checked = {name: self.option(name).check(value) for name, value in given.items()}
+        return {o.name: checked.get(o.name, o.default) for o in self.options}
+
+    def uses(self, kind: str) -> bool:
+        return any(c.kind == kind for c in self.conditions)
+
+    def requires(self, kind: str) -> bool:
+        return any(c.kind == kind and c.required for c in self.conditions)
+
+    def load(self) -> Callable[[Case, Mapping[str, Any], Run], Output]:
+        module, function = self.entry.split(":")
+        return getattr(importlib.import_module(module), function)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> MethodCard:
+        values = dict(data)
+        values["options"] = tuple(Option(**{**o, "choices": tuple(o["choices"]), "tune": tuple(o["tune"])})
+                                  for o in data["options"])
+        values["conditions"] = tuple(Condition(**c) for c in data["conditions"])
+        values["outputs"] = tuple(data["outputs"])
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a method works on: everything on the PET's grid. `noise` is the SD of the noise in the body."""
+
+    pet: Volume
+    body: np.ndarray
+    noise: float
+    ct: Volume | None = None
+    mr: Volume | None = None
+    labels: LabelMap | None = None
+    text: str = ""
+    dose_fraction: float | None = None
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a method gives back, on the PET's grid and in its unit."""
+
+    pet: Volume
+    sd: Volume | None = None
+    organs: LabelMap | None = None
+    lesions: LabelMap | None = None
+    tables: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
+    """Extra tables by name, rows as dictionaries."""
+    evaluations: int = 0
+    """Network evaluations spent."""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    """What the run record should keep: model id and hash, plan, samples."""
