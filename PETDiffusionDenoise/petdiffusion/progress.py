@@ -71,7 +71,7 @@ class Bar:
 
 
 def clock(seconds: float) -> str:
-    minutes, rest = divmod(int(round(seconds)), 60)
+    minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
@@ -107,8 +107,14 @@ class Run:
         self.check()
         spent = time.perf_counter() - self._began
         left = spent * (1 - fraction) / fraction if fraction > 0.02 and spent > 0.5 else None
-        self.report({"event": "progress", "stage": self._stage, "fraction": round(min(max(fraction, 0.0), 1.0), 4),
-                     "seconds_left": None if left is None else round(left, 1)})
+        self.report(
+            {
+                "event": "progress",
+                "stage": self._stage,
+                "fraction": round(min(max(fraction, 0.0), 1.0), 4),
+                "seconds_left": None if left is None else round(left, 1),
+            }
+        )
 
     def warn(self, text: str) -> None:
         if text not in self.warnings:

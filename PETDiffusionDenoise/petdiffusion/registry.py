@@ -33,6 +33,9 @@ def card(name: str) -> MethodCard:
     known = cards()
     if name not in known:
         near = difflib.get_close_matches(name, known, 1)
-        raise OptionError(f"Method '{name}'", f"is not one of {', '.join(known)}",
-                          f"Did you mean '{near[0]}'?" if near else "See 'petdiffusion methods'.")
+        raise OptionError(
+            f"Method '{name}'",
+            f"is not one of {', '.join(known)}",
+            f"Did you mean '{near[0]}'?" if near else "See 'petdiffusion methods'.",
+        )
     return known[name]

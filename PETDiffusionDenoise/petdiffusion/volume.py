@@ -39,15 +39,22 @@ class Geometry:
         for name in ("spacing", "origin", "direction"):
             set_(self, name, tuple(float(v) for v in getattr(self, name)))
         if len(self.size) != 3 or min(self.size) < 1:
-            raise GeometryError(f"Image size {self.size}", "three sizes of at least one voxel are needed",
-                                "Give a 3D volume.")
+            raise GeometryError(
+                f"Image size {self.size}", "three sizes of at least one voxel are needed", "Give a 3D volume."
+            )
         if not np.all(np.isfinite(self.spacing + self.origin + self.direction)) or min(self.spacing) <= 0:
-            raise GeometryError(f"Spacing {self.spacing} mm, origin {self.origin} mm",
-                                "spacing must be positive and all values finite", "Export the image again.")
+            raise GeometryError(
+                f"Spacing {self.spacing} mm, origin {self.origin} mm",
+                "spacing must be positive and all values finite",
+                "Export the image again.",
+            )
         matrix = np.reshape(self.direction, (3, 3))
         if not np.allclose(matrix @ matrix.T, np.eye(3), atol=1e-4):
-            raise GeometryError("Image axes", "are not at right angles (sheared or tilted acquisition)",
-                                "Resample the image to a grid with orthogonal axes first.")
+            raise GeometryError(
+                "Image axes",
+                "are not at right angles (sheared or tilted acquisition)",
+                "Resample the image to a grid with orthogonal axes first.",
+            )
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -125,8 +132,11 @@ class Facts:
 
 def _frozen(array: np.ndarray, geometry: Geometry) -> np.ndarray:
     if array.ndim != 3 or array.shape != geometry.shape:
-        raise GeometryError(f"Array of shape {array.shape}", f"does not fit the grid {geometry.shape} (z, y, x)",
-                            "Give array and geometry of the same image.")
+        raise GeometryError(
+            f"Array of shape {array.shape}",
+            f"does not fit the grid {geometry.shape} (z, y, x)",
+            "Give array and geometry of the same image.",
+        )
     view = array.view()
     view.setflags(write=False)
     return view
@@ -159,9 +169,12 @@ class Volume:
         import SimpleITK as sitk
 
         if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
-            raise InputError(f"Image with {image.GetDimension()} dimensions and "
-                             f"{image.GetNumberOfComponentsPerPixel()} values per voxel",
-                             "a 3D image with one value per voxel is needed", "Give one frame or channel.")
+            raise InputError(
+                f"Image with {image.GetDimension()} dimensions and "
+                f"{image.GetNumberOfComponentsPerPixel()} values per voxel",
+                "a 3D image with one value per voxel is needed",
+                "Give one frame or channel.",
+            )
         return cls(sitk.GetArrayFromImage(image), Geometry.of_sitk(image), unit, facts or Facts())
 
     def to_sitk(self) -> SimpleITK.Image:
@@ -189,12 +202,14 @@ class LabelMap:
         if not np.issubdtype(values.dtype, np.integer):
             rounded = np.rint(values)
             if not np.all(np.isfinite(values)) or np.abs(values - rounded).max(initial=0) > 1e-3:
-                raise InputError("Label map", "holds values that are not whole numbers",
-                                 "Give a segmentation, not an image.")
+                raise InputError(
+                    "Label map", "holds values that are not whole numbers", "Give a segmentation, not an image."
+                )
             values = rounded
         if values.size and (values.min() < 0 or values.max() > 32767):
-            raise InputError(f"Label values {values.min()} to {values.max()}", "must lie in 0 to 32767",
-                             "Renumber the labels.")
+            raise InputError(
+                f"Label values {values.min()} to {values.max()}", "must lie in 0 to 32767", "Renumber the labels."
+            )
         array = np.ascontiguousarray(values, dtype=np.int16)
         object.__setattr__(self, "array", _frozen(array, self.geometry))
         object.__setattr__(self, "names", MappingProxyType({int(k): str(v) for k, v in self.names.items()}))

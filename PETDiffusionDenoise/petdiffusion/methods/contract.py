@@ -45,13 +45,20 @@ class Option:
             return None
         converted = self._convert(value)
         low, high = self.minimum, self.maximum
-        if (self.kind in ("float", "int") and (not np.isfinite(converted) or (low is not None and converted < low)
-                                               or (high is not None and converted > high))):
-            raise OptionError(f"{self.name} = {value}", f"must lie between {low} and {high} {self.unit}".rstrip(),
-                              f"The default is {self.default}.")
+        if self.kind in ("float", "int") and (
+            not np.isfinite(converted)
+            or (low is not None and converted < low)
+            or (high is not None and converted > high)
+        ):
+            raise OptionError(
+                f"{self.name} = {value}",
+                f"must lie between {low} and {high} {self.unit}".rstrip(),
+                f"The default is {self.default}.",
+            )
         if self.choices and converted not in self.choices:
-            raise OptionError(f"{self.name} = {value}", f"must be one of {', '.join(self.choices)}",
-                              f"The default is {self.default}.")
+            raise OptionError(
+                f"{self.name} = {value}", f"must be one of {', '.join(self.choices)}", f"The default is {self.default}."
+            )
         return converted
 
     def _convert(self, value: Any) -> Any:
@@ -64,8 +71,9 @@ class Option:
                 raise ValueError
             return KINDS[self.kind](float(value) if self.kind == "int" else value)
         except (TypeError, ValueError, OverflowError):
-            raise OptionError(f"{self.name} = {value!r}", f"is not a value of kind {self.kind}",
-                              f"The default is {self.default}.") from None
+            raise OptionError(
+                f"{self.name} = {value!r}", f"is not a value of kind {self.kind}", f"The default is {self.default}."
+            ) from None
 
 
 def _truth(value: Any) -> bool:
@@ -107,6 +115,8 @@ class MethodCard:
     needs_suv: bool = False
     """False: works in any unit and scales with it. True: the PET must be in SUV."""
     needs_model: bool = False
+    trainer: str = ""
+    """`package.module:Task` of methods that `petdiffusion train` can train."""
     weights_licence: str = ""
     activity_tolerance: float = 0.02
     """Largest relative change of the total activity in the body."""
@@ -123,8 +133,11 @@ class MethodCard:
                 return option
         known = [o.name for o in self.options]
         near = difflib.get_close_matches(name, known, 1)
-        raise OptionError(f"Option '{name}'", f"is not one of {self.name}'s ({', '.join(known) or 'it has none'})",
-                          f"Did you mean '{near[0]}'?" if near else "See 'petdiffusion methods'.")
+        raise OptionError(
+            f"Option '{name}'",
+            f"is not one of {self.name}'s ({', '.join(known) or 'it has none'})",
+            f"Did you mean '{near[0]}'?" if near else "See 'petdiffusion methods'.",
+        )
 
     def resolve(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Every option with its checked value; unknown names are errors."""
@@ -147,8 +160,9 @@ class MethodCard:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> MethodCard:
         values = dict(data)
-        values["options"] = tuple(Option(**{**o, "choices": tuple(o["choices"]), "tune": tuple(o["tune"])})
-                                  for o in data["options"])
+        values["options"] = tuple(
+            Option(**{**o, "choices": tuple(o["choices"]), "tune": tuple(o["tune"])}) for o in data["options"]
+        )
         values["conditions"] = tuple(Condition(**c) for c in data["conditions"])
         values["outputs"] = tuple(data["outputs"])
         return cls(**values)

@@ -1,0 +1,1 @@
+"""Digital patients: PET activity, CT, MR, organs and lesions whose truth is known, drawn from a seed."""

@@ -1,0 +1,33 @@
+"""Images and label maps in: DICOM, NIfTI, NRRD, MetaImage and images already in memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..progress import Run
+    from ..volume import LabelMap, Volume
+
+ROLES = ("pet", "ct", "mr", "reference")
+
+
+def image(source: Any, role: str = "pet", *, unit: str | None = None, run: Run | None = None) -> Volume:
+    """Read an image as what it is used for: `pet`, `ct`, `mr` or `reference` (a PET to compare with).
+
+    `source` is a file, a DICOM folder, one file of a DICOM series, a SimpleITK or nibabel image, or a Volume.
+    `unit` says what the values are, over what the file says. Doubts worth telling go to `run.warn`.
+    """
+    from .sources import image as read
+
+    return read(source, role, unit=unit, run=run)
+
+
+def labels(source: Any, *, totalsegmentator: bool = False, allow_empty: bool = True) -> LabelMap:
+    """Read a label map with the names that come with it.
+
+    `totalsegmentator` names unnamed values by TotalSegmentator's `total` task; a map of background only is
+    refused without `allow_empty` (a lesion map may well be empty, an organ map not).
+    """
+    from .label_maps import labels as read
+
+    return read(source, totalsegmentator=totalsegmentator, allow_empty=allow_empty)

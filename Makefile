@@ -1,0 +1,47 @@
+# Two commands: `make demo` shows the program at work, `make test` installs what the tests need and runs them.
+# On Windows, or without make: see the pip lines in README.md.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+OUT ?= demo-output
+
+.PHONY: demo test test-slow test-all lint bench system clean
+
+demo: $(VENV)/.installed
+	$(BIN)/petdiffusion demo --out $(OUT)
+
+test: $(VENV)/.tests-installed system
+	$(BIN)/python -m ruff check .
+	QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest -n 2 --dist worksteal
+
+test-slow: $(VENV)/.tests-installed system
+	QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest -m slow
+
+test-all: test test-slow
+
+lint: $(VENV)/.tests-installed
+	$(BIN)/python -m ruff check .
+
+bench: $(VENV)/.tests-installed
+	$(BIN)/python Testing/benchmarks/classical.py
+	$(BIN)/python Testing/benchmarks/projector.py
+
+# Libraries that Qt and off-screen rendering need. Where they cannot be installed their names are said.
+system:
+	@Testing/system-packages
+
+$(VENV)/bin/python:
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed: make PYTHON=python3.12 ...')"
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(VENV)/bin/python pyproject.toml Testing/constraints.txt
+	$(PIP) install --quiet --constraint Testing/constraints.txt --editable ".[brain]"
+	@touch $@
+
+$(VENV)/.tests-installed: $(VENV)/bin/python pyproject.toml Testing/constraints.txt
+	$(PIP) install --quiet --constraint Testing/constraints.txt --editable ".[test]"
+	@touch $@ $(VENV)/.installed
+
+clean:
+	rm -rf $(VENV) build dist demo-output

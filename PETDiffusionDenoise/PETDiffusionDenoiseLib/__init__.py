@@ -1,0 +1,1 @@
+"""The Slicer side of PETDiffusion: the only code that touches slicer, qt and ctk."""

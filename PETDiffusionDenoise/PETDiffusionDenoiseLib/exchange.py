@@ -1,0 +1,160 @@
+"""What goes to the backend and comes back as files: MetaImage with a header of ours, in SUV wherever that is known."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from petdiffusion.errors import GeometryError, InputError, OutputError, UnitError
+from petdiffusion.read.sidecar import HEADER_KEY, OWN_KEY
+from petdiffusion.volume import BQML, SUVBW, Geometry, LabelMap, Volume
+
+from . import scene, units
+
+SAME_GRID_MM = 0.05
+_BIDS_UNIT = {SUVBW: "SUVbw", BQML: "Bq/mL"}
+FORMAT, SUFFIX = "mha", ".mha"
+"""Uncompressed, so that handing over never keeps the user waiting."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The nodes of a job, and the user's word on the unit."""
+
+    pet: Any
+    ct: Any = None
+    mr: Any = None
+    labels: Any = None
+    lesions: Any = None
+    reference: Any = None
+    region: Any = None
+    unit_choice: str = units.AUTOMATIC
+    suv_factor: float = 0.0
+
+
+@dataclass(frozen=True)
+class Handed:
+    """What was written for the backend, and how to read its answer."""
+
+    pet: str
+    unit: str
+    found: units.Unit
+    scale: float
+    """The node's values times this are the values that were written."""
+    box: tuple[slice, slice, slice] | None
+    geometry: Geometry
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+def write(sources: Sources, folder: Path, needs_suv: bool, wanted: tuple[str, ...]) -> Handed:
+    """Write the PET and the other images that are wanted (ct, mr, labels, lesions, reference) into a folder."""
+    found = units.find(sources.pet, sources.unit_choice, sources.suv_factor)
+    unit, scale = _working_unit(found, needs_suv)
+    whole = scene.volume_of(sources.pet, unit)
+    box = scene.region_of(sources.region, whole.geometry) if sources.region is not None else None
+    pet = whole if box is None else scene.cropped(whole, box)
+    pet = pet.with_array(pet.array * np.float32(scale)) if scale != 1.0 else pet
+    files = {name: _write_other(name, getattr(sources, name), sources, unit, folder)
+             for name in wanted if getattr(sources, name) is not None}
+    pet = replace(pet, facts=units.facts_of(sources.pet))
+    return Handed(_write_pet(pet, folder / f"pet{SUFFIX}"), unit, found, scale, box, pet.geometry, files)
+
+
+def _working_unit(found: units.Unit, needs_suv: bool) -> tuple[str, float]:
+    """The unit the backend works in, and what the node's values are multiplied by to be in it."""
+    if found.unit is None:
+        raise UnitError(found.problem.rstrip("."), "so no number could be trusted", found.remedy)
+    if found.to_suv is not None:
+        return SUVBW, found.to_suv
+    if needs_suv:
+        raise UnitError("This method works on SUV, and the SUV factor is not known", found.problem.rstrip("."),
+                        found.remedy)
+    return BQML, found.scale
+
+
+def _write_other(name: str, node: Any, sources: Sources, unit: str, folder: Path) -> str:
+    if name in ("labels", "lesions"):
+        return write_labels(scene.labels_of(node, sources.pet), folder / f"{name}{SUFFIX}")
+    if name == "reference":
+        return _write_pet(_reference(node, sources, unit), folder / f"reference{SUFFIX}")
+    return _write_image(scene.volume_of(node), folder / f"{name}{SUFFIX}")
+
+
+def _reference(node: Any, sources: Sources, unit: str) -> Volume:
+    """The normal-dose PET in the unit of the low-count one; without a unit of its own it is taken in the same."""
+    found = units.find(node)
+    if found.unit is None:
+        found = units.find(node, sources.unit_choice, sources.suv_factor)
+    if found.unit is None:
+        found = units.find(sources.pet, sources.unit_choice, sources.suv_factor)
+    scale = found.to_suv if unit == SUVBW else (found.scale if found.unit == BQML else None)
+    if scale is None:
+        raise UnitError(f"The normal-dose PET '{node.GetName()}'", f"cannot be brought to the input's unit, {unit}",
+                        "Leave it out, or set the unit and SUV factor.")
+    volume = scene.volume_of(node, unit)
+    return volume.with_array(volume.array * np.float32(scale))
+
+
+def _write_pet(volume: Volume, path: Path) -> str:
+    notes = {"Units": _BIDS_UNIT[volume.unit], "Modality": "PT", OWN_KEY: {"facts": volume.facts.to_json()}}
+    return _write_image(volume, path, notes)
+
+
+def write_labels(labels: LabelMap, path: Path) -> str:
+    """A label map with the names of its values in its header."""
+    return _write_image(labels, path, {"labels": {str(value): name for value, name in labels.names.items()}})
+
+
+def _write_image(volume: Volume | LabelMap, path: Path, notes: Mapping[str, Any] | None = None) -> str:
+    import SimpleITK as sitk
+
+    image = volume.to_sitk()
+    if notes:
+        image.SetMetaData(HEADER_KEY, json.dumps(notes, ensure_ascii=True))
+    try:
+        sitk.WriteImage(image, str(path))
+    except RuntimeError as error:
+        raise OutputError("The images could not be handed to the backend", str(error).strip().splitlines()[-1],
+                          "Make space on the disk of the temporary folder, and try again.") from None
+    return str(path)
+
+
+def read_image(path: str, handed: Handed, whole: np.ndarray) -> np.ndarray:
+    """A result in the node's own values on the node's whole grid; outside a region, `whole` stands."""
+    array = _read(path, handed).astype(np.float32)
+    if not np.isfinite(array).all():
+        raise InputError("The result", "holds values that are not numbers", "Try another device, and report it.")
+    return _placed(array / np.float32(handed.scale), handed, whole)
+
+
+def read_labels(path: str, handed: Handed, shape: tuple[int, ...]) -> LabelMap:
+    """A mask on the node's whole grid, with names."""
+    from petdiffusion import read
+
+    array = _placed(_read(path, handed), handed, np.zeros(shape, np.int16))
+    return LabelMap(array, Geometry(array.shape[::-1], handed.geometry.spacing), read.labels(path).names)
+
+
+def _placed(part: np.ndarray, handed: Handed, whole: np.ndarray) -> np.ndarray:
+    if handed.box is None:
+        return part
+    placed = whole.astype(part.dtype, copy=True)
+    placed[handed.box] = part
+    return placed
+
+
+def _read(path: str, handed: Handed) -> np.ndarray:
+    import SimpleITK as sitk
+
+    try:
+        image = sitk.ReadImage(str(path))
+    except RuntimeError:
+        raise InputError(f"The result {Path(path).name}", "cannot be read", "See the log, and try again.") from None
+    if not Geometry.of_sitk(image).close_to(handed.geometry, SAME_GRID_MM):
+        raise GeometryError(f"The result {Path(path).name}", "lies on another grid than the PET", "Please report this.")
+    return sitk.GetArrayFromImage(image)
+

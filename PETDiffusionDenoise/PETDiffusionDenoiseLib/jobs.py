@@ -1,0 +1,240 @@
+"""A denoising job from nodes to nodes: hands over, watches the child, brings the results into the scene, cleans up."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import slicer
+import slicer.util
+from petdiffusion import errors, registry
+from petdiffusion.errors import InputError, PETDiffusionError
+from petdiffusion.methods.contract import MethodCard
+
+from . import backend, exchange, results
+from .child import SCRATCH_PREFIX
+from .process import BackendProcess, Ending, Failure
+from .signals import Signal
+
+MASKS = ("organs", "lesions")
+KNOWN_FILES = {"denoised", "uncertainty", *MASKS, "report", "record", "reference"}
+
+
+@dataclass(frozen=True)
+class JobRequest:
+    """What to denoise, how, and which results to bring into the scene."""
+
+    sources: exchange.Sources
+    method: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    model: str = ""
+    seed: int = 0
+    device: str = "auto"
+    text: str = ""
+    dose_fraction: float | None = None
+    register: bool = False
+    outputs: frozenset[str] = frozenset({"uncertainty", "masks", "tables", "difference"})
+
+    @property
+    def card(self) -> MethodCard:
+        return registry.card(self.method)
+
+    def wanted(self) -> tuple[str, ...]:
+        """The images that go along: those the method uses, and those the tables use."""
+        used = [kind for kind in ("ct", "mr", "labels") if self.card.uses(kind)]
+        return (*dict.fromkeys([*used, "labels", "lesions", "reference"]),)
+
+
+class DenoiseJob:
+    """Runs one request. `ended` gets ResultNodes, a Failure, or None for a cancelled run."""
+
+    def __init__(self, request: JobRequest, python: backend.Backend | None = None) -> None:
+        self.request = request
+        self.backend = python or backend.chosen()
+        self.stage, self.progress, self.warning = Signal(), Signal(), Signal()
+        self.log, self.ended = Signal(), Signal()
+        self.outcome: results.ResultNodes | Failure | None = None
+        self._warnings: list[str] = []
+        self._process: BackendProcess | None = None
+        self._handed: exchange.Handed | None = None
+        self._scratch: Path | None = None
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.running
+
+    @property
+    def silent_seconds(self) -> float:
+        return self._process.silent_seconds if self._process else 0.0
+
+    def start(self) -> None:
+        """Hand the images over and start the child. Errors that can be seen beforehand are raised here."""
+        self.request.card.resolve(self.request.options)
+        folder = getattr(slicer.app, "temporaryPath", None) or None
+        self._scratch = Path(tempfile.mkdtemp(prefix=SCRATCH_PREFIX, dir=folder))
+        try:
+            self._handed = exchange.write(self.request.sources, self._scratch, self.request.card.needs_suv,
+                                          self.request.wanted())
+        except Exception:
+            self._clean()
+            raise
+        self._process = BackendProcess(self.backend.command(self._arguments(), str(self._scratch)),
+                                       self.backend.environment(), self._on_event, self.log.emit, self._on_end)
+        self._process.start()
+
+    def _arguments(self) -> list[str]:
+        request, handed = self.request, self._handed
+        return backend.denoise_arguments(
+            handed.pet, str(self._scratch / "out"), request.method, handed.files, unit=handed.unit,
+            options=request.options, model=request.model, seed=request.seed, device=request.device,
+            text=request.text, dose_fraction=request.dose_fraction, register=request.register)
+
+    def poll(self) -> bool:
+        return self._process is not None and self._process.poll()
+
+    def cancel(self) -> None:
+        if self._process is not None:
+            self._process.cancel()
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+
+    def wait(self, pump: Callable[[], None] = lambda: None) -> results.ResultNodes | Failure | None:
+        if self._process is not None:
+            self._process.wait(pump)
+        return self.outcome
+
+    def _on_event(self, event: Mapping[str, Any]) -> None:
+        kind = event["event"]
+        if kind == "stage":
+            self.stage.emit(str(event.get("text", "")))
+        elif kind == "progress":
+            self.progress.emit(_number(event.get("fraction")) or 0.0, _number(event.get("seconds_left")))
+        elif kind == "warning":
+            self._warnings.append(str(event.get("text", "")))
+            self.warning.emit(self._warnings[-1])
+
+    def _on_end(self, ending: Ending) -> None:
+        try:
+            self.outcome = self._bring_in(ending)
+        except PETDiffusionError as error:
+            self.outcome = Failure(**error.to_json())
+        except Exception as error:
+            logging.exception("PETDiffusion: the results could not be brought into the scene")
+            self.outcome = Failure("Defect", "The results could not be brought into the scene",
+                                   f"{type(error).__name__}: {error}", "Copy the log and report it.")
+        finally:
+            self._clean()
+        self.ended.emit(self.outcome)
+
+    def _clean(self) -> None:
+        if self._scratch is not None:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def _bring_in(self, ending: Ending) -> results.ResultNodes | Failure | None:
+        if ending.failure is not None or ending.cancelled:
+            return ending.failure
+        if not slicer.mrmlScene.IsNodePresent(self.request.sources.pet):
+            raise InputError("The PET", "was removed from the scene while the job ran", "Load it again and repeat.")
+        return bring_in(ending.result, self.request, self._handed, tuple(self._warnings))
+
+
+def bring_in(answer: Mapping[str, Any], request: JobRequest, handed: exchange.Handed,
+             warnings: tuple[str, ...] = ()) -> results.ResultNodes:
+    """The backend's answer as nodes. If anything fails half-way, no node is left."""
+    before = {node.GetID() for node in slicer.util.getNodesByClass("vtkMRMLNode")}
+    try:
+        return _bring_in(answer, request, handed, warnings)
+    except Exception:
+        for node in slicer.util.getNodesByClass("vtkMRMLNode"):
+            if node.GetID() not in before and slicer.mrmlScene.IsNodePresent(node):
+                slicer.mrmlScene.RemoveNode(node)
+        raise
+
+
+def _bring_in(answer: Mapping[str, Any], request: JobRequest, handed: exchange.Handed,
+              warnings: tuple[str, ...]) -> results.ResultNodes:
+    files = answer.get("files") or {}
+    if "denoised" not in files:
+        raise InputError("The backend's answer", "holds no denoised image", "Copy the log and report it.")
+    source, title = request.sources, request.card.title
+    inputs = results.Inputs(source.pet, handed.found, source.ct, source.mr, source.reference)
+    low = slicer.util.arrayFromVolume(source.pet).astype(np.float32)
+    denoised = exchange.read_image(files["denoised"], handed, low)
+    nodes = results.ResultNodes(results.add_denoised(denoised, inputs, title), record=_record(answer, source),
+                                warnings=tuple(dict.fromkeys([*warnings, *answer.get("warnings", ())])))
+    if "uncertainty" in request.outputs and "uncertainty" in files:
+        sd = exchange.read_image(files["uncertainty"], handed, np.zeros_like(low))
+        nodes.uncertainty = results.add_uncertainty(sd, inputs, title)
+    for name in sorted(set(files) - KNOWN_FILES):
+        if str(files[name]).endswith(exchange.SUFFIX):
+            extra = exchange.read_image(files[name], replace(handed, scale=1.0), np.zeros_like(low))
+            nodes.extras[name] = results.add_extra(extra, inputs, name, title)
+    if "difference" in request.outputs:
+        nodes.difference = results.add_difference(denoised - low, inputs, source.pet, title)
+    if "masks" in request.outputs:
+        _add_masks(nodes, files, handed, inputs, low.shape, title)
+    if "tables" in request.outputs:
+        name = f"{source.pet.GetName()} ({title})"
+        nodes.tables, nodes.charts = results.add_tables(answer.get("tables") or {}, name)
+    results.sign(nodes, inputs, _facts(request, nodes.record))
+    return nodes
+
+
+def _add_masks(nodes: results.ResultNodes, files: Mapping[str, str], handed: exchange.Handed, inputs: results.Inputs,
+               shape: tuple[int, ...], title: str) -> None:
+    for kind in MASKS:
+        if kind in files:
+            labels = exchange.read_labels(files[kind], handed, shape)
+            if labels.present():
+                name = f"{inputs.pet.GetName()} {kind} ({title})"
+                setattr(nodes, kind, results.add_segmentation(labels, inputs, name, kind == "lesions"))
+
+
+def _record(answer: Mapping[str, Any], source: exchange.Sources) -> dict[str, Any]:
+    """The run record, with node names where the backend saw temporary files."""
+    record = dict(answer.get("record") or {})
+    asked = dict(record.get("request") or {})
+    for name in ("pet", "ct", "mr", "labels", "lesions", "reference"):
+        node = getattr(source, name)
+        if asked.get(name):
+            asked[name] = f"node '{node.GetName()}'" if node is not None else None
+    return record | {"request": asked}
+
+
+def _facts(request: JobRequest, record: Mapping[str, Any]) -> dict[str, str]:
+    """What every output node says of its making."""
+    details = record.get("details") or {}
+    found = {"Method": request.method, "MethodTitle": request.card.title, "Paper": request.card.paper,
+             "Model": request.model or str(details.get("model") or ""),
+             "ModelSHA256": str(details.get("model_sha256") or details.get("sha256") or ""),
+             "Seed": str(request.seed), "Version": str(record.get("version") or ""), "ResearchUseOnly": "true"}
+    return {key: value for key, value in found.items() if value}
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def as_error(failure: Failure) -> PETDiffusionError:
+    """A Failure as the error to raise in a script."""
+    kind = getattr(errors, failure.type, PETDiffusionError)
+    kind = kind if isinstance(kind, type) and issubclass(kind, PETDiffusionError) else PETDiffusionError
+    return kind(failure.what, failure.why, failure.remedy)
+
+
+def request_of(pet: Any, method: str, **given: Any) -> JobRequest:
+    """A request from a script's keywords: images, settings, and anything else as an option of the method."""
+    of_sources = {k: given.pop(k) for k in exchange.Sources.__dataclass_fields__ if k in given}
+    of_job = {k: given.pop(k) for k in JobRequest.__dataclass_fields__ if k in given and k != "options"}
+    options = {**(given.pop("options", None) or {}), **given}
+    request = JobRequest(exchange.Sources(pet, **of_sources), method, **of_job)
+    request.card.resolve(options)
+    return replace(request, options=options)

@@ -1,0 +1,145 @@
+"""The 'Scans' section: which images, and what the numbers of the PET mean."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import slicer
+import slicer.util
+from petdiffusion.methods.contract import MethodCard
+from petdiffusion.volume import BQML, SUVBW
+
+from . import results, scene, units
+from .parameters import Parameters
+from .signals import Signal
+from .widgets import choose_key, fill, key_of, paragraph, quiet, show_row
+
+UNIT_CHOICES = {units.AUTOMATIC: "Automatic", SUVBW: "SUV (body weight)", BQML: "Bq/ml"}
+OPTIONAL = ("labels", "lesions", "region")
+ALWAYS = ("pet", "reference", *OPTIONAL)
+BY_METHOD = ("ct", "mr")
+NEEDABLE = {"ct": "CT", "mr": "MR", "labels": "Organs"}
+_OK, _WARN, _BAD = "#2b8a3e", "#b07d00", "#b02a37"
+
+
+class InputsPart:
+    """Keeps the selectors and the unit line in step with the parameters."""
+
+    def __init__(self, ui: Any, changed: Signal) -> None:
+        self.ui, self.changed = ui, changed
+        self.parameters: Parameters | None = None
+        self.unit: units.Unit | None = None
+        self._seen: tuple[Any, ...] = ()
+        fill(ui.unitCombo, UNIT_CHOICES)
+        for name in (*ALWAYS, *BY_METHOD):
+            selector = getattr(ui, f"{name}Selector")
+            selector.connect("currentNodeChanged(vtkMRMLNode*)", lambda node, name=name: self._on_node(name))
+        ui.unitCombo.connect("currentIndexChanged(int)", lambda index: self._on_unit())
+        ui.factorEdit.editingFinished.connect(self._on_unit)
+        ui.unitButton.toggled.connect(lambda on: self._show_unit_row())
+
+    def _on_node(self, name: str) -> None:
+        if self.parameters is not None:
+            setattr(self.parameters, name, getattr(self.ui, f"{name}Selector").currentNode())
+
+    def _on_unit(self) -> None:
+        if self.parameters is None:
+            return
+        with self.parameters.together():
+            self.parameters.unit = key_of(self.ui.unitCombo)
+            self.parameters.suv_factor = _positive(str(self.ui.factorEdit.text))
+
+    def refresh(self, card: MethodCard | None) -> None:
+        """Show what the parameters say, and the selectors that the method uses."""
+        given = self.parameters
+        for name in (*ALWAYS, *BY_METHOD):
+            selector = getattr(self.ui, f"{name}Selector")
+            with quiet(selector):
+                selector.setCurrentNode(getattr(given, name))
+        for name in BY_METHOD:
+            # A CT or MR that was chosen stays visible: the review can show it under the PET.
+            used = card is not None and card.uses(name)
+            show_row(self.ui, (f"{name}Label", f"{name}Selector"), used or getattr(given, name) is not None)
+        for name, label in NEEDABLE.items():
+            lacking = card is not None and card.requires(name) and getattr(given, name) is None
+            getattr(self.ui, f"{name}Label").setText(f"{label} (needed):" if lacking else f"{label}:")
+            if lacking and name in OPTIONAL:
+                self.ui.optionalSection.collapsed = False
+        self._refresh_unit()
+
+    def _refresh_unit(self) -> None:
+        given = self.parameters
+        choose_key(self.ui.unitCombo, given.unit)
+        if not self.ui.factorEdit.hasFocus():
+            with quiet(self.ui.factorEdit):
+                self.ui.factorEdit.setText(f"{given.suv_factor:.6g}" if given.suv_factor > 0 else "")
+        self.unit = self._find_unit()
+        self.ui.unitLabel.setText(_line(self.unit) if given.pet is not None else "")
+        self.ui.unitButton.setVisible(given.pet is not None)
+        self._show_unit_row()
+
+    def _find_unit(self) -> units.Unit | None:
+        """The unit; DICOM headers are read again only when something that matters has changed."""
+        given, pet = self.parameters, self.parameters.pet
+        if pet is None:
+            self.forget_unit()
+            return None
+        entry = pet.GetVoxelValueUnits()
+        seen = (pet.GetID(), entry.GetCodeValue() if entry is not None else "", given.unit, given.suv_factor,
+                pet.GetAttribute(units.FACTOR_ATTRIBUTE), pet.GetAttribute("DICOM.instanceUIDs"))
+        if seen != self._seen:
+            self._seen, self.unit = seen, units.find(pet, given.unit, given.suv_factor)
+        return self.unit
+
+    def forget_unit(self) -> None:
+        """Look at the headers again, for example after packages were installed."""
+        self._seen, self.unit = (), None
+
+    def _show_unit_row(self) -> None:
+        given = self.parameters
+        if given is None:
+            return
+        unclear = self.unit is not None and not self.unit.suv_known
+        visible = given.pet is not None and (unclear or bool(self.ui.unitButton.checked)
+                                             or given.unit != units.AUTOMATIC or given.suv_factor > 0)
+        show_row(self.ui, ("unitChoiceLabel", "unitCombo"), visible)
+        is_activity = self.unit is not None and self.unit.unit != SUVBW
+        self.ui.factorEdit.setVisible(visible and is_activity)
+
+
+def _line(unit: units.Unit | None) -> str:
+    """The unit with a coloured dot: green for SUV, amber for Bq/ml without a factor, red for unknown."""
+    if unit is None:
+        return ""
+    color = _OK if unit.suv_known else (_BAD if unit.unit is None else _WARN)
+    return f'<span style="color:{color}">●</span> {paragraph(unit.text)}'
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text.replace(",", "."))
+    except ValueError:
+        return 0.0
+    return value if 0 < value < 1e6 else 0.0
+
+
+def suggest(parameters: Parameters) -> None:
+    """Choose what is obvious in a fresh scene: the only PET, and the only CT or MR."""
+    volumes = [n for n in slicer.util.getNodesByClass(scene.SCALAR) if n.GetClassName() == scene.SCALAR]
+    by_modality: dict[str, list[Any]] = {}
+    for node in volumes:
+        by_modality.setdefault(modality_of(node), []).append(node)
+    for name, modality in (("pet", "PT"), ("ct", "CT"), ("mr", "MR")):
+        found = by_modality.get(modality, [])
+        if getattr(parameters, name) is None and len(found) == 1:
+            setattr(parameters, name, found[0])
+
+
+def modality_of(node: Any) -> str:
+    """PT, CT, MR or empty, by DICOM's word or by the unit."""
+    if node.GetAttribute(results.ROLE):
+        return ""
+    stated = node.GetAttribute("DICOM.Modality") or ""
+    if stated:
+        return stated
+    return "PT" if units.find(node).unit is not None else ""

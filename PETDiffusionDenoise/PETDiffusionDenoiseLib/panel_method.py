@@ -1,0 +1,186 @@
+"""The 'Method' section: which method and model, how much effort, on which device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from petdiffusion import registry
+from petdiffusion.errors import PETDiffusionError
+from petdiffusion.methods.contract import MethodCard
+
+from . import presets
+from .options_form import OptionsForm
+from .parameters import Parameters
+from .signals import Signal
+from .widgets import choose_key, fill, key_of, paragraph, quiet, show_row
+
+FAMILIES = {"diffusion": "Diffusion", "supervised": "Trained network", "unsupervised": "Trains on this scan",
+            "classical": "Filter"}
+CONDITION_WORDS = {"ct": "CT", "mr": "MR", "labels": "organs", "text": "a prompt"}
+AUTO_DEVICE = "auto"
+
+
+class MethodPart:
+    """Keeps the method's widgets in step with the parameters; everything shown comes from the cards."""
+
+    def __init__(self, ui: Any, changed: Signal) -> None:
+        self.ui, self.changed = ui, changed
+        self.parameters: Parameters | None = None
+        self.devices: Sequence[Mapping[str, Any]] = ()
+        self.form = OptionsForm(ui.optionsFrame)
+        self.form.changed.connect(self._on_option)
+        self._fill_methods()
+        ui.methodCombo.connect("currentIndexChanged(int)", lambda i: self._set("method", key_of(ui.methodCombo)))
+        ui.modelCombo.connect("currentIndexChanged(int)", lambda i: self._set("model", key_of(ui.modelCombo)))
+        ui.presetCombo.connect("currentIndexChanged(int)", lambda i: self._on_preset())
+        ui.deviceCombo.connect("currentIndexChanged(int)", lambda i: self._set("device", key_of(ui.deviceCombo)))
+        ui.promptEdit.editingFinished.connect(lambda: self._set("text", str(ui.promptEdit.text)))
+        ui.seedSpin.connect("valueChanged(int)", lambda value: self._set("seed", int(value)))
+        ui.doseSpin.connect("valueChanged(double)", lambda value: self._set("dose_fraction", float(value)))
+        ui.registerCheck.toggled.connect(lambda on: self._set("register", bool(on)))
+
+    def _fill_methods(self) -> None:
+        """Families one after the other, with a line between them."""
+        by_family = {family: {} for family in FAMILIES}
+        for card in registry.cards().values():
+            by_family[card.family][card.name] = card.title
+        fill(self.ui.methodCombo, {name: title for cards in by_family.values() for name, title in cards.items()})
+        end = 0
+        for cards in filter(None, list(by_family.values())[:-1]):
+            end += len(cards)
+            if end < self.ui.methodCombo.count:
+                self.ui.methodCombo.insertSeparator(end)
+                end += 1
+
+    def _set(self, name: str, value: Any) -> None:
+        if self.parameters is not None:
+            setattr(self.parameters, name, value)
+
+    @property
+    def card(self) -> MethodCard | None:
+        """The chosen method; the default one where the scene names a method that is not there."""
+        known = registry.cards()
+        name = self.parameters.method if self.parameters is not None else ""
+        return known.get(name) or known.get(registry.DEFAULT_METHOD) or next(iter(known.values()), None)
+
+    def options(self) -> dict[str, Any]:
+        """The chosen settings; those that the method does not know (any more) or refuses are left out."""
+        card, found = self.card, {}
+        for name, value in self.parameters.options(card.name).items():
+            try:
+                found[name] = card.option(name).check(value)
+            except PETDiffusionError:
+                continue
+        return found
+
+    def _on_option(self) -> None:
+        if self.parameters is not None:
+            with self.parameters.together():
+                self.parameters.set_options(self.card.name, self.form.values())
+                self.parameters.preset = presets.preset_of(self.card, self.form.values())
+
+    def _on_preset(self) -> None:
+        chosen = key_of(self.ui.presetCombo)
+        values = presets.presets(self.card).get(chosen)
+        if self.parameters is None or values is None:
+            return
+        with self.parameters.together():
+            self.parameters.preset = chosen
+            self.parameters.set_options(self.card.name, values)
+
+    def refresh(self) -> None:
+        card, ui = self.card, self.ui
+        if card is None:
+            return
+        choose_key(ui.methodCombo, card.name)
+        ui.methodText.setText(text_of(card))
+        self._refresh_model(card)
+        self.form.show(card)
+        self.form.set_values(self.options())
+        self._refresh_preset(card)
+        self._refresh_rest(card)
+
+    def _refresh_model(self, card: MethodCard) -> None:
+        found = models(card)
+        show_row(self.ui, ("modelLabel", "modelCombo", "modelText"), card.needs_model or bool(found))
+        if not found:
+            fill(self.ui.modelCombo, {"": "None installed"})
+            self.ui.modelText.setText("Add a model under 'Set-up'.")
+            return
+        fill(self.ui.modelCombo, {id_: f"{id_}  (version {m.version})" for id_, m in found.items()},
+             self.parameters.model)
+        self.ui.modelText.setText(text_of_model(found[key_of(self.ui.modelCombo)]))
+
+    def _refresh_preset(self, card: MethodCard) -> None:
+        offered = presets.presets(card)
+        now = presets.preset_of(card, self.options())
+        names = [*offered, *([presets.CUSTOM] if now == presets.CUSTOM else [])]
+        fill(self.ui.presetCombo, {name: f"{name}: {presets.TEXTS[name]}" for name in names}, now)
+        show_row(self.ui, ("presetLabel", "presetCombo"), len(offered) > 1)
+
+    def _refresh_rest(self, card: MethodCard) -> None:
+        ui, given = self.ui, self.parameters
+        show_row(ui, ("promptLabel", "promptEdit"), card.uses("text"))
+        show_row(ui, ("seedLabel", "seedSpin"), card.stochastic)
+        show_row(ui, ("doseLabel", "doseSpin"), card.family != "classical")
+        show_row(ui, ("registerCheck",), card.uses("ct") or card.uses("mr"))
+        show_row(ui, ("deviceLabel", "deviceCombo", "deviceButton"), card.family != "classical")
+        anything = bool(card.options) or card.stochastic or card.family != "classical"
+        ui.settingsSection.setVisible(anything or card.uses("ct") or card.uses("mr"))
+        with quiet(ui.promptEdit, ui.seedSpin, ui.doseSpin, ui.registerCheck):
+            if not ui.promptEdit.hasFocus():
+                ui.promptEdit.setText(given.text)
+            ui.seedSpin.setValue(given.seed)
+            ui.doseSpin.setValue(given.dose_fraction)
+            ui.registerCheck.setChecked(given.register)
+        fill(ui.deviceCombo, device_choices(self.devices), given.device)
+        for name, output in (("uncertainty", "uncertainty"), ("masks", "organs"), ("masks", "lesions")):
+            getattr(ui, f"{name}Check").setEnabled(output in card.outputs or (name == "masks" and _gives_masks(card)))
+
+
+def _gives_masks(card: MethodCard) -> bool:
+    return bool({"organs", "lesions"} & set(card.outputs))
+
+
+def text_of(card: MethodCard) -> str:
+    """What a method does and what it needs, for the line under its name."""
+    needed = [CONDITION_WORDS[c.kind] for c in card.conditions if c.required]
+    used = [CONDITION_WORDS[c.kind] for c in card.conditions if not c.required]
+    facts = [f"Needs {' and '.join(needed)}." if needed else "", f"Can use {' and '.join(used)}." if used else "",
+             "" if needed or used else "Needs the PET alone."]
+    paper = f'<br><span style="color:#6c757d">{paragraph(card.paper)}</span>' if card.paper else ""
+    said = paragraph(" ".join(filter(None, (card.summary, *facts))))
+    return f"<b>{FAMILIES[card.family]}.</b> {said}{paper}"
+
+
+def models(card: MethodCard) -> dict[str, Any]:
+    """The cards of the models installed for a method; a damaged model folder is no reason to fail here."""
+    from petdiffusion.zoo import store
+
+    try:
+        return {id_: model.card for id_, model in store.models(card.name).items()}
+    except (PETDiffusionError, OSError):
+        return {}
+
+
+def text_of_model(model: Any) -> str:
+    """What a physician wants to know of a model before trusting it."""
+    low, high = model.dose_fractions
+    small, large = model.voxel_mm
+    lines = [model.summary, f"Trained on: {model.training_data}",
+             f"Tracer: {', '.join(model.tracers)}. Dose: {100 * low:g} to {100 * high:g} % of normal. "
+             f"Voxels: {small:g} to {large:g} mm.",
+             f"Limits: {model.limits}", f"Use: {model.intended_use}"]
+    return "<br>".join(paragraph(line) for line in lines)
+
+
+def device_choices(devices: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Automatic first, then every device with its free memory."""
+    found = {AUTO_DEVICE: "Automatic"}
+    for device in devices:
+        name, free = str(device.get("name", "")), device.get("free_gb")
+        memory = f", {free:g} GB free" if isinstance(free, (int, float)) else ""
+        title = "Processor (CPU)" if name == "cpu" else str(device.get("text", name)).split(",")[0]
+        found[name] = f"{title}{memory}"
+    return found

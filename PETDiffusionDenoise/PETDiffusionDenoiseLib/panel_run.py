@@ -1,0 +1,203 @@
+"""Apply and Cancel, progress, and the message that tells how a run ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import qt
+from petdiffusion.errors import PETDiffusionError
+
+from . import jobs, results
+from .process import Failure
+from .signals import Signal
+from .widgets import clock, color_frame, icon, paragraph, to_clipboard
+
+POLL_MS = 100
+SILENT_S = 90.0
+STEPS = 1000
+
+
+class RunPart:
+    """Runs one job at a time. `finished` gets the outcome: ResultNodes, a Failure, or None for a cancelled run."""
+
+    def __init__(self, ui: Any, make_job: Callable[[], jobs.DenoiseJob]) -> None:
+        self.ui, self._make_job = ui, make_job
+        self.finished = Signal()
+        self.job: jobs.DenoiseJob | None = None
+        self.blocked: str | None = None
+        self._details, self._action, self._began, self._left = "", None, 0.0, None
+        self._lines: list[str] = []
+        self._timer = qt.QTimer()
+        self._timer.setInterval(POLL_MS)
+        self._timer.timeout.connect(self._poll)
+        ui.applyButton.clicked.connect(self._on_button)
+        ui.copyButton.clicked.connect(lambda: to_clipboard(self._details))
+        ui.actionButton.clicked.connect(lambda: self._action() if self._action is not None else None)
+        ui.dismissButton.clicked.connect(lambda: ui.messageFrame.hide())
+        ui.copyLogButton.clicked.connect(lambda: to_clipboard(str(ui.logText.plainText)))
+        ui.clearLogButton.clicked.connect(lambda: ui.logText.clear())
+        ui.progressFrame.hide()
+        ui.messageFrame.hide()
+
+    @property
+    def running(self) -> bool:
+        return self.job is not None
+
+    def refresh(self, reason: str | None) -> None:
+        """The button as it must be now: Denoise, why not, or Cancel."""
+        self.blocked = reason
+        button = self.ui.applyButton
+        if self.running:
+            return
+        button.setText("Denoise")
+        button.setIcon(icon("Start"))
+        button.setEnabled(reason is None)
+        button.setToolTip("Denoise the low-count PET." if reason is None else reason)
+        self.ui.reasonLabel.setText(reason or "")
+        self.ui.reasonLabel.setVisible(bool(reason))
+
+    def _on_button(self) -> None:
+        if self.running:
+            self.cancel()
+        else:
+            self.start()
+
+    def start(self) -> None:
+        """Start a job now. What can be seen to be wrong beforehand is said without starting one."""
+        if self.running or self.blocked:
+            return
+        self.ui.messageFrame.hide()
+        self.log(f"--- {time.strftime('%H:%M:%S')} start")
+        try:
+            job = self._make_job()
+            self._listen(job)
+            self.job = job
+            self._show_running()
+            job.start()
+        except PETDiffusionError as error:
+            self._on_end(Failure(**error.to_json()))
+        except Exception as error:
+            self._on_end(Failure("Defect", "The job could not be started", f"{type(error).__name__}: {error}",
+                                 "Copy the log and report it."))
+        else:
+            if self.job is not None:
+                self._timer.start()
+
+    def _listen(self, job: jobs.DenoiseJob) -> None:
+        job.stage.connect(self._on_stage)
+        job.progress.connect(self._on_progress)
+        job.warning.connect(lambda text: self.log(f"Note: {text}"))
+        job.log.connect(self.log)
+        job.ended.connect(self._on_end)
+
+    def _show_running(self) -> None:
+        ui = self.ui
+        self._began, self._left = time.monotonic(), None
+        ui.applyButton.setText("Cancel")
+        ui.applyButton.setIcon(icon("Stop"))
+        ui.applyButton.setEnabled(True)
+        ui.applyButton.setToolTip("Stop the job. Nothing is changed in the scene.")
+        ui.reasonLabel.hide()
+        ui.progressFrame.show()
+        ui.progressBar.setRange(0, 0)
+        ui.stageLabel.setText("Starting")
+        ui.timeLabel.setText("")
+
+    def _poll(self) -> None:
+        job = self.job
+        if job is None:
+            self._timer.stop()
+            return
+        job.poll()
+        self._flush_log()
+        if self.job is not None and job.silent_seconds > SILENT_S:
+            self.ui.timeLabel.setText(f"nothing heard for {clock(job.silent_seconds)}")
+
+    def _on_stage(self, text: str) -> None:
+        self.ui.stageLabel.setText(text)
+        self.ui.timeLabel.setText("")
+        self.ui.progressBar.setRange(0, 0)
+        self.log(text)
+
+    def _on_progress(self, fraction: float, seconds_left: float | None) -> None:
+        self.ui.progressBar.setRange(0, STEPS)
+        self.ui.progressBar.setValue(round(STEPS * min(max(fraction, 0.0), 1.0)))
+        self.ui.timeLabel.setText("" if seconds_left is None else f"{clock(seconds_left)} left")
+
+    def cancel(self) -> None:
+        """Ask the job to stop; the panel stays usable until it has."""
+        if self.job is None:
+            return
+        self.ui.applyButton.setEnabled(False)
+        self.ui.stageLabel.setText("Stopping")
+        self.ui.progressBar.setRange(0, 0)
+        self.job.cancel()
+
+    def kill(self) -> None:
+        """End the job at once, for closing the scene or the application."""
+        if self.job is not None:
+            self.job.kill()
+
+    def _on_end(self, outcome: results.ResultNodes | Failure | None) -> None:
+        self._timer.stop()
+        self.job = None
+        self._flush_log()
+        self.ui.progressFrame.hide()
+        self.refresh(self.blocked)
+        seconds = time.monotonic() - self._began
+        if outcome is None:
+            self.log("Cancelled.")
+            self.say("note", "Cancelled. The scene was not changed.")
+        elif isinstance(outcome, Failure):
+            self._say_failure(outcome)
+        else:
+            self._say_success(outcome, seconds)
+        self.finished.emit(outcome)
+
+    def _say_failure(self, failure: Failure) -> None:
+        self.log(f"{failure.type}: {failure}")
+        title = f"{failure.what}: {failure.why}" if failure.why else failure.what
+        self.say("error", f"<b>{paragraph(title.rstrip('.'))}.</b><br>{paragraph(failure.remedy)}",
+                 details=f"{failure.type}: {failure}\n\n{self.ui.logText.plainText}")
+
+    def _say_success(self, nodes: results.ResultNodes, seconds: float) -> None:
+        self.log(f"Done in {seconds:.1f} s.")
+        more = len(nodes.all()) - 1
+        text = (f"<b>Done in {clock(seconds)}.</b> '{paragraph(nodes.denoised.GetName())}'"
+                f"{f' and {more} more results are' if more else ' is'} in the scene.")
+        if nodes.warnings:
+            text += "".join(f"<br>• {paragraph(warning)}" for warning in nodes.warnings)
+        self.say("warning" if nodes.warnings else "done", text, details="\n".join(nodes.warnings))
+
+    def say(self, kind: str, text: str, details: str = "") -> None:
+        """Show a message under the button, with details to copy."""
+        ui = self.ui
+        color_frame(ui.messageFrame, kind)
+        ui.messageLabel.setText(text)
+        self._details, self._action = details, None
+        ui.copyButton.setVisible(bool(details))
+        ui.actionButton.hide()
+        ui.messageFrame.show()
+
+    def offer(self, text: str, action: Callable[[], None]) -> None:
+        """Add a next step to click to the message that is shown."""
+        self._action = action
+        self.ui.actionButton.setText(text)
+        self.ui.actionButton.setVisible(True)
+
+    def log(self, line: str) -> None:
+        """A line for the log; while a job runs they are shown together, so that a flood does not slow the panel."""
+        self._lines.append(line)
+        if not self.running:
+            self._flush_log()
+
+    def _flush_log(self) -> None:
+        if self._lines:
+            self.ui.logText.appendPlainText("\n".join(self._lines))
+            self._lines.clear()
+
+    def close(self) -> None:
+        self._timer.stop()
+        self.kill()

@@ -1,0 +1,42 @@
+"""Three levels of effort, made from what a method's card says of its steps and samples."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from petdiffusion.methods.contract import MethodCard, Option
+
+STANDARD, QUICK, THOROUGH, CUSTOM = "Standard", "Quick look", "Thorough", "Custom"
+TEXTS = {QUICK: "fewer steps and samples, for a first impression", STANDARD: "the method's own settings",
+         THOROUGH: "more steps and samples: slower, better uncertainty", CUSTOM: "your own settings"}
+SAMPLES_FOR_UNCERTAINTY = 8
+_STEPS, _SAMPLES = ("steps", "iterations", "epochs"), ("samples",)
+
+
+def presets(card: MethodCard) -> dict[str, dict[str, Any]]:
+    """Options by preset; a method without steps or samples has the standard one alone."""
+    levels = {QUICK: {}, THOROUGH: {}}
+    for option in card.options:
+        if option.kind != "int" or option.default is None:
+            continue
+        if option.name in _STEPS:
+            levels[QUICK][option.name] = _within(option, option.default // 2)
+            levels[THOROUGH][option.name] = _within(option, option.default * 2)
+        elif option.name in _SAMPLES:
+            levels[QUICK][option.name] = _within(option, 1)
+            levels[THOROUGH][option.name] = _within(option, max(SAMPLES_FOR_UNCERTAINTY, option.default * 2))
+    changed = {name: {k: v for k, v in values.items() if v != card.option(k).default}
+               for name, values in levels.items()}
+    return {STANDARD: {}, **{name: values for name, values in changed.items() if values}}
+
+
+def _within(option: Option, value: int) -> int:
+    low = option.minimum if option.minimum is not None else 1
+    high = option.maximum if option.maximum is not None else value
+    return int(min(max(value, low), high))
+
+
+def preset_of(card: MethodCard, options: dict[str, Any]) -> str:
+    """The preset that these settings are, or `Custom`."""
+    set_ = {k: v for k, v in options.items() if v != card.option(k).default}
+    return next((name for name, values in presets(card).items() if values == set_), CUSTOM)

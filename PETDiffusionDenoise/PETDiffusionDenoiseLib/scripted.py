@@ -1,0 +1,113 @@
+"""What scripts call: one PET node, or a manifest of many patients."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+from petdiffusion import registry
+from petdiffusion.errors import Cancelled, InputError
+
+from . import backend, jobs, results, tables
+from .process import BackendProcess, Failure
+
+POLL_MS = 100
+MANIFEST = "manifest.csv"
+Say = Callable[[str], None]
+
+
+def denoise(pet: Any, method: str | None = None, wait: bool = True, python: backend.Backend | None = None,
+            **given: Any) -> results.ResultNodes | jobs.DenoiseJob:
+    """See `PETDiffusionDenoiseLogic.denoise`."""
+    if pet is None or not pet.IsA("vtkMRMLScalarVolumeNode"):
+        raise InputError("No PET", "a scalar volume node is needed", "Give slicer.util.getNode('name').")
+    job = jobs.DenoiseJob(jobs.request_of(pet, method or registry.DEFAULT_METHOD, **given), python)
+    job.start()
+    if not wait:
+        _run_with_the_application(job)
+        return job
+    try:
+        outcome = job.wait(slicer.app.processEvents)
+    except BaseException:
+        job.kill()
+        raise
+    if outcome is None:
+        raise Cancelled()
+    if isinstance(outcome, Failure):
+        raise jobs.as_error(outcome)
+    return outcome
+
+
+def _run_with_the_application(job: jobs.DenoiseJob) -> None:
+    """Poll from a timer that lives as long as the job."""
+    timer = qt.QTimer()
+    timer.setInterval(POLL_MS)
+    timer.timeout.connect(job.poll)
+    job.ended.connect(lambda outcome: timer.stop())
+    job.timer = timer
+    timer.start()
+
+
+def denoise_batch(manifest: str | Path | Sequence[Mapping[str, Any]], out: str | Path, method: str | None = None,
+                  python: backend.Backend | None = None, say: Say = print, show: bool = True,
+                  **given: Any) -> list[dict[str, Any]]:
+    """See `PETDiffusionDenoiseLogic.denoiseBatch`. `say` gets a line for every stage; `show` adds the table node."""
+    folder = Path(out).expanduser().absolute()
+    file = _manifest(manifest, folder)
+    chosen = python or backend.chosen()
+    process = BackendProcess(chosen.command(_batch_words(file, folder, method or registry.DEFAULT_METHOD, given)),
+                             chosen.environment(), on_event=lambda event: _tell(event, say), on_log=say)
+    process.start()
+    try:
+        ending = process.wait(slicer.app.processEvents)
+    except BaseException:
+        process.kill()
+        raise
+    if ending.cancelled:
+        raise Cancelled(remedy="Call it again to go on where it was.")
+    if ending.failure is not None:
+        raise jobs.as_error(ending.failure)
+    rows = list((ending.result.get("tables") or {}).get("summary") or ())
+    if show and rows:
+        tables.add_table(rows, f"Batch {folder.name}")
+    return rows
+
+
+def _manifest(given: str | Path | Sequence[Mapping[str, Any]], folder: Path) -> Path:
+    """The manifest's file; rows are written to one in the output folder, with absolute paths."""
+    if isinstance(given, (str, Path)):
+        return Path(given).expanduser().absolute()
+    rows = [{key: str(value) for key, value in row.items() if value is not None} for row in given]
+    if not rows:
+        raise InputError("The manifest", "has no rows", "Give at least one row with 'pet'.")
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / MANIFEST
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, list(dict.fromkeys(key for row in rows for key in row)), restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+    return file
+
+
+def _batch_words(manifest: Path, out: Path, method: str, given: Mapping[str, Any]) -> list[str]:
+    rest = dict(given)
+    words = ["batch", str(manifest), "--out", str(out), "--method", method, "--json-lines"]
+    for flag in ("model", "seed", "device", "unit", "format", "engine", "address", "workers"):
+        value = rest.pop(flag, None)
+        if value is not None:
+            words.append(f"--{flag}={value}")
+    for flag in ("overwrite", "no_report"):
+        if rest.pop(flag, False):
+            words.append(f"--{flag.replace('_', '-')}")
+    options = {**(rest.pop("options", None) or {}), **rest}
+    registry.card(method).resolve(options)
+    return words + backend.option_words(options)
+
+
+def _tell(event: Mapping[str, Any], say: Say) -> None:
+    if event["event"] in ("stage", "warning"):
+        say(str(event.get("text", "")))

@@ -1,0 +1,95 @@
+"""Rows of numbers as table nodes, and bar charts of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import slicer
+import vtk
+
+Rows = Sequence[Mapping[str, Any]]
+IMAGES = {"low": "before", "denoised": "denoised", "reference": "normal dose"}
+CHART_COLORS = {"low": (0.60, 0.62, 0.65), "denoised": (0.05, 0.45, 0.70), "reference": (0.85, 0.55, 0.10)}
+_WORDS = {"volume_ml": "Volume (ml)", "CoV": "CoV (%)", "CoV_percent": "CoV (%)", "MTV_ml": "MTV (ml)",
+          "x_mm": "x (mm, left)", "y_mm": "y (mm, back)", "z_mm": "z (mm, up)",
+          "contrast_recovery_percent": "Contrast recovery (%)"}
+
+
+def title_of(column: str) -> str:
+    """A column's name in words: `SUVmax_denoised_vs_low_percent` is `SUVmax denoised, change from before (%)`."""
+    if column in _WORDS:
+        return _WORDS[column]
+    for base, base_word in IMAGES.items():
+        ending = f"_vs_{base}_percent"
+        if column.endswith(ending):
+            return f"{title_of(column.removesuffix(ending))}, change from {base_word} (%)"
+    for image, word in IMAGES.items():
+        if column.endswith(f"_{image}"):
+            metric = column.removesuffix(f"_{image}")
+            return f"{_WORDS.get(metric, metric)} {word}"
+    return column.replace("_", " ")
+
+
+def columns_of(rows: Rows) -> list[str]:
+    return list(dict.fromkeys(key for row in rows for key in row))
+
+
+def add_table(rows: Rows, name: str) -> Any:
+    """A table node of the rows: numbers as numbers, an unknown number as NaN, column titles in words."""
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", slicer.mrmlScene.GenerateUniqueName(name))
+    wanted = columns_of(rows)
+    for column in wanted:
+        node.AddColumn(_array(column, [row.get(column) for row in rows]))
+    for column in wanted:
+        node.SetColumnTitle(column, title_of(column))
+    node.SetUseColumnTitleAsColumnHeader(True)
+    node.SetLocked(True)
+    return node
+
+
+def _array(column: str, values: Sequence[Any]) -> Any:
+    numeric = all(value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
+                  for value in values) and any(value is not None for value in values)
+    array = vtk.vtkDoubleArray() if numeric else vtk.vtkStringArray()
+    array.SetName(column)
+    for value in values:
+        if numeric:
+            array.InsertNextValue(math.nan if value is None else float(value))
+        else:
+            array.InsertNextValue("" if value is None else str(value))
+    return array
+
+
+def rows_of(node: Any) -> list[dict[str, Any]]:
+    """The rows of a table node, NaN as None."""
+    table = node.GetTable()
+    arrays = [table.GetColumn(i) for i in range(table.GetNumberOfColumns())]
+    return [{array.GetName(): _value(array, row) for array in arrays} for row in range(table.GetNumberOfRows())]
+
+
+def _value(array: Any, row: int) -> Any:
+    value = array.GetValue(row)
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def add_chart(table: Any, rows: Rows, labels: str, metric: str, name: str) -> Any | None:
+    """Bars of one metric before, after and in the reference, side by side; None where the metric is absent."""
+    present = [image for image in IMAGES if any(row.get(f"{metric}_{image}") is not None for row in rows)]
+    if not present:
+        return None
+    scene = slicer.mrmlScene
+    chart = scene.AddNewNodeByClass("vtkMRMLPlotChartNode", scene.GenerateUniqueName(name))
+    chart.SetTitle(f"{metric} per {labels}")
+    chart.SetXAxisTitle(labels.capitalize())
+    chart.SetYAxisTitle(f"{metric} ({rows[0]['unit']})" if rows[0].get("unit") else metric)
+    for image in present:
+        series = scene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", f"{metric} {IMAGES[image]}")
+        series.SetAndObserveTableNodeID(table.GetID())
+        series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeBar)
+        series.SetYColumnName(f"{metric}_{image}")
+        series.SetLabelColumnName(labels)
+        series.SetColor(*CHART_COLORS[image])
+        chart.AddAndObservePlotSeriesNodeID(series.GetID())
+    return chart

@@ -1,0 +1,172 @@
+"""What the numbers of a PET mean: from the node, its DICOM files or the user; refused, with the reason, if unclear."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import slicer
+from petdiffusion.errors import PETDiffusionError, UnitError
+from petdiffusion.suv import parse_unit
+from petdiffusion.volume import BQML, SUVBW, Facts
+
+AUTOMATIC = "auto"
+FACTOR_ATTRIBUTE = "PETDiffusion.SUVFactor"
+_CODES = {SUVBW: ("{SUVbw}g/ml", "UCUM", "Standardized Uptake Value body weight"),
+          BQML: ("Bq/ml", "UCUM", "Becquerels/milliliter")}
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What is known of a PET's unit. `scale` brings its values to `unit`; `factor` brings Bq/ml to SUVbw."""
+
+    unit: str | None
+    source: str = ""
+    scale: float = 1.0
+    factor: float | None = None
+    problem: str = ""
+    """Why the unit, or the SUV factor, is not known."""
+    remedy: str = ""
+
+    @property
+    def suv_known(self) -> bool:
+        return self.unit == SUVBW or self.factor is not None
+
+    @property
+    def to_suv(self) -> float | None:
+        """Multiplies the node's values to give SUVbw; None where that is not known."""
+        if self.unit == SUVBW:
+            return self.scale
+        return None if self.factor is None else self.scale * self.factor
+
+    @property
+    def text(self) -> str:
+        """One line for the panel."""
+        if self.unit is None:
+            return f"{self.problem} {self.remedy}".strip()
+        if self.unit == SUVBW:
+            return f"SUV (body weight), {self.source}."
+        if self.factor is not None:
+            return f"Bq/ml, {self.source}. SUV factor {self.factor:.4g}."
+        return f"Bq/ml, {self.source}. No SUV: {self.problem}"
+
+
+def find(node: Any, choice: str = AUTOMATIC, factor: float = 0.0) -> Unit:
+    """The unit of a PET node. `choice` and `factor` (SUV of 1 Bq/ml; 0 = not given) are the user's word."""
+    if choice != AUTOMATIC:
+        found = Unit(choice, "as you chose")
+    else:
+        found = _of_node(node) or _of_dicom(node)
+    if found.unit != BQML:
+        return found
+    return _with_factor(node, found, factor)
+
+
+def _of_node(node: Any) -> Unit | None:
+    """The unit that the volume itself carries, as DICOM loaders set it."""
+    entry = node.GetVoxelValueUnits()
+    words = (entry.GetCodeValue(), entry.GetCodeMeaning()) if entry is not None else ()
+    problem = None
+    for word in filter(None, words):
+        try:
+            unit, scale = parse_unit(word)
+        except UnitError as error:
+            problem = problem or error
+            continue
+        if unit in (SUVBW, BQML):
+            return Unit(unit, "from the volume", scale)
+        problem = problem or UnitError(f"The volume's unit is {unit}", "which no PET has", "Choose a PET, or its unit.")
+    return Unit(None, problem=f"{problem.what}: {problem.why}.", remedy=_CHOOSE) if problem else None
+
+
+_CHOOSE = "Choose the unit below if you know it."
+
+
+def _of_dicom(node: Any) -> Unit:
+    headers = dicom_headers(node)
+    if not headers:
+        return Unit(None, problem="The unit of this PET is not known: neither the volume nor DICOM says it.",
+                    remedy=_CHOOSE)
+    from petdiffusion.suv.dicom import stored_unit
+
+    try:
+        stored = stored_unit(headers)
+    except PETDiffusionError as error:
+        return Unit(None, problem=f"{error.what}: {error.why}.", remedy=_CHOOSE)
+    return Unit(stored.unit, "from DICOM", stored.scale)
+
+
+def _with_factor(node: Any, found: Unit, given: float) -> Unit:
+    """Adds what turns Bq/ml into SUV: the user's number, the node's, or the DICOM tags'."""
+    stored = node.GetAttribute(FACTOR_ATTRIBUTE)
+    if given > 0 or stored:
+        return Unit(found.unit, found.source, found.scale, given if given > 0 else float(stored))
+    headers = dicom_headers(node)
+    if not headers:
+        return Unit(found.unit, found.source, found.scale, problem="dose, weight and times are not known here.",
+                    remedy="Enter the SUV factor, or load the PET from DICOM.")
+    try:
+        from petdiffusion.suv import factor_from_dicom
+
+        return Unit(found.unit, found.source, found.scale, factor_from_dicom(headers))
+    except ImportError as error:
+        problem, remedy = f"the Python package '{error.name}' is missing.", "Install the packages in 'Set-up'."
+    except PETDiffusionError as error:
+        problem, remedy = f"{error.what}: {error.why}.", "Enter the SUV factor if you know it."
+    return Unit(found.unit, found.source, found.scale, problem=problem, remedy=remedy)
+
+
+def dicom_headers(node: Any) -> Sequence[Any]:
+    """The headers of the DICOM files a volume was loaded from; empty where it was not."""
+    uids = (node.GetAttribute("DICOM.instanceUIDs") or "").split()
+    database = getattr(slicer, "dicomDatabase", None)
+    if not uids or database is None:
+        return []
+    import pydicom
+
+    headers = []
+    files = filter(None, (database.fileForInstance(uid) for uid in uids))
+    for file in files:
+        try:
+            headers.append(pydicom.dcmread(file, stop_before_pixels=True))
+        except (OSError, pydicom.errors.InvalidDicomError):
+            return []
+    return headers
+
+
+def facts_of(node: Any) -> Facts:
+    """What DICOM says of a PET's tracer, dose and scan; nothing that names the patient."""
+    headers = dicom_headers(node)
+    if not headers:
+        return Facts(modality="PT")
+    from petdiffusion.read.dicom import pet_facts
+
+    try:
+        return replace(pet_facts(headers, Path()), source=None)
+    except (ImportError, PETDiffusionError):
+        return Facts(modality="PT")
+
+
+def mark(node: Any, unit: str, factor: float | None = None) -> None:
+    """Write a unit, and the SUV factor of a Bq/ml volume, into a node."""
+    entry = slicer.vtkCodedEntry()
+    entry.SetValueSchemeMeaning(*_CODES[unit])
+    node.SetVoxelValueUnits(entry)
+    if factor:
+        node.SetAttribute(FACTOR_ATTRIBUTE, repr(float(factor)))
+
+
+def copy(node: Any, source: Any, found: Unit) -> None:
+    """Give an output the input's unit."""
+    entry = source.GetVoxelValueUnits()
+    if entry is not None and entry.GetCodeValue():
+        node.SetVoxelValueUnits(entry)
+        quantity = source.GetVoxelValueQuantity()
+        if quantity is not None:
+            node.SetVoxelValueQuantity(quantity)
+        if found.factor:
+            node.SetAttribute(FACTOR_ATTRIBUTE, repr(float(found.factor)))
+    elif found.unit is not None and found.scale == 1.0:
+        mark(node, found.unit, found.factor)

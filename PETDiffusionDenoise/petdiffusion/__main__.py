@@ -1,0 +1,8 @@
+"""`python -m petdiffusion` is the command `petdiffusion`."""
+
+import sys
+
+from .cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,5 @@
+"""Many cases: a manifest in, a folder per case and a summary table out; resumable, on one machine or a Ray cluster."""
+
+from .jobs import run_batch
+
+__all__ = ["run_batch"]

@@ -1,0 +1,129 @@
+"""Where cases run: here one after the other, here in several processes, or on a Ray cluster. Each yields rows."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+from ..errors import DependencyError, OptionError, ResourceError
+from ..progress import Run
+from .work import Row, do_case, limit_threads
+
+Job = tuple[str, dict[str, Any], str, bool, bool]
+"""id, request, folder, report, overwrite"""
+POLL_S = 0.5
+ATTEMPTS = 3
+
+
+def serial(jobs: list[Job], run: Run) -> Iterator[Row]:
+    """One after the other in this process; the methods' own progress is passed on."""
+    for number, job in enumerate(jobs):
+        run.report({"event": "stage", "stage": "case", "text": f"Case {number + 1} of {len(jobs)}: {job[0]}"})
+        inner = Run(
+            report=lambda event: run.report(event) if event["event"] == "warning" else None, cancelled=run.cancelled
+        )
+        yield do_case(*job, run=inner)
+
+
+def processes(jobs: list[Job], run: Run, workers: int) -> Iterator[Row]:
+    """Several processes on this machine. Each slot is a pool of one, so that a death costs no neighbour its work."""
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    idle = [_slot(threads) for _ in range(min(workers, len(jobs)))]
+    todo = deque((job, 1) for job in jobs)
+    busy: dict[Future, tuple[ProcessPoolExecutor, Job, int]] = {}
+    try:
+        while todo or busy:
+            run.check()
+            while todo and idle:
+                (job, attempt), slot = todo.popleft(), idle.pop()
+                busy[slot.submit(do_case, *job)] = (slot, job, attempt)
+            for future in wait(busy, POLL_S, FIRST_COMPLETED).done:
+                slot, job, attempt = busy.pop(future)
+                died = isinstance(future.exception(), BrokenProcessPool)
+                idle.append(_slot(threads) if died else slot)
+                if died and attempt < ATTEMPTS:
+                    todo.append((job, attempt + 1))
+                else:
+                    yield _lost(job[0], attempt) if died else future.result()
+    finally:
+        for slot in [*idle, *(slot for slot, _, _ in busy.values())]:
+            _end(slot)
+
+
+def _slot(threads: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), limit_threads, (threads,))
+
+
+def _end(slot: ProcessPoolExecutor) -> None:
+    """Shut a slot down at once, with the case it may be in."""
+    for process in list((slot._processes or {}).values()):
+        process.kill()
+    slot.shutdown(wait=True, cancel_futures=True)
+
+
+def _lost(id_: str, attempts: int) -> Row:
+    return {
+        "id": id_,
+        "status": "failed",
+        "seconds": 0.0,
+        "error": f"ResourceError: its process died {attempts} times. Out of memory? Use fewer workers.",
+    }
+
+
+def ray_cluster(jobs: list[Job], run: Run, address: str | None, device: str) -> Iterator[Row]:
+    """Over an existing Ray cluster (or a local one without an address); Ray starts a case again when a worker dies."""
+    try:
+        import ray
+    except ImportError:
+        raise DependencyError("Ray", "is not installed", "Run: pip install petdiffusion[cluster]") from None
+    started = not ray.is_initialized()
+    if started:
+        _connect(ray, address)
+    need = {"num_gpus": 1} if device.startswith("cuda") else {"num_cpus": 1}
+    task = ray.remote(**need, max_retries=ATTEMPTS)(_on_worker)
+    waiting = {task.remote(job): job[0] for job in jobs}
+    try:
+        while waiting:
+            run.check()
+            for reference in ray.wait(list(waiting), num_returns=1, timeout=POLL_S)[0]:
+                yield _row_of(ray, reference, waiting.pop(reference))
+    finally:
+        for reference in waiting:
+            ray.cancel(reference, force=True)
+        if started:
+            ray.shutdown()
+
+
+def _connect(ray: Any, address: str | None) -> None:
+    try:
+        ray.init(address=address, log_to_driver=False, include_dashboard=False, logging_level="ERROR")
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise ResourceError(
+            f"Ray cluster {address}",
+            f"cannot be reached ({error})",
+            "Check the address, or leave it out for a local one.",
+        ) from None
+
+
+def _on_worker(job: Job) -> Row:
+    return do_case(*job)
+
+
+def _row_of(ray: Any, reference: Any, id_: str) -> Row:
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayError as error:
+        return {**_lost(id_, ATTEMPTS + 1), "trace": str(error)}
+
+
+def choose(engine: str, jobs: list[Job], run: Run, workers: int, address: str | None, device: str) -> Iterator[Row]:
+    if engine == "ray":
+        return ray_cluster(jobs, run, address, device)
+    if engine != "local":
+        raise OptionError(f"Engine '{engine}'", "is not one of local, ray", "Choose one of them.")
+    return serial(jobs, run) if workers == 1 else processes(jobs, run, workers)

@@ -1,0 +1,85 @@
+"""Runs a manifest: requests from rows, engine, progress, and a summary table that is whole after every case."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .. import registry
+from ..errors import OptionError
+from ..progress import Run
+from ..request import Request
+from ..write import tables
+from . import engines
+from .manifest import BatchCase, read_manifest
+from .work import Row
+
+SUMMARY, DETAILS = "summary.csv", "batch.json"
+
+
+def run_batch(
+    manifest: str | Path,
+    out: str | Path,
+    method: str | None = None,
+    *,
+    engine: str = "local",
+    workers: int = 1,
+    address: str | None = None,
+    report: bool = True,
+    overwrite: bool = False,
+    run: Run | None = None,
+    **settings: Any,
+) -> list[Row]:
+    """Denoise every case of a manifest; returns its rows in the manifest's order.
+
+    A case that fails becomes a row with its error; a case that is done already is not done again.
+    """
+    run, out = run or Run(), Path(out)
+    if workers < 1:
+        raise OptionError(f"{workers} workers", "at least one is needed", "Give --workers 1 or more.")
+    cases = read_manifest(manifest)
+    jobs = [_job(case, method or registry.DEFAULT_METHOD, out, settings, report, overwrite) for case in cases]
+    out.mkdir(parents=True, exist_ok=True)
+    rows: dict[str, Row] = {}
+    with run.stage("batch", f"{len(jobs)} cases"):
+        for row in engines.choose(engine, jobs, run, workers, address, str(settings.get("device", "auto"))):
+            rows[row["id"]] = row
+            _save(out, [rows[job[0]] for job in jobs if job[0] in rows])
+            if row["status"] == "failed":
+                run.warn(f"Case {row['id']} failed. {row['error']}")
+            run.progress(len(rows) / len(jobs))
+    return [rows[job[0]] for job in jobs]
+
+
+def _job(
+    case: BatchCase, method: str, out: Path, settings: Mapping[str, Any], report: bool, overwrite: bool
+) -> engines.Job:
+    """A request per row; the row's own settings win. Options are checked now, before hours of work."""
+    own: dict[str, Any] = dict(case.settings)
+    for name, kind in (("dose_fraction", float), ("seed", int)):
+        if name in own:
+            own[name] = _number(case.id, name, own[name], kind)
+    fields = {**settings, "method": method, **own, **case.images}
+    fields["options"] = registry.card(fields["method"]).resolve(fields.get("options") or {})
+    request = Request(**fields).absolute()
+    return case.id, request.to_json(), str((out / case.id).absolute()), report, overwrite
+
+
+def _number(id_: str, name: str, text: str, kind: type) -> Any:
+    try:
+        return kind(text)
+    except ValueError:
+        raise OptionError(f"Case {id_}: {name} = '{text}'", "is not a number", "Correct the manifest.") from None
+
+
+def _save(out: Path, rows: list[Row]) -> None:
+    columns = [{key: value for key, value in row.items() if key != "trace"} for row in rows]
+    aside = out / f".{SUMMARY}.partial"
+    tables.write_csv(columns, aside)
+    os.replace(aside, out / SUMMARY)
+    aside = out / f".{DETAILS}.partial"
+    aside.write_text(json.dumps(rows, indent=2, default=str), encoding="utf-8")
+    os.replace(aside, out / DETAILS)

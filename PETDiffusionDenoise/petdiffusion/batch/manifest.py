@@ -1,0 +1,74 @@
+"""The manifest: a CSV with one case a row. Every fault in it is found before the first case runs."""
+
+from __future__ import annotations
+
+import csv
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import InputError
+
+PATHS = ("pet", "ct", "mr", "labels", "lesions", "reference")
+SETTINGS = ("unit", "dose_fraction", "text", "method", "seed")
+IGNORED = ("fraction", "split", "kind", "preset", "tracer", "truth")
+"""Columns that data sets of digital patients carry for other uses."""
+_ID = re.compile(r"[\w][\w .@+-]{0,99}")
+
+
+@dataclass(frozen=True)
+class BatchCase:
+    """One row: an id that names its folder, absolute paths, and settings of its own."""
+
+    id: str
+    images: dict[str, str]
+    settings: dict[str, str] = field(default_factory=dict)
+
+
+def read_manifest(path: str | Path) -> list[BatchCase]:
+    """Cases of a manifest; paths are relative to the manifest's folder."""
+    file = Path(path)
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            rows = list(csv.DictReader(stream))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"Manifest {file.name}", f"cannot be read ({error})", "Give a CSV file in UTF-8.") from None
+    if not rows:
+        raise InputError(
+            f"Manifest {file.name}", "holds no case", f"Write a header such as id,{','.join(PATHS)} and rows."
+        )
+    _check_columns(file, rows[0])
+    cases = [_case(file, number, row) for number, row in enumerate(rows, 2)]
+    _check_ids(file, cases)
+    return cases
+
+
+def _check_columns(file: Path, row: dict[str, str]) -> None:
+    known = {"id", *PATHS, *SETTINGS, *IGNORED}
+    unknown = [name or "(none)" for name in row if name not in known]
+    if "pet" not in row or unknown:
+        reason = "has no column 'pet'" if "pet" not in row else f"has unknown columns: {', '.join(unknown)}"
+        raise InputError(f"Manifest {file.name}", reason, f"Known columns: {', '.join(sorted(known))}.")
+
+
+def _case(file: Path, number: int, row: dict[str, str]) -> BatchCase:
+    values = {name: (value or "").strip() for name, value in row.items()}
+    if not values["pet"]:
+        raise InputError(f"Manifest {file.name}, line {number}", "names no PET", "Fill in the column 'pet'.")
+    id_ = values.get("id") or Path(values["pet"]).name.split(".")[0]
+    if not _ID.fullmatch(id_):
+        raise InputError(
+            f"Manifest {file.name}, line {number}: id '{id_}'",
+            "cannot name a folder",
+            "Use letters, digits, spaces, '.', '_' and '-'.",
+        )
+    images = {name: str((file.parent / values[name]).absolute()) for name in PATHS if values.get(name)}
+    return BatchCase(id_, images, {name: values[name] for name in SETTINGS if values.get(name)})
+
+
+def _check_ids(file: Path, cases: list[BatchCase]) -> None:
+    seen: set[str] = set()
+    for case in cases:
+        if case.id.lower() in seen:
+            raise InputError(f"Manifest {file.name}: id '{case.id}'", "occurs twice", "Give every case its own id.")
+        seen.add(case.id.lower())

@@ -1,0 +1,73 @@
+"""One case of a batch, as it runs in this process, in a child process or on a cluster: never raises, returns a row."""
+
+from __future__ import annotations
+
+import os
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+from ..errors import Cancelled, OptionError, PETDiffusionError
+from ..progress import Run
+from ..request import Request, read_record
+
+Row = dict[str, Any]
+
+
+def do_case(
+    id_: str, request: dict[str, Any], out: str, report: bool = True, overwrite: bool = False, run: Run | None = None
+) -> Row:
+    """Denoise one case into its folder; a named error becomes a row, a finished case is only read."""
+    began, folder = time.perf_counter(), Path(out)
+    try:
+        row = finished(Request.from_json(request), folder) if not overwrite else None
+        if row is None:
+            row = {"status": "done", **_denoise(request, folder, report, overwrite, run)}
+    except Cancelled:
+        raise
+    except PETDiffusionError as error:
+        row = {"status": "failed", "error": f"{type(error).__name__}: {error}"}
+    except Exception as error:  # one patient's defect must not end the others' work
+        row = {"status": "failed", "error": f"{type(error).__name__}: {error}", "trace": traceback.format_exc(limit=-3)}
+    return {"id": id_, "seconds": round(time.perf_counter() - began, 2), **row}
+
+
+def _denoise(request: dict[str, Any], folder: Path, report: bool, overwrite: bool, run: Run | None) -> Row:
+    from ..run import denoise
+
+    fields = dict(request)
+    pet, method = fields.pop("pet"), fields.pop("method")
+    fields.pop("tune")
+    result = denoise(pet, method, out=folder, report=report, overwrite=overwrite, run=run, **fields)
+    return numbers(result.tables, result.warnings)
+
+
+def finished(request: Request, folder: Path) -> Row | None:
+    """The row of a case that was done before with the same request; another request in its folder is an error."""
+    if not (folder / "record.json").exists():
+        return None
+    record = read_record(folder)
+    if record["request"] != request.to_json():
+        raise OptionError(
+            f"Folder {folder.name}",
+            "holds the result of another request",
+            "Choose another --out, or --overwrite to replace it.",
+        )
+    from ..write import tables
+
+    image = folder / "tables" / "image.csv"
+    rows = {"image": tables.read_csv(image)} if image.exists() else {}
+    return {"status": "done before", **numbers(rows, record["warnings"])}
+
+
+def numbers(tables: Any, warnings: Any) -> Row:
+    """What the summary shows of a case: the denoised image's row of the image table."""
+    rows = [row for row in tables.get("image", []) if row.get("image") == "denoised"]
+    return {**(rows[0] if rows else {}), "warnings": "; ".join(warnings)}
+
+
+def limit_threads(threads: int) -> None:
+    """Called first in a worker, so that workers together use the real cores and not more."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"):
+        os.environ[name] = str(threads)

@@ -1,0 +1,94 @@
+"""Builds the command line and runs one command: errors become one clear message and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+from .. import __version__
+from ..errors import Cancelled, OutputError, PETDiffusionError, ResourceError
+from ..progress import Bar, JsonLines, Run, silent
+from . import batch, demo, denoise, info, models, numbers, simulate, train
+from .interrupt import EXIT_CANCELLED, stops_on_signals
+
+COMMANDS = (denoise, batch, numbers, info, models, simulate, train, demo)
+EXIT_ERROR, EXIT_BUG = 1, 70
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="petdiffusion",
+        description="Denoise low-count PET and measure it. For research use only.",
+        epilog="'petdiffusion COMMAND --help' explains a command. First steps: petdiffusion demo --out demo-output",
+    )
+    top.add_argument("--version", action="version", version=f"petdiffusion {__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for module in COMMANDS:
+        module.add(commands)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit code 0 done, 1 a named error, 2 wrong usage, 70 a defect of this program, 130 stopped by the user."""
+    args = parser().parse_args(argv)
+    run = Run(report=_reporter(args))
+    try:
+        with stops_on_signals(run):
+            return args.execute(args, run) or 0
+    except (KeyboardInterrupt, Cancelled):
+        return _fail(Cancelled(), run, args, EXIT_CANCELLED)
+    except PETDiffusionError as error:
+        return _fail(error, run, args, EXIT_ERROR)
+    except MemoryError:
+        return _fail(
+            ResourceError("Memory", "ran out", "Close other programs, or crop or coarsen the scan."),
+            run,
+            args,
+            EXIT_ERROR,
+        )
+    except OSError as error:
+        return _fail(
+            OutputError(
+                str(error.filename or "A file"),
+                str(error.strerror or error),
+                "Check the path, its permissions and the free space.",
+            ),
+            run,
+            args,
+            EXIT_ERROR,
+        )
+    except Exception as error:  # a defect: never a bare trace to the user, never swallowed
+        if args_debug(args):
+            traceback.print_exc()
+        return _fail(_defect(error), run, args, EXIT_BUG)
+
+
+def args_debug(args: argparse.Namespace) -> bool:
+    return bool(getattr(args, "debug", False))
+
+
+def _defect(error: Exception) -> PETDiffusionError:
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{place.filename.rsplit('petdiffusion', 1)[-1].lstrip('/')}:{place.lineno}"
+    return PETDiffusionError(
+        "A defect of this program",
+        f"{type(error).__name__}: {error} (at {where})",
+        "Please report it; --debug shows the full trace.",
+    )
+
+
+def _reporter(args: argparse.Namespace) -> Any:
+    if getattr(args, "json_lines", False):
+        return JsonLines()
+    return silent if getattr(args, "quiet", False) or getattr(args, "json", False) else Bar()
+
+
+def _fail(error: PETDiffusionError, run: Run, args: argparse.Namespace, code: int) -> int:
+    if getattr(args, "json_lines", False):
+        run.report({"event": "error", "error": error.to_json()})
+    else:
+        sys.stderr.write(f"\n{type(error).__name__}: {error}\n" if code != EXIT_CANCELLED else f"\n{error}\n")
+    return code

@@ -1,0 +1,87 @@
+"""What the commands share: image arguments, output choice, how results are said."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..errors import OptionError
+
+TOP_ROWS = 14
+SHOWN = {
+    "image": ("image", "PSNR_dB", "SSIM", "NRMSE", "local_noise_percent", "liver_CoV_percent", "body_mean"),
+    "organs": ("organ", "volume_ml", "SUVmean", "mean", "CoV_percent", "SUVmax", "max"),
+    "lesions": ("lesion", "organ", "volume_ml", "SUVmax", "SUVmean", "SUVpeak", "TLG", "max", "mean"),
+    "lesion_totals": ("lesions", "MTV_ml", "TLG"),
+}
+"""Columns that fit a terminal; the tables on disk have all. A name stands for its columns per image too."""
+SETTINGS = ("_window", "_range")
+
+
+def add_reporting(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("reporting")
+    group.add_argument(
+        "--json-lines", action="store_true", help="one JSON object a line on standard output, for programs"
+    )
+    group.add_argument("--quiet", action="store_true", help="no progress on the terminal")
+    group.add_argument("--debug", action="store_true", help="show the full trace of an unexpected error")
+
+
+def add_unit(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--unit", choices=("SUVbw", "Bq/ml"), help="unit of the PET where its file does not say it")
+
+
+def add_output(parser: argparse.ArgumentParser, help_: str = "folder for the results") -> None:
+    parser.add_argument("--out", required=True, metavar="DIR", help=help_)
+    parser.add_argument("--overwrite", action="store_true", help="replace the results of an earlier run in DIR")
+
+
+def assignments(pairs: Sequence[str]) -> dict[str, str]:
+    """`NAME=VALUE` words as a dictionary."""
+    found: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise OptionError(f"Option '{pair}'", "is not of the form NAME=VALUE", "Write for example --option fwhm=5.")
+        found[name.replace("-", "_")] = value
+    return found
+
+
+def shown(name: str, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """A table cut down to what fits a terminal: chosen columns, changes in per cent left out."""
+    if name not in SHOWN:
+        return [dict(row) for row in rows]
+    keep = [
+        key
+        for wanted in SHOWN[name]
+        for key in dict.fromkeys(key for row in rows for key in row)
+        if key == wanted or (key.startswith(f"{wanted}_") and "_vs_" not in key and not key.endswith(SETTINGS))
+    ]
+    return [{key: row.get(key) for key in keep} for row in rows]
+
+
+def table(rows: Sequence[Mapping[str, Any]], limit: int = TOP_ROWS) -> str:
+    """Rows as aligned text, numbers to three figures."""
+    if not rows:
+        return ""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    cells = [[_cell(row.get(column)) for column in columns] for row in rows[:limit]]
+    widths = [max(len(line[i]) for line in [columns, *cells]) for i in range(len(columns))]
+    lines = [
+        "  ".join(text.ljust(w) if i == 0 else text.rjust(w) for i, (text, w) in enumerate(zip(line, widths)))
+        for line in [columns, *cells]
+    ]
+    more = [f"… {len(rows) - limit} more rows in the table on disk"] if len(rows) > limit else []
+    return "\n".join(lines + more)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def said(data: Any) -> str:
+    return json.dumps(data, indent=2, ensure_ascii=False, default=str)

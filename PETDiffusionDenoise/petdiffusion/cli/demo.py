@@ -1,0 +1,31 @@
+"""`petdiffusion demo`: the main job on a digital patient, from nothing to a report."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from .. import registry
+from ..progress import Run
+from .common import add_reporting
+from .denoise import say_result
+
+
+def add(commands: Any) -> None:
+    parser = commands.add_parser("demo", help="denoise a digital patient and show where the results are")
+    parser.add_argument(
+        "--out", default="demo-output", metavar="DIR", help="default %(default)s; replaced if it exists"
+    )
+    parser.add_argument("--method", metavar="M", default=registry.DEFAULT_METHOD)
+    parser.add_argument("--seed", type=int, default=7, metavar="S", help="of the digital patient")
+    parser.add_argument("--fraction", type=float, default=0.1, metavar="F", help="dose fraction (default a tenth)")
+    add_reporting(parser)
+    parser.set_defaults(execute=_demo)
+
+
+def _demo(args: argparse.Namespace, run: Run) -> int:
+    from ..demo import demo
+
+    result = demo(args.out, args.method, args.seed, args.fraction, run)
+    say_result(result, args, run)
+    return 0

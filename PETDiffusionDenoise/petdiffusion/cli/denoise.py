@@ -1,0 +1,134 @@
+"""`petdiffusion denoise` and `petdiffusion rerun`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from .. import registry
+from ..errors import InputError
+from ..progress import Run
+from ..request import FORMATS, Result
+from .common import add_output, add_reporting, add_unit, assignments, shown, table
+
+
+def add(commands: Any) -> None:
+    _add_denoise(commands)
+    again = commands.add_parser("rerun", help="run a recorded job again: same settings, same result")
+    again.add_argument("record", metavar="RECORD", help="record.json of an earlier run, or its folder")
+    add_output(again)
+    add_reporting(again)
+    again.set_defaults(execute=_rerun)
+
+
+def _add_denoise(commands: Any) -> None:
+    parser = commands.add_parser(
+        "denoise",
+        help="denoise a PET and measure it",
+        description="Denoise a PET and write images, tables, a report and a run record.",
+    )
+    parser.add_argument("pet", metavar="PET", help="low-count PET: a file or a DICOM folder")
+    parser.add_argument(
+        "--method",
+        metavar="M",
+        default=registry.DEFAULT_METHOD,
+        help=f"one of {', '.join(registry.cards())} (default %(default)s)",
+    )
+    parser.add_argument(
+        "--option",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="a setting of the method, repeatable; 'petdiffusion methods M' lists them",
+    )
+    images = parser.add_argument_group("other images, on any grid")
+    images.add_argument("--ct", metavar="CT", help="CT of the same patient")
+    images.add_argument("--mr", metavar="MR", help="MR of the same patient")
+    images.add_argument("--labels", metavar="L", help="organ labels, for the tables and for methods that use them")
+    images.add_argument("--lesions", metavar="M", help="lesion mask, for the lesion table")
+    images.add_argument("--reference", metavar="REF", help="normal-dose PET to compare with")
+    images.add_argument("--tune", metavar="REF", help="find the best settings against this normal-dose PET")
+    images.add_argument("--register", action="store_true", help="align CT and MR to the PET rigidly first")
+    more = parser.add_argument_group("settings")
+    add_unit(more)
+    more.add_argument(
+        "--dose-fraction", type=float, metavar="F", help="dose or count fraction of the scan, such as 0.1"
+    )
+    more.add_argument("--text", default="", help="free text for methods that take a prompt")
+    more.add_argument("--model", metavar="ID", help="id or path of the model")
+    more.add_argument(
+        "--seed", type=int, default=0, metavar="S", help="the same seed gives the same result (default 0)"
+    )
+    more.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    more.add_argument(
+        "--format", choices=FORMATS, default="nifti", help="of the images written; dicom adds a PET series"
+    )
+    more.add_argument("--no-report", action="store_true", help="leave the HTML report out")
+    add_output(parser)
+    add_reporting(parser)
+    parser.set_defaults(execute=_denoise)
+
+
+def _denoise(args: argparse.Namespace, run: Run) -> int:
+    from ..run import denoise
+
+    fields = (
+        "ct",
+        "mr",
+        "labels",
+        "lesions",
+        "reference",
+        "tune",
+        "register",
+        "unit",
+        "dose_fraction",
+        "text",
+        "model",
+        "seed",
+        "device",
+        "format",
+    )
+    if not args.pet.strip():
+        raise InputError("No PET", "the path is empty", "Give a file or a DICOM folder.")
+    result = denoise(
+        args.pet,
+        args.method,
+        out=args.out,
+        overwrite=args.overwrite,
+        run=run,
+        report=not args.no_report,
+        options=assignments(args.option),
+        **{name: getattr(args, name) for name in fields},
+    )
+    say_result(result, args, run)
+    return 0
+
+
+def _rerun(args: argparse.Namespace, run: Run) -> int:
+    from ..run import rerun
+
+    say_result(rerun(args.record, args.out, run, overwrite=args.overwrite), args, run)
+    return 0
+
+
+def say_result(result: Result, args: argparse.Namespace, run: Run) -> None:
+    """The numbers that matter and where the files are; as one JSON event for programs."""
+    if args.json_lines:
+        run.report(
+            {
+                "event": "result",
+                "files": dict(result.files),
+                "tables": dict(result.tables),
+                "warnings": list(result.warnings),
+                "record": dict(result.record),
+            }
+        )
+        return
+    for name in ("image", "organs", "lesions", "lesion_totals", "tuning"):
+        if rows := result.tables.get(name):
+            print(f"\n{name.capitalize().replace('_', ' ')}\n{table(shown(name, rows))}")
+    seconds = sum(result.record["seconds"].values())
+    print(f"\n{result.record['method']['title']}: {seconds:.1f} s in all. For research use only.")
+    for name in ("report", "denoised", "uncertainty", "organs", "lesions", "dicom", "record"):
+        if name in result.files:
+            print(f"  {name:12} {result.files[name]}")

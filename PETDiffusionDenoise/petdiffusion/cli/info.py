@@ -1,0 +1,86 @@
+"""`petdiffusion methods` and `petdiffusion doctor`: what there is, and what this machine can run."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from .. import registry
+from ..progress import Run
+from .common import said, table
+
+
+def add(commands: Any) -> None:
+    methods = commands.add_parser("methods", help="the methods, what they need and their options")
+    methods.add_argument("method", nargs="?", metavar="M", help="one method in full")
+    methods.add_argument("--json", action="store_true", help="the cards as JSON")
+    methods.set_defaults(execute=_methods)
+    doctor = commands.add_parser("doctor", help="what this machine can run, and why not the rest")
+    doctor.add_argument("--json", action="store_true", help="as JSON")
+    doctor.set_defaults(execute=_doctor)
+
+
+def _methods(args: argparse.Namespace, run: Run) -> None:
+    cards = [registry.card(args.method)] if args.method else list(registry.cards().values())
+    if args.json:
+        print(json.dumps([card.to_json() for card in cards], indent=2))
+    elif args.method:
+        print(_in_full(cards[0]))
+    else:
+        print(
+            table(
+                [
+                    {
+                        "method": c.name,
+                        "family": c.family,
+                        "uses": ", ".join(x.kind for x in c.conditions) or "PET alone",
+                        "what it does": c.summary,
+                    }
+                    for c in cards
+                ],
+                limit=1000,
+            )
+        )
+        print(f"\nThe default is {registry.DEFAULT_METHOD}. 'petdiffusion methods M' shows a method's options.")
+
+
+def _in_full(card: Any) -> str:
+    lines = [f"{card.title} ({card.name}, {card.family})", card.summary]
+    lines += [f"Paper: {card.paper}"] if card.paper else []
+    lines += [f"{'Needs' if c.required else 'Can use'} {c.kind.upper()}: {c.help}" for c in card.conditions]
+    lines += [f"Gives: {', '.join(card.outputs)}", "", "Options (--option NAME=VALUE)"]
+    rows = [
+        {
+            "name": o.name,
+            "default": "automatic" if o.default is None else o.default,
+            "range": _range(o),
+            "meaning": o.help,
+        }
+        for o in card.options
+    ]
+    return "\n".join([*lines, table(rows, limit=1000)])
+
+
+def _range(option: Any) -> str:
+    if option.choices:
+        return " | ".join(option.choices)
+    if option.minimum is None and option.maximum is None:
+        return option.kind
+    return f"{option.minimum} to {option.maximum} {option.unit}".strip()
+
+
+def _doctor(args: argparse.Namespace, run: Run) -> int:
+    from ..doctor import examine
+
+    findings = examine()
+    if args.json:
+        print(said(findings))
+    else:
+        for row in findings["checks"]:
+            print(
+                f"{'ok ' if row['ok'] else '-- '} {row['name']:22} {row['found']}"
+                + (f"\n{'':26}{row['remedy']}" if row["remedy"] else "")
+            )
+        print(f"\n{findings['verdict']}")
+    return 0 if findings["usable"] else 1

@@ -1,0 +1,110 @@
+"""`petdiffusion quantify`, `compare` and `convert`: numbers and files without denoising."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from ..progress import Run
+from .common import add_output, add_reporting, add_unit, shown, table
+
+
+def add(commands: Any) -> None:
+    _add_quantify(commands)
+    _add_compare(commands)
+    _add_convert(commands)
+
+
+def _add_quantify(commands: Any) -> None:
+    parser = commands.add_parser("quantify", help="SUVs, MTV and TLG of organs and lesions in a PET")
+    parser.add_argument("pet", metavar="PET")
+    parser.add_argument("--labels", metavar="L", help="organ labels")
+    parser.add_argument("--lesions", metavar="M", help="lesion mask; each connected part is a lesion")
+    parser.add_argument(
+        "--find-lesions",
+        type=float,
+        metavar="SUV",
+        help="take every connected region above this SUV as a lesion; physiological uptake included",
+    )
+    parser.add_argument("--reference", metavar="REF", help="normal-dose PET, for columns beside")
+    add_unit(parser)
+    add_output(parser, "folder for the tables")
+    add_reporting(parser)
+    parser.set_defaults(execute=_quantify)
+
+
+def _add_compare(commands: Any) -> None:
+    parser = commands.add_parser("compare", help="image quality of one or more PETs against a reference")
+    parser.add_argument("images", metavar="PET", nargs="+")
+    parser.add_argument("--reference", metavar="REF", required=True)
+    parser.add_argument("--labels", metavar="L", help="organ labels, for bias per organ")
+    parser.add_argument("--lesions", metavar="M", help="lesion mask")
+    add_unit(parser)
+    add_output(parser, "folder for the tables")
+    add_reporting(parser)
+    parser.set_defaults(execute=_compare)
+
+
+def _add_convert(commands: Any) -> None:
+    parser = commands.add_parser("convert", help="change format or unit: DICOM to NIfTI, Bq/ml to SUV")
+    parser.add_argument("image", metavar="IN")
+    parser.add_argument("target", metavar="OUT", help="file ending in .nii.gz, .nii, .nrrd, .mha")
+    parser.add_argument("--role", choices=("pet", "ct", "mr", "labels"), default="pet", help="what the image is")
+    parser.add_argument("--to", choices=("SUVbw", "Bq/ml"), help="unit of the result")
+    parser.add_argument("--overwrite", action="store_true", help="replace OUT")
+    add_unit(parser)
+    add_reporting(parser)
+    parser.set_defaults(execute=_convert)
+
+
+def _quantify(args: argparse.Namespace, run: Run) -> None:
+    from .. import quantify
+
+    rows = quantify.quantify(
+        args.pet,
+        labels=args.labels,
+        lesions=args.lesions,
+        find_above_suv=args.find_lesions,
+        reference=args.reference,
+        unit=args.unit,
+        run=run,
+    )
+    _finish(rows, args, run)
+
+
+def _compare(args: argparse.Namespace, run: Run) -> None:
+    from .. import quantify
+
+    rows = quantify.compare(
+        args.images, args.reference, labels=args.labels, lesions=args.lesions, unit=args.unit, run=run
+    )
+    _finish(rows, args, run)
+
+
+def _finish(tables: dict[str, list[dict[str, Any]]], args: argparse.Namespace, run: Run) -> None:
+    from ..write import staging
+    from ..write import tables as files
+
+    with staging.Staging(args.out, overwrite=args.overwrite) as folder:
+        names = [files.write_csv(rows, folder / f"{name}.csv").name for name, rows in tables.items() if rows]
+    written = {name.removesuffix(".csv"): str(Path(args.out) / name) for name in names}
+    if args.json_lines:
+        run.report({"event": "result", "files": written, "tables": tables, "warnings": run.warnings})
+        return
+    for name, rows in tables.items():
+        if rows:
+            print(f"\n{name.capitalize().replace('_', ' ')}\n{table(shown(name, rows))}")
+    print("\n" + "\n".join(f"  {name:10} {path}" for name, path in written.items()))
+
+
+def _convert(args: argparse.Namespace, run: Run) -> None:
+    from .. import quantify
+
+    path = quantify.convert(
+        args.image, args.target, role=args.role, unit=args.unit, to=args.to, overwrite=args.overwrite, run=run
+    )
+    if args.json_lines:
+        run.report({"event": "result", "files": {"image": str(path)}, "warnings": run.warnings})
+    else:
+        print(path)

@@ -1,0 +1,138 @@
+"""`petdiffusion simulate patient|dose|dataset`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from ..errors import OptionError
+from ..progress import Run
+from .common import add_output, add_reporting, add_unit
+
+
+def add(commands: Any) -> None:
+    parser = commands.add_parser("simulate", help="digital patients, and low-dose versions of real scans")
+    actions = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
+    for name, adder in (("patient", _patient), ("dose", _dose), ("dataset", _dataset)):
+        sub = actions.add_parser(name, help=adder.__doc__)
+        adder(sub)
+        add_output(sub)
+        add_reporting(sub)
+
+
+def _patient(parser: argparse.ArgumentParser) -> None:
+    """a digital patient: true activity, CT, MR, organs, lesions and scans of it"""
+    parser.add_argument("--seed", type=int, default=1, metavar="S")
+    parser.add_argument("--kind", choices=("body", "brain"), default="body")
+    parser.add_argument("--tracer", default="FDG", help="FDG, or DASB for the brain")
+    parser.add_argument("--spacing", type=float, metavar="MM", help="voxel size")
+    parser.add_argument(
+        "--fraction", default="1,0.1", metavar="F[,F…]", help="dose fractions to scan (default %(default)s)"
+    )
+    parser.add_argument("--preset", metavar="SCANNER", help="scanner to imitate")
+    parser.set_defaults(execute=_run_patient)
+
+
+def _dose(parser: argparse.ArgumentParser) -> None:
+    """a low-dose version of a real or digital scan"""
+    parser.add_argument("image", metavar="PET")
+    parser.add_argument(
+        "--fraction", type=float, required=True, metavar="F", help="such as 0.1 for a tenth of the dose"
+    )
+    parser.add_argument("--seed", type=int, default=1, metavar="S")
+    parser.add_argument("--preset", metavar="SCANNER", help="scanner to imitate")
+    parser.add_argument("--counts", type=float, metavar="N", help="true counts of the scan, where known")
+    parser.add_argument("--ct", metavar="CT", help="for attenuation")
+    add_unit(parser)
+    parser.set_defaults(execute=_run_dose)
+
+
+def _dataset(parser: argparse.ArgumentParser) -> None:
+    """many digital patients with scans, a manifest and fixed splits"""
+    parser.add_argument("--n", type=int, required=True, metavar="N", help="number of patients")
+    parser.add_argument("--kind", choices=("body", "brain"), default="body")
+    parser.add_argument("--tracer", default="FDG")
+    parser.add_argument("--split", choices=("train", "validation", "test"), default="train")
+    parser.add_argument("--fraction", default="1,0.25,0.1", metavar="F[,F…]")
+    parser.add_argument("--spacing", type=float, metavar="MM")
+    parser.add_argument("--preset", metavar="SCANNER")
+    parser.add_argument("--workers", type=int, default=1, metavar="W")
+    parser.set_defaults(execute=_run_dataset)
+
+
+def _fractions(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise OptionError(
+            f"Dose fractions '{text}'", "are not numbers with commas between", "Write 1,0.25,0.1."
+        ) from None
+
+
+def _said(files: dict[str, Any], args: argparse.Namespace, run: Run) -> None:
+    if args.json_lines:
+        run.report({"event": "result", "files": {k: str(v) for k, v in files.items()}})
+    else:
+        print("\n".join(f"  {name:14} {path}" for name, path in files.items()))
+
+
+def _run_patient(args: argparse.Namespace, run: Run) -> None:
+    from ..phantoms import commands
+
+    _said(
+        commands.simulate_patient(
+            args.kind,
+            args.seed,
+            args.out,
+            tracer=args.tracer,
+            spacing_mm=args.spacing,
+            fractions=_fractions(args.fraction),
+            preset=args.preset,
+            overwrite=args.overwrite,
+            run=run,
+        ),
+        args,
+        run,
+    )
+
+
+def _run_dose(args: argparse.Namespace, run: Run) -> None:
+    from ..phantoms import commands
+
+    _said(
+        commands.simulate_dose(
+            args.image,
+            args.fraction,
+            args.seed,
+            args.out,
+            preset=args.preset,
+            counts=args.counts,
+            ct=args.ct,
+            unit=args.unit,
+            overwrite=args.overwrite,
+            run=run,
+        ),
+        args,
+        run,
+    )
+
+
+def _run_dataset(args: argparse.Namespace, run: Run) -> None:
+    from ..phantoms import commands
+
+    _said(
+        commands.simulate_dataset(
+            args.out,
+            args.n,
+            kind=args.kind,
+            tracer=args.tracer,
+            split=args.split,
+            fractions=_fractions(args.fraction),
+            spacing_mm=args.spacing,
+            preset=args.preset,
+            workers=args.workers,
+            run=run,
+        ),
+        args,
+        run,
+    )

@@ -1,0 +1,74 @@
+"""Everything that defines a CSRD model; saved whole in its card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from ...errors import ModelError
+
+BASES = ("filtered", "input")
+
+
+@dataclass(frozen=True)
+class CsrdConfig:
+    """`network` are the fields of the UNet's configuration."""
+
+    network: Mapping[str, Any] = field(default_factory=dict)
+    base: str = "filtered"
+    """What the residual refers to: the Gaussian-filtered scan, or the noisy input as in the paper."""
+    base_fwhm_mm: float = 6.0
+    sigma_data: float | None = None
+    """Measured on the residuals before training; None until then."""
+    sigma_min: float = 0.02
+    sigma_max: float = 20.0
+    P_mean: float = -1.2
+    P_std: float = 1.2
+    """ln(sigma / sigma_data) ~ N(P_mean + ln 2, P_std^2): the paper's distribution, whose sigma_data is 0.5."""
+    mean_share: float = 0.4
+    """Share of the training spent on the first evaluation, which gives the mean."""
+    drop_anatomy: float = 0.3
+    """Chance that CT and MR are withheld, so that one model serves all."""
+    weight_power: float = 0.5
+    """The loss counts a voxel by its noise scale to this power."""
+
+    def __post_init__(self) -> None:
+        if self.base not in BASES:
+            raise ModelError(f"Base '{self.base}'", f"is not one of {', '.join(BASES)}", "Use one of them.")
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> CsrdConfig:
+        if unknown := sorted(set(data) - {f.name for f in fields(cls)}):
+            raise ModelError(
+                "CSRD configuration",
+                f"has unknown entries: {', '.join(unknown)}",
+                "The model needs a newer version of this program.",
+            )
+        return cls(**data)
+
+
+NETWORK = {"condition_channels": 7, "vector": 4}
+COMPACT = {
+    "channels": 24,
+    "multipliers": (1, 2, 4),
+    "blocks": 1,
+    "resample": "light",
+    "attention": False,
+    "dropout": 0.0,
+    "stem": 2,
+    "norm": "voxel",
+}
+CONFIGS = {
+    "compact": CsrdConfig(network={**COMPACT, **NETWORK}),
+    "paper": CsrdConfig(
+        network={"channels": 64, "multipliers": (1, 2, 2, 2), "blocks": 4, "dropout": 0.13, **NETWORK},
+        base="input",
+        mean_share=0.0,
+        weight_power=0.0,
+        drop_anatomy=0.0,
+    ),
+}

@@ -1,0 +1,39 @@
+"""Everything that defines a 3D U-net model; saved whole in its card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from ...errors import ModelError
+
+
+@dataclass(frozen=True)
+class Unet3dConfig:
+    """The regression twin of CSRD: same network at a constant noise level, same data, same residual."""
+
+    network: Mapping[str, Any] = field(default_factory=dict)
+    base: str = "filtered"
+    base_fwhm_mm: float = 6.0
+    drop_anatomy: float = 0.3
+    weight_power: float = 0.5
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Unet3dConfig:
+        if unknown := sorted(set(data) - {f.name for f in fields(cls)}):
+            raise ModelError(
+                "U-net configuration",
+                f"has unknown entries: {', '.join(unknown)}",
+                "The model needs a newer version of this program.",
+            )
+        return cls(**data)
+
+
+COMPACT = {"channels": 24, "multipliers": (1, 2, 4), "blocks": 1, "resample": "light", "attention": False,
+           "dropout": 0.0, "stem": 2, "norm": "voxel",
+           "condition_channels": 7, "vector": 4}  # fmt: skip
+CONFIGS = {"compact": Unet3dConfig(network=COMPACT)}

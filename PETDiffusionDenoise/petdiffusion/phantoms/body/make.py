@@ -1,0 +1,146 @@
+"""From a seed to a patient: a coarse draft decides weight, lesions and activity, then the grid asked for is painted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...errors import OptionError
+from ...progress import Run
+from ...volume import ARBITRARY, HU, SUVBW, Facts, LabelMap, Volume
+from ..deform import SmoothField
+from ..labels import TOTAL
+from ..lesions import MAX_LESIONS, Painted, Plan, draw_count, paint_lesions, plan_lesions
+from ..patient import Patient
+from ..uptake import Uptake
+from .assemble import Body, paint_body
+from .canvas import Canvas
+from .grid import Grid, Pose
+from .materials import Looks
+from .person import Person, draw_person
+from .sites import Sites
+
+DRAFT_MM = 8.0
+FIELDS = {"body": (-235.0, None), "trunk": (-95.0, 590.0)}
+LEGS_SHARE, LEGS_SUV = 0.222, 0.5
+"""Share of the body's mass below mid-thigh (Dempster's segments: half a thigh, shank and foot of both legs), its SUV."""
+FOREARMS_SHARE = 0.026
+"""Share of the mass of raised forearms and hands that reaches out of the field."""
+TOTAL_SUV = (0.68, 1.02)
+"""Bounds of the mean SUV over the whole body; it is 1 less what was voided before the scan."""
+
+
+def draw_patient(seed: int, *, spacing_mm, tracer: str, arms: str | None, sex: str | None, lesions: int | None, field: str,
+                 run: Run | None) -> Patient:
+    run = run or Run()
+    spacing = _checked(seed, spacing_mm, arms, sex, lesions, field)
+    person = draw_person(int(seed), sex, arms)
+    uptake = Uptake(tracer, person.rng("uptake"), person.bmi, person.age, person.male)
+    body, pose = Body.of(person), Pose(person)
+    low, high = _bounds(body)
+    with run.stage("draft", "Planning the patient"):
+        draft = Canvas(Grid(pose, low, high, (DRAFT_MM,) * 3), person, Looks(person), uptake, fine=False)
+        skin = paint_body(draft, body, run)
+        weight = _weight(draft, person)
+        pattern, plans = _plan(draft, skin, person, lesions)
+        factor = _balance(draft, plans, weight)
+    with run.stage("draw", "Drawing the patient"):
+        low, high = _field(draft, skin, field, low, high)
+        canvas = Canvas(Grid(pose, low, high, spacing), person, Looks(person), uptake)
+        paint_body(canvas, body, run)
+        _bias_field(canvas)
+        images = Painted(canvas.grid.geometry, canvas.pet, canvas.ct, canvas.mr, np.zeros_like(canvas.label))
+        images.pet *= np.float32(factor)
+        truths = paint_lesions(images, tuple(plans))
+    details = person.to_json() | uptake.to_json() | {"disease": pattern if truths else "none", "activity_factor": factor}
+    return _patient(canvas, images, truths, person, tracer, weight, details)
+
+
+def _checked(seed: int, spacing_mm, arms: str | None, sex: str | None, lesions: int | None, field: str) -> tuple[float, float, float]:
+    spacing = (spacing_mm,) * 3 if np.isscalar(spacing_mm) else tuple(spacing_mm)
+    if isinstance(seed, bool) or int(seed) != seed or seed < 0:
+        raise OptionError(f"Seed {seed!r}", "is not a whole number of zero or more", "Give one such as 1.")
+    if len(spacing) != 3 or not all(np.isfinite(s) and 1.0 <= s <= 12.0 for s in spacing):
+        raise OptionError(f"Voxel size {spacing_mm!r} mm", "must lie between 1 and 12 mm in each direction", "Give one such as 4.")
+    for name, value, allowed in (("Arms", arms, ("up", "down", None)), ("Sex", sex, ("F", "M", None)), ("Field", field, tuple(FIELDS))):
+        if value not in allowed:
+            raise OptionError(f"{name} {value!r}", f"is not one of {', '.join(str(a) for a in allowed)}", "Choose one of these.")
+    if lesions is not None and not 0 <= lesions <= MAX_LESIONS:
+        raise OptionError(f"{lesions} lesions", f"is outside 0 to {MAX_LESIONS}", "Ask for a number in that range.")
+    return tuple(float(s) for s in spacing)
+
+
+def _bounds(body: Body) -> tuple[np.ndarray, np.ndarray]:
+    """World box that surely holds the person from mid-thigh to above the vertex."""
+    reach = np.abs([body.limbs.elbow, body.limbs.wrist, body.limbs.hand, body.limbs.knee])[:, 0].max()
+    fat = body.person.subcutaneous_mm
+    width = max(reach + 75, 260) + 0.6 * fat
+    top = 880.0 if body.person.arms == "up" else 845.0
+    scale = np.asarray(body.person.scale)
+    return np.array([-width, -185 - 1.3 * fat, FIELDS["body"][0]]) * scale, np.array([width, 175 + 0.6 * fat, top]) * scale
+
+
+def _field(draft: Canvas, skin: np.ndarray, field: str, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Crops the world box to the body with a margin of 16 mm, and to the field's levels."""
+    axes, inside = draft.grid.axes, skin < 0
+    bottom, top = FIELDS[field]
+    scale = draft.person.scale[2]
+    low, high = low.copy(), high.copy()
+    low[2] = bottom * scale
+    high[2] = high[2] if top is None else top * scale
+    level = (axes[2] >= low[2]) & (axes[2] <= high[2])
+    for axis, other in ((0, (0, 1)), (1, (0, 2))):
+        hit = axes[axis][np.flatnonzero(inside[level].any(axis=other))]
+        low[axis], high[axis] = max(low[axis], hit.min() - 20), min(high[axis], hit.max() + 20)
+    return low, high
+
+
+def density(hu: np.ndarray) -> np.ndarray:
+    """g/ml from HU: air to water along one line, denser tissue along a flatter one."""
+    return np.where(hu < 0, 1 + 0.95 * hu / 1000, 1 + 0.03 * (hu > 0) + 0.55 * hu / 1000).clip(0)
+
+
+def _weight(draft: Canvas, person: Person) -> float:
+    mass = float(density(draft.ct[draft.ct > -990]).sum(dtype=np.float64)) * draft.grid.geometry.voxel_ml / 1000
+    return mass / (1 - LEGS_SHARE - (FOREARMS_SHARE if person.arms == "up" else 0))
+
+
+def _plan(draft: Canvas, skin: np.ndarray, person: Person, lesions: int | None) -> tuple[str, tuple[Plan, ...]]:
+    rng = person.rng("lesions")
+    count = draw_count(rng)
+    sites = Sites(draft, skin)
+    return plan_lesions(rng, count if lesions is None else lesions, sites.candidates, sites.organs, sites.background, sites.room)
+
+
+def _balance(draft: Canvas, plans: tuple[Plan, ...], weight: float) -> float:
+    """What is injected is found again: brings the mean SUV of the whole body into its bounds."""
+    field = float(draft.pet.sum(dtype=np.float64)) * draft.grid.geometry.voxel_ml
+    disease = sum(plan.suv * 4.19 * plan.radius**3 / 1000 for plan in plans)
+    legs = LEGS_SHARE * weight * 1000 * LEGS_SUV
+    normal, total = (field + legs) / (weight * 1000), disease / (weight * 1000)
+    return float(np.clip(normal, TOTAL_SUV[0] - total, max(TOTAL_SUV[1] - total, 0.5)) / normal)
+
+
+def _bias_field(canvas: Canvas) -> None:
+    """Receive coils shade an MR image slowly by some ten per cent."""
+    field = SmoothField(canvas.person.rng("bias"), 190.0, 12).on_axes(*canvas.grid.axes)
+    canvas.mr *= np.exp(np.float32(0.10) * field)
+
+
+def _patient(canvas: Canvas, images: Painted, truths, person: Person, tracer: str, weight: float, details: dict[str, Any]) -> Patient:
+    geometry = canvas.grid.geometry
+    facts = Facts(tracer=tracer, weight_kg=round(weight, 1), height_m=round(person.height_m, 3), sex=person.sex,
+                  age_years=round(person.age), uptake_minutes=60.0, source=f"digital patient {person.seed}")
+    return Patient(
+        seed=person.seed, kind="body", tracer=tracer, sex=person.sex, weight_kg=weight, height_m=person.height_m,
+        pet=Volume(images.pet, geometry, SUVBW, _of(facts, "PT")), ct=Volume(images.ct, geometry, HU, _of(facts, "CT")),
+        mr=Volume(images.mr, geometry, ARBITRARY, _of(facts, "MR")), organs=LabelMap(canvas.label, geometry, TOTAL),
+        lesion_map=LabelMap(images.label, geometry, {t.label: f"lesion {t.label} ({t.organ})" for t in truths}),
+        lesions=truths, details=details)
+
+
+def _of(facts: Facts, modality: str) -> Facts:
+    from dataclasses import replace
+
+    return replace(facts, modality=modality)

@@ -1,0 +1,80 @@
+"""What a data set or a stream is made of: which patients, tracers, scanners and doses, dealt out in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import OptionError
+from ..progress import Run
+from .scan import DEFAULT_SPACING_MM, Scan, checked_kind, patient_of, scan
+
+
+@dataclass(frozen=True)
+class Job:
+    """One patient to draw and scan."""
+
+    seed: int
+    kind: str
+    tracer: str
+    preset: str | None
+    fractions: tuple[float, ...]
+    spacing_mm: float
+    nested: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind}-{self.seed:06d}"
+
+    def scan(self, run: Run) -> Scan:
+        """The patient, scanned; the scan's seed is the patient's."""
+        patient = patient_of(self.kind, self.seed, spacing_mm=self.spacing_mm, tracer=self.tracer, run=run)
+        return scan(patient, fractions=self.fractions, preset=self.preset, seed=self.seed, nested=self.nested, run=run)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Settings that all patients share; checked when it is made."""
+
+    kinds: tuple[str, ...]
+    tracers: tuple[str, ...]
+    fractions: tuple[float, ...]
+    """Reduced doses, the largest first."""
+    presets: tuple[str | None, ...]
+    spacing_mm: float | None
+    nested: bool = False
+
+    @classmethod
+    def of(cls, kinds: Sequence[str], tracers: Sequence[str], fractions: Sequence[float],
+           presets: Sequence[str | None], spacing_mm: float | None, nested: bool = False) -> Recipe:
+        from ..physics import presets as scanners
+        from ..physics.poisson import check_fraction
+
+        for fraction in fractions:
+            check_fraction(fraction)
+        low = tuple(sorted({float(f) for f in fractions} - {1.0}, reverse=True))
+        if not low:
+            raise OptionError("Dose fractions", "name no reduced dose", "Give at least one below 1, such as 0.1.")
+        for kind in kinds:
+            checked_kind(kind)
+        names = tuple(None if p is None else scanners.scanner(p).name for p in presets)
+        recipe = cls(tuple(kinds), tuple(tracers), low, names or (None,), spacing_mm, nested)
+        if not recipe.turns:
+            raise OptionError(f"Tracers {', '.join(tracers) or '(none)'}", "are not given to such patients",
+                              "Choose FDG, or DASB for the brain.")
+        return recipe
+
+    @property
+    def turns(self) -> list[tuple[str, str, str | None]]:
+        """Kind, tracer and scanner of one patient after the other; bodies are given FDG only."""
+        return [(kind, tracer, preset) for preset in self.presets for kind in self.kinds for tracer in self.tracers
+                if kind == "brain" or tracer == "FDG"]
+
+    def job(self, number: int, seed: int) -> Job:
+        """The patient whose turn it is."""
+        kind, tracer, preset = self.turns[number % len(self.turns)]
+        return Job(seed, kind, tracer, preset, self.fractions, self.spacing_mm or DEFAULT_SPACING_MM[kind], self.nested)
+
+    def to_json(self) -> dict[str, Any]:
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}

@@ -1,0 +1,39 @@
+"""Which patients may be learned from: fixed by seed, so that no data set, stream or model can mix them up.
+
+| seeds | split |
+| --- | --- |
+| 0 to 799,999 | train |
+| 800,000 to 899,999 | validation |
+| 900,000 and above | test |
+"""
+
+from __future__ import annotations
+
+from ..errors import OptionError
+
+VALIDATION_FROM, TEST_FROM, END = 800_000, 900_000, 1_000_000
+RANGES = {"train": (0, VALIDATION_FROM), "validation": (VALIDATION_FROM, TEST_FROM), "test": (TEST_FROM, END)}
+MIXED = {"train": 0.8, "validation": 0.1, "test": 0.1}
+"""Shares of a data set that holds all three."""
+
+
+def split_of(seed: int) -> str:
+    """The split that a patient belongs to for good."""
+    if seed < 0:
+        raise OptionError(f"Seed {seed}", "must be a whole number from 0", "Give another seed.")
+    return "train" if seed < VALIDATION_FROM else "validation" if seed < TEST_FROM else "test"
+
+
+def seeds_of(split: str, n: int, first: int = 0) -> list[int]:
+    """`n` seeds of a split, from its `first` on; `mixed` takes 8, 1 and 1 in ten of the three splits."""
+    if split == "mixed":
+        counts = {"validation": round(n * MIXED["validation"]), "test": round(n * MIXED["test"])}
+        counts = {"train": n - sum(counts.values()), **counts}
+        return [seed for name, count in counts.items() for seed in seeds_of(name, count, first)]
+    if split not in RANGES:
+        raise OptionError(f"Split '{split}'", f"is not one of {', '.join(RANGES)}, mixed", "Choose one of these.")
+    low, high = RANGES[split]
+    if n < 0 or first < 0 or low + first + n > high:
+        raise OptionError(f"{n} patients from number {first}", f"do not fit the {split} split's {high - low} seeds",
+                          "Ask for fewer, or start earlier.")
+    return list(range(low + first, low + first + n))

@@ -1,0 +1,93 @@
+"""Builds the case a method works on: PET, CT, MR and labels on the PET's grid, the body and the noise in it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..errors import GeometryError, InputError, UnitError
+from ..methods.contract import Case
+from ..progress import Run
+from ..volume import HU, Geometry, LabelMap, Volume
+from .grids import covered, resample, resample_labels, world_points
+from .mask import body_mask, from_ct
+from .noise import noise_sd
+
+LEAST_COVER, GOOD_COVER = 0.05, 0.5
+"""Part of the body inside an extra image: below the first an error, below the second a warning."""
+
+
+def build(pet: Volume, ct: Volume | None = None, mr: Volume | None = None, labels: LabelMap | None = None,
+          text: str = "", dose_fraction: float | None = None, run: Run | None = None, register: bool = False) -> Case:
+    """Everything on the PET's grid. With `register`, CT and MR are first moved rigidly onto the PET, and labels
+    that lie on the grid of one of them move with it."""
+    run = run or Run()
+    _refuse_unusable(pet, "PET")
+    body = body_mask(pet)
+    run.progress(0.1)
+    placed_ct, ct_moved = _placed(ct, "CT", pet, body, run, register)
+    placed_mr, mr_moved = _placed(mr, "MR", pet, body, run, register)
+    moved = ct_moved if _same_grid(labels, ct) else mr_moved if _same_grid(labels, mr) else None
+    placed_labels = _placed_labels(labels, pet, body, run, moved)
+    run.progress(0.8)
+    if not body.any():
+        run.warn("No body was found in the PET: " + ("the CT's is used." if ct else "it shows no activity."))
+        body = from_ct(placed_ct) if placed_ct else body
+    noise = noise_sd(pet, body)
+    run.progress(1.0)
+    if dose_fraction is None:
+        dose_fraction = pet.facts.dose_fraction
+    return Case(pet, body, noise, placed_ct, placed_mr, placed_labels, text, dose_fraction)
+
+
+def _refuse_unusable(volume: Volume, name: str) -> None:
+    bad = int(volume.array.size - np.count_nonzero(np.isfinite(volume.array)))
+    if bad:
+        raise InputError(f"The {name}", f"holds {bad} voxels that are not numbers (NaN or infinite)",
+                         "Export it again, or set those voxels to air.")
+    if name == "CT" and volume.unit != HU:
+        raise UnitError(f"The CT's unit '{volume.unit}'", "is not Hounsfield units",
+                        "Give the CT in HU, or pass the image as MR if it is none.")
+
+
+def _same_grid(labels: LabelMap | None, image: Volume | None) -> bool:
+    return labels is not None and image is not None and labels.geometry.close_to(image.geometry)
+
+
+def _placed(image: Volume | None, name: str, pet: Volume, body: np.ndarray, run: Run,
+            register: bool) -> tuple[Volume | None, np.ndarray | None]:
+    """The image on the PET's grid, and the movement that registration found."""
+    if image is None:
+        return None, None
+    _refuse_unusable(image, name)
+    run.check()
+    transform = None
+    if register:
+        from .register import rigid
+
+        with run.stage(f"register {name}", f"Registering {name} to PET"):
+            transform = rigid(image, pet, run, run.seed).matrix
+    _check_cover(image.geometry, name, pet, body, run, transform)
+    return resample(image, pet.geometry, transform=transform), transform
+
+
+def _check_cover(geometry: Geometry, name: str, pet: Volume, body: np.ndarray, run: Run,
+                 transform: np.ndarray | None = None) -> None:
+    index = np.argwhere(body if body.any() else np.ones_like(body))
+    points = world_points(index[:: max(1, len(index) // 50_000)], pet.geometry)
+    part = float(np.mean(covered(geometry, points, transform)))
+    if part < LEAST_COVER:
+        raise GeometryError(f"The {name}", f"covers only {part:.0%} of the body seen in the PET",
+                            f"Give the {name} of the same examination, or register it first.")
+    if part < GOOD_COVER:
+        run.warn(f"The {name} covers only {part:.0%} of the body seen in the PET; the rest is treated as air.")
+
+
+def _placed_labels(labels: LabelMap | None, pet: Volume, body: np.ndarray, run: Run,
+                   transform: np.ndarray | None) -> LabelMap | None:
+    if labels is None:
+        return None
+    _check_cover(labels.geometry, "label map", pet, body, run, transform)
+    placed = resample_labels(labels, pet.geometry, transform)
+    if not placed.array.any():
+        run.warn("The label map holds no structure within the PET.")
+    return placed

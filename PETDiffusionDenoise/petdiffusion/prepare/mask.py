@@ -1,0 +1,163 @@
+"""Where the patient is: from the PET alone, at any dose and in any unit, or from CT."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from ..volume import Volume
+
+COARSE_MM = 5.0
+"""The mask is found on a grid of about this spacing."""
+SMOOTH_MM = (5.0, 8.0, 14.0, 22.0, 32.0)
+"""FWHM of the smoothing; the first at which air and body come apart is taken."""
+TISSUE_PART = 0.12
+"""Voxels above this part of the body's typical activity count as tissue (fat and lung are above, air below)."""
+TISSUE_PART_AT_MOST = 0.45
+SMALLEST_PART = 0.02
+"""Pieces (arms, legs) smaller than this part of the largest piece are dropped."""
+SKIN_HU, TABLE_MM = -300.0, 4.0
+_FWHM = 2.0 * np.sqrt(2.0 * np.log(2.0))
+
+
+def body_mask(volume: Volume) -> np.ndarray:
+    """Voxels of the patient, holes (lungs) filled; all False where there is no activity at all.
+
+    The image is smoothed until the noise of the air lies clearly below the tissue, so the same rule
+    serves full and very low doses; everything is relative to the body's own activity.
+    """
+    spacing = np.asarray(volume.geometry.spacing[::-1])
+    factor = np.maximum(1, np.floor(COARSE_MM / spacing)).astype(int)
+    coarse = _block_mean(volume.array, factor)
+    mask = _tissue(coarse, spacing * factor)
+    if mask.any():
+        mask = _largest_pieces(_closed(mask, spacing * factor, 6.0))
+        mask = _without_holes(mask)
+    return _refined(mask, factor, volume.array.shape)
+
+
+def from_ct(ct: Volume) -> np.ndarray:
+    """Voxels of the patient in a CT in HU, lungs filled, table and sheets left out."""
+    spacing = np.asarray(ct.geometry.spacing[::-1])
+    factor = np.maximum(1, np.floor(4.0 / spacing)).astype(int)
+    dense = _block_mean(ct.array, factor) > SKIN_HU
+    spacing = spacing * factor
+    if not dense.any():
+        return np.zeros(ct.array.shape, bool)
+    width = 2 * np.ceil(TABLE_MM / spacing).astype(int) + 1
+    thick = ndimage.minimum_filter(dense.view(np.uint8), width, mode="nearest")
+    if thick.any():
+        opened = ndimage.maximum_filter(_largest_pieces(thick > 0).view(np.uint8), width + 2, mode="nearest")
+        dense = _largest_pieces(dense & (opened > 0))
+    return _refined(_without_holes(dense), factor, ct.array.shape)
+
+
+def bounding_box(mask: np.ndarray, margin: tuple[int, int, int] = (0, 0, 0)) -> tuple[slice, slice, slice]:
+    """Smallest box around the mask with a margin in voxels; the whole array where the mask is empty."""
+    box = []
+    for axis, (size, extra) in enumerate(zip(mask.shape, margin)):
+        others = tuple(a for a in range(mask.ndim) if a != axis)
+        hit = np.flatnonzero(mask.any(axis=others))
+        low, high = (hit[0], hit[-1] + 1) if hit.size else (0, size)
+        box.append(slice(max(0, int(low) - extra), min(size, int(high) + extra)))
+    return tuple(box)
+
+
+def _tissue(coarse: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+    broad = _smooth(coarse, SMOOTH_MM[-2], spacing)
+    typical = _typical_activity(broad)
+    if typical <= 0:
+        return np.zeros(coarse.shape, bool)
+    sure_air = broad < TISSUE_PART * typical
+    for fwhm in SMOOTH_MM:
+        smooth = _smooth(coarse, fwhm, spacing)
+        threshold = max(TISSUE_PART * typical, _noise_ceiling(smooth[sure_air]))
+        if threshold <= TISSUE_PART_AT_MOST * typical:
+            break
+    return smooth > min(threshold, TISSUE_PART_AT_MOST * typical)
+
+
+def _typical_activity(smooth: np.ndarray) -> float:
+    """Median above Otsu's threshold of the logarithm: hot organs weigh little, air is one narrow class."""
+    top = float(np.percentile(smooth, 99.5))
+    if top <= 0:
+        top = float(smooth.max())
+    if top <= 0:
+        return 0.0
+    level = np.log(np.maximum(smooth, 1e-3 * top))
+    return float(np.median(smooth[level >= _otsu(level)]))
+
+
+def _otsu(values: np.ndarray, bins: int = 256) -> float:
+    counts, edges = np.histogram(values, bins)
+    centres = (edges[1:] + edges[:-1]) / 2
+    below, mass = np.cumsum(counts), np.cumsum(counts * centres)
+    above = below[-1] - below
+    with np.errstate(divide="ignore", invalid="ignore"):
+        between = below * above * (mass / below - (mass[-1] - mass) / above) ** 2
+    best = np.nan_to_num(between, nan=-1.0, posinf=-1.0)
+    return float(edges[np.argmax(best) + 1]) if best.max() > 0 else float(edges[0])
+
+
+def _noise_ceiling(air: np.ndarray) -> float:
+    """Level that noise in air hardly ever passes: median and 4.5 robust SDs."""
+    if air.size < 50:
+        return 0.0
+    middle = float(np.median(air))
+    return middle + 4.5 * 1.4826 * float(np.median(np.abs(air - middle)))
+
+
+def _smooth(array: np.ndarray, fwhm_mm: float, spacing: np.ndarray) -> np.ndarray:
+    return ndimage.gaussian_filter(array, fwhm_mm / _FWHM / spacing, mode="nearest", truncate=3.0)
+
+
+def _block_mean(array: np.ndarray, factor: np.ndarray) -> np.ndarray:
+    padding = [(0, int(-n % f)) for n, f in zip(array.shape, factor)]
+    padded = np.pad(array, padding, mode="edge") if any(p[1] for p in padding) else array
+    for axis, f in enumerate(factor):
+        if f > 1:
+            shape = padded.shape[:axis] + (padded.shape[axis] // f, f) + padded.shape[axis + 1:]
+            padded = padded.reshape(shape).mean(axis=axis + 1, dtype=np.float32)
+    return padded
+
+
+def _refined(mask: np.ndarray, factor: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The coarse mask on the fine grid; its edge is interpolated linearly."""
+    if np.all(factor == 1):
+        return mask
+    level = mask.astype(np.float32)
+    for axis, (size, f) in enumerate(zip(shape, factor)):
+        position = np.clip((np.arange(size) + 0.5) / f - 0.5, 0, level.shape[axis] - 1)
+        low = np.floor(position).astype(int)
+        high = np.minimum(low + 1, level.shape[axis] - 1)
+        weight = (position - low).astype(np.float32).reshape([-1 if a == axis else 1 for a in range(3)])
+        level = level.take(low, axis) * (1 - weight) + level.take(high, axis) * weight
+    return level >= 0.5
+
+
+def _grown(mask: np.ndarray, spacing: np.ndarray, radius_mm: float) -> np.ndarray:
+    return ndimage.distance_transform_edt(~mask, spacing) <= radius_mm
+
+
+def _closed(mask: np.ndarray, spacing: np.ndarray, radius_mm: float) -> np.ndarray:
+    pad = np.ceil(radius_mm / spacing).astype(int) + 1
+    padded = np.pad(mask, [(p, p) for p in pad], mode="edge")
+    grown = _grown(padded, spacing, radius_mm)
+    closed = ndimage.distance_transform_edt(np.pad(grown, 1, mode="edge"), spacing)[1:-1, 1:-1, 1:-1] > radius_mm
+    return closed[tuple(slice(p, p + n) for p, n in zip(pad, mask.shape))] | mask
+
+
+def _largest_pieces(mask: np.ndarray) -> np.ndarray:
+    labels, count = ndimage.label(mask)
+    if count < 2:
+        return mask
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    return (sizes >= SMALLEST_PART * sizes.max())[labels] & mask
+
+
+def _without_holes(mask: np.ndarray) -> np.ndarray:
+    """Fills cavities in space, and those enclosed within one slice: lungs are open only at the image's end."""
+    plane = np.zeros((3, 3, 3), bool)
+    plane[1] = ndimage.generate_binary_structure(2, 1)
+    return ndimage.binary_fill_holes(mask) | ndimage.binary_fill_holes(mask, plane)

@@ -1,0 +1,165 @@
+"""How noisy a PET is, read from the image itself.
+
+PET noise is correlated over several millimetres, so estimators built on the finest details (wavelet MAD,
+Laplacian) see a fraction of it. Here second differences d = (x[p-h] - 2 x[p] + x[p+h]) / sqrt(6) are taken
+over a lag h beyond the correlation; linear gradients of activity cancel. For noise of variance s^2 and
+autocorrelation r, E[d^2] = s^2 (6 - 8 r(h) + 2 r(2h)) / 6, which is s^2 once r has died out. The width of the
+correlation follows from a second, short lag. Means over blocks and medians over axes and blocks keep out
+edges and lesions. Everything scales with the image.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..volume import Volume
+from .mask import bounding_box
+
+BLOCK_MM, FAR_MM = 20.0, 12.0
+LONGEST_FWHM_MM = 12.0
+_FWHM = 2.0 * np.sqrt(2.0 * np.log(2.0))
+_FWHM_TABLE = np.linspace(0.0, LONGEST_FWHM_MM, 121)
+
+
+@dataclass(frozen=True)
+class Noise:
+    """`blocks`: mean and noise variance of every block of tissue; `fwhm_mm`: of the kernel that would turn
+    white noise into this noise, in (z, y, x); 0 where the noise is white or cannot be told."""
+
+    means: np.ndarray
+    variances: np.ndarray
+    fwhm_mm: tuple[float, float, float]
+
+    @property
+    def sd(self) -> float:
+        """Typical SD: the median over the body."""
+        return float(np.sqrt(np.median(self.variances))) if self.variances.size else 0.0
+
+    def line(self) -> tuple[float, float]:
+        """(gain, offset) of variance = gain * mean + offset, both at least 0: Poisson-like noise has offset 0."""
+        return _fit_line(self.means, self.variances)
+
+
+def noise_sd(volume: Volume, body: np.ndarray) -> float:
+    """Robust SD of the noise inside the body, in the unit of the image; 0 where none can be found."""
+    return measure(volume, body).sd
+
+
+def measure(volume: Volume, body: np.ndarray) -> Noise:
+    """Noise level, its dependence on activity and its correlation; of the whole image where the body is empty."""
+    box = bounding_box(body)
+    array, inside = volume.array[box], body[box]
+    inside = inside if inside.any() else np.ones_like(inside)
+    spacing = np.asarray(volume.geometry.spacing[::-1])
+    block = np.clip(np.rint(BLOCK_MM / spacing), 1, array.shape).astype(int)
+    far, near = {}, {}
+    for axis in range(3):
+        lag = _lag(array.shape[axis], spacing[axis], FAR_MM)
+        if lag:
+            far[axis] = lag, _block_variance(array, inside, axis, lag, block)
+            near[axis] = _block_variance(array, inside, axis, 1, block)
+    if not far:
+        return Noise(np.empty(0), np.empty(0), (0.0, 0.0, 0.0))
+    fwhm = [_fwhm(near[a], far[a][1], spacing[a], far[a][0]) if a in far else 0.0 for a in range(3)]
+    per_axis = [_at_best_lag(array, inside, a, spacing[a], fwhm[a], block, far[a]) for a in far]
+    return _summary(array, inside, block, per_axis, tuple(fwhm))
+
+
+def _lag(size: int, spacing: float, wanted_mm: float) -> int:
+    """Lag in voxels nearest to the wanted length that still leaves a third of the axis; 0 if there is none."""
+    return min(max(1, round(wanted_mm / spacing)), (size - 1) // 3)
+
+
+def _at_best_lag(array: np.ndarray, inside: np.ndarray, axis: int, spacing: float, fwhm: float, block: np.ndarray,
+                 far: tuple[int, np.ndarray]) -> np.ndarray:
+    """Block variances at the shortest lag that still sees most of the noise: structure counts least there."""
+    for lag in range(1, far[0]):
+        if _seen(lag * spacing, fwhm) > 0.75:
+            return _block_variance(array, inside, axis, lag, block) / _seen(lag * spacing, fwhm)
+    return far[1] / _seen(far[0] * spacing, fwhm)
+
+
+def _seen(lag_mm: float, fwhm: float | np.ndarray) -> np.ndarray:
+    """Part of the variance that second differences over this lag see; correlation of smoothed white noise."""
+    width = np.maximum(fwhm, 1e-6) / _FWHM
+
+    def correlation(distance: float) -> np.ndarray:
+        return np.exp(-np.square(distance / width) / 4)
+
+    return (6 - 8 * correlation(lag_mm) + 2 * correlation(2 * lag_mm)) / 6
+
+
+def _fwhm(near: np.ndarray, far: np.ndarray, spacing: float, far_lag: int) -> float:
+    """Width whose ratio of short-lag to long-lag variance is the measured one."""
+    both = np.isfinite(near) & np.isfinite(far) & (far > 0)
+    if far_lag < 2 or not both.any():
+        return 0.0
+    measured = float(np.median(near[both] / far[both]))
+    ratios = _seen(spacing, _FWHM_TABLE) / _seen(far_lag * spacing, _FWHM_TABLE)
+    return float(np.interp(-measured, -ratios, _FWHM_TABLE))
+
+
+def _block_variance(array: np.ndarray, inside: np.ndarray, axis: int, lag: int, block: np.ndarray) -> np.ndarray:
+    """Mean squared second difference of each block; NaN where less than a third of a block can be used."""
+    low, mid, high = (_cut(axis, start, array.shape[axis], lag) for start in (0, lag, 2 * lag))
+    usable = inside[low] & inside[mid] & inside[high]
+    squared = np.zeros(array.shape, np.float32)
+    squared[mid] = np.square(array[low] - 2 * array[mid] + array[high]) * usable
+    counted = np.zeros(array.shape, np.float32)
+    counted[mid] = usable
+    count = _block_sum(counted, block)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(count > _block_voxels(array.shape, block) / 3, _block_sum(squared, block) / count / 6, np.nan)
+
+
+def _cut(axis: int, start: int, size: int, lag: int) -> tuple[slice, ...]:
+    return tuple(slice(start, start + size - 2 * lag) if a == axis else slice(None) for a in range(3))
+
+
+def _block_sum(array: np.ndarray, block: np.ndarray) -> np.ndarray:
+    for axis, width in enumerate(block):
+        array = np.add.reduceat(array, _edges(array.shape[axis], width)[:-1], axis=axis, dtype=np.float64)
+    return array
+
+
+def _block_voxels(shape: tuple[int, ...], block: np.ndarray) -> np.ndarray:
+    z, y, x = (np.diff(_edges(size, width)) for size, width in zip(shape, block))
+    return z[:, None, None] * y[:, None] * x
+
+
+def _edges(size: int, width: int) -> np.ndarray:
+    """Ends of an odd number of blocks of about this width, laid out alike from both ends of the axis."""
+    half = max(1, round(size / width)) // 2
+    low = np.arange(half + 1) * size // (2 * half + 1)
+    return np.concatenate([low, size - low[::-1]])
+
+
+def _summary(array: np.ndarray, inside: np.ndarray, block: np.ndarray, per_axis: list[np.ndarray],
+             fwhm: tuple[float, float, float]) -> Noise:
+    counts = _block_sum(inside.astype(np.float32), block)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = _block_sum(np.where(inside, array, 0).astype(np.float32), block) / counts
+    stack = np.stack(per_axis).reshape(len(per_axis), -1)
+    known = np.isfinite(stack).any(axis=0) & (counts.ravel() > 0)
+    if not known.any():
+        return Noise(np.empty(0), np.empty(0), fwhm)
+    return Noise(means.ravel()[known], np.nanmedian(stack[:, known], axis=0), fwhm)
+
+
+def _fit_line(means: np.ndarray, variances: np.ndarray, bins: int = 12) -> tuple[float, float]:
+    """Line through the medians of blocks sorted by mean, relative errors weighted alike."""
+    if means.size == 0 or np.median(variances) <= 0:
+        return 0.0, 0.0
+    groups = [g for g in np.array_split(np.argsort(means), min(bins, max(1, means.size // 4))) if g.size]
+    x = np.array([max(np.median(means[g]), 0.0) for g in groups])
+    y = np.array([np.median(variances[g]) for g in groups])
+    keep = y > 0
+    x, y = x[keep], y[keep]
+    unit = max(float(np.median(x)), np.finfo(float).tiny)
+    design = np.stack([x / unit, np.ones_like(x)], axis=1) / y[:, None]
+    from scipy.optimize import nnls
+
+    (gain, offset), _ = nnls(design, np.ones_like(y))
+    return float(gain / unit), float(offset)

@@ -1,0 +1,52 @@
+"""Whitening: a scan as a smooth base plus a residual measured in the local noise's standard deviations.
+
+PET noise grows with activity: its SD is about k sqrt(activity). With
+
+    base  f = Gaussian-filtered scan,      scale  s = k sqrt(f + floor),      residual  r = (image - f) / s
+
+r of the noise has SD 1 everywhere and at every dose, so one network serves all doses and all activities. For a given
+scan the map image <-> r is affine, so the mean of r gives the mean of the image: nothing is biased by it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+FLOOR = 0.05
+"""Of the body's mean activity: keeps the scale above zero in air."""
+
+
+@dataclass(frozen=True, eq=False)
+class Whitening:
+    """`base` and `root` = sqrt(f + floor) are images; `level` is k, in the square root of the image's unit."""
+
+    base: np.ndarray
+    root: np.ndarray
+    level: float
+    floor: float
+
+    @property
+    def scale(self) -> np.ndarray:
+        return self.root * np.float32(self.level)
+
+    def forward(self, image: np.ndarray) -> np.ndarray:
+        return (image - self.base) / self.scale
+
+    def inverse(self, residual: np.ndarray) -> np.ndarray:
+        return self.base + residual * self.scale
+
+
+def whiten(low: np.ndarray, spacing_mm: tuple[float, float, float], body: np.ndarray, fwhm_mm: float) -> Whitening:
+    """The whitening of a scan. `spacing_mm` is (x, y, z), arrays are (z, y, x)."""
+    from scipy.ndimage import gaussian_filter
+
+    sigma = [fwhm_mm / 2.3548 / step for step in reversed(spacing_mm)]
+    base = gaussian_filter(np.asarray(low, np.float32), sigma, truncate=3.0)
+    inside = body if body.any() else np.ones(low.shape, bool)
+    floor = max(FLOOR * float(np.abs(base[inside]).mean()), 1e-6)
+    root = np.sqrt(np.maximum(base, 0) + np.float32(floor))
+    noise = np.abs((low[inside] - base[inside]) / root[inside])
+    level = max(1.4826 * float(np.median(noise)), 1e-4)  # SD from the median: lesions and edges do not count
+    return Whitening(base, root, level, floor)

@@ -1,0 +1,151 @@
+"""Numbers and conversions without denoising: the functions behind `quantify`, `compare` and `convert`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from .errors import InputError, OptionError, OutputError
+from .progress import Run
+from .volume import ARBITRARY, BQML, SUVBW, LabelMap, Volume
+
+Tables = dict[str, list[dict[str, Any]]]
+ENDINGS = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
+
+
+def quantify(
+    pet: Any,
+    *,
+    labels: Any = None,
+    lesions: Any = None,
+    find_above_suv: float | None = None,
+    reference: Any = None,
+    unit: str | None = None,
+    run: Run | None = None,
+) -> Tables:
+    """SUVmean, SUVmax, SUVpeak, volume, MTV and TLG of organs and lesions."""
+    run = run or Run()
+    if labels is None and lesions is None and find_above_suv is None:
+        raise OptionError(
+            "Nothing to quantify",
+            "neither organ labels nor lesions were given",
+            "Give --labels, --lesions or --find-lesions 4.",
+        )
+    with run.stage("read", "Reading the images"):
+        low = _pet(pet, unit, "pet", run)
+        volumes = {"PET": low} | ({} if reference is None else {"reference": _aligned(reference, low, unit, run)})
+        organs, mask = _labels_on(labels, low), _labels_on(lesions, low)
+    with run.stage("measure", "Measuring"):
+        if mask is None and find_above_suv is not None:
+            mask = _found(low, find_above_suv, run)
+        return _tables(volumes, organs, mask, run)
+
+
+def compare(
+    images: Sequence[Any],
+    reference: Any,
+    *,
+    labels: Any = None,
+    lesions: Any = None,
+    unit: str | None = None,
+    run: Run | None = None,
+) -> Tables:
+    """PSNR, SSIM, errors and bias of each image against the reference, on the reference's grid."""
+    run = run or Run()
+    with run.stage("read", "Reading the images"):
+        target = _pet(reference, unit, "reference", run)
+        volumes = {}
+        for image in images:
+            volumes[_name(image, volumes)] = _aligned(image, target, unit, run)
+        organs, mask = _labels_on(labels, target), _labels_on(lesions, target)
+    with run.stage("measure", "Measuring"):
+        return _tables({**volumes, "reference": target}, organs, mask, run)
+
+
+def convert(
+    image: Any,
+    target: str | Path,
+    *,
+    role: str = "pet",
+    unit: str | None = None,
+    to: str | None = None,
+    overwrite: bool = False,
+    run: Run | None = None,
+) -> Path:
+    """Write an image in another format or unit."""
+    from . import read, suv
+    from .write import images, staging
+    from .write import labels as label_files
+
+    run, target = run or Run(), Path(target)
+    if not target.name.endswith(ENDINGS):
+        raise OutputError(f"File {target.name}", f"does not end in one of {', '.join(ENDINGS)}", "Choose such a name.")
+    sources = [str(image)] if isinstance(image, (str, Path)) else []
+    with (
+        run.stage("convert", "Converting"),
+        staging.Staging(target.parent, protect=sources, overwrite=overwrite) as folder,
+    ):
+        if role == "labels":
+            label_files.write(read.labels(image), folder / target.name)
+        else:
+            volume = read.image(image, role, unit=unit, run=run)
+            volume = {None: lambda v: v, SUVBW: suv.to_suv, BQML: suv.to_bqml}[to](volume)
+            images.write(volume.with_facts(source=None), folder / target.name)
+    return target
+
+
+def _pet(source: Any, unit: str | None, role: str, run: Run) -> Volume:
+    from . import read, suv
+
+    volume = read.image(source, role, unit=unit, run=run)
+    if volume.unit == BQML:
+        return suv.to_suv(volume)
+    if volume.unit == ARBITRARY:
+        run.warn("The PET's unit is unknown: no number is an SUV. Say it with --unit.")
+    return volume
+
+
+def _aligned(source: Any, target: Volume, unit: str | None, run: Run) -> Volume:
+    from .prepare import grids
+
+    volume = _pet(source, unit, "pet", run)
+    if volume.unit == ARBITRARY:
+        volume = replace(volume, unit=target.unit)
+    if volume.geometry.close_to(target.geometry):
+        return replace(volume, geometry=target.geometry)
+    if grids.overlap(volume.geometry, target.geometry) < 0.05:
+        raise InputError("The images", "do not overlap in space", "Give images of the same scan position.")
+    run.warn("An image lies on another grid and was resampled for the comparison.")
+    return grids.resample(volume, target.geometry)
+
+
+def _labels_on(source: Any, target: Volume) -> LabelMap | None:
+    from . import read
+    from .prepare import grids
+
+    if source is None:
+        return None
+    labels = read.labels(source)
+    return labels if labels.geometry.close_to(target.geometry) else grids.resample_labels(labels, target.geometry)
+
+
+def _found(pet: Volume, threshold: float, run: Run) -> LabelMap:
+    from .measure import lesions
+
+    run.warn(f"Lesions are all connected regions above SUV {threshold:g}: physiological uptake is among them.")
+    return lesions.find_lesions(pet, threshold)
+
+
+def _tables(volumes: dict[str, Volume], organs: LabelMap | None, lesions: LabelMap | None, run: Run) -> Tables:
+    from . import measure
+    from .prepare import mask
+
+    body = mask.body_mask(volumes.get("reference", next(iter(volumes.values()))))
+    return measure.tables(volumes, body, organs, lesions, run=run)
+
+
+def _name(source: Any, taken: Any) -> str:
+    name = Path(source).name.split(".")[0] if isinstance(source, (str, Path)) else "image"
+    return name if name not in taken else f"{name} {len(taken) + 1}"

@@ -1,0 +1,74 @@
+"""Is there room for an image, and can its values be what it was given as?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import InputError, ResourceError, UnitError
+from ..volume import ARBITRARY, BQML, HU, SUVBW, Volume
+
+if TYPE_CHECKING:
+    from ..progress import Run
+
+PET_ROLES = ("pet", "reference")
+FLOAT_BYTES = 4
+HIGHEST = {SUVBW: 1e5, BQML: 1e11, HU: 1e6, ARBITRARY: 1e30}
+"""Beyond these a value is not physical: the whole dose in one ml of an adult is an SUV of 70,000."""
+NARROWEST_CT_HU = 20.0
+_GB = 1e9
+
+
+def memory(shape: Sequence[int], stored_bytes: int, name: str) -> None:
+    """Refuse an image that does not fit before it is loaded: the stored voxels and one float copy."""
+    import psutil
+
+    needed = math.prod(int(n) for n in shape) * (stored_bytes + FLOAT_BYTES)
+    available = psutil.virtual_memory().available
+    if needed > available:
+        raise ResourceError(f"{name} ({' x '.join(str(int(n)) for n in shape)} voxels)",
+                            f"needs {needed / _GB:.1f} GB of memory, and {available / _GB:.1f} GB are available",
+                            "Close other programs, crop the image, or use a machine with more memory.")
+
+
+def values(volume: Volume, role: str, name: str, run: Run | None = None) -> Volume:
+    """The volume, if its values can be an image of this role."""
+    low, high = _range(volume, name)
+    _check_unit(volume.unit, max(abs(low), abs(high)), name)
+    if role in PET_ROLES:
+        _check_pet(volume, low, high, name, run)
+    elif role == "ct" and high - low < NARROWEST_CT_HU:
+        raise InputError(f"{name}: values {low:g} to {high:g}", "are not Hounsfield units of a CT",
+                         "Give the CT in HU, not normalised.")
+    elif high == low:
+        raise InputError(f"{name}: all voxels are {low:g}", "there is no image in it", "Check the file.")
+    return volume
+
+
+def _range(volume: Volume, name: str) -> tuple[float, float]:
+    low, high = float(volume.array.min()), float(volume.array.max())
+    if math.isfinite(low) and math.isfinite(high):
+        return low, high
+    bad = int(volume.array.size - np.isfinite(volume.array).sum())
+    raise InputError(f"{name}: {bad} of {volume.array.size} voxels", "are NaN or infinite",
+                     "Set them to zero if they lie outside the field of view, or export the image again.")
+
+
+def _check_unit(unit: str, largest: float, name: str) -> None:
+    if largest > HIGHEST[unit]:
+        raise UnitError(f"{name}: a value of {largest:g} {unit}", f"is beyond {HIGHEST[unit]:g}; the unit is wrong "
+                        "or the file is damaged", "Say what the values are with unit='Bq/ml' or unit='SUVbw'.")
+
+
+def _check_pet(volume: Volume, low: float, high: float, name: str, run: Run | None) -> None:
+    if high == low:
+        raise InputError(f"{name}: all voxels are {low:g}", "there is no activity in it", "Check the file.")
+    mean = float(volume.array.mean(dtype=np.float64))
+    if mean <= 0:
+        raise InputError(f"{name}: values {low:g} to {high:g} with a mean of {mean:g}",
+                         "activity cannot be negative on the whole; is this a CT?", "Give the PET.")
+    if run is not None and volume.unit == BQML and high < 10:
+        run.warn(f"{name}: the largest value is {high:.3g} Bq/ml, which looks like SUV.")

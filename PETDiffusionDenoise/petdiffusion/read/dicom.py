@@ -1,0 +1,105 @@
+"""A DICOM series as a Volume with its unit and facts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import PETDiffusionError, UnitError
+from ..suv import dicom as units
+from ..suv import header, tracers
+from ..suv.times import uptake_seconds
+from ..volume import ARBITRARY, HU, Facts, Volume
+from . import pixels, series, slices
+from .checks import PET_ROLES
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+    from ..progress import Run
+
+_YEARS = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
+TALLEST_M = 2.6
+
+
+def read(path: Path, role: str, declared: tuple[str, float] | None = None, run: Run | None = None) -> Volume:
+    """The series of this role in a folder, or the one a file belongs to."""
+    found = series.find(path, role)
+    ordered, geometry = slices.arrange(series.load(found), run)
+    unit, scale = declared or _unit(ordered, role)
+    array = pixels.stack(ordered, geometry, needs_rescale=role != "mr")
+    if scale != 1.0:
+        array *= np.float32(scale)
+    facts = pet_facts(ordered, path, run) if role in PET_ROLES else common_facts(ordered[0], path)
+    return Volume(array, geometry, unit, facts)
+
+
+def _unit(ordered: Sequence[Dataset], role: str) -> tuple[str, float]:
+    if role in PET_ROLES:
+        stored = units.stored_unit(ordered)
+        return stored.unit, stored.scale
+    return (HU if role == "ct" else ARBITRARY), 1.0
+
+
+def pet_facts(ordered: Sequence[Dataset], path: Path, run: Run | None = None) -> Facts:
+    """Everything known of the scan and its tracer, and the SUV factor if it can be had without guessing."""
+    ds, facts = ordered[0], common_facts(ordered[0], path)
+    info = header.item(ds, "RadiopharmaceuticalInformationSequence")
+    known = {"tracer": _tracer(info) if info is not None else None,
+             "injected_dose_bq": _positive(header.number(info, "RadionuclideTotalDose")) if info is not None else None,
+             "frame_seconds": _thousandth(_positive(header.number(ds, "ActualFrameDuration")))}
+    try:
+        known["half_life_s"] = units.nuclide_half_life(ds)
+        known["suv_factor"] = units.factor_from_dicom(ordered)
+    except UnitError as error:
+        if run is not None and header.text(ds, "Units").upper() != "GML":
+            run.warn(f"No SUV: {error}")
+    known["uptake_minutes"] = _uptake_minutes(ordered, known.get("half_life_s"))
+    return replace(facts, **known)
+
+
+def common_facts(ds: Dataset, path: Path) -> Facts:
+    """What any image says; nothing that names the patient."""
+    height = _positive(header.number(ds, "PatientSize"))
+    sex = header.text(ds, "PatientSex").upper()
+    return Facts(modality=header.text(ds, "Modality").upper() or None,
+                 weight_kg=_positive(header.number(ds, "PatientWeight")),
+                 height_m=height if height and height <= TALLEST_M else None,
+                 sex=sex if sex in ("M", "F", "O") else None, age_years=_age(header.text(ds, "PatientAge")),
+                 scanner=" ".join(filter(None, (header.text(ds, "Manufacturer"),
+                                                header.text(ds, "ManufacturerModelName")))) or None,
+                 source=str(path))
+
+
+def _tracer(info: Dataset) -> str | None:
+    code = header.item(info, "RadiopharmaceuticalCodeSequence")
+    return tracers.tracer(header.text(info, "Radiopharmaceutical"),
+                          header.text(code, "CodeMeaning") if code is not None else "")
+
+
+def _uptake_minutes(ordered: Sequence[Dataset], half_life_s: float | None) -> float | None:
+    """Injection to scan, if the times agree."""
+    from ..suv.factor import half_life, uptake
+
+    try:
+        life = half_life(half_life_s)
+        return uptake(uptake_seconds(ordered, life), life) / 60.0
+    except (PETDiffusionError, OverflowError, ValueError):
+        return None
+
+
+def _positive(value: float | None) -> float | None:
+    return value if value and value > 0 else None
+
+
+def _thousandth(value: float | None) -> float | None:
+    return None if value is None else value / 1000.0
+
+
+def _age(text: str) -> float | None:
+    """'045Y' -> 45."""
+    return int(text[:-1]) * _YEARS[text[-1].upper()] if text[:-1].isdigit() and text[-1].upper() in _YEARS else None

@@ -1,0 +1,210 @@
+"""Arrays and grids from NIfTI, NRRD and MetaImage files, and from images of nibabel and SimpleITK in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import GeometryError, InputError, PETDiffusionError
+from ..suv.units import parse_unit
+from ..volume import Geometry
+from . import checks
+from .sidecar import HEADER_KEY
+
+if TYPE_CHECKING:
+    import nibabel
+    import SimpleITK
+
+    from ..progress import Run
+
+Loaded = tuple[np.ndarray, Geometry, tuple[str, float] | None]
+"""Array (z, y, x), its grid, and the unit with its scale if the file itself states one."""
+_LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_MM = {"unknown": 1.0, "mm": 1.0, "meter": 1000.0, "micron": 0.001}
+_UNIT_KEYS = ("dicom.units", "0054|1001")
+_NIFTI_LABEL_INTENT = 1002
+_AGREE_MM = 0.1
+
+
+def opened(path: Path) -> Any:
+    """The library's own image, after a look at its size."""
+    with _named(path.name):
+        if path.name.lower().endswith((".nii", ".nii.gz")):
+            import nibabel
+
+            return nibabel.load(path, mmap=False)
+        return _read_itk(path)
+
+
+def in_memory(source: Any, dtype: type | None = np.float32) -> Loaded:
+    """An image of nibabel or SimpleITK."""
+    return of_image(source, f"The {type(source).__name__} given", None, dtype)
+
+
+def of_image(image: Any, name: str, run: Run | None = None, dtype: type | None = np.float32) -> Loaded:
+    """Array, grid and stated unit of an image of nibabel or SimpleITK; `dtype=None` keeps the stored type."""
+    library = type(image).__module__.split(".")[0]
+    with _named(name):
+        if library == "nibabel" and hasattr(image, "dataobj"):
+            return of_nibabel(image, name, run, dtype)
+        if library == "SimpleITK" and hasattr(image, "GetDirection"):
+            return of_sitk(image, name, dtype)
+        raise InputError(name, "is not an image this program can read",
+                         "Give a file, a DICOM folder, a SimpleITK or nibabel image, or a Volume.")
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Whatever a library raises on a damaged file becomes an InputError with the file's name."""
+    try:
+        yield
+    except PETDiffusionError as error:
+        if name in error.what:
+            raise
+        raise type(error)(f"{name}: {error.what}", error.why, error.remedy) from error
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise InputError(f"File {name}", f"cannot be read ({_reason(error)})",
+                         "It may be damaged or incomplete: copy or export it again.") from error
+
+
+_REASONS = {
+    "Unable to determine ImageIO": "its content is not of this format",
+    "Cannot work out file type": "its content is not of this format",
+    "not a gzip file": "its content is not of this format",
+    "MetaImageIO": "its voxels are missing or incomplete",
+    "_nrrdEncoding": "its voxels are missing or incomplete",
+    "end-of-stream": "its voxels are incomplete",
+}
+
+
+def _reason(error: Exception) -> str:
+    """The library's reason in plain words where it is a usual one, else its first line."""
+    text = str(error).strip()
+    plain = next((words for part, words in _REASONS.items() if part in text), None)
+    return plain or (text.splitlines()[0] if text else type(error).__name__)
+
+
+def of_nibabel(image: nibabel.Nifti1Image, name: str, run: Run | None, dtype: type | None) -> Loaded:
+    shape = _one_frame(image.shape)
+    if not _is_plain(image.get_data_dtype()):
+        raise InputError(f"Voxels of type {image.get_data_dtype()}", "are not single real numbers",
+                         "Give a grey-scale image, not RGB or complex.")
+    _refuse_label_intent(image, dtype)
+    checks.memory(shape, image.get_data_dtype().itemsize, name)
+    geometry = Geometry.from_affine(shape, _LPS_FROM_RAS @ _affine(image, name, run))
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = np.asarray(image.dataobj) if dtype is None else image.get_fdata(caching="unchanged", dtype=dtype)
+    return values.reshape(shape, order="A").transpose(2, 1, 0), geometry, None
+
+
+def _refuse_label_intent(image: nibabel.Nifti1Image, dtype: type | None) -> None:
+    header = image.header
+    if dtype is not None and "intent_code" in header and int(header["intent_code"]) == _NIFTI_LABEL_INTENT:
+        raise InputError("The image", "says that it is a label map (NIfTI intent 1002)", "Give it as labels.")
+
+
+def _is_plain(dtype: np.dtype) -> bool:
+    return dtype.fields is None and dtype.kind in "biuf"
+
+
+def _one_frame(shape: Sequence[int]) -> tuple[int, int, int]:
+    """The three spatial sizes; further axes must have length one."""
+    sizes = tuple(int(n) for n in shape)
+    if len(sizes) < 3:
+        raise InputError(f"Image of {len(sizes)} dimensions {sizes}", "a 3D image is needed", "Give the whole volume.")
+    if min(sizes) < 1:
+        raise InputError(f"Image of size {sizes}", "there are no voxels in it", "Export the image again.")
+    frames = int(np.prod(sizes[3:]))
+    if frames > 1:
+        raise InputError(f"Image of size {sizes}", f"holds {frames} frames or channels",
+                         "Give one frame, or the sum of the frames, as a 3D image.")
+    return sizes[:3]
+
+
+def _affine(image: nibabel.Nifti1Image, name: str, run: Run | None) -> np.ndarray:
+    """To RAS millimetres, as nibabel chooses it; tells where the header leaves a choice."""
+    affine = np.asarray(image.affine, float)
+    if not hasattr(image.header, "get_xyzt_units"):
+        return affine
+    affine[:3] *= _MM.get(image.header.get_xyzt_units()[0], 1.0)
+    sform, qform = (int(image.header[code]) for code in ("sform_code", "qform_code"))
+    if run and not sform and not qform:
+        run.warn(f"{name}: the header does not say where the image lies in the patient; left and right may be swapped.")
+    if run and sform and qform:
+        gap = _largest_gap(image.shape, image.get_sform(), image.get_qform())
+        if gap > _AGREE_MM:
+            run.warn(f"{name}: its two positions (sform and qform) differ by up to {gap:.1f} mm; sform is used.")
+    return affine
+
+
+def _largest_gap(shape: Sequence[int], one: np.ndarray, other: np.ndarray) -> float:
+    corners = np.array([[x, y, z, 1] for x in (0, 1) for y in (0, 1) for z in (0, 1)], float)
+    corners[:, :3] *= np.asarray(shape[:3]) - 1
+    return float(np.linalg.norm((corners @ (one - other).T)[:, :3], axis=1).max())
+
+
+def _read_itk(path: Path) -> SimpleITK.Image:
+    import SimpleITK as sitk
+
+    with quiet_itk():
+        reader = sitk.ImageFileReader()
+        reader.SetFileName(str(path))
+        reader.ReadImageInformation()
+        _check_itk(reader.GetSize(), reader.GetNumberOfComponents(), reader.GetPixelID(), path.name)
+        return reader.Execute()
+
+
+def _check_itk(size: Sequence[int], components: int, pixel: int, name: str) -> None:
+    import SimpleITK as sitk
+
+    kind = sitk.GetPixelIDValueAsString(pixel)
+    if components != 1 or "complex" in kind or "label" in kind:
+        raise InputError(f"Voxels of type {kind} with {components} components", "are not single real numbers",
+                         "Give a grey-scale image with one frame, not RGB, complex or a list of frames.")
+    bits = next((b for b in (8, 16, 64) if f"{b}-bit" in kind), 32)
+    checks.memory(_one_frame(size), bits // 8, name)
+
+
+def of_sitk(image: SimpleITK.Image, name: str, dtype: type | None) -> Loaded:
+    import SimpleITK as sitk
+
+    _check_itk(image.GetSize(), image.GetNumberOfComponentsPerPixel(), image.GetPixelID(), name)
+    if dtype is not None and "Segment0_Name" in image.GetMetaDataKeys():
+        raise InputError("The image", "is a segmentation of 3D Slicer", "Give it as labels.")
+    while image.GetDimension() > 3:
+        image = sitk.Extract(image, [*image.GetSize()[:-1], 0], [0] * image.GetDimension())
+    if any(abs(v) > 1e30 for v in (*image.GetSpacing(), *image.GetOrigin())):
+        raise GeometryError(f"Spacing {image.GetSpacing()} mm", "cannot be", "Export the image again.")
+    return sitk.GetArrayFromImage(image), Geometry.of_sitk(image), _stated_unit(image)
+
+
+def _stated_unit(image: SimpleITK.Image) -> tuple[str, float] | None:
+    stated = {key.lower(): image.GetMetaData(key) for key in image.GetMetaDataKeys()}
+    word = next((stated[key] for key in _UNIT_KEYS if stated.get(key, "").strip()), None)
+    return parse_unit(word) if word else None
+
+
+def own_field(image: Any) -> str | None:
+    """What this program wrote into the header of a NRRD or MetaImage file."""
+    if hasattr(image, "HasMetaDataKey") and image.HasMetaDataKey(HEADER_KEY):
+        return image.GetMetaData(HEADER_KEY)
+    return None
+
+
+@contextmanager
+def quiet_itk() -> Iterator[None]:
+    """ITK writes warnings to the terminal; errors still come as exceptions."""
+    import SimpleITK as sitk
+
+    shown = sitk.ProcessObject.GetGlobalWarningDisplay()
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalWarningDisplay(shown)

@@ -1,0 +1,105 @@
+"""Names of the values of a label map, from beside the file or from its header."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from .sidecar import HEADER_KEY, path_of
+
+_LABEL = re.compile(r'<Label\s[^>]*?Key="(\d+)"[^>]*>\s*(?:<!\[CDATA\[)?([^\]<]*)')
+_SEGMENT = re.compile(r"^Segment(\d+)_(Name|LabelValue|Layer)$")
+_VALUE_COLUMNS, _NAME_COLUMNS = ("value", "index", "label", "id"), ("name", "structure", "abbreviation")
+
+
+def beside(image: Path) -> dict[int, str]:
+    """From `<name>.json`, `<name>.csv` or `<name>.tsv`; empty where there is none."""
+    json_path = path_of(image)
+    for path in (json_path, json_path.with_suffix(".csv"), json_path.with_suffix(".tsv")):
+        if path.is_file():
+            try:
+                names = _json(path) if path.suffix == ".json" else _table(path)
+            except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError, csv.Error) as error:
+                raise InputError(f"Label names in {path.name}", f"cannot be read ({error})",
+                                 "Give rows of value and name.") from error
+            if names:
+                return {value: name for value, name in names.items() if value and name}
+    return {}
+
+
+def _json(path: Path) -> dict[int, str]:
+    return _from_json(json.loads(path.read_text(encoding="utf-8-sig")))
+
+
+def _from_json(data: Any) -> dict[int, str]:
+    if isinstance(data, Mapping) and "labels" in data:
+        data = data["labels"]
+    if isinstance(data, Sequence) and not isinstance(data, str):
+        return {_value(row["value"]): str(row["name"]) for row in data}
+    return _mapping(data)
+
+
+def _mapping(data: Any) -> dict[int, str]:
+    """Either way round: {"1": "liver"} or {"liver": 1}; other keys of a sidecar are left alone."""
+    by_value = {int(k): v for k, v in data.items() if k.strip().isdigit() and isinstance(v, str)}
+    if by_value:
+        return by_value
+    whole = all(isinstance(v, int) and not isinstance(v, bool) for v in data.values())
+    return {_value(v): k for k, v in data.items()} if whole else {}
+
+
+def _table(path: Path) -> dict[int, str]:
+    separator = "\t" if path.suffix == ".tsv" else ","
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        rows = [row for row in csv.reader(stream, delimiter=separator) if any(cell.strip() for cell in row)]
+    head = [cell.strip().lower() for cell in rows[0]] if rows else []
+    value, name = _column(head, _VALUE_COLUMNS), _column(head, _NAME_COLUMNS)
+    if value is None or name is None:
+        value, name, body = 0, 1, rows
+    else:
+        body = rows[1:]
+    return {_value(row[value]): row[name].strip() for row in body if len(row) > max(value, name)}
+
+
+def _column(head: Sequence[str], known: Sequence[str]) -> int | None:
+    return next((head.index(word) for word in known if word in head), None)
+
+
+def _value(word: Any) -> int:
+    value = int(word)
+    if value < 0:
+        raise ValueError(f"label value {value}")
+    return value
+
+
+def in_nifti(extensions: Sequence[Any]) -> dict[int, str]:
+    """The label table that TotalSegmentator and Caret write into the header."""
+    for extension in extensions:
+        content = extension.get_content()
+        text = content.decode("utf-8", "replace") if isinstance(content, bytes) else str(content)
+        if "<LabelTable" in text:
+            return {int(value): name.strip() for value, name in _LABEL.findall(text) if name.strip()}
+    return {}
+
+
+def in_fields(fields: Mapping[str, str], name: str) -> dict[int, str]:
+    """From the header of a NRRD or MetaImage file: this program's own names, or 3D Slicer's segments.
+
+    Segments of further layers share their values with others and cannot be told apart.
+    """
+    if HEADER_KEY in fields:
+        return _from_json(json.loads(fields[HEADER_KEY]))
+    segments: dict[int, dict[str, str]] = {}
+    for key, value in fields.items():
+        match = _SEGMENT.match(key)
+        if match:
+            segments.setdefault(int(match.group(1)), {})[match.group(2)] = value
+    if any(int(segment.get("Layer", "0")) for segment in segments.values()):
+        raise InputError(f"{name}", "holds overlapping segments in several layers",
+                         "Export it as a label map, or split it into files without overlap.")
+    return {int(s["LabelValue"]): s["Name"] for s in segments.values() if "LabelValue" in s and "Name" in s}

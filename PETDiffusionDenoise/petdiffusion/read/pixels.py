@@ -1,0 +1,84 @@
+"""Pixel data of a DICOM series as one float array, each slice with its own rescale slope."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import InputError, UnitError
+from ..suv import header
+from ..volume import Geometry
+from .series import file_name
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+_AGAIN = "It may be damaged or incomplete: copy or export it again."
+
+
+def stack(series: Sequence[Dataset], geometry: Geometry, needs_rescale: bool) -> np.ndarray:
+    """Rescaled values (z, y, x)."""
+    array = np.empty(geometry.shape, np.float32)
+    for index, ds in enumerate(series):
+        slope, intercept = _rescale(ds, needs_rescale)
+        array[index] = _plane(ds, slope, intercept, geometry.shape[1:])
+    return array
+
+
+def _rescale(ds: Dataset, needed: bool) -> tuple[float, float]:
+    slope, intercept = header.number(ds, "RescaleSlope"), header.number(ds, "RescaleIntercept")
+    if needed and slope is None:
+        raise UnitError(f"File {file_name(ds)}", "has no rescale slope (0028,1053), so its values have no unit",
+                        "Export the series again.")
+    if slope is not None and slope < 0:
+        raise UnitError(f"File {file_name(ds)}: rescale slope {slope:g}", "is negative", "Export the series again.")
+    return 1.0 if slope is None else slope, intercept or 0.0
+
+
+def _plane(ds: Dataset, slope: float, intercept: float, shape: tuple[int, ...]) -> np.ndarray:
+    stored, done = _decode(ds)
+    if stored.shape != shape:
+        raise InputError(f"File {file_name(ds)}", f"has pixels of shape {stored.shape} instead of {shape}", _AGAIN)
+    if slope == 0 and stored.any():
+        raise UnitError(f"File {file_name(ds)}", "has a rescale slope of 0 but pixels that are not",
+                        "Export the series again.")
+    return stored if done else stored * slope + intercept
+
+
+def _decode(ds: Dataset) -> tuple[np.ndarray, bool]:
+    """The stored pixels, and whether they are rescaled already (as GDCM gives them)."""
+    if not any(keyword in ds for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
+        raise InputError(f"File {file_name(ds)}", "holds no pixels, or is cut off", _AGAIN)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return np.asarray(ds.pixel_array), False
+    except Exception as error:
+        syntax = getattr(getattr(ds, "file_meta", None), "TransferSyntaxUID", None)
+        if syntax is not None and syntax.is_compressed:
+            return _by_gdcm(ds, syntax.name, error), True
+        raise InputError(f"File {file_name(ds)}", f"has unreadable pixels ({_short(error)})", _AGAIN) from error
+
+
+def _by_gdcm(ds: Dataset, syntax: str, first: Exception) -> np.ndarray:
+    """JPEG and JPEG 2000 need codecs that pydicom lacks; ITK brings them."""
+    import SimpleITK as sitk
+
+    from .files import quiet_itk
+
+    try:
+        with quiet_itk():
+            image = sitk.ReadImage(str(Path(ds.filename)), imageIO="GDCMImageIO")
+        return sitk.GetArrayFromImage(image)[0]
+    except Exception as error:
+        raise InputError(f"File {file_name(ds)}", f"is compressed as '{syntax}', which cannot be decoded "
+                         f"({_short(first)})", "Export the series uncompressed.") from error
+
+
+def _short(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:160]

@@ -1,0 +1,225 @@
+"""The JSON file beside an image: PET-BIDS, dcm2niix, or what this program wrote."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError, UnitError
+from ..suv import tracers
+from ..suv.factor import factor
+from ..suv.units import becquerel, parse_unit
+from ..volume import Facts
+
+OWN_KEY = "PETDiffusion"
+HEADER_KEY = "petdiffusion"
+"""Field of NRRD and MetaImage headers that holds what a sidecar would."""
+_MODALITIES = {"pet": "pet", "pt": "pet", "ct": "ct", "mr": "mr", "mri": "mr"}
+_FACT_TYPES = {f.name: str if "str" in str(f.type) else Real for f in fields(Facts)}
+_LEVELS_UP = 5
+
+
+def path_of(image: Path) -> Path:
+    """`a/b.nii.gz` -> `a/b.json`."""
+    from .sources import suffix_of
+
+    return image.with_name(image.name[: len(image.name) - len(suffix_of(image))] + ".json")
+
+
+@dataclass(frozen=True)
+class Sidecar:
+    """What stands in the sidecar; empty where there is none."""
+
+    path: Path | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def unit(self) -> tuple[str, float] | None:
+        word = self.data.get("Units")
+        if word in (None, ""):
+            return None
+        try:
+            return parse_unit(word)
+        except UnitError as error:
+            raise self._told(error) from error
+
+    def facts(self, source: str | None = None) -> Facts:
+        if self.path is None:
+            return Facts(source=source)
+        own = self.data.get(OWN_KEY)
+        found = self._own(own) if isinstance(own, Mapping) else self._bids()
+        return Facts(**{**found, "source": source})
+
+    def _own(self, own: Mapping[str, Any]) -> dict[str, Any]:
+        """The facts as this program wrote them."""
+        facts = own.get("facts", {})
+        if not isinstance(facts, Mapping):
+            raise self._wrong(f"{OWN_KEY}.facts", facts)
+        for name, value in facts.items():
+            if name in _FACT_TYPES and not (isinstance(value, _FACT_TYPES[name]) and not isinstance(value, bool)):
+                raise self._wrong(f"{OWN_KEY}.facts.{name}", value)
+        return {name: value for name, value in facts.items() if name in _FACT_TYPES}
+
+    def _bids(self) -> dict[str, Any]:
+        known = {"modality": self._modality(),
+                 "tracer": tracers.tracer(self._text("TracerName"), self._text("Radiopharmaceutical")),
+                 "half_life_s": self._half_life(), "injected_dose_bq": self._dose(),
+                 "uptake_minutes": self._minutes(), "frame_seconds": self._seconds("FrameDuration"),
+                 "scanner": " ".join(filter(None, (self._text("Manufacturer"), self._text("ManufacturersModelName"))))
+                 or None, **self._person()}
+        try:
+            suv = self.suv_factor(Facts(**known))
+        except UnitError:
+            suv = None
+        return {**known, "suv_factor": suv}
+
+    def suv_factor(self, facts: Facts) -> float:
+        """Refuses where the file does not say to which time the image is decay-corrected.
+
+        The user's facts count first: an uptake time given by hand is the time to the decay reference.
+        """
+        if facts.uptake_minutes not in (None, self._stated_uptake()):
+            return factor(facts.injected_dose_bq, facts.weight_kg, facts.half_life_s, 60.0 * facts.uptake_minutes)
+        if self.data.get("ImageDecayCorrected") is not True:
+            raise UnitError(f"{self.path.name}: ImageDecayCorrected {self.data.get('ImageDecayCorrected')!r}",
+                            "so there is no SUV", "Give a decay-corrected image, or go on in Bq/ml.")
+        reference, injected = self._number("ImageDecayCorrectionTime"), self._number("InjectionStart")
+        if reference is None or injected is None:
+            lacking = "ImageDecayCorrectionTime" if reference is None else "InjectionStart"
+            raise UnitError(f"{self.path.name}: {lacking}", "is missing, so the time of decay is unknown",
+                            "Add it to the sidecar, give uptake_minutes, or go on in Bq/ml.")
+        return factor(facts.injected_dose_bq, facts.weight_kg, facts.half_life_s, reference - injected)
+
+    def _stated_uptake(self) -> float | None:
+        own = self.data.get(OWN_KEY)
+        return self._own(own).get("uptake_minutes") if isinstance(own, Mapping) else self._minutes()
+
+    def _modality(self) -> str | None:
+        return {"pet": "PT", "ct": "CT", "mr": "MR"}.get(_MODALITIES.get(self._text("Modality").lower(), ""))
+
+    def _half_life(self) -> float | None:
+        return self._number("RadionuclideHalfLife") or tracers.half_life(self._text("TracerRadionuclide"))
+
+    def _dose(self) -> float | None:
+        dose = self._number("InjectedRadioactivity")
+        if dose is None:
+            return self._number("RadionuclideTotalDose")
+        try:
+            return becquerel(dose, self.data.get("InjectedRadioactivityUnits"))
+        except UnitError as error:
+            raise self._told(error) from error
+
+    def _minutes(self) -> float | None:
+        scan, injected = self._number("ScanStart"), self._number("InjectionStart")
+        if scan is None:
+            scan = self._number("ImageDecayCorrectionTime")
+        return None if scan is None or injected is None else (scan - injected) / 60.0
+
+    def _seconds(self, key: str) -> float | None:
+        value = self.data.get(key)
+        if isinstance(value, list) and len(value) != 1:
+            return None
+        return self._number(key)
+
+    def _person(self) -> dict[str, Any]:
+        row = participant(self.path) if self.path else {}
+        weight = self._number("BodyWeight") or self._number("PatientWeight") or _float(row.get("weight"))
+        sex = (self._text("PatientSex") or row.get("sex", "")).strip().upper()[:1]
+        return {"weight_kg": weight, "sex": sex if sex in ("M", "F", "O") else None,
+                "age_years": _float(row.get("age"))}
+
+    def _text(self, key: str) -> str:
+        value = self.data.get(key, "")
+        if value is not None and not isinstance(value, str):
+            raise self._wrong(key, value)
+        return value or ""
+
+    def _number(self, key: str) -> float | None:
+        value = self.data.get(key)
+        if isinstance(value, list) and len(value) == 1:
+            value = value[0]
+        if value is None or value == "n/a":
+            return None
+        if isinstance(value, bool) or not isinstance(value, Real) or abs(value) == float("inf") or value != value:
+            raise self._wrong(key, value)
+        return float(value)
+
+    def _told(self, error: UnitError) -> UnitError:
+        return UnitError(f"{self.path.name}: {error.what}", error.why, error.remedy)
+
+    def _wrong(self, key: str, value: Any) -> InputError:
+        return InputError(f"{self.path.name}: {key} = {str(value)[:64]!r}", "has the wrong type",
+                          "Correct the sidecar.")
+
+
+def of(image: Path, in_header: str | None = None) -> Sidecar:
+    """What stands in the image's header for this program, otherwise in its sidecar."""
+    if in_header:
+        return Sidecar(image, _object(in_header, f"Header field '{HEADER_KEY}' of {image.name}"))
+    path = path_of(image)
+    if not path.is_file():
+        return Sidecar()
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        raise InputError(f"Sidecar {path.name}", f"cannot be read ({error})", "Correct it, or move it away.") from error
+    return Sidecar(path, _object(text, f"Sidecar {path.name}"))
+
+
+def _object(text: str, name: str) -> dict[str, Any]:
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(name, f"cannot be read as JSON ({error})", "Correct it, or move it away.") from error
+    if not isinstance(data, dict):
+        raise InputError(name, "does not hold a JSON object", "Correct it, or move it away.")
+    return data
+
+
+def check_modality(notes: Sidecar, role: str, image: Path) -> None:
+    """A sidecar that says the image is something else than it was given as."""
+    stated = str(notes.data.get("Modality", ""))
+    is_a = _MODALITIES.get(stated.lower())
+    if is_a and is_a != {"reference": "pet"}.get(role, role):
+        raise InputError(f"{image.name}", f"is a {stated} by its sidecar, but was given as {role.upper()}",
+                         "Check that the right image was given.")
+
+
+def participant(path: Path) -> dict[str, str]:
+    """The row of this image's subject in a BIDS data set's participants.tsv; weight only if it is in kg."""
+    subject = re.match(r"(sub-[A-Za-z0-9]+)", path.name)
+    if subject is None:
+        return {}
+    for folder in list(path.resolve().parents)[:_LEVELS_UP]:
+        table = folder / "participants.tsv"
+        if table.is_file():
+            return _row(table, subject.group(1))
+    return {}
+
+
+def _row(table: Path, subject: str) -> dict[str, str]:
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as stream:
+            rows = [row for row in csv.DictReader(stream, delimiter="\t") if row.get("participant_id") == subject]
+        notes = table.with_suffix(".json")
+        columns = json.loads(notes.read_text(encoding="utf-8-sig")) if notes.is_file() else {}
+        unit = str((columns.get("weight") or {}).get("Units", "kg"))
+    except (OSError, ValueError, AttributeError, csv.Error) as error:
+        raise InputError(f"{table.name}", f"cannot be read ({error})", "Correct it, or move it away.") from error
+    row = {str(k).lower(): v for k, v in rows[0].items() if k and v} if rows else {}
+    if unit.strip().lower() not in ("kg", "kilogram", "kilograms"):
+        row.pop("weight", None)
+    return row
+
+
+def _float(word: str | None) -> float | None:
+    try:
+        return float(word) if word else None
+    except ValueError:
+        return None

@@ -1,0 +1,135 @@
+"""From any kind of source to a checked Volume."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InputError, OptionError, UnitError
+from ..suv.units import parse_unit
+from ..volume import ARBITRARY, BQML, HU, SUVBW, Volume
+from . import ROLES, checks
+
+if TYPE_CHECKING:
+    from ..progress import Run
+
+NIFTI, ITK = (".nii", ".nii.gz"), (".nrrd", ".nhdr", ".mha", ".mhd")
+UNITS_OF_ROLE = {"pet": (BQML, SUVBW, ARBITRARY), "reference": (BQML, SUVBW, ARBITRARY), "ct": (HU,),
+                 "mr": (ARBITRARY,)}
+
+
+def image(source: Any, role: str = "pet", *, unit: str | None = None, run: Run | None = None) -> Volume:
+    """See `petdiffusion.read.image`."""
+    if role not in ROLES:
+        raise OptionError(f"Role '{role}'", f"is not one of {', '.join(ROLES)}", "Say what the image is used for.")
+    declared = _declared(unit, role)
+    name = describe(source)
+    volume = _opened(source, role, declared, run)
+    if volume.unit not in UNITS_OF_ROLE[role]:
+        raise UnitError(f"{name}: unit {volume.unit}", f"is not one a {role.upper()} can have "
+                        f"({', '.join(UNITS_OF_ROLE[role])})", "Check that the right image was given.")
+    return checks.values(volume, role, name, run)
+
+
+def _declared(unit: str | None, role: str) -> tuple[str, float] | None:
+    if unit is None:
+        return None
+    known, scale = parse_unit(unit)
+    if known not in UNITS_OF_ROLE[role]:
+        raise UnitError(f"Unit '{unit}'", f"is not one a {role.upper()} can have ({', '.join(UNITS_OF_ROLE[role])})",
+                        "Leave it out, or give the right one.")
+    return known, scale
+
+
+def _opened(source: Any, role: str, declared: tuple[str, float] | None, run: Run | None) -> Volume:
+    if isinstance(source, Volume):
+        return _relabelled(source, declared)
+    if isinstance(source, (str, os.PathLike)):
+        return _from_path(Path(source), role, declared, run)
+    from . import files
+
+    array, geometry, hint = files.in_memory(source)
+    unit, scale = declared or hint or _usual_unit(role)
+    return _scaled(Volume(array, geometry, unit), scale)
+
+
+def _from_path(path: Path, role: str, declared: tuple[str, float] | None, run: Run | None) -> Volume:
+    kind = kind_of(path)
+    if kind == "dicom":
+        from . import dicom
+
+        return dicom.read(path, role, declared, run)
+    from . import files, sidecar
+
+    opened = files.opened(path)
+    notes = sidecar.of(path, files.own_field(opened))
+    sidecar.check_modality(notes, role, path)
+    array, geometry, hint = files.of_image(opened, path.name, run)
+    stated = notes.unit if role != "mr" else None
+    unit, scale = declared or stated or hint or _usual_unit(role)
+    facts = notes.facts(source=str(path))
+    return _scaled(Volume(array, geometry, unit, facts), scale)
+
+
+def _usual_unit(role: str) -> tuple[str, float]:
+    """Of an image that says nothing: CT is always kept in HU, anything else could be in any unit."""
+    return (HU if role == "ct" else ARBITRARY), 1.0
+
+
+def _relabelled(volume: Volume, declared: tuple[str, float] | None) -> Volume:
+    if declared is None:
+        return volume
+    return _scaled(volume.with_array(volume.array, declared[0]), declared[1])
+
+
+def _scaled(volume: Volume, scale: float) -> Volume:
+    return volume if scale == 1.0 else volume.with_array(volume.array * scale)
+
+
+def kind_of(path: Path) -> str:
+    """'nifti', 'itk' or 'dicom', from the name for image files and from the bytes for everything else."""
+    suffix = suffix_of(path)
+    _check_readable(path)
+    if path.is_dir() or suffix not in NIFTI + ITK:
+        return "dicom"
+    return "nifti" if suffix in NIFTI else "itk"
+
+
+def suffix_of(path: Path) -> str:
+    name = path.name.lower()
+    return next((s for s in sorted(NIFTI + ITK, key=len, reverse=True) if name.endswith(s)), path.suffix.lower())
+
+
+def _check_readable(path: Path) -> None:
+    shown = shorten(path)
+    try:
+        exists, empty = path.exists(), path.is_file() and path.stat().st_size == 0
+    except (OSError, ValueError) as error:
+        raise InputError(f"Path {shown}", f"cannot be opened ({_reason(error)})", "Check the name.") from error
+    if not exists:
+        raise InputError(f"Path {shown}", "does not exist", "Check the name.")
+    if path.is_dir() and suffix_of(path) in NIFTI + ITK:
+        raise InputError(f"{shown}", "is a folder, although its name is that of an image file", "Give the file in it.")
+    if empty:
+        raise InputError(f"File {shown}", "is empty", "Copy or export it again.")
+    if not path.is_dir() and not path.is_file():
+        raise InputError(f"{shown}", "is neither a file nor a folder", "Give an image file or a DICOM folder.")
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+def describe(source: Any) -> str:
+    """The source in a few words, for messages."""
+    if isinstance(source, (str, os.PathLike)):
+        return Path(source).name or str(source)
+    if isinstance(source, Volume) and source.facts.source:
+        return Path(source.facts.source).name
+    return f"The {type(source).__name__} given"
+
+
+def shorten(path: Path, longest: int = 200) -> str:
+    shown = str(path)
+    return shown if len(shown) <= longest else f"{shown[:80]}…{shown[-100:]}"

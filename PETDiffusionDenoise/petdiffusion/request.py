@@ -1,0 +1,116 @@
+"""What was asked for, and what came out of it: the two ends of a run, both saved beside the result."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from .errors import InputError, OptionError
+from .volume import LabelMap, Volume
+
+RECORD_VERSION = 1
+IN_MEMORY = "<in memory>"
+IMAGES = ("pet", "ct", "mr", "labels", "lesions", "reference", "tune")
+FORMATS = ("nifti", "nrrd", "mha", "dicom")
+
+
+@dataclass(frozen=True)
+class Request:
+    """A denoising job that can be written down: paths, method, options, seed. Survives JSON."""
+
+    pet: str
+    method: str
+    ct: str | None = None
+    mr: str | None = None
+    labels: str | None = None
+    lesions: str | None = None
+    reference: str | None = None
+    tune: str | None = None
+    unit: str | None = None
+    text: str = ""
+    dose_fraction: float | None = None
+    register: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+    model: str | None = None
+    seed: int = 0
+    device: str = "auto"
+    format: str = "nifti"
+
+    def __post_init__(self) -> None:
+        if self.format not in FORMATS:
+            raise OptionError(f"Format '{self.format}'", f"is not one of {', '.join(FORMATS)}", "Choose one of them.")
+        if self.dose_fraction is not None and not 0 < self.dose_fraction <= 1:
+            raise OptionError(
+                f"Dose fraction {self.dose_fraction}",
+                "must lie above 0 and at most at 1",
+                "Give 0.1 for a tenth of the normal dose.",
+            )
+        if not isinstance(self.seed, int) or isinstance(self.seed, bool) or self.seed < 0:
+            raise OptionError(f"Seed {self.seed!r}", "must be a whole number of zero or more", "Give for example 0.")
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Request:
+        known = {f.name for f in fields(cls)}
+        if unknown := set(data) - known:
+            raise OptionError(
+                f"Request fields {', '.join(sorted(unknown))}",
+                "are not known",
+                f"Known are {', '.join(sorted(known))}.",
+            )
+        return cls(**data)
+
+    def absolute(self) -> Request:
+        """The same request with absolute paths, so that a record can be run again from anywhere."""
+        found = {
+            name: str(Path(value).expanduser().absolute())
+            for name in IMAGES
+            if (value := getattr(self, name)) not in (None, IN_MEMORY)
+        }
+        return replace(self, **found)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run gives back. `tables` has rows by name: image, organs, lesions, and the method's own."""
+
+    pet: Volume
+    low: Volume
+    sd: Volume | None = None
+    organs: LabelMap | None = None
+    lesions: LabelMap | None = None
+    reference: Volume | None = None
+    tables: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
+    record: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_record(path: str | Path) -> dict[str, Any]:
+    """A run record from its file or from the folder that holds it."""
+    file = Path(path)
+    file = file / "record.json" if file.is_dir() else file
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(
+            f"Run record {file.name}", str(error.strerror or error), "Give a record.json or its folder."
+        ) from None
+    except ValueError:
+        raise InputError(
+            f"Run record {file.name}", "is not valid JSON", "Give a record.json of a finished run."
+        ) from None
+    if not isinstance(record, dict) or "request" not in record:
+        raise InputError(f"File {file.name}", "is not a run record", "Give a record.json of a finished run.")
+    if record.get("record_version") != RECORD_VERSION:
+        raise InputError(
+            f"Run record {file.name} of version {record.get('record_version')}",
+            f"this program reads version {RECORD_VERSION}",
+            "Use the program version named in the record.",
+        )
+    return record

@@ -1,0 +1,356 @@
+"""The map: read -> units -> prepare -> method -> restore -> measure -> write. One readable function per step."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import __version__, registry
+from .errors import InputError, ModelError, OptionError, UnitError
+from .methods.contract import Case, MethodCard, Output
+from .progress import Run
+from .request import IMAGES, IN_MEMORY, RECORD_VERSION, Request, Result
+from .volume import ARBITRARY, BQML, SUVBW, LabelMap, Volume
+
+
+def denoise(
+    pet: Any,
+    method: str | None = None,
+    *,
+    ct: Any = None,
+    mr: Any = None,
+    labels: Any = None,
+    lesions: Any = None,
+    reference: Any = None,
+    tune: Any = None,
+    out: str | Path | None = None,
+    run: Run | None = None,
+    report: bool = True,
+    overwrite: bool = False,
+    **settings: Any,
+) -> Result:
+    """Denoise a PET and measure it. The one function behind Python, the command line and the panel.
+
+    Images are paths (file or DICOM folder), SimpleITK or nibabel images, or Volumes. `settings` are the fields of
+    `Request` (unit, text, dose_fraction, register, model, seed, device, format, options); anything else is taken
+    as an option of the method. With `out` the results are written there, with tables, a report and a run record.
+    """
+    images = {
+        "pet": pet,
+        "ct": ct,
+        "mr": mr,
+        "labels": labels,
+        "lesions": lesions,
+        "reference": reference,
+        "tune": tune,
+    }
+    request = _request(method or registry.DEFAULT_METHOD, images, settings)
+    card = registry.card(request.method)
+    options = card.resolve(request.options)
+    run = run or Run()
+    run.seed, run.device, run.model = request.seed, request.device, request.model
+
+    with run.stage("read", "Reading the images"):
+        given = _read(images, request, run)
+    if out is not None:
+        _refuse_early(given, request, Path(out), overwrite)
+    with run.stage("units", "Checking units"):
+        low = _to_working_unit(given.pet, card, run)
+    with run.stage("prepare", "Preparing the scan"):
+        case = _prepare(low, given, request, run)
+    if given.tune is not None:
+        with run.stage("tune", "Finding the best settings on the validation pair"):
+            options, tuning = _tune(card, case, given.tune, request.options, run)
+    else:
+        tuning = []
+    with run.stage("denoise", f"Denoising: {card.title}"):
+        output = _checked(card.load()(case, options, run), case, card)
+    with run.stage("measure", "Measuring"):
+        tables = _measure(case, output, given, run) | ({"tuning": tuning} if tuning else {})
+    result = _restore(case, output, given, tables, run)
+    result = replace(result, record=_record(request, card, options, case, output, result, run))
+    return _write(result, given, case, card, Path(out), report, overwrite, run) if out is not None else result
+
+
+@dataclass(frozen=True)
+class _Given:
+    """The images as they were read, each on its own grid."""
+
+    pet: Volume
+    ct: Volume | None
+    mr: Volume | None
+    labels: LabelMap | None
+    lesions: LabelMap | None
+    reference: Volume | None
+    tune: Volume | None
+    sources: tuple[str, ...]
+
+
+def _request(method: str, images: Mapping[str, Any], settings: Mapping[str, Any]) -> Request:
+    known = set(Request.__dataclass_fields__) - set(IMAGES) - {"method", "options"}
+    options = dict(settings.get("options") or {}) | {k: v for k, v in settings.items() if k not in known | {"options"}}
+    paths = {name: _name_of(source) for name, source in images.items()}
+    return Request(
+        method=method, options=options, **paths, **{k: v for k, v in settings.items() if k in known}
+    ).absolute()
+
+
+def _name_of(source: Any) -> str | None:
+    if source is None:
+        return None
+    return os.fspath(source) if isinstance(source, (str, os.PathLike)) else IN_MEMORY
+
+
+def _read(images: Mapping[str, Any], request: Request, run: Run) -> _Given:
+    from . import read
+
+    def image(name: str, role: str | None = None, unit: str | None = None) -> Volume | None:
+        return None if images[name] is None else read.image(images[name], role or name, unit=unit, run=run)
+
+    def labels(name: str) -> LabelMap | None:
+        return None if images[name] is None else read.labels(images[name])
+
+    pet = image("pet", unit=request.unit)
+    if pet is None:
+        raise InputError("No PET", "nothing was given to denoise", "Give a file, a DICOM folder or an image.")
+    same_unit = None if pet.unit == ARBITRARY else pet.unit
+    return _Given(
+        pet,
+        image("ct"),
+        image("mr"),
+        labels("labels"),
+        labels("lesions"),
+        _like(image("reference", "reference", request.unit), same_unit),
+        _like(image("tune", "reference", request.unit), same_unit),
+        tuple(v for name in IMAGES if (v := getattr(request, name)) not in (None, IN_MEMORY)),
+    )
+
+
+def _like(reference: Volume | None, unit: str | None) -> Volume | None:
+    """A reference without a unit of its own is taken in the PET's."""
+    if reference is not None and reference.unit == ARBITRARY and unit is not None:
+        return replace(reference, unit=unit)
+    return reference
+
+
+def _to_working_unit(pet: Volume, card: MethodCard, run: Run) -> Volume:
+    from . import suv
+
+    if pet.unit == SUVBW:
+        return pet
+    if pet.unit == BQML:
+        try:
+            return suv.to_suv(pet)
+        except UnitError as error:
+            if card.needs_suv:
+                raise
+            run.warn(f"Worked in Bq/ml, and no SUV is reported: {error}")
+            return pet
+    if card.needs_suv:
+        raise UnitError(
+            "The PET's unit",
+            "is unknown, and this method was trained on SUV",
+            "Say it with --unit SUVbw or --unit Bq/ml, or give DICOM or a JSON sidecar.",
+        )
+    run.warn(
+        "The PET's unit is unknown: its values are used as they are and no number is an SUV. "
+        "Say the unit with --unit SUVbw or --unit Bq/ml."
+    )
+    return pet
+
+
+def _prepare(low: Volume, given: _Given, request: Request, run: Run) -> Case:
+    from .prepare import case
+
+    return case.build(
+        low,
+        given.ct,
+        given.mr,
+        given.labels,
+        request.text,
+        request.dose_fraction or given.pet.facts.dose_fraction,
+        run,
+        request.register,
+    )
+
+
+def _on_case(image: Volume | None, case: Case) -> Volume | None:
+    """A reference in the case's unit and on its grid."""
+    from . import suv
+    from .prepare import grids
+
+    if image is None:
+        return None
+    if image.unit != case.pet.unit:
+        if case.pet.unit == ARBITRARY or image.unit == ARBITRARY:
+            raise UnitError(
+                f"Reference in {image.unit}, PET in {case.pet.unit}",
+                "cannot be compared",
+                "Say the unit of both with --unit.",
+            )
+        image = suv.to_suv(image) if case.pet.unit == SUVBW else suv.to_bqml(image)
+    if image.geometry.close_to(case.pet.geometry):
+        return replace(image, geometry=case.pet.geometry)
+    return grids.resample(image, case.pet.geometry)
+
+
+def _labels_on_case(labels: LabelMap | None, case: Case) -> LabelMap | None:
+    from .prepare import grids
+
+    if labels is None or labels.geometry.close_to(case.pet.geometry):
+        return labels
+    return grids.resample_labels(labels, case.pet.geometry)
+
+
+def _tune(
+    card: MethodCard, case: Case, reference: Volume, given: Mapping[str, Any], run: Run
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    from . import tune
+
+    if not any(option.tune for option in card.options):
+        raise OptionError(f"Method '{card.name}'", "has no option to tune", "Leave --tune out.")
+    reference = _on_case(reference, case)
+    return tune.tune(card, case, reference, run, given)
+
+
+def _checked(output: Output, case: Case, card: MethodCard) -> Output:
+    """No method may hand back another grid, another unit or values that are not numbers."""
+    for volume in (output.pet, output.sd):
+        if volume is None:
+            continue
+        if volume.geometry != case.pet.geometry or volume.unit != case.pet.unit:
+            raise ModelError(
+                f"Method '{card.name}'",
+                "gave an image on another grid or in another unit",
+                "Please report this with the run record.",
+            )
+        if not np.isfinite(volume.array).all():
+            raise ModelError(
+                f"Method '{card.name}'",
+                "gave values that are not numbers",
+                "Try another device or full precision, and please report it.",
+            )
+    return output
+
+
+def _measure(case: Case, output: Output, given: _Given, run: Run) -> dict[str, list[dict[str, Any]]]:
+    from . import measure
+
+    reference = _on_case(given.reference, case)
+    volumes = {"low": case.pet, "denoised": output.pet} | ({} if reference is None else {"reference": reference})
+    lesions = _labels_on_case(given.lesions, case) or output.lesions
+    return {**measure.tables(volumes, case.body, case.labels or output.organs, lesions, run=run), **output.tables}
+
+
+def _restore(case: Case, output: Output, given: _Given, tables: Mapping[str, Any], run: Run) -> Result:
+    """Back from the working unit to the one the PET came in."""
+    factor = _back_factor(given.pet, case.pet)
+
+    def back(volume: Volume | None) -> Volume | None:
+        if volume is None or factor is None:
+            return volume
+        return replace(given.pet, array=volume.array * np.float32(factor))
+
+    return Result(
+        pet=back(output.pet),
+        low=given.pet,
+        sd=back(output.sd),
+        organs=output.organs or case.labels,
+        lesions=_labels_on_case(given.lesions, case) or output.lesions,
+        reference=_on_case(given.reference, case),
+        tables=tables,
+        warnings=tuple(run.warnings),
+    )
+
+
+def _back_factor(original: Volume, working: Volume) -> float | None:
+    if original.unit == working.unit:
+        return None
+    return 1.0 / float(working.facts.suv_factor)
+
+
+def _record(
+    request: Request, card: MethodCard, options: Mapping[str, Any], case: Case, output: Output, result: Result, run: Run
+) -> dict[str, Any]:
+    facts = {k: v for k, v in case.pet.facts.to_json().items() if k != "source"}
+    return {
+        "record_version": RECORD_VERSION,
+        "program": "petdiffusion",
+        "version": __version__,
+        "research_use_only": True,
+        "request": request.to_json(),
+        "options": dict(options),
+        "method": {"name": card.name, "title": card.title, "paper": card.paper},
+        "input": {
+            "unit": result.low.unit,
+            "geometry": case.pet.geometry.to_json(),
+            "facts": facts,
+            "noise_sd": round(float(case.noise), 6),
+            "working_unit": case.pet.unit,
+        },
+        "evaluations": output.evaluations,
+        "details": dict(output.details),
+        "warnings": list(run.warnings),
+        "seconds": {name: round(value, 3) for name, value in run.seconds.items()},
+        "versions": _versions(),
+    }
+
+
+def _versions() -> dict[str, str]:
+    from importlib import metadata
+
+    found = {"python": platform.python_version(), "system": platform.system()}
+    for name in ("numpy", "scipy", "SimpleITK", "nibabel", "pydicom", "torch"):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def _refuse_early(given: _Given, request: Request, out: Path, overwrite: bool) -> None:
+    """What could not be written after the work is refused before it."""
+    from .write import outputs
+
+    outputs.check(given.pet, given.sources, request.format, out, overwrite)
+
+
+def _write(
+    result: Result, given: _Given, case: Case, card: MethodCard, out: Path, report: bool, overwrite: bool, run: Run
+) -> Result:
+    from .write import outputs
+
+    with run.stage("write", "Writing the results"):
+        files = outputs.write(result, given.sources, case, card, out, report, overwrite, run)
+    return replace(result, files=files)
+
+
+def rerun(
+    record: str | Path | Mapping[str, Any],
+    out: str | Path | None = None,
+    run: Run | None = None,
+    *,
+    overwrite: bool = False,
+) -> Result:
+    """Run a recorded job again, with the very options it used; the same machine and versions give the same voxels."""
+    from .request import read_record
+
+    data = record if isinstance(record, Mapping) else read_record(record)
+    request = Request.from_json(data["request"])
+    if IN_MEMORY in (getattr(request, name) for name in IMAGES):
+        raise InputError(
+            "This run",
+            "was made on an image in memory, which is not recorded",
+            "Save the image to a file and run on that.",
+        )
+    run = run or Run()
+    if data.get("version") != __version__:
+        run.warn(f"The record was made by version {data.get('version')}, this is {__version__}: results may differ.")
+    fields = request.to_json() | {"options": dict(data["options"]), "tune": None}
+    return denoise(fields.pop("pet"), fields.pop("method"), out=out, run=run, overwrite=overwrite, **fields)

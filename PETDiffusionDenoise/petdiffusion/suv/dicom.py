@@ -1,0 +1,153 @@
+"""What a DICOM PET series says of its unit and of the way to SUV."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..errors import UnitError
+from ..volume import BQML, SUVBW, Facts
+from . import header, tracers
+from .factor import factor, half_life
+from .times import uptake_seconds
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+PHILIPS = "Philips PET Private Group"
+SUV_SCALE, ACTIVITY_SCALE = 0x00, 0x09
+HALF_LIVES_AGREE = 0.02
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Unit of the values in the files: rescaled pixels times `scale` are in `unit`."""
+
+    unit: str
+    scale: float
+
+
+def stored_unit(series: Sequence[Dataset]) -> Stored:
+    """BQML, GML (SUVbw) or Philips counts with their private factors; anything else is refused."""
+    found = sorted({header.text(ds, "Units").upper() for ds in series})
+    if len(found) > 1:
+        raise UnitError(f"Units {', '.join(found)}", "occur in one series", "Export the series again.")
+    units = found[0]
+    if units == "BQML":
+        return Stored(BQML, 1.0)
+    if units == "GML":
+        return _suv(series[0])
+    if units == "CNTS":
+        return _counts(series)
+    raise UnitError(f"DICOM Units (0054,1001) '{units}'", "cannot be turned into Bq/ml or SUV",
+                    "Export in Bq/ml, or read it with unit='a.u.' if only the picture matters.")
+
+
+def _suv(ds: Dataset) -> Stored:
+    kind = header.text(ds, "SUVType").upper()
+    if kind not in ("", "BW"):
+        raise UnitError(f"SUV type (0054,1006) '{kind}'", "is not normalised to body weight",
+                        "Export the PET in Bq/ml or SUVbw.")
+    return Stored(SUVBW, 1.0)
+
+
+def _counts(series: Sequence[Dataset]) -> Stored:
+    activity, suv = (_philips(series, element) for element in (ACTIVITY_SCALE, SUV_SCALE))
+    if activity:
+        return Stored(BQML, activity)
+    if suv:
+        return Stored(SUVBW, suv)
+    raise UnitError("DICOM Units (0054,1001) 'CNTS'",
+                    "are counts, and Philips' factors (7053,1000) and (7053,1009) are absent or zero",
+                    "Export in Bq/ml, or read it with unit='a.u.' if only the picture matters.")
+
+
+def _philips(series: Sequence[Dataset], element: int) -> float | None:
+    """One of Philips' factors; None where it is absent or zero."""
+    values = {header.private_number(ds, 0x7053, PHILIPS, element) or 0.0 for ds in series}
+    if len(values) > 1 or min(values) < 0:
+        raise UnitError(f"Philips' factor (7053,10{element:02x}) {sorted(values)}",
+                        "differs between slices or is negative", "Export the series again.")
+    return values.pop() or None
+
+
+def factor_from_dicom(datasets: Iterable[Dataset] | Dataset, given: Facts | None = None) -> float:
+    """What Bq/ml of this series are multiplied by to give SUVbw.
+
+    `given` holds what the user says of the scan: weight, dose, half-life and uptake time replace the header's.
+    """
+    series, given = as_list(datasets), given or Facts()
+    _check_attenuation(series[0])
+    if header.text(series[0], "Units").upper() == "CNTS":
+        suv, activity = _philips(series, SUV_SCALE), _philips(series, ACTIVITY_SCALE)
+        if suv and activity:
+            return suv / activity
+    return _standard(series, given)
+
+
+def _standard(series: Sequence[Dataset], given: Facts) -> float:
+    ds = series[0]
+    correction = _decay_correction(ds)
+    info = header.item(ds, "RadiopharmaceuticalInformationSequence")
+    life = half_life(given.half_life_s or nuclide_half_life(ds))
+    dose = given.injected_dose_bq
+    if dose is None and info is not None:
+        dose = header.number(info, "RadionuclideTotalDose")
+    weight = given.weight_kg if given.weight_kg is not None else header.number(ds, "PatientWeight")
+    return factor(dose, weight, life, 0.0 if correction == "ADMIN" else _uptake(series, given, life))
+
+
+def _uptake(series: Sequence[Dataset], given: Facts, life: float) -> float:
+    if given.uptake_minutes is not None:
+        return 60.0 * given.uptake_minutes
+    try:
+        return uptake_seconds(series, life)
+    except (OverflowError, ValueError) as error:
+        raise UnitError("The times of injection and scan", f"cannot be used ({error})",
+                        "Give uptake_minutes.") from error
+
+
+def nuclide_half_life(ds: Dataset) -> float | None:
+    """The header's half-life, if it is the one of the nuclide the header names."""
+    info = header.item(ds, "RadiopharmaceuticalInformationSequence")
+    if info is None:
+        return None
+    stated = header.number(info, "RadionuclideHalfLife")
+    code = header.item(info, "RadionuclideCodeSequence")
+    name = header.text(code, "CodeMeaning") if code is not None else ""
+    known = tracers.half_life(name)
+    if stated and known and abs(stated / known - 1) > HALF_LIVES_AGREE:
+        raise UnitError(f"Half-life {stated:g} s", f"is not that of {name} ({known:g} s)",
+                        "Check nuclide and half-life, give half_life_s, or go on in Bq/ml.")
+    return stated
+
+
+def _check_attenuation(ds: Dataset) -> None:
+    corrections = header.words(ds, "CorrectedImage")
+    if "ATTN" not in corrections:
+        raise UnitError(f"Corrected image (0028,0051) '{', '.join(corrections) or 'empty'}'",
+                        "lacks ATTN: without attenuation correction there is no SUV",
+                        "Take the corrected series, or go on in Bq/ml.")
+
+
+def _decay_correction(ds: Dataset) -> str:
+    """START or ADMIN."""
+    correction = header.text(ds, "DecayCorrection").upper()
+    if correction not in ("START", "ADMIN"):
+        raise UnitError(f"Decay correction (0054,1102) '{correction or 'absent'}'",
+                        "does not say to which time the activity is corrected",
+                        "Take a series corrected to START or ADMIN, or go on in Bq/ml.")
+    if "DECY" not in header.words(ds, "CorrectedImage"):
+        raise UnitError(f"Decay correction '{correction}'", "is contradicted by (0028,0051), which lacks DECY",
+                        "Export the series again, or go on in Bq/ml.")
+    return correction
+
+
+def as_list(datasets: Iterable[Dataset] | Dataset) -> list[Dataset]:
+    from pydicom import Dataset as One
+
+    series = [datasets] if isinstance(datasets, One) else list(datasets)
+    if not series:
+        raise UnitError("A series without slices", "has no SUV factor", "Give the headers of the series.")
+    return series

@@ -1,0 +1,65 @@
+"""The state of a training as safetensors and JSON: nothing is pickled, a kill in the middle loses nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from ..errors import TrainingError
+
+STATE, FACTS = "checkpoint.safetensors", "checkpoint.json"
+
+
+def save(
+    folder: Path, network: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer, facts: dict[str, Any]
+) -> None:
+    """Write aside, then move into place. The facts carry the state's own tag, so that a pair is never mixed."""
+    tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
+    tensors |= {f"average.{k}": v for k, v in average.state_dict().items()}
+    for index, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{k}": torch.as_tensor(v) for k, v in state.items()}
+    aside = folder / f".{STATE}.partial"
+    save_file(
+        {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()},
+        aside,
+        metadata={"facts": json.dumps(facts)},
+    )
+    os.replace(aside, folder / STATE)
+    (folder / FACTS).write_text(json.dumps(facts, indent=2), encoding="utf-8")
+
+
+def load(folder: Path, network: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Put a saved state back; returns its facts."""
+    from safetensors import SafetensorError, safe_open
+
+    path = folder / STATE
+    try:
+        tensors = load_file(path)
+        with safe_open(str(path), framework="pt") as stream:
+            facts = json.loads(stream.metadata()["facts"])
+        network.load_state_dict(_part(tensors, "network."))
+        average.load_state_dict(_part(tensors, "average."))
+        _load_optimizer(optimizer, _part(tensors, "optimizer."))
+    except (SafetensorError, RuntimeError, KeyError, ValueError, OSError) as error:
+        raise TrainingError(
+            f"Checkpoint {path.name}", f"does not fit this training ({error})", "Start anew in another folder."
+        ) from None
+    return facts
+
+
+def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for key, value in tensors.items():
+        index, name = key.split(".", 1)
+        state.setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

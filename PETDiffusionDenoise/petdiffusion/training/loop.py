@@ -1,0 +1,265 @@
+"""The one training loop: mixed precision, EMA, accumulation, several devices, exact resume, validation, progress.
+
+The batch of a step depends on (seed, step) alone, so a resumed training sees what an unbroken one would have seen.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from ..errors import DependencyError, TrainingError
+from ..progress import Run
+from . import checkpoint
+from .average import moving_average
+from .settings import TrainSettings
+from .task import Batch, Task
+
+LARGEST_GAP = 20
+"""Steps with a non-finite loss in a row before the training is given up."""
+
+
+class Data(Protocol):
+    """Where batches come from."""
+
+    def batch(self, step: int, rank: int) -> Batch: ...
+
+    def validation(self) -> list[Batch]: ...
+
+    def describe(self) -> dict[str, Any]: ...
+
+
+@dataclass
+class _State:
+    step: int = 0
+    seconds: float = 0.0
+    skipped: int = 0
+    losses: list[float] = field(default_factory=list)
+
+
+def train(
+    task: Task, data: Data, settings: TrainSettings, folder: str | Path, run: Run | None = None, resume: bool = True
+) -> Path:
+    """Train until the length in the settings is reached; returns the folder with checkpoint, log and settings."""
+    run, folder = run or Run(), Path(folder)
+    fabric = _fabric(settings, run)
+    folder.mkdir(parents=True, exist_ok=True)
+    task.calibrate(data.validation())
+    torch.manual_seed(settings.seed)  # only the weights' first values come from the global generator
+    network = task.network()
+    average = moving_average(network, settings.ema_decay).to(fabric.device)
+    model, optimizer = fabric.setup(network, _optimizer(network, settings))
+    state = _restored(folder, network, average, optimizer, resume, task, settings)
+    _explain(folder, task, data, settings)
+    with run.stage(
+        "train", f"Training {task.method} ({sum(p.numel() for p in network.parameters()) / 1e6:.2f} M parameters)"
+    ):
+        _loop(task, data, settings, folder, run, fabric, model, network, average, optimizer, state)
+    return folder
+
+
+def _loop(
+    task: Task,
+    data: Data,
+    settings: TrainSettings,
+    folder: Path,
+    run: Run,
+    fabric: Any,
+    model: nn.Module,
+    network: nn.Module,
+    average: nn.Module,
+    optimizer: Any,
+    state: _State,
+) -> None:
+    began = saved = time.monotonic() - state.seconds
+    saved = time.monotonic()
+    log = Log(folder)
+
+    def save() -> None:
+        if fabric.is_global_zero:
+            facts = {
+                "step": state.step,
+                "seconds": state.seconds,
+                "skipped": state.skipped,
+                "config": dict(task.config),
+                "settings": settings.to_json(),
+            }
+            checkpoint.save(folder, network, average, optimizer, facts)
+
+    try:
+        while (done := settings.fraction(state.step, state.seconds)) < 1:
+            loss = _step(task, data, settings, fabric, model, optimizer, state, done)
+            average.update_parameters(network)
+            state.step += 1
+            state.seconds = time.monotonic() - began
+            state.losses.append(loss)
+            if state.step % settings.validate_every == 0:
+                _report(task, data, average.module, state, optimizer, log, run)
+            if time.monotonic() - saved > 60 * settings.checkpoint_minutes:
+                save()
+                saved = time.monotonic()
+            run.progress(settings.fraction(state.step, state.seconds))
+        if state.losses:
+            _report(task, data, average.module, state, optimizer, log, run)
+    finally:
+        save()
+
+
+def _step(
+    task: Task,
+    data: Data,
+    settings: TrainSettings,
+    fabric: Any,
+    model: nn.Module,
+    optimizer: Any,
+    state: _State,
+    done: float,
+) -> float:
+    """One optimizer step over `accumulate` batches; a non-finite loss is skipped and counted."""
+    for group in optimizer.param_groups:
+        group["lr"] = settings.learning_rate * _schedule(state.step, done, settings.warmup_steps)
+    total = 0.0
+    for part in range(settings.accumulate):
+        index = state.step * settings.accumulate + part
+        batch = {k: v.to(fabric.device) for k, v in data.batch(index, fabric.global_rank).items()}
+        generator = torch.Generator(device="cpu").manual_seed(
+            (settings.seed * 1_000_003 + index) * 64 + fabric.global_rank
+        )
+        with fabric.no_backward_sync(model, enabled=part + 1 < settings.accumulate):
+            loss = task.loss(model, batch, generator) / settings.accumulate
+            fabric.backward(loss)
+        total += float(loss.detach())
+    if math.isfinite(total):
+        fabric.clip_gradients(model, optimizer, max_norm=settings.clip)
+        optimizer.step()
+        state.skipped = 0
+    else:
+        state.skipped += 1
+        if state.skipped > LARGEST_GAP:
+            raise TrainingError(
+                f"The loss at step {state.step}",
+                f"was not finite {LARGEST_GAP} times in a row",
+                "Lower the learning rate, or use --precision 32-true.",
+            )
+    optimizer.zero_grad(set_to_none=True)
+    return total
+
+
+def _schedule(step: int, done: float, warmup: int) -> float:
+    """Linear warm-up, then a cosine down to 1 % at the end."""
+    return min(1.0, (step + 1) / max(warmup, 1)) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
+
+
+@torch.no_grad()
+def _report(task: Task, data: Data, network: nn.Module, state: _State, optimizer: Any, log: Log, run: Run) -> None:
+    from .validation import score
+
+    network.eval()
+    scores = score(lambda batch: task.judge(network, batch), data.validation())
+    network.train()
+    recent = [x for x in state.losses if math.isfinite(x)]
+    log.write(
+        {
+            "step": state.step,
+            "seconds": round(state.seconds, 1),
+            "lr": optimizer.param_groups[0]["lr"],
+            "loss": sum(recent) / max(len(recent), 1),
+            "skipped": len(state.losses) - len(recent),
+            **scores,
+        }
+    )
+    state.losses.clear()
+    run.report(
+        {
+            "event": "stage",
+            "stage": "train",
+            "text": f"Step {state.step}: " + ", ".join(f"{name} {value:.4g}" for name, value in scores.items()),
+        }
+    )
+
+
+def _fabric(settings: TrainSettings, run: Run) -> Any:
+    try:
+        from lightning.fabric import Fabric
+    except ImportError:
+        raise DependencyError("Lightning", "is not installed", "Run: pip install petdiffusion[train]") from None
+    from ..infer import device as devices
+
+    chosen = devices.choose(run.device)
+    precision = settings.precision
+    if precision == "auto":
+        precision = "bf16-mixed" if devices.bf16_is_faster(chosen) else "32-true"
+    fabric = Fabric(
+        accelerator={"cuda": "cuda", "mps": "mps"}.get(chosen.type, "cpu"),
+        devices=settings.devices,
+        num_nodes=settings.nodes,
+        precision=precision,
+    )
+    fabric.launch()
+    return fabric
+
+
+def _optimizer(network: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
+    decayed = [p for p in network.parameters() if p.ndim > 1]
+    plain = [p for p in network.parameters() if p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.99))
+
+
+def _restored(
+    folder: Path,
+    network: nn.Module,
+    average: nn.Module,
+    optimizer: Any,
+    resume: bool,
+    task: Task,
+    settings: TrainSettings,
+) -> _State:
+    if not (folder / checkpoint.STATE).exists():
+        return _State()
+    if not resume:
+        raise TrainingError(f"Folder {folder.name}", "holds a training already", "Resume it, or choose another folder.")
+    facts = checkpoint.load(folder, network, average, optimizer)
+    if facts["config"] != json.loads(json.dumps(dict(task.config))):
+        raise TrainingError(f"Folder {folder.name}", "holds a training of another config", "Choose another folder.")
+    return _State(facts["step"], facts["seconds"], facts["skipped"])
+
+
+def _explain(folder: Path, task: Task, data: Data, settings: TrainSettings) -> None:
+    plan = {"method": task.method, "config": dict(task.config), "settings": settings.to_json(), "data": data.describe()}
+    (folder / "plan.json").write_text(json.dumps(plan, indent=2, default=str), encoding="utf-8")
+
+
+class Log:
+    """log.csv, and TensorBoard where it is installed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "log.csv"
+        self.writer = _tensorboard(folder)
+
+    def write(self, row: dict[str, Any]) -> None:
+        new = not self.path.exists()
+        with self.path.open("a", newline="", encoding="utf-8") as stream:
+            writer = csv.DictWriter(stream, row)
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+        for name, value in row.items():
+            if self.writer is not None and name != "step":
+                self.writer.add_scalar(name, value, row["step"])
+
+
+def _tensorboard(folder: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder / "tensorboard"))

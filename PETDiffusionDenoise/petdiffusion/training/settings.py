@@ -1,0 +1,56 @@
+"""How a training runs; saved whole beside its result, so that it can be repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from ..errors import OptionError
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Length is `steps` or `minutes`, whichever is given; the learning rate follows a cosine over it."""
+
+    steps: int | None = None
+    minutes: float | None = None
+    batch: int = 4
+    patch: int = 48
+    accumulate: int = 1
+    learning_rate: float = 1e-3
+    warmup_steps: int = 100
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    ema_decay: float = 0.999
+    precision: str = "auto"
+    """auto, 32-true or bf16-mixed."""
+    seed: int = 0
+    validate_every: int = 500
+    checkpoint_minutes: float = 3.0
+    devices: int = 1
+    nodes: int = 1
+
+    def __post_init__(self) -> None:
+        if (self.steps is None) == (self.minutes is None):
+            raise OptionError(
+                "Length of the training", "needs either steps or minutes", "Give --steps 10000 or --minutes 60."
+            )
+        for name in ("steps", "minutes", "batch", "patch", "accumulate", "learning_rate", "validate_every"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise OptionError(f"{name} = {value}", "must be above zero", "See 'petdiffusion train --help'.")
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> TrainSettings:
+        if unknown := set(data) - {f.name for f in fields(cls)}:
+            raise OptionError(f"Training settings {', '.join(sorted(unknown))}", "are not known", "Remove them.")
+        return cls(**data)
+
+    def fraction(self, step: int, seconds: float) -> float:
+        """How much of the training is done, 0 to 1."""
+        done = step / self.steps if self.steps is not None else seconds / (60 * self.minutes)
+        return min(done, 1.0)

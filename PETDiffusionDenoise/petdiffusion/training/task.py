@@ -1,0 +1,32 @@
+"""What a method brings to be trained: a network, a loss on a batch, and how it is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+Batch = Mapping[str, "torch.Tensor"]
+"""Tensors [batch, channel, z, y, x] by name: low, normal, truth, ct, mr, lesions; and [batch] fraction, spacing."""
+
+
+class Task(Protocol):
+    """A method's side of the training. Built as `Task(config)` from the method card's `trainer`."""
+
+    method: str
+    config: Mapping[str, Any]
+
+    def network(self) -> nn.Module: ...
+
+    def calibrate(self, batches: list[Batch]) -> None:
+        """Measure on the data what the config leaves open (such as sigma_data), before the first step."""
+        ...
+
+    def loss(self, network: nn.Module, batch: Batch, generator: torch.Generator) -> torch.Tensor: ...
+
+    def judge(self, network: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
+        """Denoised images (and more) for one validation batch; `denoised` is compared with `normal` and `truth`."""
+        ...

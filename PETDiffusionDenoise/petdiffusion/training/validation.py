@@ -1,0 +1,40 @@
+"""How a network in training is judged: PSNR and what becomes of lesions, over fixed validation patches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from .task import Batch
+
+
+def score(judge: Callable[[Batch], dict[str, torch.Tensor]], batches: list[Batch]) -> dict[str, float]:
+    """PSNR against normal dose and truth, of the input too, and lesion bias, over all batches together."""
+    errors = {"psnr": [], "psnr_truth": [], "psnr_low": []}
+    peaks, kept = [], []
+    for batch in batches:
+        denoised = judge(batch)["denoised"].float().cpu()
+        normal, truth, low = (batch[name].float().cpu() for name in ("normal", "truth", "low"))
+        peaks.append(normal.flatten(1).amax(1))
+        for name, a, b in (("psnr", denoised, normal), ("psnr_truth", denoised, truth), ("psnr_low", low, normal)):
+            errors[name].append(((a - b) ** 2).flatten(1).mean(1))
+        kept += _recoveries(denoised, normal, batch["lesions"].cpu())
+    scores = {name: _psnr(torch.cat(values), torch.cat(peaks)) for name, values in errors.items()}
+    if kept:
+        scores["lesion_mean_bias"] = float(torch.tensor(kept).median()) - 1.0
+    return scores
+
+
+def _psnr(errors: torch.Tensor, peaks: torch.Tensor) -> float:
+    usable = peaks > 0
+    return float((10 * torch.log10(peaks[usable] ** 2 / errors[usable].clamp_min(1e-12))).mean())
+
+
+def _recoveries(denoised: torch.Tensor, normal: torch.Tensor, lesions: torch.Tensor) -> list[float]:
+    """Mean in each patch's lesions over the normal-dose image's, where there are enough voxels to tell."""
+    found = []
+    for image, reference, mask in zip(denoised, normal, lesions > 0.5):
+        if int(mask.sum()) >= 8 and float(reference[mask].mean()) > 0:
+            found.append(float(image[mask].mean() / reference[mask].mean()))
+    return found

@@ -1,0 +1,96 @@
+"""All files of a result: written aside, moved into place together, with the run record last."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..errors import OutputError
+from ..methods.contract import Case, MethodCard
+from ..progress import Run
+from ..read.sources import kind_of
+from ..request import Result
+from ..volume import Volume
+from . import images, labels, staging, tables
+
+SUFFIX = {"nifti": ".nii.gz", "nrrd": ".nrrd", "mha": ".mha", "dicom": ".nii.gz"}
+
+
+def write(
+    result: Result,
+    sources: Sequence[str],
+    case: Case,
+    card: MethodCard,
+    out: Path,
+    report: bool,
+    overwrite: bool,
+    run: Run,
+) -> dict[str, str]:
+    """Write everything a result holds into `out`; returns the files by name."""
+    format_ = result.record["request"]["format"]
+    with staging.Staging(out, protect=list(sources), overwrite=overwrite) as folder:
+        files = _volumes(result, folder, SUFFIX[format_]) | _tables(result, folder)
+        run.progress(0.4)
+        if format_ == "dicom":
+            files["dicom"] = _dicom(result, card, folder, run)
+        if report:
+            files["report"] = _report(result, case, card, folder)
+        run.progress(0.9)
+        files["record"] = folder / "record.json"
+        names = {name: path.relative_to(folder).as_posix() for name, path in files.items()}
+        text = json.dumps({**result.record, "files": names}, indent=2, ensure_ascii=False, allow_nan=False, default=str)
+        files["record"].write_text(text + "\n", encoding="utf-8")
+        run.check()
+    return {name: str(Path(out) / relative) for name, relative in names.items()}
+
+
+def check(pet: Volume, sources: Sequence[str], format_: str, out: Path, overwrite: bool) -> None:
+    """Refuse now what could not be written after the work."""
+    names = [f"denoised{SUFFIX[format_]}", "report.html", "record.json"]
+    staging.Staging(out, protect=list(sources), overwrite=overwrite).check(*names)
+    if format_ == "dicom" and (not pet.facts.source or kind_of(Path(pet.facts.source)) != "dicom"):
+        raise OutputError(
+            "DICOM output",
+            "needs the DICOM series that the PET was read from, and this PET was read from something else",
+            "Give the DICOM folder as the PET, or choose --format nifti.",
+        )
+
+
+def _volumes(result: Result, folder: Path, suffix: str) -> dict[str, Path]:
+    files = {"denoised": images.write(_anonymous(result.pet), folder / f"denoised{suffix}")}
+    if result.sd is not None:
+        files["uncertainty"] = images.write(_anonymous(result.sd), folder / f"uncertainty{suffix}")
+    for name, mask in (("organs", result.organs), ("lesions", result.lesions)):
+        if mask is not None:
+            files[name] = labels.write(mask, folder / f"{name}{suffix}")
+    return files
+
+
+def _anonymous(volume: Volume) -> Volume:
+    """Where a scan came from may name the patient; it stays in the run record's request alone."""
+    return volume.with_facts(source=None)
+
+
+def _tables(result: Result, folder: Path) -> dict[str, Path]:
+    target = folder / "tables"
+    target.mkdir()
+    return {
+        f"table_{name}": tables.write_csv(rows, target / f"{name}.csv") for name, rows in result.tables.items() if rows
+    }
+
+
+def _dicom(result: Result, card: MethodCard, folder: Path, run: Run) -> Path:
+    from . import dicom_pet
+
+    description = f"Denoised by {card.title}, PETDiffusion {result.record['version']}"
+    dicom_pet.write(result.pet, folder / "dicom", result.low.facts.source, description, run=run)
+    return folder / "dicom"
+
+
+def _report(result: Result, case: Case, card: MethodCard, folder: Path) -> Path:
+    from . import report
+
+    path = folder / "report.html"
+    path.write_text(report.of_result(result, case, card), encoding="utf-8")
+    return path

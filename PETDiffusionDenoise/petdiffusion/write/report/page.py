@@ -1,0 +1,158 @@
+"""Puts the report together: one HTML file, nothing outside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from importlib.resources import files
+
+from ... import __version__
+from . import figures, sections, viewer, words
+from .model import REFERENCE, SD, CaseReport
+from .views import Views
+
+OBLIQUE_DEGREES = 2.0
+BANNER = (
+    "For research use only. Not a medical device, not for diagnosis. "
+    "A denoised image can hide or invent detail: read it beside the original."
+)
+
+
+def case_report(report: CaseReport) -> str:
+    """The whole page. Every text given is escaped; every picture is inside."""
+    views = Views(report)
+    parts = [
+        _head(report),
+        _aside("Warnings of this run", report.warnings, "warn"),
+        _summary(report),
+        _aside("Check before relying on these numbers", words.checks(report), "check"),
+        _part("Overview", _overview_note(views), figures.projections(views)),
+        _part("Browse", "", viewer.viewer(views), "browse"),
+        _part("Slices and what changed", _slices_note(views), figures.slices(views)),
+        _lesions(report, views),
+        _organs(report),
+        _part("Image quality", _quality_note(report), sections.image_section(report)) if report.image_rows else "",
+        *(_part(name, "", sections.other_section(rows)) for name, rows in report.other_tables.items() if rows),
+        _part("How this was made", "", sections.settings_section(report.settings)) if report.settings else "",
+        f"<footer>PETDiffusion {escape(__version__)} · {escape(BANNER)}</footer>",
+    ]
+    style = files(__package__).joinpath("style.css").read_text(encoding="utf-8")
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
+        f"style-src 'unsafe-inline'; script-src 'unsafe-inline'\">"
+        f"<title>{escape(report.title)}</title><style>{style}</style></head>"
+        f"<body><main>{''.join(parts)}</main></body></html>\n"
+    )
+
+
+def _head(report: CaseReport) -> str:
+    facts = report.low.facts
+    grid, spacing = report.low.geometry.size, report.low.geometry.spacing
+    known = [
+        facts.tracer,
+        facts.scanner,
+        _dose(report),
+        _uptake(report),
+        " × ".join(map(str, grid)) + " voxels of " + " × ".join(f"{s:.2f}" for s in spacing) + " mm",
+        report.unit,
+    ]
+    line = " · ".join(escape(str(k)) for k in known if k)
+    return (
+        f'<header><p class="over">PETDiffusion · case report</p><h1>{escape(report.title)}</h1>'
+        f'<p class="facts">{line}</p><p class="banner">{escape(BANNER)}</p></header>'
+    )
+
+
+def _dose(report: CaseReport) -> str:
+    facts = report.low.facts
+    injected = f"{facts.injected_dose_bq / 1e6:.0f} MBq" if facts.injected_dose_bq else ""
+    part = f"{100 * facts.dose_fraction:.3g} % of the normal dose" if facts.dose_fraction else ""
+    return ", ".join(t for t in (injected, part) if t)
+
+
+def _uptake(report: CaseReport) -> str:
+    minutes = report.low.facts.uptake_minutes
+    return f"{minutes:.0f} min p.i." if minutes else ""
+
+
+def _aside(title: str, texts: Sequence[str], kind: str) -> str:
+    if not texts:
+        return ""
+    items = "".join(f"<li>{escape(text)}</li>" for text in texts)
+    return f'<aside class="{kind}"><h2>{escape(title)}</h2><ul>{items}</ul></aside>'
+
+
+def _summary(report: CaseReport) -> str:
+    tiles = "".join(_tile(key) for key in words.keys(report))
+    text = words.summary(report)
+    return (f'<p class="lead">{text}</p>' if text else "") + (f'<div class="tiles">{tiles}</div>' if tiles else "")
+
+
+def _tile(key: words.Key) -> str:
+    unit = f"<small> {escape(key.unit)}</small>" if key.unit else ""
+    normal = f'<span class="normal">normal dose {escape(key.reference)}{unit}</span>' if key.reference else ""
+    return (
+        f'<div class="tile"><h3>{escape(key.label)}</h3><p><span class="before">{escape(key.before)}</span>'
+        f'<span class="arrow" aria-label="to">→</span><b>{escape(key.after)}</b>{unit}</p>{normal}</div>'
+    )
+
+
+def _part(title: str, note: str, content: str, name: str = "") -> str:
+    notes = f'<p class="note">{note}</p>' if note else ""
+    return f'<section class="part"{f" id={name!r}" if name else ""}><h2>{escape(title)}</h2>{notes}{content}</section>'
+
+
+def _overview_note(views: Views) -> str:
+    scale = f"{escape(views.grey.label)} 0 to {views.grey.high:g}"
+    oblique = (
+        f" The scan is tilted by {views.turn.oblique_degrees:.0f}° against the patient’s axes; pictures follow "
+        "the scan."
+        if views.turn.oblique_degrees > OBLIQUE_DEGREES
+        else ""
+    )
+    return f"Maximum intensity projections, all on one scale ({scale}). The patient’s left is on the right.{oblique}"
+
+
+def _slices_note(views: Views) -> str:
+    where = "the hottest point of the lesions" if views.peaks else "the middle of the patient"
+    sd = (
+        " The SD shows how much the method’s own samples differ; it is not a calibrated error."
+        if SD in views.images
+        else ""
+    )
+    return (
+        f"Planes through {where}. The first difference shows what was removed: grain without the shapes of organs "
+        f"or lesions is noise; a shape is signal that was changed.{sd}"
+    )
+
+
+def _quality_note(report: CaseReport) -> str:
+    if REFERENCE not in report.images:
+        return "No normal-dose scan was given, so only noise and activity can be measured."
+    return "Against the normal-dose scan, which is noisy itself."
+
+
+def _lesions(report: CaseReport, views: Views) -> str:
+    if not report.lesion_rows and (views.lesions is None or not views.lesions.any()):
+        return ""
+    note = (
+        "Each connected part of the lesion mask, measured in the same mask in every image. Noise raises the maximum "
+        "of a noisy image: compare the peak (mean of the hottest 1 ml) and the mean. Close-ups are axial."
+    )
+    close = figures.close_ups(views)
+    return _part(
+        "Lesions",
+        note,
+        sections.totals(report)
+        + (f'<div class="closeups">{close}</div>' if close else "")
+        + (sections.legend(report) + sections.lesion_section(report) if report.lesion_rows else ""),
+    )
+
+
+def _organs(report: CaseReport) -> str:
+    if not report.organ_rows:
+        return ""
+    note = "Lesions are left out of the organs. CoV is SD / mean over the organ, true differences in it included."
+    return _part("Organs", note, sections.legend(report) + sections.organ_section(report))

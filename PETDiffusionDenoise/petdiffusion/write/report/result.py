@@ -1,0 +1,97 @@
+"""From the result of a run to its report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...volume import BQML, SUVBW, Volume
+from .model import DENOISED, LOW, REFERENCE, SD, CaseReport
+from .page import case_report
+
+if TYPE_CHECKING:
+    from ...methods.contract import Case, MethodCard
+    from ...request import Result
+
+OWN_TABLES = ("image", "organs", "lesions", "lesion_totals", "organ_errors")
+HEADINGS = {"tuning": "Settings tried", "prompts": "Text prompts"}
+
+
+def of_result(result: Result, case: Case, card: MethodCard) -> str:
+    """The report in the unit the numbers were measured in (SUV where it is known)."""
+    sd = None if result.sd is None else _in_unit_of(result.sd, case.pet)
+    images = {LOW: case.pet, DENOISED: _in_unit_of(result.pet, case.pet), REFERENCE: result.reference, SD: sd}
+    tables = result.tables
+    return case_report(
+        CaseReport(
+            title=f"Low-count PET denoised with {card.title}",
+            method=card.title,
+            images={name: volume for name, volume in images.items() if volume is not None},
+            body=case.body,
+            organs=result.organs,
+            lesions=result.lesions,
+            image_rows=tables.get("image", ()),
+            organ_rows=tables.get("organs", ()),
+            lesion_rows=tables.get("lesions", ()),
+            lesion_totals=tables.get("lesion_totals", ()),
+            other_tables={
+                HEADINGS.get(name, name.replace("_", " ").capitalize()): rows
+                for name, rows in tables.items()
+                if name not in OWN_TABLES and rows
+            },
+            settings=settings_of(result.record, card),
+            warnings=result.warnings,
+        )
+    )
+
+
+def settings_of(record: Mapping[str, Any], card: MethodCard) -> dict[str, dict[str, Any]]:
+    """The record without paths: a file's name may name the patient."""
+    request, details = record.get("request", {}), dict(record.get("details", {}))
+    given = [kind for kind in ("ct", "mr", "labels", "lesions", "reference", "tune") if request.get(kind)]
+    seconds = {name: f"{value:.1f} s" for name, value in record.get("seconds", {}).items()}
+    facts = record.get("input", {}).get("facts", {})
+    return {
+        "Method": {
+            "name": card.title,
+            "kind": card.family,
+            "summary": card.summary,
+            "paper": card.paper or None,
+            "licence of the weights": card.weights_licence or None,
+        },
+        "Options": {k: without_folder(v) for k, v in record.get("options", {}).items()},
+        "Run": {
+            "version": record.get("version"),
+            "seed": request.get("seed"),
+            "device": request.get("device"),
+            "model": without_folder(request.get("model")),
+            "network evaluations": record.get("evaluations") or None,
+            "given beside the PET": given or None,
+            "noise in the body (SD)": record.get("input", {}).get("noise_sd"),
+        },
+        "Details": {str(k).replace("_", " "): without_folder(v) for k, v in details.items()},
+        "Scan": {str(k).replace("_", " "): v for k, v in facts.items() if k != "source"},
+        "Time": seconds,
+        "Versions": dict(record.get("versions", {})),
+    }
+
+
+def without_folder(value: Any) -> Any:
+    """The last part of a path, everything else as it is."""
+    if isinstance(value, str) and (PureWindowsPath(value).is_absolute() or PurePosixPath(value).is_absolute()):
+        return PureWindowsPath(value).name
+    if isinstance(value, Mapping):
+        return {k: without_folder(v) for k, v in value.items()}
+    return [without_folder(v) for v in value] if isinstance(value, (list, tuple)) else value
+
+
+def _in_unit_of(volume: Volume, working: Volume) -> Volume:
+    if volume.unit == working.unit or {volume.unit, working.unit} != {SUVBW, BQML}:
+        return volume
+    factor = float(working.facts.suv_factor or volume.facts.suv_factor)
+    scale = factor if working.unit == SUVBW else 1.0 / factor
+    return replace(volume, array=volume.array * np.float32(scale), unit=working.unit)

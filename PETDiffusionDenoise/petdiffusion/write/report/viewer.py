@@ -1,0 +1,198 @@
+"""The slices to browse: every plane of every scan as one JPEG sheet, 8 bits over twice the grey scale.
+
+The page shows the sheets inverted and windowed by the browser, so the window can be changed offline.
+"""
+
+from __future__ import annotations
+
+import json
+from html import escape
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+
+from .colour import jpeg
+from .model import DENOISED, LOW, REFERENCE
+from .views import AXES, EDGES, Views, oriented, paths
+
+HEADROOM = 2.0
+PIXELS_PER_SHEET = 5_000_000
+"""Bounds both the file and what a phone has to unpack; thick stacks leave out slices evenly."""
+ANGLES = 36
+BYTES = 7_500_000
+"""The sheets' share of the page; coarser compression is taken where noise would make them larger."""
+SMALL = 3_000_000
+"""Pixels in all; smaller scans are shown enlarged, where compression would be seen, and can afford more bytes."""
+QUALITIES = (90, 80, 65, 45, 25)
+SHORT = {LOW: "low", DENOISED: "denoised", REFERENCE: "reference"}
+
+
+def viewer(views: Views) -> str:
+    """Controls, one canvas per scan, the sheets as JSON and the script that draws them."""
+    data = {
+        "planes": _planes(views),
+        "top": views.grey.high,
+        "headroom": HEADROOM,
+        "quantity": views.grey.label,
+        "images": [
+            {"name": name, "sheets": sheets} for name, sheets in zip(views.report.scans, _sheets(views), strict=True)
+        ],
+        "lesions": _targets(views),
+    }
+    # "<" cannot end the script element early when it is written as an escape.
+    packed = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
+    panes = "".join(
+        f'<figure class="{SHORT[name]}"><figcaption>{escape(name)}</figcaption>'
+        f'<div class="screen"><canvas role="img" aria-label="{escape(name)}"></canvas>'
+        '<canvas class="over" aria-hidden="true"></canvas></div></figure>'
+        for name in views.report.scans
+    )
+    template = files(__package__).joinpath("viewer.html").read_text(encoding="utf-8")
+    outlines = "" if views.lesions is not None else " hidden"
+    return (
+        template.replace("@PANES@", panes)
+        .replace("@TOP@", f"{views.grey.high:g}")
+        .replace("@QUANTITY@", escape(views.grey.label))
+        .replace("@OUTLINES@", outlines)
+        .replace("@DATA@", packed)
+    )
+
+
+def _planes(views: Views) -> dict[str, Any]:
+    planes: dict[str, Any] = {"mip": _mip_plane(views)}
+    for plane in ("coronal", "axial", "sagittal"):
+        chosen, step = chosen_slices(views, plane), _thin(views, plane)
+        rows, columns = (n for a, n in enumerate(views.shape) if a != AXES[plane])
+        rows_mm, columns_mm = views.pixel_mm(plane)
+        focus = views.focus[AXES[plane]]
+        planes[plane] = {
+            "frames": len(chosen),
+            "columns": _columns(len(chosen)),
+            "w": -(-columns // step),
+            "h": -(-rows // step),
+            "mm": [round(columns * columns_mm, 1), round(rows * rows_mm, 1)],
+            "edges": EDGES[plane],
+            "start": int(np.argmin(np.abs(chosen - focus))),
+            "outlines": _outlines(views, plane, chosen),
+            "thickness": round(views.turn.spacing[AXES[plane]], 2),
+        }
+    return planes
+
+
+def _sheets(views: Views) -> list[dict[str, str]]:
+    """JPEG sheets of every scan, all at the best quality that keeps within the page's share."""
+    stacks = [_stacks(views, name) for name in views.report.scans]
+    small = sum(stack.size for planes in stacks for stack in planes.values()) < SMALL
+    for quality in (95,) if small else QUALITIES:
+        sheets = [{plane: jpeg(_sheet(stack), quality) for plane, stack in planes.items()} for planes in stacks]
+        if sum(len(uri) for planes in sheets for uri in planes.values()) < BYTES:
+            break
+    return sheets
+
+
+def _stacks(views: Views, name: str) -> dict[str, np.ndarray]:
+    scaled = _bytes(views, name)
+    stacks = {"mip": _turning(views, scaled)}
+    for plane in ("coronal", "axial", "sagittal"):
+        step = _thin(views, plane)
+        stack = np.moveaxis(scaled, AXES[plane], 0)[chosen_slices(views, plane)]
+        stacks[plane] = (stack if plane == "axial" else stack[:, ::-1])[:, ::step, ::step]
+    return stacks
+
+
+def _bytes(views: Views, name: str) -> np.ndarray:
+    return np.clip(views.images[name] * (255.0 / (HEADROOM * views.grey.high)) + 0.5, 0, 255).astype(np.uint8)
+
+
+def chosen_slices(views: Views, plane: str) -> np.ndarray:
+    """Slices in reading order (head to feet, front to back, right to left), evenly thinned where there are too many."""
+    count = views.count(plane)
+    frame = int(np.prod(views.shape)) // count // _thin(views, plane) ** 2
+    kept = int(np.clip(PIXELS_PER_SHEET // max(frame, 1), 8, count)) if count > 8 else count
+    chosen = np.unique(np.linspace(0, count - 1, kept).round().astype(int))
+    return chosen[::-1] if plane == "axial" else chosen
+
+
+def _thin(views: Views, plane: str) -> int:
+    """Frames larger than 400 pixels are thinned in the plane."""
+    return max(1, -(-max(n for a, n in enumerate(views.shape) if a != AXES[plane]) // 400))
+
+
+def _columns(frames: int) -> int:
+    return max(1, int(np.ceil(np.sqrt(frames))))
+
+
+def _sheet(stack: np.ndarray) -> np.ndarray:
+    """Frames side by side, row by row; the last row is filled with black."""
+    frames, height, width = stack.shape
+    columns = _columns(frames)
+    rows = -(-frames // columns)
+    padded = np.zeros((rows * columns, height, width), np.uint8)
+    padded[:frames] = stack
+    return padded.reshape(rows, columns, height, width).swapaxes(1, 2).reshape(rows * height, columns * width)
+
+
+def _mip_bins(views: Views) -> tuple[int, float]:
+    """Columns of a projection and their width in mm: a little wider than a voxel, so that none stays empty."""
+    (_, depth, width), (_, p_mm, l_mm) = views.shape, views.turn.spacing
+    step = 1.06 * max(p_mm, l_mm)
+    return int(np.ceil(np.hypot(depth * p_mm, width * l_mm) / step)) + 1, step
+
+
+def _turning(views: Views, array: np.ndarray) -> np.ndarray:
+    """Projections from ANGLES directions, head up; the first from the front, a quarter on from the patient's right.
+
+    Every column of voxels along the body goes to one column of the picture, so no voxel is missed at any angle.
+    """
+    (_, depth, width), (_, p_mm, l_mm) = views.shape, views.turn.spacing
+    bins, step = _mip_bins(views)
+    back, left = np.meshgrid(
+        (np.arange(depth) - (depth - 1) / 2) * p_mm, (np.arange(width) - (width - 1) / 2) * l_mm, indexing="ij"
+    )
+    by_column = np.ascontiguousarray(array[::-1].reshape(len(array), -1).T)
+    frames = np.zeros((ANGLES, bins, len(array)), array.dtype)
+    for frame, angle in zip(frames, np.arange(ANGLES) * (2 * np.pi / ANGLES), strict=True):
+        across = left * np.cos(angle) - back * np.sin(angle)
+        bin_ = np.floor(across.ravel() / step + bins / 2).astype(int)
+        order = np.argsort(bin_, kind="stable")
+        hit, starts = np.unique(bin_[order], return_index=True)
+        frame[hit] = np.maximum.reduceat(by_column[order], starts, axis=0)
+    return frames.swapaxes(1, 2)
+
+
+def _mip_plane(views: Views) -> dict[str, Any]:
+    bins, step = _mip_bins(views)
+    height = views.shape[0]
+    return {
+        "frames": ANGLES,
+        "columns": _columns(ANGLES),
+        "w": bins,
+        "h": height,
+        "mm": [round(bins * step, 1), round(height * views.turn.spacing[0], 1)],
+        "edges": None,
+        "start": 0,
+        "outlines": {},
+        "thickness": 0,
+    }
+
+
+def _outlines(views: Views, plane: str, chosen: np.ndarray) -> dict[int, str]:
+    """One path per slice that holds a lesion, by its place in the sheet."""
+    if views.lesions is None:
+        return {}
+    hit = np.flatnonzero((views.lesions > 0).any(axis=tuple(a for a in range(3) if a != AXES[plane])))
+    found = {}
+    for place in np.flatnonzero(np.isin(chosen, hit)):
+        labels = np.take(views.lesions, chosen[place], AXES[plane])
+        found[int(place)] = "".join(paths(oriented(labels, plane), views.pixel_mm(plane)).values())
+    return found
+
+
+def _targets(views: Views) -> dict[int, dict[str, int]]:
+    """Where the viewer goes when a lesion of the table is chosen."""
+    order = {plane: chosen_slices(views, plane) for plane in AXES}
+    return {
+        n: {plane: int(np.argmin(np.abs(order[plane] - peak[axis]))) for plane, axis in AXES.items()}
+        for n, peak in views.peaks.items()
+    }

@@ -1,0 +1,219 @@
+"""The report's words and numbers: what happened, in sentences a reader can check against the tables."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from .model import COLUMN, DENOISED, LOW, REFERENCE, CaseReport
+
+NONE = "–"
+PEAK_LIMIT, ORGAN_LIMIT, ACTIVITY_LIMIT = 15.0, 5.0, 2.0
+"""Per cent: differences beyond these are pointed out."""
+
+
+def number(value: Any, decimals: int = 2, signed: bool = False) -> str:
+    """With a true minus sign; a dash where there is no number."""
+    if value is None or isinstance(value, str) or not math.isfinite(value):
+        return NONE
+    text = f"{abs(value):,.{decimals}f}".replace(",", "\u202f")
+    if float(f"{abs(value):.{decimals}f}") == 0:
+        return text
+    return f"{'−' if value < 0 else '+' if signed else ''}{text}"
+
+
+def lesion_name(row: Mapping[str, Any]) -> str:
+    """What the lesion is called besides its number: `lesion 1 (hip_right)` is `hip right`."""
+    name = plain(str(row.get("lesion") or ""))
+    rest = re.sub(rf"^(lesion|region) {row.get('number')}\b", "", name, flags=re.IGNORECASE).strip()
+    return rest[1:-1] if rest.startswith("(") and rest.endswith(")") and rest.count("(") == 1 else rest
+
+
+def plain(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def suv(value: Any) -> str:
+    """Two decimals below 100, none from there on: Bq/ml need none, SUV needs two."""
+    return number(value, 2 if value is None or isinstance(value, str) or abs(value) < 100 else 0)
+
+
+def percent(value: Any, decimals: int = 1) -> str:
+    text = number(value, decimals, signed=True)
+    return text if text == NONE else f"{text}\u00a0%"
+
+
+@dataclass(frozen=True)
+class Key:
+    """One number of the head of the report: before, after, and the normal-dose scan's where there is one."""
+
+    label: str
+    before: str
+    after: str
+    unit: str = ""
+    reference: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The rows by image, and what can be said of them."""
+
+    report: CaseReport
+
+    def image(self, name: str) -> Mapping[str, Any]:
+        return next((r for r in self.report.image_rows if r.get("image") == COLUMN[name]), {})
+
+    def organ(self, name: str) -> Mapping[str, Any]:
+        return next((r for r in self.report.organ_rows if r.get("organ") == name), {})
+
+    def of(self, rows: Iterable[Mapping[str, Any]], column: str) -> np.ndarray:
+        return np.array([r[column] for r in rows if r.get(column) is not None], float)
+
+    @property
+    def prefix(self) -> str:
+        """`SUV` in column names where the tables are in SUV."""
+        return "SUV" if self.report.quantity == "SUV" else ""
+
+    @property
+    def noise(self) -> tuple[str, str]:
+        """The column that tells the noise best, and its name in words."""
+        if self.image(LOW).get("liver_CoV_percent") is not None:
+            return "liver_CoV_percent", "liver"
+        return "local_noise_percent", "body"
+
+
+def summary(report: CaseReport) -> str:
+    facts = Facts(report)
+    sentences = [_made(report), _noise(facts), _liver(facts), _lesions(facts), _activity(facts), _quality(facts)]
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _made(report: CaseReport) -> str:
+    return f"This low-count PET was denoised with <b>{escape(report.method)}</b>." if report.method else ""
+
+
+def _noise(facts: Facts) -> str:
+    column, where = facts.noise
+    before, after = facts.image(LOW).get(column), facts.image(DENOISED).get(column)
+    if before is None or after is None:
+        return ""
+    verb = "fell" if after < before else "rose"
+    measure = "coefficient of variation" if where == "liver" else "local coefficient of variation"
+    normal = facts.image(REFERENCE).get(column)
+    beside = f"; in the normal-dose scan it is {number(normal, 1)}\u00a0%" if normal is not None else ""
+    return (
+        f"Noise in the {where} ({measure}) {verb} from {number(before, 1)}\u00a0% to "
+        f"<b>{number(after, 1)}\u00a0%</b>{beside}."
+    )
+
+
+def _liver(facts: Facts) -> str:
+    row, name = facts.organ("liver"), f"{facts.prefix}mean"
+    before, after = row.get(f"{name}_low"), row.get(f"{name}_denoised")
+    if before is None or after is None:
+        return ""
+    change = percent(row.get(f"{name}_denoised_vs_low_percent"))
+    return (
+        f"The liver’s mean {escape(facts.report.quantity)} went from {suv(before)} to <b>{suv(after)}</b> ({change})."
+    )
+
+
+def _lesions(facts: Facts) -> str:
+    rows, name = facts.report.lesion_rows, f"{facts.prefix}peak"
+    base = "reference" if facts.report.reference is not None else "low"
+    changes = facts.of(rows, f"{name}_denoised_vs_{base}_percent")
+    if not changes.size:
+        return ""
+    against = "the normal-dose scan" if base == "reference" else "the low-count scan"
+    if changes.size == 1:
+        return f"The lesion’s {name} differs from {against} by <b>{percent(changes[0])}</b>."
+    return (
+        f"Over {changes.size} lesions, {name} differs from {against} by <b>{percent(float(np.median(changes)))}</b> "
+        f"at the median (from {percent(float(changes.min()))} to {percent(float(changes.max()))})."
+    )
+
+
+def _activity(facts: Facts) -> str:
+    change = facts.image(DENOISED).get("activity_vs_low_percent")
+    return "" if change is None else f"Total activity in the body changed by {percent(change, 2)}."
+
+
+def _quality(facts: Facts) -> str:
+    before, after = facts.image(LOW), facts.image(DENOISED)
+    if before.get("PSNR_dB") is None or after.get("PSNR_dB") is None:
+        return ""
+    return (
+        f"Against the normal-dose scan, PSNR went from {number(before['PSNR_dB'], 1)} to "
+        f"<b>{number(after['PSNR_dB'], 1)}\u00a0dB</b> and SSIM from {number(before.get('SSIM'), 3)} to "
+        f"<b>{number(after.get('SSIM'), 3)}</b>."
+    )
+
+
+def keys(report: CaseReport) -> list[Key]:
+    facts = Facts(report)
+    column, where = facts.noise
+    found = [_key(f"Noise, {where}", *(facts.image(n).get(column) for n in (LOW, DENOISED, REFERENCE)), 1, "%")]
+    liver, mean = facts.organ("liver"), f"{facts.prefix}mean"
+    if liver:
+        found.append(_key(f"Liver {mean}", *(liver.get(f"{mean}_{c}") for c in COLUMN.values()), None, ""))
+    peak = f"{facts.prefix}peak"
+    hottest = max(report.lesion_rows, key=lambda r: r.get(f"{peak}_denoised") or 0, default=None)
+    if hottest:
+        found.append(_key(f"Hottest lesion {peak}", *(hottest.get(f"{peak}_{c}") for c in COLUMN.values()), None, ""))
+    for name, unit, decimals in (("PSNR_dB", "dB", 1), ("SSIM", "", 3)):
+        before, after = (facts.image(n).get(name) for n in (LOW, DENOISED))
+        if after is not None:
+            found.append(_key(name.removesuffix("_dB"), before, after, None, decimals, unit))
+    return [key for key in found if key.before != NONE and key.after != NONE]
+
+
+def _key(label: str, before: Any, after: Any, reference: Any, decimals: int | None, unit: str) -> Key:
+    def show(value: Any) -> str:
+        return suv(value) if decimals is None else number(value, decimals)
+
+    return Key(label, show(before), show(after), unit, "" if reference is None else show(reference))
+
+
+def checks(report: CaseReport) -> list[str]:
+    """What a careful reader should look at again before relying on a number."""
+    facts = Facts(report)
+    return [*_lesion_checks(facts), *_organ_checks(facts), *_activity_checks(facts)]
+
+
+def _lesion_checks(facts: Facts) -> list[str]:
+    column = f"{facts.prefix}peak_denoised_vs_reference_percent"
+    rows = facts.report.lesion_rows
+    beyond = sorted((r for r in rows if abs(r.get(column) or 0) > PEAK_LIMIT), key=lambda r: -abs(r[column]))
+    if not beyond:
+        return []
+    each = ", ".join(f"{r.get('number')}\u00a0({percent(r[column])})" for r in beyond[:12])
+    more = f" and {len(beyond) - 12} more" if len(beyond) > 12 else ""
+    return [
+        f"{facts.prefix}peak differs from the normal-dose scan by more than {PEAK_LIMIT:g}\u00a0% in {len(beyond)} of "
+        f"{len(rows)} lesions: {each}{more}."
+    ]
+
+
+def _organ_checks(facts: Facts) -> list[str]:
+    column = f"{facts.prefix}mean_denoised_vs_low_percent"
+    beyond = [r for r in facts.report.organ_rows if abs(r.get(column) or 0) > ORGAN_LIMIT and r.get("volume_ml", 0) > 5]
+    if not beyond:
+        return []
+    beyond.sort(key=lambda r: -abs(r[column]))
+    shown = ", ".join(f"{plain(str(r['organ']))} ({percent(r[column])})" for r in beyond[:5])
+    more = f" and {len(beyond) - 5} more" if len(beyond) > 5 else ""
+    return [f"The mean of these structures changed by more than {ORGAN_LIMIT:g} %: {shown}{more}."]
+
+
+def _activity_checks(facts: Facts) -> list[str]:
+    change = facts.image(DENOISED).get("activity_vs_low_percent")
+    if change is None or abs(change) <= ACTIVITY_LIMIT:
+        return []
+    return [f"Total activity in the body changed by {percent(change)}."]

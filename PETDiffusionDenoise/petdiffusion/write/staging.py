@@ -1,0 +1,255 @@
+"""Outputs are written aside and moved into place: whole results or none.
+
+A hidden folder inside the destination holds everything until the work is done, so the moves stay on one file system.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import platform
+import re
+import shutil
+import tempfile
+import threading
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+
+from ..errors import OutputError
+
+_PREFIX = ".petdiffusion-"
+_REPLACED = ".replaced"
+_TRIES = 5
+_HOST = f"{zlib.crc32(platform.node().encode('utf-8', 'replace')):08x}"
+_STALE = re.compile(rf"^{re.escape(_PREFIX)}{_HOST}-(\d+)-")
+_live: set[Staging] = set()
+_lock = threading.Lock()
+
+_REASONS = {
+    errno.ENOSPC: ("the disk is full", "Free some space, or write elsewhere."),
+    errno.EDQUOT: ("your quota is used up", "Free some space, or write elsewhere."),
+    errno.EFBIG: ("the file is too large for this file system", "Write to another disk."),
+    errno.EACCES: ("there is no permission to write", "Choose another folder."),
+    errno.EPERM: ("there is no permission to write", "Choose another folder."),
+    errno.EROFS: ("the file system is read-only", "Choose another folder."),
+    errno.ENAMETOOLONG: ("the name is too long", "Choose a shorter name or folder."),
+    errno.EINVAL: ("the name has characters this file system does not allow", "Choose another name."),
+    errno.ENOTDIR: ("a part of the path is a file, not a folder", "Choose another folder."),
+}
+
+
+def output_error(path: Path | str, error: Exception) -> OutputError:
+    """What the system said of a failed write, as a named error."""
+    code = error.errno if isinstance(error, OSError) else None
+    reason, remedy = _REASONS.get(code, (str(error).strip().splitlines()[-1] if str(error).strip() else
+                                         type(error).__name__, "Choose another folder, or try again."))
+    shown = str(path)
+    shown = shown if len(shown) <= 200 else f"{shown[:80]}…{shown[-100:]}"
+    return OutputError(f"{shown} cannot be written", reason, remedy)
+
+
+@contextmanager
+def writing(path: Path | str) -> Iterator[None]:
+    """Turns what file systems and image libraries raise while writing `path` into an OutputError."""
+    try:
+        yield
+    except (OSError, RuntimeError, UnicodeError) as error:
+        raise output_error(path, error) from error
+
+
+def check_space(folder: Path, needed: int) -> None:
+    """Refuse before anything is written when the disk cannot hold it."""
+    with writing(folder):
+        free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise OutputError(f"{folder} cannot be written",
+                          f"{needed / 1e6:.0f} MB are needed and {free / 1e6:.0f} MB are free",
+                          "Free some space, or write elsewhere.")
+
+
+class Staging:
+    """Collects files for `folder` and moves them there when the `with` block ends well.
+
+    with Staging(folder, protect=[input]) as temporary:
+        images.write(volume, temporary / "denoised.nii.gz")
+
+    Existing files are replaced only with `overwrite`; files in `protect` (and in folders given there) never.
+    `check` refuses before the work what could not be written after it.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], protect: Iterable[str | os.PathLike[str]] = (),
+                 overwrite: bool = False) -> None:
+        self.folder = Path(folder)
+        self.protect = tuple(Path(p) for p in protect)
+        self.overwrite = overwrite
+        self.temporary: Path | None = None
+        self._made: list[Path] = []
+        self._moving = threading.RLock()
+
+    def check(self, *names: str) -> None:
+        """Raise now if the folder cannot be written to, or if one of these outputs is in the way."""
+        for name in names:
+            self._check_target(self.folder / name)
+        with self:
+            pass
+
+    def __enter__(self) -> Path:
+        with writing(self.folder):
+            is_file = self.folder.exists() and not self.folder.is_dir()
+        if is_file:
+            raise OutputError(f"{self.folder} cannot be written to", "it is a file, not a folder",
+                              "Choose another folder.")
+        try:
+            with writing(self.folder):
+                self._make_folders()
+                _remove_stale(self.folder)
+                self.temporary = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{_HOST}-{os.getpid()}-", dir=self.folder))
+        except BaseException:
+            self._remove_made()
+            raise
+        with _lock:
+            _live.add(self)
+        return self.temporary
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        if error is None:
+            try:
+                with self._moving:
+                    self._commit()
+            except BaseException:
+                self.discard()
+                raise
+            self._forget()
+            self._remove_made()
+            return
+        self.discard()
+        if isinstance(error, OSError) and self._is_ours(error):
+            raise output_error(self.folder, error) from error
+
+    def discard(self) -> None:
+        """Remove everything that was staged, and the folders made for it. Waits while files are being moved."""
+        with self._moving:
+            self._forget()
+            self._remove_made()
+
+    def _forget(self) -> None:
+        with _lock:
+            _live.discard(self)
+            temporary, self.temporary = self.temporary, None
+        if temporary is not None:
+            _remove(temporary)
+
+    def _make_folders(self) -> None:
+        missing = []
+        folder = self.folder
+        while not folder.exists():
+            missing.append(folder)
+            folder = folder.parent
+        for folder in reversed(missing):
+            folder.mkdir(exist_ok=True)
+            self._made.append(folder)
+
+    def _remove_made(self) -> None:
+        for folder in reversed(self._made):
+            try:
+                folder.rmdir()
+            except OSError:
+                break
+        self._made.clear()
+
+    def _is_ours(self, error: OSError) -> bool:
+        """A full disk while staging, rather than an input that could not be read."""
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS):
+            return True
+        return error.filename is not None and str(error.filename).startswith(str(self.folder))
+
+    def _check_target(self, target: Path) -> None:
+        if _is_protected(target, self.protect):
+            raise OutputError(f"{target}", "is an input of this run", "Choose another output name or folder.")
+        if target.is_dir():
+            raise OutputError(f"{target}", "is a folder", "Choose another name.")
+        if not self.overwrite and os.path.lexists(target):
+            raise OutputError(f"{target}", "exists already",
+                              "Choose another name or folder, or overwrite it (--overwrite).")
+
+    def _commit(self) -> None:
+        """Move every file into place; if one cannot be moved, those that were are taken back."""
+        temporary = self.temporary
+        if temporary is None or not temporary.is_dir():
+            raise OutputError(f"{self.folder}", "the files staged for it are gone", "Start again.")
+        backup = temporary / _REPLACED
+        moves = [(one, self.folder / one.relative_to(temporary)) for one in sorted(temporary.rglob("*"))
+                 if not one.is_dir()]
+        for _, target in moves:
+            self._check_target(target)
+        done: list[tuple[Path, Path | None]] = []
+        try:
+            for staged, target in moves:
+                with writing(target):
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    done.append((target, _set_aside(target, backup, len(done))))
+                    os.replace(staged, target)
+        except BaseException:
+            _take_back(done, self.folder)
+            raise
+
+
+def _set_aside(target: Path, backup: Path, number: int) -> Path | None:
+    if not os.path.lexists(target):
+        return None
+    backup.mkdir(exist_ok=True)
+    kept = backup / str(number)
+    os.replace(target, kept)
+    return kept
+
+
+def _take_back(done: list[tuple[Path, Path | None]], folder: Path) -> None:
+    for target, kept in reversed(done):
+        with suppress(OSError):
+            if kept is not None:
+                os.replace(kept, target)
+            else:
+                target.unlink(missing_ok=True)
+            if target.parent != folder:
+                target.parent.rmdir()
+
+
+def _is_protected(target: Path, protect: Iterable[Path]) -> bool:
+    resolved = target.resolve()
+    for one in protect:
+        guarded = one.resolve()
+        if resolved == guarded or (guarded.is_dir() and resolved.exists() and guarded in resolved.parents):
+            return True
+        if resolved.exists() and guarded.exists() and os.path.samefile(resolved, guarded):
+            return True
+    return False
+
+
+def _remove(folder: Path) -> None:
+    """All of it, even while another thread is still adding files."""
+    for _ in range(_TRIES):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+
+
+def _remove_stale(folder: Path) -> None:
+    """What a killed run of this machine left behind."""
+    import psutil
+
+    for one in folder.glob(f"{_PREFIX}*"):
+        match = _STALE.match(one.name)
+        if match and not psutil.pid_exists(int(match.group(1))):
+            shutil.rmtree(one, ignore_errors=True)
+
+
+def discard_all() -> None:
+    """Remove what every live Staging holds; for the moment when the program is being stopped."""
+    with _lock:
+        live = list(_live)
+    for staging in live:
+        staging.discard()

@@ -1,0 +1,87 @@
+"""The card of a model: what it is, what it was trained on, what it may be used for; strict about its fields."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from ..errors import ModelError
+
+SCHEMA = 1
+_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """Everything that is said of a model in the panel, the report and `petdiffusion models show`."""
+
+    id: str
+    method: str
+    version: str
+    sha256: str
+    bytes: int
+    summary: str
+    training_data: str
+    data_licence: str
+    licence: str
+    tracers: tuple[str, ...]
+    voxel_mm: tuple[float, float]
+    """Smallest and largest voxel size it was trained for."""
+    dose_fractions: tuple[float, float]
+    """Smallest and largest dose fraction it was trained for."""
+    intended_use: str
+    limits: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+    results: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    """Command, seeds, steps and a summary of the log, so that the training can be repeated."""
+    schema: int = SCHEMA
+
+    def __post_init__(self) -> None:
+        if not _ID.fullmatch(self.id):
+            raise ModelError(
+                f"Model id '{self.id}'", "may hold small letters, digits, '.', '_' and '-' alone", "Rename the model."
+            )
+        if not _SHA256.fullmatch(self.sha256):
+            raise ModelError(
+                f"Card of {self.id}", f"its sha256 '{self.sha256[:70]}' is not one", "Export the model again."
+            )
+        if self.schema != SCHEMA:
+            raise ModelError(
+                f"Card of {self.id} with schema {self.schema}",
+                f"this program reads schema {SCHEMA}",
+                "Use the program version that the model came with.",
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Any, name: str) -> ModelCard:
+        """A card from parsed JSON; missing and unknown fields are errors."""
+        if not isinstance(data, Mapping):
+            raise ModelError(f"Model card {name}", "is not a JSON object", "Give the card that came with the model.")
+        known = {f.name for f in fields(cls)}
+        needed = {f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING}
+        if wrong := sorted((needed - set(data)) | (set(data) - known)):
+            raise ModelError(
+                f"Model card {name}",
+                f"has missing or unknown fields: {', '.join(wrong)}",
+                "Give the card that came with the model.",
+            )
+        pairs = {key: tuple(data[key]) for key in ("tracers", "voxel_mm", "dose_fractions")}
+        return cls(**{**data, **pairs})
+
+    @classmethod
+    def read(cls, path: Path) -> ModelCard:
+        try:
+            return cls.from_json(json.loads(path.read_text(encoding="utf-8")), path.name)
+        except (OSError, ValueError, TypeError) as error:
+            raise ModelError(
+                f"Model card {path.name}", f"cannot be read ({error})", "Give the card that came with the model."
+            ) from None

@@ -1,0 +1,101 @@
+"""Dice, surface distance and detection by hand and against MONAI."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from petdiffusion.errors import GeometryError, OptionError
+from petdiffusion.measure.segmentation import (
+    components,
+    detection,
+    dice,
+    mean_dice,
+    overlap_table,
+    surface_distance,
+    volumetric_similarity,
+)
+from petdiffusion.volume import Geometry, LabelMap
+from scipy.ndimage import gaussian_filter
+
+
+def box(*spans, shape=(12, 12, 12)) -> np.ndarray:
+    mask = np.zeros(shape, bool)
+    mask[tuple(slice(a, b) for a, b in spans)] = True
+    return mask
+
+
+EMPTY = np.zeros((12, 12, 12), bool)
+
+
+def test_dice_by_hand():
+    p, r = box((0, 4), (0, 4), (0, 4)), box((2, 6), (0, 4), (0, 4))
+    assert dice(p, r) == 0.5 and volumetric_similarity(p, r) == 1.0
+    assert dice(p, box((0, 2), (0, 4), (0, 4))) == pytest.approx(2 * 32 / 96)
+    assert volumetric_similarity(p, box((0, 2), (0, 4), (0, 4))) == pytest.approx(1 - 32 / 96)
+
+
+def test_empty_masks():
+    some = box((0, 4), (0, 4), (0, 4))
+    assert np.isnan(dice(EMPTY, EMPTY)) and dice(some, EMPTY) == 0 and dice(EMPTY, some) == 0
+    assert mean_dice([(some, some), (EMPTY, EMPTY), (some, EMPTY)]) == {"Dice": 0.5, "cases": 2, "not_counted": 1}
+    assert mean_dice([(EMPTY, EMPTY)])["Dice"] is None
+    assert np.isnan(surface_distance(EMPTY, EMPTY, (1, 1, 1)).hd95)
+    assert np.isinf(surface_distance(some, EMPTY, (1, 1, 1)).assd)
+
+
+def test_surface_distance_of_two_planes_uses_the_spacing_of_their_axis():
+    p, r = box((2, 3), (0, 12), (0, 12)), box((5, 6), (0, 12), (0, 12))
+    found = surface_distance(p, r, (1.0, 2.0, 4.0))  # 3 voxels along z, 4 mm each
+    assert (found.hd95, found.assd) == (12.0, 12.0)
+    assert surface_distance(p.transpose(2, 1, 0), r.transpose(2, 1, 0), (1.0, 2.0, 4.0)).hd95 == 3.0
+
+
+def test_surface_distance_is_monais():
+    from monai.metrics import compute_average_surface_distance, compute_hausdorff_distance
+
+    rng = np.random.default_rng(0)
+    p, r = (gaussian_filter(rng.random((24, 24, 24)), 3) > 0.5 for _ in range(2))
+    p[0] = p[-1] = r[0] = r[-1] = False
+    p[:, 0] = p[:, -1] = r[:, 0] = r[:, -1] = False
+    p[..., 0] = p[..., -1] = r[..., 0] = r[..., -1] = False
+    one = [torch.from_numpy(m)[None, None].float() for m in (p, r)]
+    kwargs = {"include_background": True, "spacing": (3.0, 2.0, 1.0)}
+    found = surface_distance(p, r, (1.0, 2.0, 3.0))
+    assert found.hd95 == pytest.approx(compute_hausdorff_distance(*one, percentile=95, **kwargs).item(), rel=1e-5)
+    each = compute_average_surface_distance(*one, symmetric=True, **kwargs).item()
+    assert found.assd == pytest.approx(each, rel=1e-5)
+
+
+def test_components_are_numbered_from_the_largest():
+    mask = box((0, 1), (0, 1), (0, 1)) | box((4, 8), (4, 8), (4, 8)) | box((1, 2), (1, 2), (1, 2))
+    labelled, count = components(mask)
+    assert count == 2 and labelled[5, 5, 5] == 1 and labelled[0, 0, 0] == labelled[1, 1, 1] == 2
+    assert components(mask, 6)[1] == 3
+    with pytest.raises(OptionError):
+        components(mask, 8)
+
+
+def test_detection_by_hand():
+    reference = box((0, 1), (0, 1), (0, 1)) | box((4, 8), (4, 8), (4, 8))
+    prediction = box((6, 9), (6, 9), (6, 9)) | box((0, 2), (8, 10), (8, 10))
+    small, middle, large, overall = detection(prediction, reference, 0.1)
+    assert (small["lesions"], small["found"], small["false_positives"]) == (1, 0, 1)
+    assert (large["lesions"], large["found"], large["sensitivity"]) == (1, 1, 1.0)
+    assert middle["sensitivity"] is None and overall["sensitivity"] == 0.5 and overall["false_positives"] == 1
+    # 8 of 64 voxels are covered: found at a tenth, not at a fifth.
+    assert detection(prediction, reference, 0.1, minimum_overlap=0.1)[-1]["found"] == 1
+    assert detection(prediction, reference, 0.1, minimum_overlap=0.2)[-1]["found"] == 0
+
+
+def test_overlap_table_lists_structures_of_either_map():
+    geometry = Geometry((12, 12, 12), (2.0, 2.0, 2.0))
+    p = LabelMap(box((0, 4), (0, 4), (0, 4)) * 2, geometry, {2: "liver"})
+    r = LabelMap(
+        box((0, 4), (0, 4), (0, 4)) * 2 + box((8, 10), (8, 10), (8, 10)) * 5, geometry, {2: "liver", 5: "aorta"}
+    )
+    liver, aorta = overlap_table(p, r)
+    assert (liver["Dice"], liver["HD95_mm"], aorta["Dice"], aorta["HD95_mm"]) == (1.0, 0.0, 0.0, None)
+    assert aorta["reference_ml"] == 8 * 0.008
+    with pytest.raises(GeometryError):
+        dice(EMPTY, EMPTY[1:])

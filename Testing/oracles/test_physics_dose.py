@@ -1,0 +1,206 @@
+"""Simulated scans and dose reduction: how noise must go with counts. Slices far apart serve as repeats of one scan."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from oracles.physics_scenes import disc
+from petdiffusion.physics import dose, poisson
+from petdiffusion.physics.attenuation import WATER_PER_CM
+from petdiffusion.physics.geometry import ScanGeometry
+from petdiffusion.physics.presets import SCANNERS
+from petdiffusion.physics.scan import Scan
+from petdiffusion.progress import Run
+from petdiffusion.volume import ARBITRARY, BQML, HU, Facts, Geometry, Volume
+
+PIXEL, N = 6.0, 48
+APART = (1e5, PIXEL, PIXEL)
+"""Spacing of slices so far apart that nothing is blurred across them."""
+SCANNER = replace(SCANNERS["mCT"], n_angles=60, subsets=6, post_filter_mm=9.0)
+GEOMETRY = ScanGeometry(N, PIXEL)
+
+
+def body(repeats: int) -> torch.Tensor:
+    image = disc(GEOMETRY, 0, 0, 110) + 2 * disc(GEOMETRY, -45, 20, 25) - 0.7 * disc(GEOMETRY, 40, -10, 30)
+    return torch.tensor(image, dtype=torch.float32).expand(repeats, N, N).contiguous()
+
+
+def water(repeats: int) -> torch.Tensor:
+    return torch.tensor(disc(GEOMETRY, 0, 0, 110) * WATER_PER_CM, dtype=torch.float32).expand(repeats, N, N)
+
+
+def uniform_region() -> np.ndarray:
+    return (disc(GEOMETRY, 5, -55, 30) == 1) | (disc(GEOMETRY, 15, 55, 30) == 1)
+
+
+def volume(image: torch.Tensor, spacing_mm=APART, **changes) -> Volume:
+    size = tuple(image.shape[::-1])
+    return Volume(image.numpy(), Geometry(size, tuple(spacing_mm[::-1])), **changes)
+
+
+def air(image: torch.Tensor, spacing_mm=APART) -> Volume:
+    return volume(torch.full_like(image, -1000.0), spacing_mm, unit=HU)
+
+
+def test_noise_falls_with_the_root_of_the_counts_over_two_decades() -> None:
+    repeats, levels, region = 40, np.geomspace(2e4, 2e6, 5), uniform_region()
+    activity = body(repeats)
+    sds = [float(dose.acquire(activity, APART, preset=SCANNER, counts=n, per_slice=True, seed=3)[1.0]
+                 .var(0).numpy()[region].mean()) ** 0.5 for n in levels]
+    slope = np.polyfit(np.log(levels), np.log(sds), 1)[0]
+    assert slope == pytest.approx(-0.5, abs=0.03)
+
+
+def test_totals_are_kept_at_every_dose() -> None:
+    activity, mu = body(24), water(24)
+    images = dose.acquire(activity, APART, mu=mu, preset=SCANNER, counts=3e5, per_slice=True, seed=1,
+                          fractions=(1.0, 0.25, 0.05))
+    for image in images.values():
+        assert float(image.sum() / activity.sum()) == pytest.approx(1, abs=0.01)
+
+
+def test_attenuation_makes_the_middle_noisier_than_the_edge() -> None:
+    activity = torch.tensor(disc(GEOMETRY, 0, 0, 110), dtype=torch.float32).expand(60, N, N).contiguous()
+    middle, edge = disc(GEOMETRY, 0, 0, 30) == 1, (disc(GEOMETRY, 0, 0, 95) == 1) & (disc(GEOMETRY, 0, 0, 75) == 0)
+
+    def contrast(mu: torch.Tensor | None) -> float:
+        scanner = replace(SCANNER, iterations=8)
+        spread = dose.acquire(activity, APART, mu=mu, preset=scanner, counts=2e5, per_slice=True)[1.0].var(0).numpy()
+        return spread[middle].mean() / spread[edge].mean()
+
+    assert contrast(water(60)) > 1.3 * contrast(None)
+
+
+def test_low_counts_are_part_of_the_same_events_or_a_scan_of_their_own() -> None:
+    activity, region = body(60), uniform_region()
+
+    def correlation(nested: bool) -> float:
+        images = dose.acquire(activity, APART, preset=SCANNER, counts=3e5, per_slice=True, fractions=(1.0, 0.25),
+                              nested=nested, seed=5)
+        full, low = ((v - v.mean(0)).numpy()[:, region] for v in images.values())
+        return (full * low).mean() / (full.std() * low.std())
+
+    # Var(full) = v, Var(quarter) = 4 v and the quarter's events are in both: correlation sqrt(1/4).
+    assert correlation(True) == pytest.approx(0.5, abs=0.05) and abs(correlation(False)) < 0.05
+
+
+def test_an_image_depends_on_its_seed_and_fraction_only() -> None:
+    activity = body(2)
+    settings = dict(preset=SCANNER, counts=1e5)
+    one = dose.acquire(activity, APART, fractions=(1.0, 0.1, 0.5), seed=2, **settings)
+    assert torch.equal(one[0.1], dose.acquire(activity, APART, fractions=(0.1,), seed=2, **settings)[0.1])
+    assert not torch.equal(one[0.1], dose.acquire(activity, APART, fractions=(0.1,), seed=3, **settings)[0.1])
+
+
+@pytest.mark.parametrize("fraction", [0.5, 0.2, 0.05])
+@pytest.mark.parametrize("models_psf", [True, False], ids=["psf", "no_psf"])
+def test_reduced_scans_have_the_noise_of_real_low_dose_scans(fraction, models_psf) -> None:
+    """Variance of reduce_dose(full scan) against that of scans acquired at the low dose, and their means."""
+    repeats, total = 100, 100 * 4e5
+    scanner = replace(SCANNER, models_psf=models_psf)
+    activity = body(repeats)
+    images = dose.acquire(activity, APART, preset=scanner, counts=total, fractions=(1.0, fraction), nested=False,
+                          seed=9)
+    full = volume(images[1.0])
+    reduced = dose.reduce_dose(full, fraction, preset=scanner, counts=total, ct=air(activity), seed=4)
+    inside = disc(GEOMETRY, 0, 0, 100) == 1
+    variances = [v.var(0)[inside].mean() for v in (reduced.array.astype(float), images[fraction].double().numpy())]
+    assert variances[0] / variances[1] == pytest.approx(1, abs=0.1)
+    means = [float(v.mean(0)[inside].mean()) for v in (reduced.array, images[fraction].numpy(), full.array)]
+    assert means[0] == pytest.approx(means[1], rel=0.01) and means[0] == pytest.approx(means[2], rel=0.01)
+    totals = [float(v.sum()) for v in (reduced.array, images[fraction], full.array)]
+    assert totals[0] == pytest.approx(totals[1], rel=0.01) and totals[0] == pytest.approx(totals[2], rel=0.02)
+
+
+def test_reduced_scans_have_the_texture_of_real_low_dose_scans() -> None:
+    """Correlation of the noise between neighbours 1, 2 and 3 pixels apart."""
+    repeats, total, fraction = 100, 100 * 4e5, 0.1
+    activity = body(repeats)
+    images = dose.acquire(activity, APART, preset=SCANNER, counts=total, fractions=(1.0, fraction), nested=False)
+    reduced = dose.reduce_dose(volume(images[1.0]), fraction, preset=SCANNER, counts=total, ct=air(activity))
+
+    def correlations(stack: np.ndarray) -> np.ndarray:
+        noise = (stack - stack.mean(0))[:, 12:36, 12:36]
+        power = (noise**2).mean()
+        return np.array([(noise[:, :, k:] * noise[:, :, :-k]).mean() / power for k in (1, 2, 3)])
+
+    assert correlations(reduced.array) == pytest.approx(correlations(images[fraction].numpy()), abs=0.05)
+
+
+def test_dose_reduction_keeps_unit_grid_and_facts_and_notes_the_fraction() -> None:
+    pet = volume(body(3), (4.0, PIXEL, PIXEL), unit=BQML, facts=Facts(tracer="FDG", dose_fraction=0.5))
+    reduced = dose.reduce_dose(pet, 0.2, preset=SCANNER, counts=1e6)
+    assert reduced.unit == BQML and reduced.geometry is pet.geometry and reduced.facts.tracer == "FDG"
+    assert reduced.facts.dose_fraction == pytest.approx(0.1)
+    same = dose.reduce_dose(pet, 1.0)
+    assert np.array_equal(same.array, pet.array) and same.facts.dose_fraction == 0.5
+    again = dose.reduce_dose(pet, 0.2, preset=SCANNER, counts=1e6)
+    assert np.array_equal(again.array, reduced.array)
+    assert not np.array_equal(dose.reduce_dose(pet, 0.2, preset=SCANNER, counts=1e6, seed=1).array, reduced.array)
+
+
+def test_negative_values_of_a_real_image_are_kept_and_others_not_made() -> None:
+    image = body(3)
+    assert dose.reduce_dose(volume(image), 0.01, preset=SCANNER, counts=3e5).array.min() >= 0
+    image[:, :3] = -0.5
+    assert dose.reduce_dose(volume(image), 0.5, preset=SCANNER, counts=1e9).array[:, :3] == pytest.approx(-0.5, abs=0.1)
+
+
+def test_noise_scales_with_the_unit() -> None:
+    pet = volume(body(2))
+    thousand = dose.reduce_dose(pet.with_array(pet.array * 1000), 0.1, preset=SCANNER, counts=1e6)
+    one = dose.reduce_dose(pet, 0.1, preset=SCANNER, counts=1e6)
+    assert thousand.array == pytest.approx(one.array * 1000, rel=1e-2, abs=1)
+
+
+def test_usual_counts_are_sensitivity_times_activity_times_time() -> None:
+    """100 MBq in 20 slices, no attenuation: 100e3 kBq x 9.6 cps/kBq x 700/221 x 300 s x the gain of time of flight."""
+    activity, spacing = body(20), (3.0, PIXEL, PIXEL)
+    bqml = activity * (100e6 / (activity.sum() * 3.0 * PIXEL * PIXEL / 1000))
+    scan = Scan.of(bqml, spacing, SCANNER)
+    diameter = 2 * np.sqrt(int((activity[0] > 0).sum()) * PIXEL**2 / np.pi)
+    gain = float(diameter / (1.6 * 527.0 * 0.299792458 / 2))
+    trues = scan.trues * dose._scale(scan, None, False, bqml > 0, BQML, Facts())
+    assert float(trues.sum()) == pytest.approx(100e3 * 9.6 * 700 / 221 * 300 * gain, rel=0.02)
+
+
+def test_dose_weight_and_time_give_the_counts() -> None:
+    activity, spacing = body(10), (3.0, PIXEL, PIXEL)
+    facts = Facts(injected_dose_bq=3e8, weight_kg=75.0, uptake_minutes=60.0, frame_seconds=180.0, half_life_s=6586.2)
+    run = Run()
+    dose.reduce_dose(volume(activity, spacing, unit="SUVbw", facts=facts), 0.5, preset=SCANNER, run=run,
+                     ct=air(activity, spacing))
+    said = [w for w in run.warnings if "true counts" in w]
+    kbq = float(activity.sum()) * 3.0 * PIXEL**2 / 1000 * 3e8 * 0.5 ** (3600 / 6586.2) / 75000 / 1000
+    # Without attenuation there is no body in the map, and so no gain from time of flight.
+    expected = kbq * 9.6 * 700 / 221 * 180
+    assert len(said) == 1 and "dose and weight" in said[0]
+    assert float(said[0].split("; ")[1].split()[0]) == pytest.approx(expected, rel=0.03)
+
+
+@pytest.mark.parametrize("total", [3e6, 3e7])
+def test_the_noise_of_the_image_gives_the_counts(total) -> None:
+    spacing = (4.0, PIXEL, PIXEL)
+    activity = body(40)
+    image = dose.acquire(activity, spacing, preset=SCANNER, counts=total, seed=2)[1.0]
+    run = Run()
+    dose.reduce_dose(volume(image, spacing, unit=ARBITRARY), 0.5, preset=SCANNER, run=run, ct=air(activity, spacing))
+    said = next(w for w in run.warnings if "noise of the image" in w)
+    assert 0.6 < float(said.split("; ")[1].split()[0]) / total < 1.6
+
+
+def test_without_facts_or_noise_the_usual_dose_is_taken_and_said() -> None:
+    run = Run()
+    pet = volume(torch.ones(12, 30, 30) * 2.0, (5.0, 8.0, 8.0), unit="SUVbw", facts=Facts(scanner="Biograph128_mCT"))
+    dose.reduce_dose(pet, 0.5, run=run)
+    assert any("usual dose of the Siemens Biograph mCT" in w for w in run.warnings)
+    assert any("No CT" in w for w in run.warnings) and not any("scanner is not known" in w for w in run.warnings)
+
+
+def test_expected_counts_of_a_scan_hold_trues_and_background() -> None:
+    scan = Scan.of(body(3), APART, SCANNER, water(3))
+    scale = poisson.scale_to_counts(scan.trues, 1e5)
+    assert float(scan.expected(scale).sum()) == pytest.approx(1e5 * (1 + SCANNER.background.fraction), rel=1e-4)

@@ -1,0 +1,146 @@
+"""Makes the pictures of the README: the panel as a real window, and the review's views, with the real backend.
+
+    xvfb-run -a -s "-screen 0 1600x1200x24" python Testing/slicer/screenshots.py [--method NAME]
+
+The panel is drawn by Qt over the stand-ins of this folder, the views by Slicer's own MRML library; a full Slicer would
+show the same around its own window frame.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+sys.path[:0] = [str(HERE / "standin"), str(ROOT / "PETDiffusionDenoise"), str(HERE)]
+
+import numpy as np
+import qt
+import render
+import slicer
+import slicer_app
+
+OUT = ROOT / "Resources" / "screenshots"
+SIZE = (1280, 800)
+PANEL_WIDTH = 480
+TITLES = {"low": "Low-count", "denoised": "Denoised", "reference": "Normal dose", "difference": "Difference"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--method", default="nlm")
+    parser.add_argument("--sample", default="body")
+    parser.add_argument("--cache", default="", help="folder that keeps the practice data between calls")
+    asked = parser.parse_args()
+    slicer_app.start(asked.cache or tempfile.mkdtemp())
+    widget = open_panel()
+    make_sample(widget, asked.sample)
+    before = panel_picture(widget, PANEL_WIDTH, SIZE[1])
+    before.save(str(OUT / "panel.png"))
+    denoise(widget, asked.method)
+    widget.ui.actionButton.click()
+    after = panel_picture(widget, PANEL_WIDTH, SIZE[1], scroll_to=widget.ui.applyButton)
+    whole(after, views(widget, "Coronal")).save(str(OUT / "review.png"))
+    widget.ui.mipButton.click()
+    views(widget, "MIP").save(str(OUT / "mip.png"))
+    fold(widget, "setupSection")
+    widget.panel.setup.check()
+    widget.panel.setup.wait()
+    panel_picture(widget, PANEL_WIDTH, SIZE[1], scroll_to=widget.ui.setupSection).save(str(OUT / "setup.png"))
+    widget.cleanup()
+
+
+def settle(seconds: float = 0.2) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        slicer.app.processEvents()
+        time.sleep(0.01)
+
+
+def open_panel():
+    from PETDiffusionDenoise import PETDiffusionDenoiseWidget
+
+    widget = PETDiffusionDenoiseWidget()
+    widget.enter()
+    widget.panel.setup.wait()
+    return widget
+
+
+def make_sample(widget, name: str) -> None:
+    getattr(widget.ui, f"{name}SampleButton").click()
+    while widget.panel.parameters.pet is None:
+        settle()
+    widget.ui.messageFrame.hide()
+
+
+def denoise(widget, method: str) -> None:
+    widget.panel.parameters.method = method
+    widget.ui.applyButton.click()
+    while widget.panel.run.running:
+        settle(0.05)
+        if widget.ui.progressBar.maximum and widget.ui.progressBar.value > 300 and not (OUT / ".progress").exists():
+            (OUT / ".progress").touch()
+            panel_picture(widget, PANEL_WIDTH, SIZE[1]).save(str(OUT / "progress.png"))
+    (OUT / ".progress").unlink(missing_ok=True)
+
+
+def fold(widget, open_section: str) -> None:
+    for name in ("scansSection", "methodSection", "resultsSection", "reviewSection", "setupSection", "logSection"):
+        getattr(widget.ui, name).collapsed = name != open_section
+    widget.ui.messageFrame.hide()
+
+
+def panel_picture(widget, width: int, height: int, scroll_to=None):
+    """The panel in a window of this size, in a scroll area as in Slicer."""
+    area = panel_picture.area = getattr(panel_picture, "area", None) or qt.QScrollArea()
+    area.setWidgetResizable(True)
+    area.setFrameShape(qt.QFrame.NoFrame)
+    if area.widget() is None:
+        area.setWidget(widget.parent)
+    area.resize(width, height)
+    area.show()
+    settle()
+    area.verticalScrollBar().setValue(0)
+    if scroll_to is not None:
+        area.verticalScrollBar().setValue(scroll_to.mapTo(widget.parent, qt.QPoint(0, 0)).y() - 8)
+    settle()
+    return area.grab()
+
+
+def views(widget, orientation: str):
+    """The review's views side by side, with their titles, as Slicer's layout puts them."""
+    review = widget.panel.review.review
+    width, height = (SIZE[0] - PANEL_WIDTH) // len(review.views), SIZE[1]
+    picture = qt.QPixmap(width * len(review.views), height)
+    picture.fill(qt.QColor("#000000"))
+    painter = qt.QPainter(picture)
+    for i, view in enumerate(review.views):
+        name = review.slice_node(view).GetLayoutName()
+        logic = slicer.app.applicationLogic().GetSliceLogicByLayoutName(name)
+        logic.ResizeSliceNode(width - 2, height - 26)
+        logic.FitSliceToAll()
+        image = np.ascontiguousarray(render.picture(logic, logic.GetSliceNode(), (width - 2, height - 26)))
+        drawn = qt.QImage(image.data, image.shape[1], image.shape[0], 3 * image.shape[1], qt.QImage.Format_RGB888)
+        painter.drawImage(qt.QPoint(i * width + 1, 26), drawn.copy())
+        painter.fillRect(qt.QRect(i * width, 0, width, 25), qt.QColor("#343a40"))
+        painter.setPen(qt.QColor("#ffffff"))
+        painter.drawText(qt.QRect(i * width + 10, 0, width, 25), qt.Qt.AlignVCenter, f"{TITLES[view]}   ({orientation})")
+    painter.end()
+    return picture
+
+
+def whole(panel, right):
+    picture = qt.QPixmap(*SIZE)
+    painter = qt.QPainter(picture)
+    painter.drawPixmap(0, 0, panel)
+    painter.drawPixmap(panel.width(), 0, right)
+    painter.end()
+    return picture
+
+
+if __name__ == "__main__":
+    main()

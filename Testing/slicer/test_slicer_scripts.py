@@ -1,0 +1,169 @@
+"""What scripts call: `denoise` and `denoiseBatch` on the module's logic, registration and the self-test."""
+
+from __future__ import annotations
+
+import csv
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from petdiffusion.errors import Cancelled, InputError, ModelError, OptionError
+
+FAKE = Path(__file__).resolve().with_name("fake_backend")
+
+
+@pytest.fixture
+def logic(scene, monkeypatch):
+    """The logic as scripts in Slicer reach it: the C++ object that carries our functions."""
+    import cards
+    import PETDiffusionDenoise
+    import slicer
+    from PETDiffusionDenoiseLib import backend
+
+    cards.use(monkeypatch)
+    monkeypatch.setattr(backend, "chosen", lambda: backend.Backend("", FAKE))
+    monkeypatch.setenv("FAKE_BACKEND", "success")
+    cpp = slicer.vtkSlicerScriptedLoadableModuleLogic()
+    PETDiffusionDenoise.offer_to_scripts(cpp)
+    return cpp
+
+
+def test_denoise_waits_and_returns_the_nodes(logic) -> None:
+    import builders
+    import slicer.util
+
+    nodes = logic.denoise(builders.pet(), method="smooth", fwhm=6.0)
+    assert np.allclose(slicer.util.arrayFromVolume(nodes.denoised), builders.pet_array() * 0.5)
+    assert "fwhm=6.0" in nodes.record["argv"]
+
+
+def test_denoise_can_run_beside_the_application(logic) -> None:
+    import builders
+    import slicer
+
+    job = logic.denoise(builders.pet(), waitForCompletion=False)
+    ended = []
+    job.ended.connect(ended.append)
+    deadline = time.monotonic() + 20
+    while not ended and time.monotonic() < deadline:
+        slicer.app.processEvents()
+        time.sleep(0.01)
+    assert ended[0].denoised is not None
+
+
+@pytest.mark.parametrize("mode, error", [("named_error", ModelError), ("polite", Cancelled)])
+def test_a_failure_is_raised_as_the_named_error(logic, monkeypatch, mode, error) -> None:
+    import builders
+    from PETDiffusionDenoiseLib import jobs
+
+    monkeypatch.setenv("FAKE_BACKEND", mode)
+    start = jobs.DenoiseJob.start
+    monkeypatch.setattr(jobs.DenoiseJob, "start",
+                        lambda self: (self.stage.connect(lambda text: mode == "polite" and self.cancel()), start(self)))
+    with pytest.raises(error):
+        logic.denoise(builders.pet())
+
+
+def test_an_interrupted_script_ends_the_child(logic, monkeypatch) -> None:
+    import builders
+    from PETDiffusionDenoiseLib import process, scripted
+
+    monkeypatch.setenv("FAKE_BACKEND", "hang")
+    children = []
+    take = process.BackendProcess._take
+
+    def interrupted(self, name, line):
+        children.append(self._process)
+        take(self, name, line)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(process.BackendProcess, "_take", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        scripted.denoise(builders.pet())
+    assert children[0].poll() is not None
+
+
+@pytest.mark.parametrize("wrong", [None, "text"])
+def test_something_that_is_no_pet_is_refused(logic, wrong) -> None:
+    import slicer
+
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTextNode") if wrong == "text" else None
+    with pytest.raises(InputError, match="scalar volume node"):
+        logic.denoise(node)
+
+
+def test_a_misspelt_option_is_refused_with_the_right_one(logic) -> None:
+    import builders
+
+    with pytest.raises(OptionError, match="Did you mean 'fwhm'"):
+        logic.denoise(builders.pet(), fwmh=3)
+    with pytest.raises(OptionError, match="Did you mean 'fwhm'"):
+        logic.denoiseBatch([{"id": "1", "pet": "x"}], "unused", fwmh=3)
+
+
+def test_a_batch_goes_on_over_failures_and_gives_a_table(logic, tmp_path) -> None:
+    import slicer
+    from PETDiffusionDenoiseLib import tables
+
+    rows = logic.denoiseBatch([{"id": "1", "pet": "a good"}, {"id": "2", "pet": "bad ü", "ct": None}],
+                              tmp_path / "out ü", method="smooth", say=lambda line: None, fwhm=4, seed=3)
+    assert [row["status"] for row in rows] == ["done", "failed"] and rows[1]["error"]
+    node = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLTableNode")
+    assert tables.rows_of(node)[1]["error"] == "File cannot be read."
+    written = list(csv.DictReader((tmp_path / "out ü" / "manifest.csv").open(encoding="utf-8")))
+    assert written[1] == {"id": "2", "pet": "bad ü"}
+
+
+def test_a_batch_takes_a_manifest_file(logic, tmp_path) -> None:
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_text("id,pet\n7,x good\n")
+    rows = logic.denoiseBatch(str(manifest), tmp_path / "out", say=lambda line: None, show=False)
+    assert rows == [{"id": "7", "status": "done", "error": ""}]
+
+
+def test_a_batch_that_cannot_start_raises_the_reason(logic, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("FAKE_BACKEND", "named_error")
+    with pytest.raises(ModelError, match="damaged"):
+        logic.denoiseBatch([{"pet": "x"}], tmp_path, say=lambda line: None)
+    with pytest.raises(InputError, match="no rows"):
+        logic.denoiseBatch([], tmp_path)
+
+
+def test_the_module_registers_as_slicer_expects(scene) -> None:
+    import PETDiffusionDenoise
+    import scripted_module
+    import slicer_app
+
+    parent = scripted_module.ModuleParent(slicer_app.MODULE_FILE)
+    module = PETDiffusionDenoise.PETDiffusionDenoise(parent)
+    assert (parent.title, parent.categories) == ("PET Denoising", ["Nuclear Medicine"])
+    assert "research use" in parent.helpText and not parent.icon.isNull()
+    assert module.moduleName == "PETDiffusionDenoise"
+
+
+def test_reload_gives_a_working_panel(logic) -> None:
+    import builders
+    from PETDiffusionDenoise import PETDiffusionDenoiseWidget
+
+    builders.pet()
+    for _ in range(3):
+        widget = PETDiffusionDenoiseWidget()
+        widget.enter()
+        assert widget.ui.applyButton.enabled
+        widget.cleanup()
+
+
+def test_every_example_is_valid_python_and_uses_what_is_there() -> None:
+    import ast
+
+    import PETDiffusionDenoise
+
+    examples = sorted((Path(__file__).resolve().parents[2] / "Resources" / "examples").glob("*.py"))
+    assert examples
+    for path in examples:
+        calls = {node.func.attr for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+                 if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)}
+        used = calls & {"denoise", "denoiseBatch", "parameters"}
+        assert used and all(hasattr(PETDiffusionDenoise.PETDiffusionDenoiseLogic, name) for name in used), path.name

@@ -1,0 +1,167 @@
+"""What the numbers of a PET node mean: hand-worked factors, DICOM headers, and every way to be unclear."""
+
+from __future__ import annotations
+
+import types
+
+import pytest
+
+from petdiffusion.errors import UnitError
+from petdiffusion.volume import BQML, SUVBW
+
+WEIGHT_KG, DOSE_BQ, HALF_LIFE_S, UPTAKE_S = 80.0, 300e6, 6586.2, 3600.0
+FACTOR = 1000 * WEIGHT_KG / (DOSE_BQ * 2 ** (-UPTAKE_S / HALF_LIFE_S))
+"""SUVbw of 1 Bq/ml, worked out by hand: weight in grams over the dose left at the start of the scan."""
+
+
+@pytest.fixture
+def from_dicom(scene, tmp_path, monkeypatch):
+    """A PET node whose DICOM files hold these tags."""
+    import builders
+    import slicer
+
+    def make(**tags):
+        paths = {f"1.2.{i}": str(tmp_path / f"slice {i} ü.dcm") for i in range(3)}
+        for uid, path in paths.items():
+            _write(path, uid, tags)
+        monkeypatch.setattr(slicer, "dicomDatabase", types.SimpleNamespace(fileForInstance=paths.get), raising=False)
+        node = builders.pet(None)
+        node.SetAttribute("DICOM.instanceUIDs", " ".join(paths))
+        return node
+
+    return make
+
+
+def _write(path, uid, tags):
+    import pydicom
+    from pydicom.dataset import Dataset, FileMetaDataset
+
+    info = Dataset()
+    info.RadionuclideTotalDose, info.RadionuclideHalfLife = DOSE_BQ, HALF_LIFE_S
+    info.RadiopharmaceuticalStartTime, info.Radiopharmaceutical = "090000", "FDG"
+    ds = Dataset()
+    ds.SOPInstanceUID, ds.SOPClassUID, ds.Modality = uid, "1.2.840.10008.5.1.4.1.1.128", "PT"
+    ds.Units, ds.DecayCorrection, ds.PatientWeight = "BQML", "START", WEIGHT_KG
+    ds.CorrectedImage = ["ATTN", "DECY", "SCAT"]
+    ds.SeriesDate = ds.AcquisitionDate = "20240102"
+    ds.SeriesTime = ds.AcquisitionTime = "100000"
+    ds.RadiopharmaceuticalInformationSequence = [info]
+    for name, value in tags.items():
+        if value is None:
+            delattr(ds, name)
+        else:
+            setattr(ds, name, value)
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    ds.save_as(path, enforce_file_format=True)
+
+
+def test_bq_per_ml_with_dose_weight_and_times_gives_the_factor(from_dicom) -> None:
+    from PETDiffusionDenoiseLib import units
+
+    found = units.find(from_dicom())
+    assert (found.unit, found.suv_known) == (BQML, True) and found.factor == pytest.approx(FACTOR, rel=1e-6)
+    assert found.to_suv == pytest.approx(FACTOR) and f"{FACTOR:.4g}" in found.text
+
+
+def test_suv_in_dicom_is_suv(from_dicom) -> None:
+    from PETDiffusionDenoiseLib import units
+
+    found = units.find(from_dicom(Units="GML"))
+    assert (found.unit, found.to_suv) == (SUVBW, 1.0)
+
+
+@pytest.mark.parametrize("tags, words", [
+    ({"PatientWeight": None}, "weight"), ({"DecayCorrection": "NONE"}, "ecay"),
+    ({"CorrectedImage": ["DECY"]}, "ATTN"), ({"RadiopharmaceuticalInformationSequence": None}, "")])
+def test_a_factor_that_cannot_be_had_is_explained_and_bq_per_ml_still_works(from_dicom, tags, words) -> None:
+    from PETDiffusionDenoiseLib import units
+
+    found = units.find(from_dicom(**tags))
+    assert (found.unit, found.factor) == (BQML, None) and words in found.problem and found.remedy
+    assert "No SUV" in found.text
+
+
+@pytest.mark.parametrize("tags, words", [({"Units": "CNTS"}, "counts"), ({"Units": "CPS"}, "CPS"),
+                                         ({"Units": "GML", "SUVType": "LBM"}, "body weight")])
+def test_a_unit_that_cannot_be_used_is_refused_with_the_reason(from_dicom, tags, words) -> None:
+    from PETDiffusionDenoiseLib import units
+
+    found = units.find(from_dicom(**tags))
+    assert found.unit is None and words in found.problem and found.remedy
+
+
+def test_a_missing_package_is_said_and_does_not_break_the_panel(from_dicom, monkeypatch) -> None:
+    import sys
+
+    from PETDiffusionDenoiseLib import units
+
+    node = from_dicom()
+    monkeypatch.setitem(sys.modules, "pysuv.core.decay", None)
+    monkeypatch.setitem(sys.modules, "pysuv.core.suv_calculator", None)
+    found = units.find(node)
+    assert found.unit == BQML and "pysuv" in found.problem and "Set-up" in found.remedy
+
+
+@pytest.mark.parametrize("code, scheme, meaning, unit, scale", [
+    ("{SUVbw}g/ml", "UCUM", "Standardized Uptake Value body weight", SUVBW, 1.0),
+    ("Bq/ml", "UCUM", "Becquerels/milliliter", BQML, 1.0), ("kBq/ml", "UCUM", "kilobecquerel", BQML, 1e3),
+    ("xyz", "99", "SUVbw", SUVBW, 1.0)])
+def test_the_volumes_own_unit_is_understood(scene, code, scheme, meaning, unit, scale) -> None:
+    import builders
+    import slicer
+    from PETDiffusionDenoiseLib import units
+
+    node, entry = builders.pet(None), slicer.vtkCodedEntry()
+    entry.SetValueSchemeMeaning(code, scheme, meaning)
+    node.SetVoxelValueUnits(entry)
+    found = units.find(node)
+    assert (found.unit, found.scale) == (unit, scale)
+
+
+@pytest.mark.parametrize("code", ["[hnsf'U]", "{SUVlbm}g/ml", "SUVlbm", "cm"])
+def test_the_unit_of_something_else_is_refused(scene, code) -> None:
+    import builders
+    import slicer
+    from PETDiffusionDenoiseLib import units
+
+    node, entry = builders.pet(None), slicer.vtkCodedEntry()
+    entry.SetValueSchemeMeaning(code, "UCUM", code)
+    node.SetVoxelValueUnits(entry)
+    found = units.find(node)
+    assert found.unit is None and found.problem and found.remedy
+
+
+def test_the_users_word_counts_more_than_the_files(from_dicom) -> None:
+    from PETDiffusionDenoiseLib import units
+
+    node = from_dicom()
+    assert units.find(node, SUVBW).unit == SUVBW
+    assert units.find(node, units.AUTOMATIC, 0.5).factor == 0.5
+
+
+def test_a_scan_without_any_word_on_its_unit_is_refused(scene) -> None:
+    import builders
+    from PETDiffusionDenoiseLib import exchange, units
+
+    found = units.find(builders.pet(None))
+    assert found.unit is None and "neither the volume nor DICOM" in found.problem
+    with pytest.raises(UnitError, match="no number could be trusted"):
+        exchange._working_unit(found, False)
+
+
+def test_what_dicom_says_goes_along_to_the_backend_without_names(from_dicom) -> None:
+    from PETDiffusionDenoiseLib import units
+
+    facts = units.facts_of(from_dicom(PatientName="Doe^Jane"))
+    assert (facts.modality, facts.weight_kg, facts.injected_dose_bq, facts.source) == ("PT", WEIGHT_KG, DOSE_BQ, None)
+    assert facts.tracer == "FDG" and "Doe" not in str(facts)
+
+
+def test_files_that_are_gone_are_no_reason_to_fail(from_dicom, tmp_path) -> None:
+    from PETDiffusionDenoiseLib import units
+
+    node = from_dicom()
+    for path in tmp_path.glob("*.dcm"):
+        path.unlink()
+    assert units.find(node).unit is None and units.facts_of(node).modality == "PT"

@@ -1,0 +1,147 @@
+"""Batches: errors collected, resumed after a kill, one machine, several processes, a Ray cluster."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from petdiffusion.batch import run_batch
+from petdiffusion.errors import Cancelled
+from petdiffusion.progress import Run
+from support.scans import write_patient
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    """Three cases, the second of which cannot be read."""
+    rows = []
+    for number in range(3):
+        paths = write_patient(tmp_path / f"p{number}", number)
+        rows.append({"id": f"case {number}", "pet": paths["pet"], "reference": paths["reference"]})
+    Path(rows[1]["pet"]).write_bytes(b"not an image")
+    path = tmp_path / "cases.csv"
+    with path.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def statuses(rows):
+    return [row["status"] for row in rows]
+
+
+def test_a_failing_case_does_not_stop_the_others_and_the_summary_tells(manifest, tmp_path):
+    rows = run_batch(manifest, tmp_path / "out", "gaussian", report=False)
+    assert statuses(rows) == ["done", "failed", "done"]
+    assert "InputError" in rows[1]["error"]
+    with (tmp_path / "out" / "summary.csv").open(encoding="utf-8-sig") as stream:
+        summary = list(csv.DictReader(stream))
+    assert [r["id"] for r in summary] == ["case 0", "case 1", "case 2"] and float(summary[0]["PSNR_dB"]) > 10
+
+
+def test_a_finished_case_is_not_done_twice_and_other_settings_are_refused(manifest, tmp_path):
+    run_batch(manifest, tmp_path / "out", "gaussian", report=False)
+    record = tmp_path / "out" / "case 0" / "record.json"
+    before = record.stat().st_mtime_ns
+    again = run_batch(manifest, tmp_path / "out", "gaussian", report=False)
+    assert statuses(again) == ["done before", "failed", "done before"]
+    assert record.stat().st_mtime_ns == before and again[0]["PSNR_dB"] == pytest.approx(
+        run_batch(manifest, tmp_path / "fresh", "gaussian", report=False)[0]["PSNR_dB"], rel=1e-5
+    )
+    other = run_batch(manifest, tmp_path / "out", "median", report=False)
+    assert "another request" in other[0]["error"] and record.stat().st_mtime_ns == before
+
+
+def test_processes_give_the_same_as_one(manifest, tmp_path):
+    one = run_batch(manifest, tmp_path / "one", "gaussian", report=False)
+    two = run_batch(manifest, tmp_path / "two", "gaussian", report=False, workers=2)
+    assert statuses(one) == statuses(two)
+    assert one[0]["PSNR_dB"] == pytest.approx(two[0]["PSNR_dB"], rel=1e-5)
+
+
+DRIVER = """
+import os, sys, time
+import petdiffusion.batch.work as work
+from petdiffusion.batch import run_batch
+plain = work._denoise
+def slow(request, folder, *rest):
+    mark = {marks!r} + "/" + folder.name.replace(" ", "-")
+    first = not os.path.exists(mark)
+    open(mark, "a").write(str(os.getpid()) + "\\n")
+    if first and folder.name in {stuck!r}:
+        {stick}
+    return plain(request, folder, *rest)
+work._denoise = slow
+"""
+
+
+def test_a_killed_batch_goes_on_where_it_was(manifest, tmp_path):
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    code = DRIVER.format(marks=str(marks), stuck=["case 2"], stick="time.sleep(60)") + (
+        f"run_batch({str(manifest)!r}, {str(tmp_path / 'out')!r}, 'gaussian', report=False)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code])
+    deadline = time.monotonic() + 60
+    while not (marks / "case-2").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    rows = run_batch(manifest, tmp_path / "out", "gaussian", report=False)
+    assert statuses(rows) == ["done before", "failed", "done"]
+    assert not [p for p in (tmp_path / "out").rglob(".*")]
+
+
+def test_a_process_that_dies_costs_only_its_own_case(manifest, tmp_path):
+    """The first try of case 2 dies in its worker, as the system does when memory runs out."""
+    marks, module = tmp_path / "marks", tmp_path / "dying.py"
+    marks.mkdir()
+    call = f"run_batch({str(manifest)!r}, {str(tmp_path / 'out')!r}, 'gaussian', report=False, workers=2)"
+    driver = DRIVER.format(marks=str(marks), stuck=["case 2"], stick="os._exit(9)")
+    module.write_text(driver + f"if __name__ == '__main__':\n    import json\n    print(json.dumps({call}))\n")
+    out = subprocess.run([sys.executable, str(module)], capture_output=True, text=True, timeout=120)
+    assert statuses(json.loads(out.stdout)) == ["done", "failed", "done"], out.stderr
+    assert len((marks / "case-2").read_text().split()) == 2
+    assert len((marks / "case-0").read_text().split()) == 1
+
+
+def test_a_cancel_stops_a_batch(manifest, tmp_path):
+    run = Run(report=lambda event: run.cancelled.set() if event["event"] == "progress" else None)
+    with pytest.raises(Cancelled):
+        run_batch(manifest, tmp_path / "out", "gaussian", report=False, run=run)
+    assert (tmp_path / "out" / "case 0" / "record.json").exists()
+    assert not (tmp_path / "out" / "case 2").exists()
+
+
+def test_a_ray_cluster_does_every_case_though_a_worker_is_killed(manifest, tmp_path):
+    ray = pytest.importorskip("ray")
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    try:
+        from petdiffusion.batch import engines
+
+        plain = engines._on_worker
+
+        def dies_once(job, _plain=plain, _marks=str(marks)):
+            mark = os.path.join(_marks, job[0].replace(" ", "-"))
+            first = not os.path.exists(mark)
+            with open(mark, "a") as stream:
+                stream.write(f"{os.getpid()}\n")
+            if first and job[0] == "case 2":
+                os.kill(os.getpid(), signal.SIGKILL)
+            return _plain(job)
+
+        engines._on_worker = dies_once
+        rows = run_batch(manifest, tmp_path / "out", "gaussian", engine="ray", report=False)
+    finally:
+        engines._on_worker = plain
+        ray.shutdown()
+    assert statuses(rows) == ["done", "failed", "done"]
+    assert len((marks / "case-2").read_text().split()) == 2

@@ -1,0 +1,68 @@
+"""Manifests: every fault is found before the first case runs."""
+
+import pytest
+from petdiffusion.batch.jobs import run_batch
+from petdiffusion.batch.manifest import read_manifest
+from petdiffusion.errors import InputError, OptionError
+
+
+def write(folder, text, name="cases.csv"):
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_paths_are_relative_to_the_manifest_and_ids_come_from_names(tmp_path):
+    cases = read_manifest(write(tmp_path, "pet,ct,seed\nsub/a.nii.gz,,3\nb.nii.gz,../ct.nrrd,\n"))
+    assert [c.id for c in cases] == ["a", "b"]
+    assert cases[0].images == {"pet": str(tmp_path / "sub/a.nii.gz")} and cases[0].settings == {"seed": "3"}
+    assert cases[1].images["ct"] == str(tmp_path / "../ct.nrrd")
+
+
+def test_a_byte_order_mark_and_foreign_letters_are_no_trouble(tmp_path):
+    path = tmp_path / "fälle.csv"
+    path.write_text("id,pet\nMüller 1,größe.nii.gz\n", encoding="utf-8-sig")
+    assert read_manifest(path)[0].id == "Müller 1"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "holds no case"),
+        ("id,pet\n", "holds no case"),
+        ("id,image\n1,a.nii\n", "no column 'pet'"),
+        ("pet,colour\na.nii,red\n", "unknown columns: colour"),
+        ("pet\na.nii,b.nii\n", "unknown columns"),
+        ("id,pet\n1,\n", "line 2 names no PET|line 2: names no PET"),
+        ("id,pet\n../up,a.nii\n", "cannot name a folder"),
+        ("id,pet\n1,a.nii\n1,b.nii\n", "'1': occurs twice"),
+        ("id,pet\nA,a.nii\na,b.nii\n", "occurs twice"),
+    ],
+)
+def test_a_faulty_manifest_is_refused(tmp_path, text, message):
+    with pytest.raises(InputError, match=message):
+        read_manifest(write(tmp_path, text))
+
+
+def test_a_missing_or_binary_manifest_is_refused(tmp_path):
+    with pytest.raises(InputError, match="cannot be read"):
+        read_manifest(tmp_path / "none.csv")
+    (tmp_path / "binary.csv").write_bytes(bytes(range(256)))
+    with pytest.raises(InputError, match="cannot be read"):
+        read_manifest(tmp_path / "binary.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "settings", "message"),
+    [
+        ("pet,seed\na.nii,x\n", {}, "seed = 'x': is not a number"),
+        ("pet,dose_fraction\na.nii,2\n", {}, "Dose fraction 2"),
+        ("pet,method\na.nii,gausian\n", {}, "Did you mean 'gaussian'"),
+        ("pet\na.nii\n", {"options": {"sharpness": 1}}, "Option 'sharpness'"),
+        ("pet\na.nii\n", {"workers": 0}, "0 workers"),
+        ("pet\na.nii\n", {"engine": "abacus"}, "Engine 'abacus'"),
+    ],
+)
+def test_impossible_settings_are_refused_before_the_first_case(tmp_path, text, settings, message):
+    with pytest.raises(OptionError, match=message):
+        run_batch(write(tmp_path, text), tmp_path / "out", "gaussian", **settings)

@@ -1,0 +1,158 @@
+"""The command line: forms that others rely on, JSON lines, errors, Ctrl-C."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from petdiffusion import read, registry
+from petdiffusion.cli import main
+from petdiffusion.methods.contract import MethodCard
+from support.scans import write_patient
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    return write_patient(tmp_path_factory.mktemp("patient"))
+
+
+def events(text: str) -> list[dict]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_help_of_every_command_answers_and_loads_nothing_heavy():
+    code = (
+        "import sys, petdiffusion.cli.app as app\n"
+        "names = app.parser()._subparsers._group_actions[0].choices\n"
+        "heavy = [m for m in ('torch', 'SimpleITK', 'scipy', 'nibabel', 'pydicom', 'skimage') if m in sys.modules]\n"
+        "print(len(names), heavy)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split(None, 1)
+    assert int(out[0]) >= 11 and out[1].strip() == "[]"
+
+
+def test_denoise_prints_numbers_and_files(files, tmp_path, capsys):
+    assert main(["denoise", files["pet"], "--method", "gaussian", "--labels", files["labels"],
+                 "--reference", files["reference"], "--out", str(tmp_path / "out")]) == 0  # fmt: skip
+    text = capsys.readouterr().out
+    assert "liver" in text and "report.html" in text and "research use only" in text
+
+
+def test_json_lines_are_json_and_end_in_the_result(files, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert (
+        main(
+            [
+                "denoise",
+                files["pet"],
+                "--method",
+                "gaussian",
+                "--option",
+                "fwhm_mm=6",
+                "--json-lines",
+                "--out",
+                str(out),
+            ]
+        )
+        == 0
+    )
+    said = events(capsys.readouterr().out)
+    assert {e["event"] for e in said} >= {"stage", "progress", "result"}
+    assert all(0 <= e["fraction"] <= 1 for e in said if e["event"] == "progress")
+    assert said[-1]["event"] == "result" and Path(said[-1]["files"]["denoised"]).is_file()
+    assert said[-1]["record"]["options"]["fwhm_mm"] == 6.0
+
+
+def test_errors_are_one_clear_message_or_one_json_event(files, tmp_path, capsys):
+    wrong = ["denoise", files["pet"], "--method", "gausian", "--out", str(tmp_path / "out")]
+    assert main(wrong) == 1
+    assert "Did you mean 'gaussian'" in capsys.readouterr().err
+    assert main([*wrong, "--json-lines"]) == 1
+    error = events(capsys.readouterr().out)[-1]["error"]
+    assert error["type"] == "OptionError" and error["remedy"]
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_defect_is_said_as_one_and_not_as_a_trace(files, tmp_path, capsys, monkeypatch):
+    import petdiffusion.run
+
+    def broken(*_, **__):
+        raise KeyError("surprise")
+
+    monkeypatch.setattr(petdiffusion.run, "denoise", broken)
+    assert main(["denoise", files["pet"], "--out", str(tmp_path / "out")]) == 70
+    text = capsys.readouterr().err
+    assert "A defect of this program" in text and "Traceback" not in text
+
+
+def test_methods_lists_every_card_and_survives_json(capsys):
+    assert main(["methods", "--json"]) == 0
+    cards = [MethodCard.from_json(data) for data in json.loads(capsys.readouterr().out)]
+    assert {c.name: c for c in cards} == dict(registry.cards())
+    for name in registry.cards():
+        assert main(["methods", name]) == 0
+        assert registry.card(name).title in capsys.readouterr().out
+
+
+def test_models_list_is_json_and_doctor_answers(capsys):
+    assert main(["models", "list", "--json"]) == 0
+    assert isinstance(json.loads(capsys.readouterr().out), list)
+    assert main(["models", "verify"]) == 0
+    capsys.readouterr()
+    assert main(["doctor", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["usable"] and {m["name"] for m in found["methods"]} == set(registry.cards())
+
+
+def test_quantify_compare_and_convert(files, tmp_path, capsys):
+    assert main(["quantify", files["pet"], "--labels", files["labels"], "--lesions", files["lesions"],
+                 "--out", str(tmp_path / "q")]) == 0  # fmt: skip
+    assert "liver" in (tmp_path / "q" / "organs.csv").read_text()
+    assert "MTV" in (tmp_path / "q" / "lesion_totals.csv").read_text()
+    assert main(["compare", files["pet"], "--reference", files["reference"], "--out", str(tmp_path / "c")]) == 0
+    assert "PSNR" in (tmp_path / "c" / "image.csv").read_text()
+    target = tmp_path / "made" / "pet.nrrd"
+    assert main(["convert", files["pet"], str(target), "--to", "Bq/ml"]) == 0
+    capsys.readouterr()
+    ratio = read.image(target, unit="Bq/ml").array.sum() / read.image(files["pet"]).array.sum()
+    assert ratio == pytest.approx(1 / 2e-4, rel=1e-4)
+    assert main(["quantify", files["pet"], "--out", str(tmp_path / "none")]) == 1
+    assert "Nothing to quantify" in capsys.readouterr().err
+
+
+def test_a_run_is_repeated_from_its_record(files, tmp_path, capsys):
+    assert main(["denoise", files["pet"], "--method", "median", "--out", str(tmp_path / "one"), "--quiet"]) == 0
+    assert main(["rerun", str(tmp_path / "one"), "--out", str(tmp_path / "two"), "--quiet"]) == 0
+    one, two = (read.image(tmp_path / name / "denoised.nii.gz").array for name in ("one", "two"))
+    np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are sent otherwise on Windows")
+@pytest.mark.parametrize("stubborn", [False, True], ids=["between steps", "deep inside a library"])
+def test_ctrl_c_stops_soon_and_leaves_nothing(files, tmp_path, stubborn):
+    """A method that never ends, once checking for a cancel and once not."""
+    out = tmp_path / "out"
+    body = "time.sleep(60)" if stubborn else "[(run.check(), time.sleep(0.02)) for _ in range(3000)]"
+    code = f"""
+import sys, time
+from petdiffusion.methods import contract
+from petdiffusion.cli import main
+def endless(case, options, run):
+    print("working", flush=True)
+    {body}
+contract.MethodCard.load = lambda self: endless
+sys.exit(main(["denoise", {files["pet"]!r}, "--method", "gaussian", "--quiet", "--out", {str(out)!r}]))
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout.readline().strip() == "working"
+    sent = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130 and "Stopped by the user" in err
+    assert time.monotonic() - sent < 20
+    assert not out.exists() or not list(out.iterdir())

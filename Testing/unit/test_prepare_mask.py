@@ -1,0 +1,92 @@
+"""The body is found at any dose, in any unit, without the noise of the air and without the table."""
+
+import numpy as np
+import pytest
+from petdiffusion.prepare.mask import body_mask, bounding_box, from_ct
+from petdiffusion.volume import HU, Geometry, Volume
+from support.blobs import blobs
+
+
+def dice(a, b):
+    return 2 * (a & b).sum() / (a.sum() + b.sum())
+
+
+@pytest.mark.parametrize("relative_noise", [0.02, 0.2, 0.5, 1.0])
+@pytest.mark.parametrize("arms", [False, True])
+def test_body_is_found_at_every_dose(relative_noise, arms):
+    patient = blobs((75, 60, 80), (4.0, 4.0, 4.0), arms=arms, relative_noise=relative_noise)
+    mask = body_mask(patient.noisy)
+    assert dice(mask, patient.body) > 0.9
+    trunk = patient.labels.array == 1
+    assert mask[trunk].mean() > 0.97
+
+
+@pytest.mark.parametrize("relative_noise", [0.1, 0.5])
+def test_arms_beside_the_trunk_belong_to_the_body(relative_noise):
+    patient = blobs((75, 60, 80), (4.0, 4.0, 4.0), arms=True, relative_noise=relative_noise)
+    arms = np.isin(patient.labels.array, (8, 9))
+    assert body_mask(patient.noisy)[arms].mean() > 0.85
+
+
+def test_cold_lungs_are_inside():
+    patient = blobs((75, 60, 80), (4.0, 4.0, 4.0), relative_noise=0.3)
+    lungs = np.isin(patient.labels.array, (2, 3))
+    assert body_mask(patient.noisy)[lungs].all()
+
+
+def test_mask_does_not_depend_on_the_unit():
+    patient = blobs((40, 48, 56), (5.0, 5.0, 5.0), arms=True)
+    scaled = patient.noisy.with_array(patient.noisy.array * 8192.0)
+    np.testing.assert_array_equal(body_mask(scaled), body_mask(patient.noisy))
+
+
+def test_brain_alone_with_a_faint_scalp():
+    z, y, x = np.meshgrid(*[np.linspace(-1, 1, n) for n in (50, 60, 60)], indexing="ij")
+    radius = np.sqrt(x ** 2 + y ** 2 + z ** 2)
+    truth = np.where(radius < 0.55, 6.0, np.where(radius < 0.75, 1.2, 0.0))
+    noisy = truth + 0.15 * np.random.default_rng(0).standard_normal(truth.shape)
+    mask = body_mask(Volume(noisy, Geometry((60, 60, 50), (4.0, 4.0, 4.0))))
+    assert dice(mask, radius < 0.75) > 0.93
+
+
+def test_image_full_of_tissue_is_all_body():
+    noisy = 1.0 + 0.3 * np.random.default_rng(1).standard_normal((30, 40, 40))
+    assert body_mask(Volume(noisy, Geometry((40, 40, 30), (4.0, 4.0, 4.0)))).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 60, 80), (3, 60, 80), (40, 1, 80), (1, 1, 1)])
+def test_thin_images(shape):
+    patient = blobs(shape, (4.0, 4.0, 4.0))
+    mask = body_mask(patient.noisy)
+    assert mask.shape == shape and mask.dtype == bool
+    if shape[0] < 10 and shape[1] > 10:
+        assert dice(mask, patient.body) > 0.9
+
+
+@pytest.mark.parametrize("value, expected", [(0.0, False), (-1.0, False), (2.5, True)])
+def test_flat_images(value, expected):
+    flat = Volume(np.full((10, 12, 14), value, np.float32), Geometry((14, 12, 10), (4.0, 4.0, 4.0)))
+    assert np.all(body_mask(flat) == expected)
+
+
+def test_ct_body_without_table_and_with_lungs():
+    patient = blobs((75, 60, 80), (4.0, 4.0, 4.0), arms=True)
+    ct = patient.ct.array.copy()
+    ct[:, 57:58, 5:75] = 100.0
+    mask = from_ct(patient.ct.with_array(ct))
+    assert dice(mask, patient.body) > 0.93
+    assert not mask[:, 57, 5:75].any()
+    assert mask[np.isin(patient.labels.array, (2, 3))].all()
+
+
+def test_ct_of_air_has_no_body():
+    air = Volume(np.full((10, 12, 14), -1000.0, np.float32), Geometry((14, 12, 10), (2.0, 2.0, 2.0)), HU)
+    assert not from_ct(air).any()
+
+
+def test_bounding_box_by_hand():
+    mask = np.zeros((6, 7, 8), bool)
+    mask[2:4, 3, 5:8] = True
+    assert bounding_box(mask) == (slice(2, 4), slice(3, 4), slice(5, 8))
+    assert bounding_box(mask, (1, 4, 2)) == (slice(1, 5), slice(0, 7), slice(3, 8))
+    assert bounding_box(np.zeros((2, 3, 4), bool)) == (slice(0, 2), slice(0, 3), slice(0, 4))

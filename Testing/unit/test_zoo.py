@@ -1,0 +1,144 @@
+"""Models: checked before use, safely unpacked, nothing lost."""
+
+import json
+import zipfile
+
+import numpy as np
+import pytest
+from petdiffusion.errors import ModelError
+from petdiffusion.zoo import store
+from petdiffusion.zoo.card import ModelCard
+from safetensors.numpy import save_file
+
+CARD = {
+    "method": "csrd", "version": "1", "summary": "a test", "training_data": "none", "data_licence": "none",
+    "licence": "Apache-2.0", "tracers": ["FDG"], "voxel_mm": [2.0, 4.0], "dose_fractions": [0.05, 0.5],
+    "intended_use": "research", "limits": "none",
+}  # fmt: skip
+
+
+def make_model(folder, id_="tiny", **changes):
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = folder / f"{id_}.safetensors"
+    save_file({"w": np.arange(6, dtype=np.float16)}, weights)
+    card = {**CARD, "id": id_, "sha256": store.sha256(weights), "bytes": weights.stat().st_size, **changes}
+    (folder / f"{id_}.json").write_text(json.dumps(card))
+    return weights
+
+
+@pytest.fixture
+def model(tmp_path):
+    return make_model(tmp_path / "source")
+
+
+@pytest.fixture
+def zipped(model, tmp_path):
+    archive = tmp_path / "model.zip"
+    with zipfile.ZipFile(archive, "w") as target:
+        for file in (model, model.with_suffix(".json")):
+            target.write(file, f"any/folder/{file.name}")
+    return archive
+
+
+def test_a_model_added_from_file_folder_or_zip_is_found_and_removed(model, zipped):
+    for source in (model, model.parent, zipped):
+        store.add(source)
+        found = store.find("tiny", "csrd")
+        assert found.weights.read_bytes() == model.read_bytes() and not found.bundled
+        store.remove("tiny")
+        assert "tiny" not in store.models() and model.exists()
+
+
+def test_a_model_is_found_by_path(model):
+    assert store.find(str(model)).card.id == "tiny"
+    assert store.find(str(model.with_suffix(".json"))).card.id == "tiny"
+
+
+def test_changed_weights_are_refused(model):
+    with model.open("ab") as stream:
+        stream.write(b"x")
+    with pytest.raises(ModelError, match="SHA-256"):
+        store.find(str(model))
+    with pytest.raises(ModelError, match="SHA-256"):
+        store.add(model)
+    assert not store.models()
+
+
+def test_weights_of_another_method_are_refused(model):
+    with pytest.raises(ModelError, match="belongs to csrd, not to amdiff"):
+        store.find(str(model), "amdiff")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"surprise": 1}, "unknown fields: surprise"),
+        ({"id": "../../etc"}, "may hold small letters"),
+        ({"sha256": "abc"}, "is not one"),
+        ({"schema": 99}, "schema 99"),
+    ],
+)
+def test_a_wrong_card_is_refused(model, change, message):
+    card = model.with_suffix(".json")
+    card.write_text(json.dumps({**json.loads(card.read_text()), **change}))
+    with pytest.raises(ModelError, match=message):
+        store.find(str(model))
+
+
+def test_a_card_with_a_field_missing_is_refused(model):
+    card = json.loads(model.with_suffix(".json").read_text())
+    del card["limits"]
+    with pytest.raises(ModelError, match="limits"):
+        ModelCard.from_json(card, "x.json")
+
+
+def test_a_zip_cannot_write_outside_and_two_models_are_refused(model, tmp_path):
+    archive = tmp_path / "evil.zip"
+    with zipfile.ZipFile(archive, "w") as target:
+        target.write(model, "../../evil.safetensors")
+        target.writestr("../../evil.json", model.with_suffix(".json").read_text())
+        target.writestr("../../run-me.py", "print('no')")
+    store.add(archive)
+    assert store.find("tiny").weights.name == "tiny.safetensors"
+    assert sorted(p.name for p in store.user_folder().iterdir()) == ["tiny.json", "tiny.safetensors"]
+    assert not list(tmp_path.parent.rglob("evil.safetensors")) and not list(tmp_path.parent.rglob("run-me.py"))
+    make_model(model.parent, "second")
+    with pytest.raises(ModelError, match="holds 2 cards"):
+        store.add(model.parent)
+
+
+def test_pickles_and_garbage_are_refused(tmp_path):
+    weights = make_model(tmp_path / "garbage")
+    weights.write_bytes(b"\x80\x04\x95garbage that claims to be a model")
+    card = weights.with_suffix(".json")
+    card.write_text(json.dumps({**json.loads(card.read_text()), "sha256": store.sha256(weights)}))
+    with pytest.raises(ModelError, match="not a safetensors file"):
+        store.add(weights)
+    (tmp_path / "not.zip").write_bytes(b"PK garbage")
+    with pytest.raises(ModelError, match="cannot be unpacked"):
+        store.add(tmp_path / "not.zip")
+    with pytest.raises(ModelError, match="does not exist"):
+        store.add(tmp_path / "nowhere")
+
+
+def test_a_model_is_not_added_twice_and_bundled_ones_stay(model, monkeypatch):
+    store.add(model)
+    with pytest.raises(ModelError, match="installed already"):
+        store.add(model)
+    monkeypatch.setattr(store, "BUNDLED", model.parent)
+    with pytest.raises(ModelError, match="bundled"):
+        store.remove("tiny")
+    assert model.exists()
+
+
+def test_every_bundled_model_is_sound_and_together_they_stay_small():
+    models = store.models().values()
+    assert all(m.verify() is m and m.bundled for m in models)
+    assert all(m.weights.stat().st_size == m.card.bytes < 16e6 for m in models)
+    assert sum(m.card.bytes for m in models) < 60e6
+
+
+def test_unknown_models_say_what_there_is(model):
+    store.add(model)
+    with pytest.raises(ModelError, match="is not one of tiny"):
+        store.find("tyni")
