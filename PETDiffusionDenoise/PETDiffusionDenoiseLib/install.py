@@ -23,7 +23,8 @@ from . import backend
 from .process import BackendProcess
 
 REQUIREMENTS = ("numpy>=1.26", "scipy>=1.11", "SimpleITK>=2.3", "nibabel>=5.2", "pydicom>=3.0", "pysuv>=0.1",
-                "scikit-image>=0.22", "mahotas>=1.4.15", "matplotlib>=3.8", "psutil>=5.9", "safetensors>=0.4")
+                "scikit-image>=0.22", "mahotas>=1.4.15", "matplotlib>=3.8", "pillow>=10", "psutil>=5.9",
+                "safetensors>=0.4")
 TORCH = "torch>=2.6"
 SETTING = "PETDiffusion/Installed"
 NAME = "PETDiffusion"

@@ -165,7 +165,8 @@ def _bring_in(answer: Mapping[str, Any], request: JobRequest, handed: exchange.H
     if "denoised" not in files:
         raise InputError("The backend's answer", "holds no denoised image", "Copy the log and report it.")
     source, title = request.sources, request.card.title
-    inputs = results.Inputs(source.pet, handed.found, source.ct, source.mr, source.reference)
+    inputs = results.Inputs(source.pet, handed.found, source.ct, source.mr, source.reference, source.labels,
+                            source.lesions)
     low = slicer.util.arrayFromVolume(source.pet).astype(np.float32)
     denoised = exchange.read_image(files["denoised"], handed, low)
     nodes = results.ResultNodes(results.add_denoised(denoised, inputs, title), record=_record(answer, source),

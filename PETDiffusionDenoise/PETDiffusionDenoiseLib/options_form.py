@@ -13,6 +13,8 @@ from .signals import Signal
 
 AUTOMATIC = "automatic"
 WIDEST = 1e6
+LABEL_WIDTH = 108
+"""As wide as the labels of the .ui, so that all fields of the panel stand in one line."""
 _SPELLED = {"fwhm": "FWHM", "sd": "SD", "tv": "TV", "nlm": "NLM", "mr": "MR", "ct": "CT", "lr": "Learning rate"}
 
 
@@ -59,6 +61,8 @@ class OptionsForm:
     def _add_row(self, form: Any, option: Option) -> None:
         field = _FIELDS["choice" if option.choices else option.kind](option, self._inner, self.changed.emit)
         label = qt.QLabel(f"{title_of(option.name, option.unit)}:", self._inner)
+        label.setMinimumWidth(LABEL_WIDTH)
+        label.setAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
         for widget in (label, field.widget):
             widget.toolTip = tip_of(option)
         form.addRow(label, field.widget)
@@ -82,7 +86,7 @@ class OptionsForm:
 
     def values(self) -> dict[str, Any]:
         """What differs from the card's defaults."""
-        now = {name: field.value() for name, field in self.fields.items()}
+        now = {name: field.get() for name, field in self.fields.items()}
         return {name: value for name, value in now.items() if value != self.fields[name].option.default}
 
     def set_values(self, values: Mapping[str, Any]) -> None:
@@ -133,7 +137,7 @@ class _Number(_Field):
     def set(self, value: Any) -> None:
         self.widget.setValue(self.automatic if value is None else value)
 
-    def value(self) -> Any:
+    def get(self) -> Any:
         value = self.widget.value
         return None if self.option.default is None and value <= self.automatic else value
 
@@ -150,8 +154,8 @@ class _Float(_Number):
     def listen(self, changed: Any) -> None:
         self.widget.connect("valueChanged(double)", lambda value: changed())
 
-    def value(self) -> Any:
-        value, default = super().value(), self.option.default
+    def get(self) -> Any:
+        value, default = super().get(), self.option.default
         if value is None or default is None:
             return value
         # What the spin box rounds for showing is still the default.
@@ -182,7 +186,7 @@ class _Bool(_Field):
     def set(self, value: Any) -> None:
         self.widget.setChecked(bool(value))
 
-    def value(self) -> bool:
+    def get(self) -> bool:
         return bool(self.widget.checked)
 
 
@@ -199,7 +203,7 @@ class _Choice(_Field):
     def set(self, value: Any) -> None:
         self.widget.setCurrentIndex(max(self.widget.findData(value), 0))
 
-    def value(self) -> str:
+    def get(self) -> str:
         return str(self.widget.itemData(self.widget.currentIndex))
 
 
@@ -213,7 +217,7 @@ class _Text(_Field):
     def set(self, value: Any) -> None:
         self.widget.setText("" if value is None else str(value))
 
-    def value(self) -> str | None:
+    def get(self) -> str | None:
         text = str(self.widget.text)
         return None if not text and self.option.default is None else text
 

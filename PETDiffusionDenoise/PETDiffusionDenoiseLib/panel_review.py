@@ -13,7 +13,7 @@ from .widgets import fill, fill_table, icon, key_of, quiet, show_row
 
 FLICKER_MS = 500
 NO_UNDERLAY = ""
-_LESION_COLUMNS = (("low", "Before"), ("denoised", "Denoised"), ("reference", "Normal dose"))
+_LESION_COLUMNS = (("low", "Before"), ("denoised", "Denoised"), ("reference", "Normal"))
 
 
 class ReviewPart:
@@ -35,6 +35,8 @@ class ReviewPart:
             button = getattr(ui, f"{name.lower()}Button")
             button.clicked.connect(lambda checked=False, name=name: self.review.set_orientation(name))
         ui.windowSlider.connect("valueChanged(double)", lambda value: self.review.set_window(float(value)))
+        for name in ("Lesions", "Organs"):
+            getattr(ui, f"show{name}Check").toggled.connect(lambda on: self._on_outlines())
         ui.underlayCombo.connect("currentIndexChanged(int)", lambda index: self._on_underlay())
         ui.fadeSlider.connect("valueChanged(int)", lambda value: self.review.set_fade(value / 100.0))
         ui.flickerButton.toggled.connect(self._on_flicker)
@@ -73,6 +75,10 @@ class ReviewPart:
         self._underlays = review.underlays(nodes) if has else {}
         fill(ui.underlayCombo, {NO_UNDERLAY: "Nothing", **{name: name for name in self._underlays}})
         show_row(ui, ("underlayLabel", "underlayCombo"), bool(self._underlays))
+        kinds = {kind for _, kind in review.segmentations(nodes)} if has else set()
+        show_row(ui, ("outlineLabel",), bool(kinds))
+        ui.showLesionsCheck.setVisible("lesions" in kinds)
+        ui.showOrgansCheck.setVisible("organs" in kinds)
         self._fill_lesions(nodes)
         self._fill_window(nodes)
         ui.promptView.hide()
@@ -82,12 +88,13 @@ class ReviewPart:
         show_row(self.ui, ("lesionLabel", "lesionTable"), bool(self._rows))
         if not self._rows:
             return
-        prefix = "SUV" if any(key.startswith("SUVmax_") for key in self._rows[0]) else ""
-        images = [(k, title) for k, title in _LESION_COLUMNS if f"{prefix}max_{k}" in self._rows[0]]
-        titles = ["Lesion", "Volume", *(f"{prefix}max {title.lower()}" for _, title in images)]
-        lines = [[str(row.get("lesion", "")), _number(row.get("volume_ml"), " ml"),
-                  *(_number(row.get(f"{prefix}max_{k}")) for k, _ in images)] for row in self._rows]
-        fill_table(self.ui.lesionTable, titles, lines, ["Click to go there"] * len(lines))
+        metric = "SUVmax" if any(key.startswith("SUVmax_") for key in self._rows[0]) else "max"
+        images = [(k, title) for k, title in _LESION_COLUMNS if f"{metric}_{k}" in self._rows[0]]
+        lines = [[*(_number(row.get(f"{metric}_{k}")) for k, _ in images), _number(row.get("volume_ml")),
+                  str(row.get("lesion", ""))] for row in self._rows]
+        self.ui.lesionLabel.setText(f"Lesions: {metric} and volume in ml. Click one to go there.")
+        fill_table(self.ui.lesionTable, [*(title for _, title in images), "ml", "Lesion"], lines,
+                   [str(row.get("lesion", "")) for row in self._rows])
 
     def _fill_window(self, nodes: results.ResultNodes | None) -> None:
         """The slider is in SUV, or in the scan's own unit where no SUV is known."""
@@ -118,6 +125,9 @@ class ReviewPart:
 
     def _on_underlay(self) -> None:
         self.review.set_underlay(self._underlays.get(key_of(self.ui.underlayCombo)))
+
+    def _on_outlines(self) -> None:
+        self.review.set_outlines(bool(self.ui.showLesionsCheck.checked), bool(self.ui.showOrgansCheck.checked))
 
     def _on_flicker(self, on: bool) -> None:
         if on:

@@ -17,6 +17,7 @@ from . import colors, scene, tables, terminology, units
 
 INPUT, REFERENCE, RESULT = "PETDiffusion.Input", "PETDiffusion.Reference", "PETDiffusion.Result"
 CT, MR = "PETDiffusion.CT", "PETDiffusion.MR"
+LABELS, LESIONS = "PETDiffusion.Labels", "PETDiffusion.Lesions"
 ROLE, RECORD = "PETDiffusion.Role", "PETDiffusion.Record"
 MASK_OPACITY = 0.45
 CHARTS = {"organs": ("organ", ("SUVmean", "mean")), "lesions": ("lesion", ("SUVmax", "max"))}
@@ -53,6 +54,8 @@ class Inputs:
     ct: Any = None
     mr: Any = None
     reference: Any = None
+    labels: Any = None
+    lesions: Any = None
 
 
 def add_denoised(array: np.ndarray, inputs: Inputs, title: str) -> Any:
@@ -154,6 +157,8 @@ def sign(nodes: ResultNodes, inputs: Inputs, facts: Mapping[str, str]) -> None:
         _refer(node, REFERENCE, inputs.reference)
         _refer(node, CT, inputs.ct)
         _refer(node, MR, inputs.mr)
+        _refer(node, LABELS, inputs.labels)
+        _refer(node, LESIONS, inputs.lesions)
         _refer(node, RESULT, nodes.denoised)
         scene.beside(node, inputs.pet)
     nodes.denoised.SetAttribute(RECORD, text)

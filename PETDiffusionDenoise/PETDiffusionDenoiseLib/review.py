@@ -49,7 +49,9 @@ class Review:
         self.views: tuple[str, ...] = ()
         self.orientation, self.high, self.fade = "Coronal", DEFAULT_SUV, 1.0
         self.underlay: Any = None
+        self.show_lesions, self.show_organs = True, False
         self._kept: dict[str, tuple[Any, ...]] = {}
+        self._kept_masks: dict[str, tuple[Any, ...]] = {}
         self._observed: list[tuple[Any, int]] = []
         self._layout_before: int | None = None
         self._copying = False
@@ -126,17 +128,23 @@ class Review:
         """Over CT or MR the middle view switches between before and after instead of fading."""
         return volumes.get("low", volumes[view]) if view == "denoised" and self.fade < 0.5 else volumes[view]
 
+    def set_outlines(self, lesions: bool, organs: bool) -> None:
+        """Show or hide the outlines of lesions and organs, found ones and given ones alike."""
+        self.show_lesions, self.show_organs = lesions, organs
+        if self.active:
+            self._show_masks()
+
     def _show_masks(self) -> None:
-        """Lesion outlines are drawn in the PET views, not in the difference."""
-        ids = [self.slice_node(view).GetID() for view in self.views if view != "difference"]
-        for node in (self.nodes.lesions, self.nodes.organs):
-            display = node.GetDisplayNode() if node is not None else None
-            if display is not None:
-                display.RemoveAllViewNodeIDs()
-                for id_ in ids:
-                    display.AddViewNodeID(id_)
-        if self.nodes.organs is not None and self.nodes.organs.GetDisplayNode() is not None:
-            self.nodes.organs.GetDisplayNode().SetVisibility(False)
+        """Outlines alone: a filled mask would hide the activity that is to be judged."""
+        wanted = {"lesions": self.show_lesions, "organs": self.show_organs}
+        for node, kind in segmentations(self.nodes):
+            display = node.GetDisplayNode()
+            if display is None:
+                continue
+            if node.GetID() not in self._kept_masks:
+                self._kept_masks[node.GetID()] = (display.GetVisibility(), display.GetOpacity2DFill())
+            display.SetVisibility(wanted[kind])
+            display.SetOpacity2DFill(0.0)
 
     def _color(self) -> None:
         chosen = colors.PET_COLORS if self.underlay is None else colors.FUSION_COLORS
@@ -260,10 +268,17 @@ class Review:
                 display.SetWindowLevel(window, level)
                 display.SetAutoWindowLevel(automatic)
         self._kept = {}
+        for id_, (visible, fill) in self._kept_masks.items():
+            node = slicer.mrmlScene.GetNodeByID(id_)
+            if node is not None and node.GetDisplayNode() is not None:
+                node.GetDisplayNode().SetVisibility(visible)
+                node.GetDisplayNode().SetOpacity2DFill(fill)
+        self._kept_masks = {}
 
     def forget(self) -> None:
         """The scene was closed: there is nothing to put back."""
-        self._observed, self._kept, self.nodes, self.underlay, self._layout_before = [], {}, None, None, None
+        self._observed, self._kept, self._kept_masks = [], {}, {}
+        self.nodes, self.underlay, self._layout_before = None, None, None
 
 
 def _layers(composite: Any, background: Any, foreground: Any, opacity: float) -> None:
@@ -281,6 +296,14 @@ def underlays(nodes: results.ResultNodes) -> dict[str, Any]:
     """What the PETs can be laid over, by the name shown."""
     found = {"CT": nodes.denoised.GetNodeReference(results.CT), "MR": nodes.denoised.GetNodeReference(results.MR)}
     return {name: node for name, node in found.items() if node is not None} | dict(nodes.extras)
+
+
+def segmentations(nodes: results.ResultNodes) -> list[tuple[Any, str]]:
+    """The masks of a result, found by the method or given to it, with what they are of."""
+    given = ((nodes.denoised.GetNodeReference(results.LESIONS), "lesions"),
+             (nodes.denoised.GetNodeReference(results.LABELS), "organs"))
+    found = ((nodes.lesions, "lesions"), (nodes.organs, "organs"))
+    return [(node, kind) for node, kind in (*found, *given) if node is not None and node.IsA("vtkMRMLSegmentationNode")]
 
 
 def lesion_rows(nodes: results.ResultNodes) -> list[dict[str, Any]]:

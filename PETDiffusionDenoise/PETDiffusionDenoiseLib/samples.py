@@ -52,7 +52,7 @@ def folder_of(name: str) -> Path:
     """Where a sample is kept: beside Slicer's other cached data, a folder per version of the program."""
     cache = slicer.mrmlScene.GetCacheManager()
     root = cache.GetRemoteCacheDirectory() if cache is not None else ""
-    return Path(root or slicer.app.temporaryPath) / f"PETDiffusion-samples-{__version__}" / name
+    return Path(root or slicer.app.temporaryPath) / f"PETDiffusionSamples-{__version__}" / name
 
 
 def is_sound(folder: Path) -> bool:
@@ -199,7 +199,9 @@ def _load_labels(path: Path, title: str, pet: Any, role: str) -> Any:
     array, geometry = _read(path)
     labels = LabelMap(array, geometry, label_names.beside(path))
     inputs = results.Inputs(pet, units.find(pet))
-    return results.add_segmentation(labels, inputs, title, role == "lesions")
+    node = results.add_segmentation(labels, inputs, title, role == "lesions")
+    node.GetDisplayNode().SetVisibility(role == "lesions")
+    return node
 
 
 def fetch(source: Any) -> list[Any]:

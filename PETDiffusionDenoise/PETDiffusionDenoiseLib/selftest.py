@@ -1,4 +1,4 @@
-"""Checks that run inside Slicer (Reload and Test, ctest), with the real widgets and the real backend if it is set up."""
+"""Checks that run inside Slicer (Reload and Test, ctest) with the real widgets, and the backend if it is set up."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import slicer
 import slicer.util
-
 from petdiffusion import registry
 from petdiffusion.volume import SUVBW
 

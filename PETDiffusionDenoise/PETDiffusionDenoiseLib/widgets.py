@@ -74,6 +74,7 @@ def fill_table(table: Any, titles: Sequence[str], rows: Sequence[Sequence[str]],
     table.verticalHeader().setDefaultSectionSize(ROW_HEIGHT)
     table.horizontalHeader().setStretchLastSection(True)
     table.resizeColumnsToContents()
+    table.resizeRowsToContents()
 
 
 def paragraph(text: str) -> str:

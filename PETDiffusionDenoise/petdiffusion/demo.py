@@ -23,10 +23,11 @@ def demo(out: str | Path, method: str, seed: int, fraction: float, run: Run) -> 
             "holds files that are not a result of this program",
             "Choose an empty folder with --out.",
         )
-    with run.stage("patient", f"Drawing digital patient {seed}"):
-        patient = body.draw(seed, spacing_mm=4.0, run=run)
-    with run.stage("scan", f"Scanning at normal dose and at {fraction:.0%} of it"):
-        scans = scan.scan(patient, fractions=(1.0, fraction), seed=seed, run=run)
+    making = Run(seed, report=run.report, cancelled=run.cancelled)  # its time is no part of the denoising's
+    with making.stage("patient", f"Drawing digital patient {seed}"):
+        patient = body.draw(seed, spacing_mm=4.0, run=making)
+    with making.stage("scan", f"Scanning it at normal dose and at {fraction:.0%} of that"):
+        scans = scan.scan(patient, fractions=(1.0, fraction), seed=seed, run=making)
     run.warn("This is a digital patient: every number here is from a simulation.")
     return denoise(
         scans.at(fraction),

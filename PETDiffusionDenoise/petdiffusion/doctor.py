@@ -23,8 +23,7 @@ NEEDED = {
 OPTIONAL = {
     "torch": ("torch", "Simulation and all learned methods need it: pip install torch."),
     "highdicom": ("highdicom", "DICOM SEG and structured reports: pip install petdiffusion[seg]."),
-    "lightning": ("lightning", "Training: pip install petdiffusion[train]."),
-    "monai": ("monai", "Training and some compared networks: pip install petdiffusion[train]."),
+    "lightning-fabric": ("lightning_fabric", "Training: pip install petdiffusion[train]."),
     "open_clip_torch": ("open_clip", "Text prompts: pip install petdiffusion[text]."),
     "TotalSegmentator": ("totalsegmentator", "Organs from CT or MR: pip install petdiffusion[organs]."),
     "ray": ("ray", "Batches over a cluster: pip install petdiffusion[cluster]."),

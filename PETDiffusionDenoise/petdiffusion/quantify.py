@@ -36,7 +36,7 @@ def quantify(
     with run.stage("read", "Reading the images"):
         low = _pet(pet, unit, "pet", run)
         volumes = {"PET": low} | ({} if reference is None else {"reference": _aligned(reference, low, unit, run)})
-        organs, mask = _labels_on(labels, low), _labels_on(lesions, low)
+        organs, mask = _labels_on(labels, low), _labels_on(lesions, low, allow_empty=True)
     with run.stage("measure", "Measuring"):
         if mask is None and find_above_suv is not None:
             mask = _found(low, find_above_suv, run)
@@ -59,7 +59,7 @@ def compare(
         volumes = {}
         for image in images:
             volumes[_name(image, volumes)] = _aligned(image, target, unit, run)
-        organs, mask = _labels_on(labels, target), _labels_on(lesions, target)
+        organs, mask = _labels_on(labels, target), _labels_on(lesions, target, allow_empty=True)
     with run.stage("measure", "Measuring"):
         return _tables({**volumes, "reference": target}, organs, mask, run)
 
@@ -121,13 +121,13 @@ def _aligned(source: Any, target: Volume, unit: str | None, run: Run) -> Volume:
     return grids.resample(volume, target.geometry)
 
 
-def _labels_on(source: Any, target: Volume) -> LabelMap | None:
+def _labels_on(source: Any, target: Volume, allow_empty: bool = False) -> LabelMap | None:
     from . import read
     from .prepare import grids
 
     if source is None:
         return None
-    labels = read.labels(source)
+    labels = read.labels(source, allow_empty=allow_empty)
     return labels if labels.geometry.close_to(target.geometry) else grids.resample_labels(labels, target.geometry)
 
 

@@ -114,7 +114,8 @@ def _read(images: Mapping[str, Any], request: Request, run: Run) -> _Given:
         return None if images[name] is None else read.image(images[name], role or name, unit=unit, run=run)
 
     def labels(name: str) -> LabelMap | None:
-        return None if images[name] is None else read.labels(images[name])
+        # a patient may well have no lesion; an organ map without organs is a mistake
+        return None if images[name] is None else read.labels(images[name], allow_empty=name == "lesions")
 
     pet = image("pet", unit=request.unit)
     if pet is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.linalg import expm
 
 
 def pixel_centres(geometry) -> tuple[np.ndarray, np.ndarray]:
@@ -69,6 +70,12 @@ def siddon_by_sorting(geometry) -> np.ndarray:
         inside = (i >= 0) & (i < nx) & (j >= 0) & (j < ny)
         np.add.at(matrix[row], j[inside] * nx + i[inside], length[inside])
     return matrix
+
+
+def mirrored_gaussian(n: int, sigma: float) -> np.ndarray:
+    """Blur of variance sigma^2 between mirrors: heat that spreads for a time sigma^2 / 2 over a closed row of cells."""
+    flow = np.diag(np.ones(n - 1), 1) + np.diag(np.ones(n - 1), -1)
+    return expm(sigma**2 / 2 * (flow - np.diag(flow.sum(1))))
 
 
 def em_by_hand(matrix: np.ndarray, counts: np.ndarray, background: np.ndarray, start: np.ndarray, iterations: int,

@@ -181,10 +181,18 @@ def test_dose_weight_and_time_give_the_counts() -> None:
     assert float(said[0].split("; ")[1].split()[0]) == pytest.approx(expected, rel=0.03)
 
 
-@pytest.mark.parametrize("total", [3e6, 3e7])
-def test_the_noise_of_the_image_gives_the_counts(total) -> None:
+def lumpy(slices: int) -> torch.Tensor:
+    """A body full of small organs, with edges along every axis."""
+    z = 4.0 * torch.arange(slices)[:, None, None]
+    y, x = (PIXEL * torch.arange(N) for _ in range(2))
+    waves = torch.sin(z / 9) * torch.sin(x[None, None] / 11) * torch.sin(y[None, :, None] / 10)
+    return body(slices) * (1 + (waves > 0.3) - 0.5 * (waves < -0.3))
+
+
+@pytest.mark.parametrize(("structure", "total"), [(body, 3e6), (body, 3e7), (lumpy, 3e6)])
+def test_the_noise_of_the_image_gives_the_counts(total, structure) -> None:
     spacing = (4.0, PIXEL, PIXEL)
-    activity = body(40)
+    activity = structure(40)
     image = dose.acquire(activity, spacing, preset=SCANNER, counts=total, seed=2)[1.0]
     run = Run()
     dose.reduce_dose(volume(image, spacing, unit=ARBITRARY), 0.5, preset=SCANNER, run=run, ct=air(activity, spacing))

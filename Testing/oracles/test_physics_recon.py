@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from oracles.physics_scenes import disc, disc_projection, em_by_hand, siddon_by_sorting
+from oracles.physics_scenes import disc, disc_projection, em_by_hand, mirrored_gaussian, siddon_by_sorting
 from petdiffusion.physics import poisson, recon
 from petdiffusion.physics.attenuation import WATER_PER_CM, attenuation_factors
 from petdiffusion.physics.blur import Psf, SinogramBlur, gaussian_filter
@@ -42,6 +42,49 @@ def test_osem_is_the_algorithm_worked_out_on_a_dense_matrix(subsets) -> None:
     image = recon.osem(torch.tensor(counts).reshape(SMALL.sinogram_shape), SMALL, iterations=5, subsets=subsets,
                        factors=3.0, background=0.7, start=torch.ones(SMALL.image_shape))
     assert image.numpy().ravel() == pytest.approx(by_hand, rel=2e-4, abs=1e-5)
+
+
+@pytest.mark.parametrize("subsets", [1, 3])
+def test_the_psf_is_in_the_forward_model_the_back_projection_and_the_sensitivity(subsets) -> None:
+    """Three slices with factors of their own, blurred within and across: the dense matrix of all of it."""
+    psf, slices, (angles, radial) = Psf(4.0, 5.0, 2.0), 3, SMALL.sinogram_shape
+    within = mirrored_gaussian(radial, 4.0 / 2.354820045 / SMALL.radial_mm)
+    across = mirrored_gaussian(slices, 5.0 / 2.354820045 / 2.0)
+    rng = np.random.default_rng(5)
+    factors = rng.uniform(0.2, 2.0, slices * angles * radial)
+    blur = np.kron(across, np.kron(np.eye(angles), within))
+    matrix = factors[:, None] * (blur @ np.kron(np.eye(slices), siddon_by_sorting(SMALL)))
+    counts = rng.poisson(matrix @ rng.uniform(0, 4, matrix.shape[1]) + 1.0).astype(float)
+    rows = np.arange(len(matrix)).reshape(slices, angles, radial)
+    by_hand = em_by_hand(matrix, counts, np.full(len(matrix), 1.0), np.ones(matrix.shape[1]), 4,
+                         [rows[:, i::subsets].ravel() for i in range(subsets)])
+    shape = (slices, angles, radial)
+    image = recon.osem(torch.tensor(counts).reshape(shape), SMALL, iterations=4, subsets=subsets, psf=psf,
+                       factors=torch.tensor(factors).reshape(shape), background=1.0,
+                       start=torch.ones(slices, *SMALL.image_shape))
+    assert image.numpy().ravel() == pytest.approx(by_hand, rel=1e-3, abs=1e-5)
+
+
+def test_sensitivities_that_are_not_kept_are_the_same(monkeypatch) -> None:
+    truth = hot_spot(MIDDLE).expand(70, 64, 64)
+    factors = 0.5 + torch.rand(70, *MIDDLE.sinogram_shape, generator=torch.Generator().manual_seed(1))
+    counts = Projector(MIDDLE).forward(truth) * factors
+    settings = dict(iterations=2, subsets=3, factors=factors, psf=Psf(5.0, 5.0, 3.0))
+    kept = recon.osem(counts, MIDDLE, **settings)
+    monkeypatch.setattr(recon, "KEPT_BYTES", 0)
+    assert torch.equal(recon.osem(counts, MIDDLE, **settings), kept)
+
+
+def test_pixels_that_no_ray_meets_are_zero_and_those_that_some_subset_misses_are_not() -> None:
+    """Narrow profiles at 0, 90, 45 and 135 degrees: the corners are seen by the diagonal ones alone."""
+    straight = ScanGeometry(40, 2.0, n_radial=20, n_angles=2, radial_mm=2.0)
+    image = recon.mlem(torch.full(straight.sinogram_shape, 50.0), straight, iterations=3)
+    assert image[:10, :10].abs().max() == 0 and image[20, 20] > 0 and image[0, 20] > 0
+    star = ScanGeometry(40, 2.0, n_radial=20, n_angles=4, radial_mm=2.0)
+    line = Projector(star).forward(torch.ones(40, 40))
+    image = recon.osem(line, star, iterations=10, subsets=2)
+    seen = Projector(star).back(torch.ones(4, 20)) > 0
+    assert seen[0, 0] and torch.allclose(image[seen], torch.ones(()), atol=1e-3) and (image[~seen] == 0).all()
 
 
 def test_osem_with_one_subset_is_ml_em() -> None:

@@ -1,7 +1,7 @@
 """Keeps the file list of PETDiffusionDenoise/CMakeLists.txt equal to the folder.
 
-    python Testing/repository/list_files.py           says what differs
-    python Testing/repository/list_files.py --write   writes the list
+python Testing/repository/list_files.py           says what differs
+python Testing/repository/list_files.py --write   writes the list
 """
 
 from __future__ import annotations

@@ -7,18 +7,26 @@ import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 
-PROPERTIES = frozenset("""text title checked enabled visible value minimum maximum currentText currentIndex count toolTip
-objectName icon plainText collapsed currentPath windowTitle size pos width height rowCount columnCount singleStep decimals
-interval readOnly html placeholderText suffix prefix font palette geometry cursor styleSheet checkable flat currentNodeID
-nodeTypes active""".split())
-SIGNALS = frozenset("""clicked toggled triggered pressed released valueChanged currentIndexChanged currentTextChanged
+PROPERTIES = frozenset(
+    """text title checked enabled visible value minimum maximum currentText currentIndex count
+toolTip objectName icon plainText collapsed currentPath windowTitle size pos width height rowCount columnCount
+singleStep decimals interval readOnly html placeholderText suffix prefix font palette geometry cursor styleSheet
+checkable flat currentNodeID nodeTypes active""".split()
+)
+SIGNALS = frozenset(
+    """clicked toggled triggered pressed released valueChanged currentIndexChanged currentTextChanged
 textChanged textEdited editingFinished activated currentNodeChanged currentPathChanged cellClicked itemSelectionChanged
-currentCellChanged timeout finished contentsCollapsed buttonClicked stateChanged""".split())
+currentCellChanged timeout finished contentsCollapsed buttonClicked stateChanged""".split()
+)
 NOT_OF_WIDGETS = re.compile(r"item|Item")
 """QTableWidgetItem and its like are no QObjects: their getters stay methods."""
-NOT_IN_PYTHONQT = {"Signal": "declare signals in plain Python", "Slot": "a plain function is enough",
-                   "Property": "a Python class cannot add Qt properties", "QTextCodec": "gone in Qt 6",
-                   "pyqtSignal": "this is not PyQt"}
+NOT_IN_PYTHONQT = {
+    "Signal": "declare signals in plain Python",
+    "Slot": "a plain function is enough",
+    "Property": "a Python class cannot add Qt properties",
+    "QTextCodec": "gone in Qt 6",
+    "pyqtSignal": "this is not PyQt",
+}
 
 
 def problems(source: str) -> Iterator[str]:
@@ -30,7 +38,9 @@ def problems(source: str) -> Iterator[str]:
 
 
 def _getter_called(node: ast.AST) -> str | None:
-    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and not node.args and not node.keywords):
+    if not (
+        isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and not node.args and not node.keywords
+    ):
         return None
     owner = ast.unparse(node.func.value)
     if node.func.attr not in PROPERTIES or NOT_OF_WIDGETS.search(owner):
@@ -52,8 +62,12 @@ def _not_there(node: ast.AST) -> str | None:
 
 
 def _two_argument_connect(node: ast.AST) -> str | None:
-    if (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "connect"
-            and (len(node.args) + len(node.keywords)) != 1):
+    if (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "connect"
+        and (len(node.args) + len(node.keywords)) != 1
+    ):
         first = node.args[0] if node.args else None
         if len(node.args) == 2 and isinstance(first, ast.Constant) and isinstance(first.value, str):
             return None
@@ -83,8 +97,11 @@ def ui_problems(xml: str) -> Iterator[str]:
     top = root.find("widget")
     if top.get("class") != "qMRMLWidget":
         yield f"the root is a {top.get('class')}, not a qMRMLWidget"
-    connected = {c.findtext("receiver") for c in root.iter("connection")
-                 if (c.findtext("signal"), c.findtext("slot")) == SCENE and c.findtext("sender") == top.get("name")}
+    connected = {
+        c.findtext("receiver")
+        for c in root.iter("connection")
+        if (c.findtext("signal"), c.findtext("slot")) == SCENE and c.findtext("sender") == top.get("name")
+    }
     declared = {w.findtext("class") for w in root.iter("customwidget")}
     names: set[str] = set()
     for widget in root.iter("widget"):

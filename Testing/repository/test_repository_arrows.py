@@ -27,7 +27,7 @@ def imports(path: Path) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            base = list(package[:len(package) - node.level + 1]) if node.level else []
+            base = list(package[: len(package) - node.level + 1]) if node.level else []
             base += node.module.split(".") if node.module else []
             found |= {".".join([*base, alias.name]) for alias in node.names}
     return found
@@ -38,23 +38,34 @@ def files(folder: Path) -> list[Path]:
 
 
 def test_the_backend_knows_nothing_of_slicer() -> None:
-    found = {str(path.relative_to(MODULE)): sorted(bad) for path in files(PACKAGE)
-             if (bad := {name.split(".")[0] for name in imports(path)} & SLICER_SIDE)}
+    found = {
+        str(path.relative_to(MODULE)): sorted(bad)
+        for path in files(PACKAGE)
+        if (bad := {name.split(".")[0] for name in imports(path)} & SLICER_SIDE)
+    }
     assert found == {}
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_no_method_imports_another(method) -> None:
     others = tuple(f"petdiffusion.methods.{name}" for name in METHODS if name != method)
-    found = [name for path in files(PACKAGE / "methods" / method) for name in imports(path)
-             if any(name == other or name.startswith(f"{other}.") for other in others)]
+    found = [
+        name
+        for path in files(PACKAGE / "methods" / method)
+        for name in imports(path)
+        if any(name == other or name.startswith(f"{other}.") for other in others)
+    ]
     assert found == []
 
 
 @pytest.mark.parametrize("folder", PURE)
 def test_shared_parts_import_no_method(folder) -> None:
-    found = [(path.name, name) for path in files(PACKAGE / folder) for name in imports(path)
-             if name.startswith("petdiffusion.methods.") and not name.startswith("petdiffusion.methods.contract")]
+    found = [
+        (path.name, name)
+        for path in files(PACKAGE / folder)
+        for name in imports(path)
+        if name.startswith("petdiffusion.methods.") and not name.startswith("petdiffusion.methods.contract")
+    ]
     assert found == []
 
 
@@ -64,12 +75,21 @@ def test_a_relative_import_is_seen_for_what_it_is(tmp_path, monkeypatch) -> None
     file = tmp_path / "petdiffusion" / "methods" / "one" / "method.py"
     file.parent.mkdir(parents=True)
     file.write_text("from ..other.network import Net\nfrom ...volume import Volume\nfrom . import config\n")
-    assert imports(file) == {"petdiffusion.methods.other.network.Net", "petdiffusion.volume.Volume",
-                             "petdiffusion.methods.one.config"}
+    assert imports(file) == {
+        "petdiffusion.methods.other.network.Net",
+        "petdiffusion.volume.Volume",
+        "petdiffusion.methods.one.config",
+    }
 
 
-@pytest.mark.parametrize("what", ["import petdiffusion", "from petdiffusion import registry; registry.cards()",
-                                  "import petdiffusion.volume, petdiffusion.errors, petdiffusion.progress"])
+@pytest.mark.parametrize(
+    "what",
+    [
+        "import petdiffusion",
+        "from petdiffusion import registry; registry.cards()",
+        "import petdiffusion.volume, petdiffusion.errors, petdiffusion.progress",
+    ],
+)
 def test_a_plain_import_loads_nothing_heavy(what) -> None:
     code = f"import sys; {what}; print(*sorted(set({HEAVY}) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=MODULE, check=False)
@@ -78,8 +98,15 @@ def test_a_plain_import_loads_nothing_heavy(what) -> None:
 
 def test_the_slicer_module_imports_nothing_third_party_at_file_scope() -> None:
     """Slicer loads every module at its start: a package that is missing there would break it."""
-    allowed = set(sys.stdlib_module_names) | {"slicer", "vtk", "qt", "ctk", "numpy", "petdiffusion",
-                                              "PETDiffusionDenoiseLib"}
+    allowed = set(sys.stdlib_module_names) | {
+        "slicer",
+        "vtk",
+        "qt",
+        "ctk",
+        "numpy",
+        "petdiffusion",
+        "PETDiffusionDenoiseLib",
+    }
     sides = [MODULE / "PETDiffusionDenoise.py", *files(MODULE / "PETDiffusionDenoiseLib")]
     found = {}
     for path in sides:

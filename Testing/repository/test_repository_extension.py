@@ -12,9 +12,18 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 RAW = "https://raw.githubusercontent.com/petdiffusion/PETDiffusion/main/"
-SCHEMA_FIELDS = {"$schema": str, "category": str, "scm_url": str, "scm_revision": str, "scm_type": str,
-                 "build_dependencies": list, "dicom_support_rule": str, "build_subdirectory": str, "enabled": bool,
-                 "tier": int}
+SCHEMA_FIELDS = {
+    "$schema": str,
+    "category": str,
+    "scm_url": str,
+    "scm_revision": str,
+    "scm_type": str,
+    "build_dependencies": list,
+    "dicom_support_rule": str,
+    "build_subdirectory": str,
+    "enabled": bool,
+    "tier": int,
+}
 """The properties of Slicer's catalogue entry schema 1.0.2, which allows no others."""
 
 
@@ -47,16 +56,32 @@ def test_the_json_entry_follows_the_schema() -> None:
     assert data["dicom_support_rule"] == "Modality == 'PT'"
 
 
-@pytest.mark.parametrize("in_cmake, in_s4ext", [
-    ("HOMEPAGE", "homepage"), ("CATEGORY", "category"), ("CONTRIBUTORS", "contributors"), ("ICONURL", "iconurl"),
-    ("DESCRIPTION", "description"), ("SCREENSHOTURLS", "screenshoturls"), ("DEPENDS", "depends")])
+@pytest.mark.parametrize(
+    "in_cmake, in_s4ext",
+    [
+        ("HOMEPAGE", "homepage"),
+        ("CATEGORY", "category"),
+        ("CONTRIBUTORS", "contributors"),
+        ("ICONURL", "iconurl"),
+        ("DESCRIPTION", "description"),
+        ("SCREENSHOTURLS", "screenshoturls"),
+        ("DEPENDS", "depends"),
+    ],
+)
 def test_cmake_and_s4ext_agree(in_cmake, in_s4ext) -> None:
     assert cmake()[in_cmake] == s4ext()[in_s4ext]
 
 
-@pytest.mark.parametrize("in_json, in_s4ext", [
-    ("category", "category"), ("scm_url", "scmurl"), ("scm_revision", "scmrevision"), ("scm_type", "scm"),
-    ("build_subdirectory", "build_subdirectory")])
+@pytest.mark.parametrize(
+    "in_json, in_s4ext",
+    [
+        ("category", "category"),
+        ("scm_url", "scmurl"),
+        ("scm_revision", "scmrevision"),
+        ("scm_type", "scm"),
+        ("build_subdirectory", "build_subdirectory"),
+    ],
+)
 def test_json_and_s4ext_agree(in_json, in_s4ext) -> None:
     assert entry()[in_json] == s4ext()[in_s4ext]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from repository.pythonqt_lint import problems, ui_problems
 
 MODULE = Path(__file__).resolve().parents[2] / "PETDiffusionDenoise"
@@ -26,17 +27,38 @@ def test_there_is_a_ui_file() -> None:
     assert UIS
 
 
-@pytest.mark.parametrize("bad", [
-    "self.ui.name.text()", "box.isHidden() or slider.value()", "w.clicked[bool].connect(f)", "s = qt.Signal(int)",
-    "w.valueChanged.connect(f, qt.Qt.QueuedConnection)", "isinstance(w, qt.QWidget)", "isinstance(w, ctk.ctkSlider)",
-    "import imp", "codec = qt.QTextCodec", "w.toggled.connect()"])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "self.ui.name.text()",
+        "box.isHidden() or slider.value()",
+        "w.clicked[bool].connect(f)",
+        "s = qt.Signal(int)",
+        "w.valueChanged.connect(f, qt.Qt.QueuedConnection)",
+        "isinstance(w, qt.QWidget)",
+        "isinstance(w, ctk.ctkSlider)",
+        "import imp",
+        "codec = qt.QTextCodec",
+        "w.toggled.connect()",
+    ],
+)
 def test_each_rule_catches_its_case(bad) -> None:
     assert len(list(problems(bad))) == 1
 
 
-@pytest.mark.parametrize("good", [
-    "tableItem.text()", "w.setText('a')", "w.isEnabled()", 'w.connect("clicked(bool)", f)', "w.clicked.connect(f)",
-    "qt.QTimer.singleShot(0, f)", "isinstance(x, str)", "w.text.strip()"])
+@pytest.mark.parametrize(
+    "good",
+    [
+        "tableItem.text()",
+        "w.setText('a')",
+        "w.isEnabled()",
+        'w.connect("clicked(bool)", f)',
+        "w.clicked.connect(f)",
+        "qt.QTimer.singleShot(0, f)",
+        "isinstance(x, str)",
+        "w.text.strip()",
+    ],
+)
 def test_what_is_allowed_passes(good) -> None:
     assert list(problems(good)) == []
 
@@ -44,14 +66,23 @@ def test_what_is_allowed_passes(good) -> None:
 UI = """<ui><widget class="{root}" name="top"><widget class="qMRMLNodeComboBox" name="pet"/>
 <widget class="QLabel" name="{second}"/></widget><customwidgets>{custom}</customwidgets>
 <connections>{connection}</connections></ui>"""
-CONNECTION = ("<connection><sender>top</sender><signal>mrmlSceneChanged(vtkMRMLScene*)</signal><receiver>pet</receiver>"
-              "<slot>setMRMLScene(vtkMRMLScene*)</slot></connection>")
+CONNECTION = (
+    "<connection><sender>top</sender><signal>mrmlSceneChanged(vtkMRMLScene*)</signal><receiver>pet</receiver>"
+    "<slot>setMRMLScene(vtkMRMLScene*)</slot></connection>"
+)
 CUSTOM = "".join(f"<customwidget><class>{c}</class></customwidget>" for c in ("qMRMLWidget", "qMRMLNodeComboBox"))
 
 
-@pytest.mark.parametrize("change, words", [
-    ({}, None), ({"connection": ""}, "gets no scene"), ({"root": "QWidget"}, "not a qMRMLWidget"),
-    ({"second": "pet"}, "two widgets"), ({"custom": ""}, "not among the custom widgets")])
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({}, None),
+        ({"connection": ""}, "gets no scene"),
+        ({"root": "QWidget"}, "not a qMRMLWidget"),
+        ({"second": "pet"}, "two widgets"),
+        ({"custom": ""}, "not among the custom widgets"),
+    ],
+)
 def test_each_rule_for_ui_files_catches_its_case(change, words) -> None:
     fields = {"root": "qMRMLWidget", "second": "label", "custom": CUSTOM, "connection": CONNECTION} | change
     found = list(ui_problems(UI.format(**fields)))

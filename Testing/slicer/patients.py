@@ -5,7 +5,6 @@ from __future__ import annotations
 import builders
 import numpy as np
 import slicer
-
 from petdiffusion.volume import SUVBW, LabelMap
 from PETDiffusionDenoiseLib import results, scene, units
 
@@ -15,7 +14,7 @@ LESION_MM = 14.0
 
 
 def _grid():
-    z, y, x = np.mgrid[:SHAPE[0], :SHAPE[1], :SHAPE[2]].astype(np.float32)
+    z, y, x = np.mgrid[: SHAPE[0], : SHAPE[1], : SHAPE[2]].astype(np.float32)
     return z, y, x
 
 
@@ -78,8 +77,13 @@ def load():
     ct.GetDisplayNode().SetAutoWindowLevel(False)
     ct.GetDisplayNode().SetWindowLevelMinMax(-300, 300)
     geometry = scene.geometry_of(low)
-    return (low, full, ct, LabelMap(organs, geometry, {1: "liver", 2: "spleen"}),
-            LabelMap(lesions, geometry, {1: "lesion 1", 2: "lesion 2"}))
+    return (
+        low,
+        full,
+        ct,
+        LabelMap(organs, geometry, {1: "liver", 2: "spleen"}),
+        LabelMap(lesions, geometry, {1: "lesion 1", 2: "lesion 2"}),
+    )
 
 
 def result(reference=True, lesion_rows=True):
@@ -100,5 +104,14 @@ def result(reference=True, lesion_rows=True):
 def _lesion_row(number, centre, array):
     """Places in LPS, as the tables have them."""
     r, a, s = (matrix() @ [*centre[::-1], 1])[:3]
-    return {"lesion": f"lesion {number}", "x_mm": -r, "y_mm": -a, "z_mm": s, "volume_ml": 11.5, "unit": SUVBW,
-            "SUVmax_low": 9.4, "SUVmax_denoised": float(array[centre]), "SUVmax_reference": 7.3}
+    return {
+        "lesion": f"lesion {number}",
+        "x_mm": -r,
+        "y_mm": -a,
+        "z_mm": s,
+        "volume_ml": 11.5,
+        "unit": SUVBW,
+        "SUVmax_low": 9.4,
+        "SUVmax_denoised": float(array[centre]),
+        "SUVmax_reference": 7.3,
+    }

@@ -18,11 +18,11 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path[:0] = [str(HERE / "standin"), str(ROOT / "PETDiffusionDenoise"), str(HERE)]
 
-import numpy as np
-import qt
-import render
-import slicer
-import slicer_app
+import numpy as np  # noqa: E402
+import qt  # noqa: E402
+import render  # noqa: E402
+import slicer  # noqa: E402
+import slicer_app  # noqa: E402
 
 OUT = ROOT / "Resources" / "screenshots"
 SIZE = (1280, 800)
@@ -128,13 +128,16 @@ def views(widget, orientation: str):
         painter.drawImage(qt.QPoint(i * width + 1, 26), drawn.copy())
         painter.fillRect(qt.QRect(i * width, 0, width, 25), qt.QColor("#343a40"))
         painter.setPen(qt.QColor("#ffffff"))
-        painter.drawText(qt.QRect(i * width + 10, 0, width, 25), qt.Qt.AlignVCenter, f"{TITLES[view]}   ({orientation})")
+        painter.drawText(
+            qt.QRect(i * width + 10, 0, width, 25), qt.Qt.AlignVCenter, f"{TITLES[view]}   ({orientation})"
+        )
     painter.end()
     return picture
 
 
 def whole(panel, right):
     picture = qt.QPixmap(*SIZE)
+    picture.fill(qt.QColor("#000000"))
     painter = qt.QPainter(picture)
     painter.drawPixmap(0, 0, panel)
     painter.drawPixmap(panel.width(), 0, right)

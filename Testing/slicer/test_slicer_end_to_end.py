@@ -26,7 +26,8 @@ def patient():
 def in_scene(scene, patient):
     """The patient as a user would have it: PETs in SUV, CT, organs and lesions as segmentations."""
     from petdiffusion.volume import SUVBW
-    from PETDiffusionDenoiseLib import results, scene as volumes, units
+    from PETDiffusionDenoiseLib import results, units
+    from PETDiffusionDenoiseLib import scene as volumes
 
     drawn, low, full = patient
     nodes = {}
@@ -160,6 +161,7 @@ def test_an_error_of_the_real_backend_is_shown_with_its_remedy(widget, in_scene,
 
 def test_the_self_test_that_slicer_runs_passes_here_too(scene, monkeypatch) -> None:
     import slicer.util
+
     from PETDiffusionDenoise import PETDiffusionDenoiseTest, PETDiffusionDenoiseWidget
 
     opened = []

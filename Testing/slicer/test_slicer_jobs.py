@@ -101,14 +101,20 @@ def test_a_moved_pet_gives_a_result_in_the_same_place(setting) -> None:
     assert volumes.geometry_of(nodes.denoised) == volumes.geometry_of(pet)
 
 
-@pytest.mark.parametrize("unit, factor, method, words, handed", [
-    (SUVBW, 0.0, "smooth", "--unit=SUVbw", 1.0),
-    (BQML, 2e-4, "smooth", "--unit=SUVbw", 2e-4),
-    (BQML, 0.0, "smooth", "--unit=Bq/ml", 1.0),
-    (BQML, 2e-4, "diffuse", "--unit=SUVbw", 2e-4)])
-def test_the_backend_gets_suv_where_it_can_and_the_node_keeps_its_unit(setting, unit, factor, method, words,
-                                                                       handed) -> None:
+@pytest.mark.parametrize(
+    "unit, factor, method, words, handed",
+    [
+        (SUVBW, 0.0, "smooth", "--unit=SUVbw", 1.0),
+        (BQML, 2e-4, "smooth", "--unit=SUVbw", 2e-4),
+        (BQML, 0.0, "smooth", "--unit=Bq/ml", 1.0),
+        (BQML, 2e-4, "diffuse", "--unit=SUVbw", 2e-4),
+    ],
+)
+def test_the_backend_gets_suv_where_it_can_and_the_node_keeps_its_unit(
+    setting, unit, factor, method, words, handed
+) -> None:
     import builders
+    import slicer
     from PETDiffusionDenoiseLib import exchange, jobs
 
     pet = builders.pet(unit)
@@ -117,7 +123,7 @@ def test_the_backend_gets_suv_where_it_can_and_the_node_keeps_its_unit(setting, 
     assert np.allclose(values(nodes.denoised), builders.pet_array() * 0.5, rtol=1e-5)
     assert nodes.denoised.GetVoxelValueUnits().GetCodeValue() == pet.GetVoxelValueUnits().GetCodeValue()
     request = jobs.request_of(pet, method, suv_factor=factor)
-    folder = Path(__import__("slicer").app.temporaryPath)
+    folder = Path(slicer.app.temporaryPath)
     written = exchange.write(request.sources, folder, request.card.needs_suv, ())
     import SimpleITK as sitk
 
@@ -125,8 +131,10 @@ def test_the_backend_gets_suv_where_it_can_and_the_node_keeps_its_unit(setting, 
     assert written.unit in words
 
 
-@pytest.mark.parametrize("unit, method, words", [
-    (None, "smooth", "neither the volume nor DICOM"), (BQML, "diffuse", "SUV factor is not known")])
+@pytest.mark.parametrize(
+    "unit, method, words",
+    [(None, "smooth", "neither the volume nor DICOM"), (BQML, "diffuse", "SUV factor is not known")],
+)
 def test_an_unclear_unit_is_refused_before_anything_starts(setting, unit, method, words) -> None:
     import builders
 
@@ -145,8 +153,9 @@ def test_the_reference_is_brought_to_the_unit_of_the_pet(setting) -> None:
 
     pet, reference = builders.pet(SUVBW), builders.pet(BQML, "Normal dose", seed=3)
     units.mark(reference, BQML, 0.01)
-    handed = exchange.write(exchange.Sources(pet, reference=reference), Path(slicer.app.temporaryPath), False,
-                            ("reference",))
+    handed = exchange.write(
+        exchange.Sources(pet, reference=reference), Path(slicer.app.temporaryPath), False, ("reference",)
+    )
     array = sitk.GetArrayFromImage(sitk.ReadImage(handed.files["reference"]))
     assert np.allclose(array, builders.pet_array(3) * 0.01, rtol=1e-6)
 
@@ -163,8 +172,9 @@ def test_what_was_handed_over_is_read_by_the_backend_as_meant(setting) -> None:
     labels = np.zeros(builders.SHAPE, np.uint8)
     labels[builders.LIVER] = 1
     organs = builders.node_of(labels, "organs", kind="vtkMRMLLabelMapVolumeNode")
-    handed = exchange.write(exchange.Sources(pet, ct=builders.ct(), labels=organs),
-                            Path(slicer.app.temporaryPath), False, ("ct", "labels"))
+    handed = exchange.write(
+        exchange.Sources(pet, ct=builders.ct(), labels=organs), Path(slicer.app.temporaryPath), False, ("ct", "labels")
+    )
     image = read.image(handed.pet, "pet", unit=handed.unit)
     assert np.array_equal(image.array, builders.pet_array()) and image.unit == SUVBW
     assert image.geometry.close_to(volumes.geometry_of(pet))
@@ -172,8 +182,10 @@ def test_what_was_handed_over_is_read_by_the_backend_as_meant(setting) -> None:
     assert read.labels(handed.files["labels"]).present().keys() == {1}
 
 
-@pytest.mark.parametrize("mode", ["named_error", "garbage", "out_of_memory", "crash", "nothing", "wrong_grid",
-                                  "not_numbers", "missing_package"])
+@pytest.mark.parametrize(
+    "mode",
+    ["named_error", "garbage", "out_of_memory", "crash", "nothing", "wrong_grid", "not_numbers", "missing_package"],
+)
 def test_a_failed_run_leaves_the_scene_and_the_disk_as_they_were(setting, mode) -> None:
     import builders
     from PETDiffusionDenoiseLib.process import Failure

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import time
 from pathlib import Path
 
 import pytest
-
 from petdiffusion.volume import BQML, SUVBW
 
 FAKE = Path(__file__).resolve().with_name("fake_backend")
@@ -16,8 +17,9 @@ FAKE = Path(__file__).resolve().with_name("fake_backend")
 def open_panel(scene, monkeypatch):
     """Opens the module's widget; the backend's behaviour is chosen by name."""
     import cards
-    from PETDiffusionDenoise import PETDiffusionDenoiseWidget
     from PETDiffusionDenoiseLib import backend
+
+    from PETDiffusionDenoise import PETDiffusionDenoiseWidget
 
     cards.use(monkeypatch)
     monkeypatch.setattr(backend, "chosen", lambda: backend.Backend("", FAKE))
@@ -42,8 +44,22 @@ def models(monkeypatch):
     from petdiffusion.zoo import store
     from petdiffusion.zoo.card import ModelCard
 
-    card = ModelCard("tiny-1", "diffuse", "1.0", "a" * 64, 10, "A small model.", "Digital patients.", "CC0", "CC0",
-                     ("FDG",), (1.5, 5.0), (0.05, 0.5), "Research.", "Not for brains.")
+    card = ModelCard(
+        "tiny-1",
+        "diffuse",
+        "1.0",
+        "a" * 64,
+        10,
+        "A small model.",
+        "Digital patients.",
+        "CC0",
+        "CC0",
+        ("FDG",),
+        (1.5, 5.0),
+        (0.05, 0.5),
+        "Research.",
+        "Not for brains.",
+    )
     known = {card.id: store.Model(card, Path("x"), True)}
     monkeypatch.setattr(store, "models", lambda method=None: known if method in (None, "diffuse") else {})
 
@@ -74,11 +90,23 @@ def test_a_new_method_appears_by_its_card(open_panel) -> None:
     assert shown == ["diffuse", "prompted", "smooth", "guided"], "families in order, from the cards alone"
 
 
-@pytest.mark.parametrize("method, shown, hidden", [
-    ("smooth", ("settingsSection",), ("ctSelector", "mrSelector", "modelCombo", "presetCombo", "deviceCombo", "seedSpin")),
-    ("guided", ("ctSelector", "registerCheck"), ("mrSelector", "modelCombo", "promptEdit")),
-    ("diffuse", ("mrSelector", "modelCombo", "presetCombo", "deviceCombo", "seedSpin", "doseSpin"), ("ctSelector",)),
-    ("prompted", ("promptEdit", "deviceCombo"), ("ctSelector", "modelCombo"))])
+@pytest.mark.parametrize(
+    "method, shown, hidden",
+    [
+        (
+            "smooth",
+            ("settingsSection",),
+            ("ctSelector", "mrSelector", "modelCombo", "presetCombo", "deviceCombo", "seedSpin"),
+        ),
+        ("guided", ("ctSelector", "registerCheck"), ("mrSelector", "modelCombo", "promptEdit")),
+        (
+            "diffuse",
+            ("mrSelector", "modelCombo", "presetCombo", "deviceCombo", "seedSpin", "doseSpin"),
+            ("ctSelector",),
+        ),
+        ("prompted", ("promptEdit", "deviceCombo"), ("ctSelector", "modelCombo")),
+    ],
+)
 def test_only_what_the_method_uses_is_shown(open_panel, method, shown, hidden) -> None:
     widget = open_panel()
     widget.panel.parameters.method = method
@@ -90,13 +118,18 @@ def test_the_card_of_the_model_is_shown(open_panel, models) -> None:
     widget = open_panel()
     widget.panel.parameters.method = "diffuse"
     text = widget.ui.modelText.text
-    assert [word for word in ("Digital patients", "FDG", "5 to 50 %", "Not for brains", "Research") if word not in text] == []
+    assert [
+        word for word in ("Digital patients", "FDG", "5 to 50 %", "Not for brains", "Research") if word not in text
+    ] == []
 
 
 def test_devices_come_with_their_free_memory(open_panel) -> None:
     combo = open_panel().ui.deviceCombo
     assert [combo.itemText(i) for i in range(combo.count)] == [
-        "Automatic", "Processor (CPU), 12.5 GB free", "NVIDIA H200, 100 GB free"]
+        "Automatic",
+        "Processor (CPU), 12.5 GB free",
+        "NVIDIA H200, 100 GB free",
+    ]
 
 
 def test_no_widget_got_an_attribute_that_pythonqt_refuses(open_panel) -> None:
@@ -185,8 +218,9 @@ def test_a_backend_that_cannot_run_blocks_the_button_and_points_to_set_up(open_p
     assert "Set-up" in widget.ui.reasonLabel.text and "cannot run the program" in widget.ui.setupLabel.text
 
 
-@pytest.mark.parametrize("unit, words", [
-    (SUVBW, "SUV (body weight), from the volume"), (BQML, "No SUV"), (None, "not known")])
+@pytest.mark.parametrize(
+    "unit, words", [(SUVBW, "SUV (body weight), from the volume"), (BQML, "No SUV"), (None, "not known")]
+)
 def test_the_unit_line_says_what_was_recognised(open_panel, unit, words) -> None:
     import builders
 
@@ -256,11 +290,16 @@ def test_presets_set_steps_and_samples_and_own_changes_become_custom(open_panel,
 def test_everything_that_was_set_survives_saving_and_loading_the_scene(open_panel, models, tmp_path) -> None:
     import builders
     import bundle
+
     from PETDiffusionDenoise import PETDiffusionDenoiseLogic
 
     widget = open_panel()
     given = widget.panel.parameters
-    given.pet, given.reference, given.region = builders.pet(), builders.pet(name="Full"), builders.roi((0, 0, 0), (9, 9, 9))
+    given.pet, given.reference, given.region = (
+        builders.pet(),
+        builders.pet(name="Full"),
+        builders.roi((0, 0, 0), (9, 9, 9)),
+    )
     given.method, given.model, given.seed, given.device, given.text = "diffuse", "tiny-1", 42, "cuda:0", "ü; a:b"
     given.unit, given.suv_factor, given.dose_fraction, given.register = BQML, 2.5e-4, 0.1, True
     given.make_masks = False
@@ -269,7 +308,13 @@ def test_everything_that_was_set_survives_saving_and_loading_the_scene(open_pane
     bundle.load(tmp_path / "scene.mrb", tmp_path / "cache")
     again = PETDiffusionDenoiseLogic().parameters()
     assert (again.pet.GetName(), again.reference.GetName(), again.region.GetName()) == ("PET", "Full", "Region")
-    assert (again.method, again.model, again.seed, again.device, again.text) == ("diffuse", "tiny-1", 42, "cuda:0", "ü; a:b")
+    assert (again.method, again.model, again.seed, again.device, again.text) == (
+        "diffuse",
+        "tiny-1",
+        42,
+        "cuda:0",
+        "ü; a:b",
+    )
     assert (again.unit, again.suv_factor, again.dose_fraction, again.register) == (BQML, 2.5e-4, 0.1, True)
     assert again.make_masks is False and again.make_tables is True
     assert again.options("diffuse") == {"steps": 30, "estimate": "sample"}
@@ -336,14 +381,22 @@ def test_the_application_stays_alive_while_a_job_runs(open_panel) -> None:
     settle(widget)
     timer.stop()
     during = beats[3:-3]
-    assert len(during) > 20 and sorted(b - a for a, b in zip(during, during[1:]))[-3] < 0.35
+    assert len(during) > 20 and sorted(b - a for a, b in itertools.pairwise(during))[-3] < 0.35
 
 
-@pytest.mark.parametrize("mode, words, remedy", [
-    ("named_error", "Model &#x27;x&#x27;: is damaged", "Add it again"), ("out_of_memory", "memory ran out", "fewer samples"),
-    ("crash", "crashed", "CPU"), ("garbage", "without a result", "log"), ("nothing", "without a result", "log"),
-    ("wrong_grid", "another grid", "report"), ("not_numbers", "not numbers", "device"),
-    ("missing_package", "not installed", "Set-up")])
+@pytest.mark.parametrize(
+    "mode, words, remedy",
+    [
+        ("named_error", "Model &#x27;x&#x27;: is damaged", "Add it again"),
+        ("out_of_memory", "memory ran out", "fewer samples"),
+        ("crash", "crashed", "CPU"),
+        ("garbage", "without a result", "log"),
+        ("nothing", "without a result", "log"),
+        ("wrong_grid", "another grid", "report"),
+        ("not_numbers", "not numbers", "device"),
+        ("missing_package", "not installed", "Set-up"),
+    ],
+)
 def test_every_failure_is_explained_and_the_user_can_go_on(open_panel, monkeypatch, mode, words, remedy) -> None:
     import builders
 
@@ -462,8 +515,10 @@ def test_what_is_chosen_is_what_is_asked_of_the_backend(open_panel, models) -> N
     given.method, given.seed, given.device, given.suv_factor, given.dose_fraction = "diffuse", 5, "cuda:0", 2e-4, 0.1
     given.set_options("diffuse", {"steps": 30, "augment": True})
     run(widget)
-    words = __import__("json").loads(given.result.GetAttribute("PETDiffusion.Record"))["argv"]
-    pairs = dict(zip(words, words[1:]))
+    words = json.loads(given.result.GetAttribute("PETDiffusion.Record"))["argv"]
+    pairs = dict(itertools.pairwise(words))
     assert (pairs["--method"], pairs["--seed"], pairs["--device"]) == ("diffuse", "5", "cuda:0")
-    assert {"--unit=SUVbw", "--model=tiny-1", "--dose-fraction=0.1", "--json-lines", "steps=30", "augment=true"} <= set(words)
+    assert {"--unit=SUVbw", "--model=tiny-1", "--dose-fraction=0.1", "--json-lines", "steps=30", "augment=true"} <= set(
+        words
+    )
     assert "--mr" in words and "--reference" in words and "--ct" not in words

@@ -47,15 +47,18 @@ def is_alive(pid: int) -> bool:
     return state != "Z"
 
 
-@pytest.mark.parametrize("mode, kind, words", [
-    ("named_error", "ModelError", ("Model 'x'", "damaged", "Add it again.")),
-    ("out_of_memory", "ResourceError", ("memory", "fewer samples")),
-    ("crash", "Crash", ("about to fail", "CPU")),
-    ("nothing", "NoResult", ("without a result",)),
-    ("garbage", "NoResult", ("without a result", "noise")),
-    ("missing_package", "DependencyError", ("a_package_that_is_not_installed", "Set-up")),
-    ("orphan", "ModelError", ("damaged",)),
-])
+@pytest.mark.parametrize(
+    "mode, kind, words",
+    [
+        ("named_error", "ModelError", ("Model 'x'", "damaged", "Add it again.")),
+        ("out_of_memory", "ResourceError", ("memory", "fewer samples")),
+        ("crash", "Crash", ("about to fail", "CPU")),
+        ("nothing", "NoResult", ("without a result",)),
+        ("garbage", "NoResult", ("without a result", "noise")),
+        ("missing_package", "DependencyError", ("a_package_that_is_not_installed", "Set-up")),
+        ("orphan", "ModelError", ("damaged",)),
+    ],
+)
 def test_what_goes_wrong_is_said(mode, kind, words) -> None:
     ending = ended(started(mode))
     assert ending.result is None and not ending.cancelled
@@ -106,12 +109,18 @@ def test_a_child_whose_parent_dies_ends_and_cleans_up(tmp_path) -> None:
     scratch = tmp_path / "PETDiffusion-scratch"
     scratch.mkdir()
     (scratch / "pet.nrrd").write_bytes(b"patient data")
-    code = ("import os, sys, time; sys.path.insert(0, sys.argv[1]); import test_slicer_process as t;"
-            "job = t.started('hang', sys.argv[2]); t.until(lambda: job.poll() and job.log is not None);"
-            "print(job._process.pid, flush=True); time.sleep(600)")
+    code = (
+        "import os, sys, time; sys.path.insert(0, sys.argv[1]); import test_slicer_process as t;"
+        "job = t.started('hang', sys.argv[2]); t.until(lambda: job.poll() and job.log is not None);"
+        "print(job._process.pid, flush=True); time.sleep(600)"
+    )
     environment = {**os.environ, "PYTHONPATH": str(LIB.parent)}
-    parent = subprocess.Popen([sys.executable, "-c", code, str(Path(__file__).parent), str(scratch)],
-                              stdout=subprocess.PIPE, env=environment, text=True)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code, str(Path(__file__).parent), str(scratch)],
+        stdout=subprocess.PIPE,
+        env=environment,
+        text=True,
+    )
     child = int(parent.stdout.readline())
     assert is_alive(child)
     parent.kill()

@@ -7,12 +7,40 @@ import pytest
 from petdiffusion.volume import BQML, SUVBW, LabelMap
 
 ORGAN_ROWS = [
-    {"organ": "liver", "volume_ml": 1500.5, "unit": SUVBW, "SUVmean_low": 2.1, "SUVmean_denoised": 2.2,
-     "SUVmean_reference": 2.15, "SUVmean_denoised_vs_low_percent": 4.8, "CoV_percent_low": 20.0},
-    {"organ": "spleen", "volume_ml": 210.0, "unit": SUVBW, "SUVmean_low": 1.8, "SUVmean_denoised": None,
-     "SUVmean_reference": 1.9, "SUVmean_denoised_vs_low_percent": None, "CoV_percent_low": 25.0}]
-LESION_ROWS = [{"lesion": "lesion 1", "organ": "liver", "x_mm": 1.0, "y_mm": 2.0, "z_mm": 3.0, "volume_ml": 4.0,
-                "unit": SUVBW, "SUVmax_low": 9.0, "SUVmax_denoised": 8.0}]
+    {
+        "organ": "liver",
+        "volume_ml": 1500.5,
+        "unit": SUVBW,
+        "SUVmean_low": 2.1,
+        "SUVmean_denoised": 2.2,
+        "SUVmean_reference": 2.15,
+        "SUVmean_denoised_vs_low_percent": 4.8,
+        "CoV_percent_low": 20.0,
+    },
+    {
+        "organ": "spleen",
+        "volume_ml": 210.0,
+        "unit": SUVBW,
+        "SUVmean_low": 1.8,
+        "SUVmean_denoised": None,
+        "SUVmean_reference": 1.9,
+        "SUVmean_denoised_vs_low_percent": None,
+        "CoV_percent_low": 25.0,
+    },
+]
+LESION_ROWS = [
+    {
+        "lesion": "lesion 1",
+        "organ": "liver",
+        "x_mm": 1.0,
+        "y_mm": 2.0,
+        "z_mm": 3.0,
+        "volume_ml": 4.0,
+        "unit": SUVBW,
+        "SUVmax_low": 9.0,
+        "SUVmax_denoised": 8.0,
+    }
+]
 
 
 @pytest.fixture
@@ -21,6 +49,7 @@ def made(scene):
     import builders
     import slicer
     from PETDiffusionDenoiseLib import results, units
+    from PETDiffusionDenoiseLib import scene as volumes
 
     pet, reference = builders.pet(), builders.pet(name="Normal dose", seed=2)
     tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
@@ -31,11 +60,12 @@ def made(scene):
     low = builders.pet_array()
     labels = np.zeros(builders.SHAPE, np.int16)
     labels[builders.LIVER], labels[builders.LESION] = 5, 9
-    geometry = __import__("PETDiffusionDenoiseLib.scene", fromlist=["x"]).geometry_of(pet)
+    geometry = volumes.geometry_of(pet)
     organs = LabelMap(labels * (labels == 5), geometry, {5: "liver"})
     lesions = LabelMap(labels * (labels == 9), geometry, {9: "lesion 1"})
-    nodes = results.ResultNodes(results.add_denoised(low * 0.9, inputs, "NLM"),
-                                record={"seed": 3, "text": 'quotes " and; colons: ü'})
+    nodes = results.ResultNodes(
+        results.add_denoised(low * 0.9, inputs, "NLM"), record={"seed": 3, "text": 'quotes " and; colons: ü'}
+    )
     nodes.uncertainty = results.add_uncertainty(low * 0.1, inputs, "NLM")
     nodes.difference = results.add_difference(low * -0.1, inputs, pet, "NLM")
     nodes.organs = results.add_segmentation(organs, inputs, "Organs", False)
@@ -84,8 +114,9 @@ def test_outputs_lie_beside_the_input_in_the_subject_hierarchy(made) -> None:
         assert tree.GetItemName(parent) == "Study", node.GetName()
 
 
-@pytest.mark.parametrize("kind, term, title", [
-    ("organs", "SCT^10200004^Liver", "Liver"), ("lesions", "SCT^4147007^Mass", "Lesion 1")])
+@pytest.mark.parametrize(
+    "kind, term, title", [("organs", "SCT^10200004^Liver", "Liver"), ("lesions", "SCT^4147007^Mass", "Lesion 1")]
+)
 def test_segments_have_terms_colours_and_the_right_voxels(made, kind, term, title) -> None:
     import builders
     import slicer.util
@@ -167,9 +198,10 @@ def test_everything_survives_saving_and_loading(made, tmp_path) -> None:
 
 
 def test_a_second_run_leaves_the_first_alone(made) -> None:
+    import builders
     from PETDiffusionDenoiseLib import results
 
     nodes, inputs = made
-    second = results.add_denoised(np.zeros_like(__import__("builders").pet_array()), inputs, "NLM")
+    second = results.add_denoised(np.zeros(builders.SHAPE, np.float32), inputs, "NLM")
     assert second.GetName() != nodes.denoised.GetName()
     assert results.of_denoised(nodes.denoised).uncertainty.GetID() == nodes.uncertainty.GetID()

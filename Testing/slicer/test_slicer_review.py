@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from petdiffusion.volume import BQML
 
 REFERENCES = Path(__file__).resolve().with_name("references")
 CLOSE = 3.0
@@ -37,7 +38,9 @@ def test_low_count_denoised_and_normal_dose_lie_side_by_side(shown) -> None:
     found, nodes = shown
     assert found.views == ("low", "denoised", "reference")
     backgrounds = [found.composite(view).GetBackgroundVolumeID() for view in found.views]
-    assert backgrounds == [slicer.util.getNode(n).GetID() for n in ("Low-count PET", "Low-count PET", "Normal-dose PET")]
+    assert backgrounds == [
+        slicer.util.getNode(n).GetID() for n in ("Low-count PET", "Low-count PET", "Normal-dose PET")
+    ]
     middle = found.composite("denoised")
     assert middle.GetForegroundVolumeID() == nodes.denoised.GetID() and middle.GetForegroundOpacity() == 1.0
     assert all(found.composite(view).GetLinkedControl() for view in found.views)
@@ -45,7 +48,7 @@ def test_low_count_denoised_and_normal_dose_lie_side_by_side(shown) -> None:
 
 
 def test_all_views_share_one_suv_window_also_when_the_mouse_sets_it(shown) -> None:
-    found, nodes = shown
+    found, _ = shown
     windows = {name: node.GetDisplayNode() for name, node in found.volumes().items()}
     found.set_window(9.0)
     assert {(d.GetWindowLevelMin(), d.GetWindowLevelMax()) for d in windows.values()} == {(0.0, 9.0)}
@@ -55,9 +58,7 @@ def test_all_views_share_one_suv_window_also_when_the_mouse_sets_it(shown) -> No
 
 
 def test_one_window_in_suv_for_scans_in_different_units(scene) -> None:
-    import builders
     import patients
-    from petdiffusion.volume import BQML
     from PETDiffusionDenoiseLib import review, units
 
     nodes = patients.result()
@@ -68,7 +69,6 @@ def test_one_window_in_suv_for_scans_in_different_units(scene) -> None:
     found.set_window(6.0)
     assert reference.GetDisplayNode().GetWindowLevelMax() == pytest.approx(30000.0)
     assert nodes.denoised.GetDisplayNode().GetWindowLevelMax() == 6.0
-    assert builders is not None
 
 
 @pytest.mark.parametrize("orientation, normal", [("Axial", (0, 0, 1)), ("Coronal", (0, 1, 0)), ("Sagittal", (1, 0, 0))])
@@ -178,9 +178,17 @@ def test_prompts_of_a_text_guided_method_follow_the_slice(scene) -> None:
     assert review.prompt_at(nodes, 55.0) == "heart, lungs" and review.prompt_at(nodes, -80.0) == "liver, spleen"
 
 
-@pytest.mark.parametrize("name, view, setting", [
-    ("low", "low", {}), ("denoised", "denoised", {}), ("reference", "reference", {}), ("mip", "denoised", {"mip": True}),
-    ("fused", "denoised", {"fused": True}), ("difference", "difference", {})])
+@pytest.mark.parametrize(
+    "name, view, setting",
+    [
+        ("low", "low", {}),
+        ("denoised", "denoised", {}),
+        ("reference", "reference", {}),
+        ("mip", "denoised", {"mip": True}),
+        ("fused", "denoised", {"fused": True}),
+        ("difference", "difference", {}),
+    ],
+)
 def test_the_views_look_as_they_should(scene, name, view, setting) -> None:
     """Compared with pictures that were looked at; they are made anew by deleting them and running this test."""
     import patients

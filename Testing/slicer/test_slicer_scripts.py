@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from petdiffusion.errors import Cancelled, InputError, ModelError, OptionError
 
 FAKE = Path(__file__).resolve().with_name("fake_backend")
@@ -18,9 +17,10 @@ FAKE = Path(__file__).resolve().with_name("fake_backend")
 def logic(scene, monkeypatch):
     """The logic as scripts in Slicer reach it: the C++ object that carries our functions."""
     import cards
-    import PETDiffusionDenoise
     import slicer
     from PETDiffusionDenoiseLib import backend
+
+    import PETDiffusionDenoise
 
     cards.use(monkeypatch)
     monkeypatch.setattr(backend, "chosen", lambda: backend.Backend("", FAKE))
@@ -60,8 +60,11 @@ def test_a_failure_is_raised_as_the_named_error(logic, monkeypatch, mode, error)
 
     monkeypatch.setenv("FAKE_BACKEND", mode)
     start = jobs.DenoiseJob.start
-    monkeypatch.setattr(jobs.DenoiseJob, "start",
-                        lambda self: (self.stage.connect(lambda text: mode == "polite" and self.cancel()), start(self)))
+    monkeypatch.setattr(
+        jobs.DenoiseJob,
+        "start",
+        lambda self: (self.stage.connect(lambda text: mode == "polite" and self.cancel()), start(self)),
+    )
     with pytest.raises(error):
         logic.denoise(builders.pet())
 
@@ -107,8 +110,14 @@ def test_a_batch_goes_on_over_failures_and_gives_a_table(logic, tmp_path) -> Non
     import slicer
     from PETDiffusionDenoiseLib import tables
 
-    rows = logic.denoiseBatch([{"id": "1", "pet": "a good"}, {"id": "2", "pet": "bad ü", "ct": None}],
-                              tmp_path / "out ü", method="smooth", say=lambda line: None, fwhm=4, seed=3)
+    rows = logic.denoiseBatch(
+        [{"id": "1", "pet": "a good"}, {"id": "2", "pet": "bad ü", "ct": None}],
+        tmp_path / "out ü",
+        method="smooth",
+        say=lambda line: None,
+        fwhm=4,
+        seed=3,
+    )
     assert [row["status"] for row in rows] == ["done", "failed"] and rows[1]["error"]
     node = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLTableNode")
     assert tables.rows_of(node)[1]["error"] == "File cannot be read."
@@ -132,9 +141,10 @@ def test_a_batch_that_cannot_start_raises_the_reason(logic, tmp_path, monkeypatc
 
 
 def test_the_module_registers_as_slicer_expects(scene) -> None:
-    import PETDiffusionDenoise
     import scripted_module
     import slicer_app
+
+    import PETDiffusionDenoise
 
     parent = scripted_module.ModuleParent(slicer_app.MODULE_FILE)
     module = PETDiffusionDenoise.PETDiffusionDenoise(parent)
@@ -145,6 +155,7 @@ def test_the_module_registers_as_slicer_expects(scene) -> None:
 
 def test_reload_gives_a_working_panel(logic) -> None:
     import builders
+
     from PETDiffusionDenoise import PETDiffusionDenoiseWidget
 
     builders.pet()
@@ -163,7 +174,10 @@ def test_every_example_is_valid_python_and_uses_what_is_there() -> None:
     examples = sorted((Path(__file__).resolve().parents[2] / "Resources" / "examples").glob("*.py"))
     assert examples
     for path in examples:
-        calls = {node.func.attr for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-                 if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)}
+        calls = {
+            node.func.attr
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+        }
         used = calls & {"denoise", "denoiseBatch", "parameters"}
         assert used and all(hasattr(PETDiffusionDenoise.PETDiffusionDenoiseLogic, name) for name in used), path.name

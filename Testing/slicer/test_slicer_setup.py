@@ -9,7 +9,6 @@ import types
 from pathlib import Path
 
 import pytest
-
 from petdiffusion.errors import DependencyError, InputError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,8 +18,9 @@ FAKE = Path(__file__).resolve().with_name("fake_backend")
 @pytest.fixture
 def panel(scene, monkeypatch):
     import cards
-    from PETDiffusionDenoise import PETDiffusionDenoiseWidget
     from PETDiffusionDenoiseLib import backend
+
+    from PETDiffusionDenoise import PETDiffusionDenoiseWidget
 
     cards.use(monkeypatch)
     monkeypatch.setenv("FAKE_BACKEND", "success")
@@ -118,7 +118,7 @@ def test_install_takes_what_is_missing_and_pins_what_slicer_brings(slicer_packag
     wanted = install.plan()
     assert "numpy>=1.26" not in wanted.packages and "scipy>=1.11" in wanted.packages and not wanted.torch
     added = install.install(wanted)
-    (requirements, constraints, requester, prompt), = slicer_packaging
+    ((requirements, constraints, requester, prompt),) = slicer_packaging
     assert requirements == list(wanted.packages) and requester == "PETDiffusion" and prompt is False
     assert {"numpy==2.4.6", "simpleitk==2.5.0", "vtk==9.6.0"} <= set(constraints.split())
     assert "scipy" in added and set(install.added_by_us()) == set(added) and "numpy" not in added
@@ -164,8 +164,11 @@ def fake_pip(site, tmp_path, monkeypatch):
 
     record = tmp_path / "asked.json"
     program = tmp_path / "python"
-    program.write_text(f"#!{sys.executable}\nimport json, os, sys\nopen({str(record)!r}, 'w').write(json.dumps(sys.argv))\n"
-                       "print('Collecting')\nsys.exit(int(os.environ.get('PIP_FAILS', 0)))\n")
+    program.write_text(
+        f"#!{sys.executable}\nimport json, os, sys\n"
+        f"open({str(record)!r}, 'w').write(json.dumps(sys.argv))\n"
+        "print('Collecting')\nsys.exit(int(os.environ.get('PIP_FAILS', 0)))\n"
+    )
     program.chmod(0o755)
     monkeypatch.setattr(backend.Backend, "executable", lambda self: str(program))
     return lambda: json.loads(record.read_text())
@@ -216,8 +219,10 @@ def test_nothing_is_installed_without_the_users_click(panel, site, monkeypatch) 
 # --- models ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path, words, button", [("/x/model ü.zip", "Did add /x/model ü.zip", "addZip"),
-                                                 ("/x/folder", "0 cards", "addFolder")])
+@pytest.mark.parametrize(
+    "path, words, button",
+    [("/x/model ü.zip", "Did add /x/model ü.zip", "addZip"), ("/x/folder", "0 cards", "addFolder")],
+)
 def test_a_model_is_added_from_a_folder_or_a_zip(panel, monkeypatch, path, words, button) -> None:
     import qt
 
@@ -240,8 +245,9 @@ def test_only_models_of_the_user_can_be_removed(panel, monkeypatch) -> None:
     from petdiffusion.zoo import store
     from petdiffusion.zoo.card import ModelCard
 
-    card = ModelCard("tiny-1", "diffuse", "1.0", "a" * 64, 10, "x", "x", "CC0", "CC0", ("FDG",), (1.0, 5.0), (0.1, 1.0),
-                     "x", "x")
+    card = ModelCard(
+        "tiny-1", "diffuse", "1.0", "a" * 64, 10, "x", "x", "CC0", "CC0", ("FDG",), (1.0, 5.0), (0.1, 1.0), "x", "x"
+    )
     for bundled in (True, False):
         monkeypatch.setattr(store, "models", lambda method=None, b=bundled: {"tiny-1": store.Model(card, Path("x"), b)})
         panel.setup._fill_models()
@@ -267,8 +273,13 @@ def test_practice_data_are_made_once_checked_and_loaded(scene, monkeypatch) -> N
 
     nodes = list(make().values())
     names = [node.GetName() for node in nodes]
-    assert names == ["PETDiffusion body low dose (10 %)", "PETDiffusion body normal dose", "PETDiffusion body CT",
-                     "PETDiffusion body organs", "PETDiffusion body lesions"]
+    assert names == [
+        "PETDiffusion body low dose (10 %)",
+        "PETDiffusion body normal dose",
+        "PETDiffusion body CT",
+        "PETDiffusion body organs",
+        "PETDiffusion body lesions",
+    ]
     assert units.find(nodes[0]).unit == "SUVbw" and nodes[2].GetAttribute("DICOM.Modality") == "CT"
     assert nodes[3].GetSegmentation().GetNthSegment(0).GetName() == "Liver"
     tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
@@ -311,8 +322,10 @@ def test_sample_data_entries_are_registered_and_make_the_patient(scene, monkeypa
     monkeypatch.setitem(sys.modules, "SampleData", types.SimpleNamespace(SampleDataLogic=logic))
     monkeypatch.setattr(backend, "chosen", lambda: backend.Backend("", FAKE))
     samples.register()
-    assert [e["sampleName"] for e in entries] == ["PETDiffusion: digital whole-body PET/CT",
-                                                  "PETDiffusion: digital brain PET/MR"]
+    assert [e["sampleName"] for e in entries] == [
+        "PETDiffusion: digital whole-body PET/CT",
+        "PETDiffusion: digital brain PET/MR",
+    ]
     assert all(Path(e["thumbnailFileName"]).is_file() for e in entries)
     source = types.SimpleNamespace(sampleName=entries[1]["sampleName"])
     assert entries[1]["customDownloader"](source)[2].GetAttribute("DICOM.Modality") == "MR"

@@ -14,10 +14,18 @@ def test_all_117_structures_and_the_general_organs_have_a_term() -> None:
     assert len(names) == 124 and [n for n in names if terminology.term(n) is None] == []
 
 
-@pytest.mark.parametrize("name, code, side", [
-    ("liver", "10200004", ""), ("Kidney left", "64033007", "left"), ("kidney_right", "64033007", "right"),
-    ("rib_left_12", "43993008", "left"), ("vertebrae_L5", "49668003", ""), ("lesion 3", "4147007", ""),
-    ("aorta", "15825003", "")])
+@pytest.mark.parametrize(
+    "name, code, side",
+    [
+        ("liver", "10200004", ""),
+        ("Kidney left", "64033007", "left"),
+        ("kidney_right", "64033007", "right"),
+        ("rib_left_12", "43993008", "left"),
+        ("vertebrae_L5", "49668003", ""),
+        ("lesion 3", "4147007", ""),
+        ("aorta", "15825003", ""),
+    ],
+)
 def test_names_find_their_codes(name, code, side) -> None:
     found = terminology.term(name)
     assert (found.code, found.side) == (code, side)

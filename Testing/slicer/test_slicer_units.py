@@ -5,7 +5,6 @@ from __future__ import annotations
 import types
 
 import pytest
-
 from petdiffusion.errors import UnitError
 from petdiffusion.volume import BQML, SUVBW
 
@@ -71,9 +70,15 @@ def test_suv_in_dicom_is_suv(from_dicom) -> None:
     assert (found.unit, found.to_suv) == (SUVBW, 1.0)
 
 
-@pytest.mark.parametrize("tags, words", [
-    ({"PatientWeight": None}, "weight"), ({"DecayCorrection": "NONE"}, "ecay"),
-    ({"CorrectedImage": ["DECY"]}, "ATTN"), ({"RadiopharmaceuticalInformationSequence": None}, "")])
+@pytest.mark.parametrize(
+    "tags, words",
+    [
+        ({"PatientWeight": None}, "weight"),
+        ({"DecayCorrection": "NONE"}, "ecay"),
+        ({"CorrectedImage": ["DECY"]}, "ATTN"),
+        ({"RadiopharmaceuticalInformationSequence": None}, ""),
+    ],
+)
 def test_a_factor_that_cannot_be_had_is_explained_and_bq_per_ml_still_works(from_dicom, tags, words) -> None:
     from PETDiffusionDenoiseLib import units
 
@@ -82,8 +87,10 @@ def test_a_factor_that_cannot_be_had_is_explained_and_bq_per_ml_still_works(from
     assert "No SUV" in found.text
 
 
-@pytest.mark.parametrize("tags, words", [({"Units": "CNTS"}, "counts"), ({"Units": "CPS"}, "CPS"),
-                                         ({"Units": "GML", "SUVType": "LBM"}, "body weight")])
+@pytest.mark.parametrize(
+    "tags, words",
+    [({"Units": "CNTS"}, "counts"), ({"Units": "CPS"}, "CPS"), ({"Units": "GML", "SUVType": "LBM"}, "body weight")],
+)
 def test_a_unit_that_cannot_be_used_is_refused_with_the_reason(from_dicom, tags, words) -> None:
     from PETDiffusionDenoiseLib import units
 
@@ -103,10 +110,15 @@ def test_a_missing_package_is_said_and_does_not_break_the_panel(from_dicom, monk
     assert found.unit == BQML and "pysuv" in found.problem and "Set-up" in found.remedy
 
 
-@pytest.mark.parametrize("code, scheme, meaning, unit, scale", [
-    ("{SUVbw}g/ml", "UCUM", "Standardized Uptake Value body weight", SUVBW, 1.0),
-    ("Bq/ml", "UCUM", "Becquerels/milliliter", BQML, 1.0), ("kBq/ml", "UCUM", "kilobecquerel", BQML, 1e3),
-    ("xyz", "99", "SUVbw", SUVBW, 1.0)])
+@pytest.mark.parametrize(
+    "code, scheme, meaning, unit, scale",
+    [
+        ("{SUVbw}g/ml", "UCUM", "Standardized Uptake Value body weight", SUVBW, 1.0),
+        ("Bq/ml", "UCUM", "Becquerels/milliliter", BQML, 1.0),
+        ("kBq/ml", "UCUM", "kilobecquerel", BQML, 1e3),
+        ("xyz", "99", "SUVbw", SUVBW, 1.0),
+    ],
+)
 def test_the_volumes_own_unit_is_understood(scene, code, scheme, meaning, unit, scale) -> None:
     import builders
     import slicer

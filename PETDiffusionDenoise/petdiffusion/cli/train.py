@@ -51,7 +51,7 @@ def _train(args: argparse.Namespace, run: Run) -> None:
     from ..training.loop import train
     from ..training.settings import TrainSettings
 
-    device.tune_allocator()
+    device.prepare_process()
     run.device = args.device
     card = registry.card(args.method)
     if not card.trainer:

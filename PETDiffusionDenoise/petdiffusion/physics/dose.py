@@ -95,13 +95,9 @@ def reduce_dose(volume: Volume, fraction: float, *, seed: int = 0, preset: str |
 
 
 def _added(image: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-    """Image with noise. One without negative values stays so; the sum that clipping adds is taken off again."""
+    """Image with noise; one without negative values stays so, as OSEM would have it."""
     noisy = image + noise
-    if image.min() < 0:
-        return noisy
-    clipped = noisy.clamp(min=0)
-    total = clipped.double().sum()
-    return clipped * float(noisy.double().sum().clamp(min=0) / total) if total > 0 else clipped
+    return noisy if image.min() < 0 else noisy.clamp_(min=0)
 
 
 @dataclass(frozen=True)

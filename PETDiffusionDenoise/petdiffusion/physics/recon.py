@@ -14,6 +14,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
@@ -27,7 +28,9 @@ FILTERS = ("ramp", "shepp-logan", "cosine", "hamming", "hann")
 KEPT_BYTES = 1 << 30
 """Sensitivity images up to this size are kept between iterations; larger ones are computed again."""
 _NOTHING = 1e-30
-"""Expected counts and activities below this share of the image's scale are zero."""
+"""Activities below this, and expected counts below its root times the mean, are zero."""
+_UNSEEN = 1e-6
+"""Share of the largest sensitivity below which a pixel counts as not seen."""
 
 OnIteration = Callable[[int, torch.Tensor], None]
 Tensors = "torch.Tensor | float | None"
@@ -201,11 +204,11 @@ class _Subset:
         self.width = problem.width
         self._gains = list(self._inverse_sensitivities()) if keep else None
 
-    def _inverse_sensitivities(self) -> Iterator[torch.Tensor]:
-        """1 / A' blur(factors), block by block; zero where no ray of the subset passes: those pixels stay at zero."""
+    def _inverse_sensitivities(self) -> Iterator[_Gain]:
+        """1 / A' blur(factors), block by block."""
         for block in self._back(self.blur(self.factors)):
-            seen = block > 1e-6 * block.amax(0)
-            yield block.reciprocal_().masked_fill_(~seen, 0.0)
+            seen = block > _UNSEEN * block.amax(0)
+            yield _Gain(block.reciprocal_().masked_fill_(~seen, 0.0), None if seen.all() else ~seen)
 
     def _back(self, sinogram: torch.Tensor) -> Iterator[torch.Tensor]:
         return (self.projector.back_columns(part.contiguous()) for part in sinogram.split(self.width, 1))
@@ -217,11 +220,24 @@ class _Subset:
     def update(self, blocks: list[torch.Tensor], floor: float) -> None:
         """image <- image / sensitivity * A' blur(factors * counts / expected), in place."""
         ratio = torch.div(self.counts, self.expected(blocks).clamp_(min=floor)).mul_(self.factors)
+        for block, correction, gain in zip(blocks, self._back(self.blur(ratio)), self._gains_of_blocks()):
+            correction.mul_(gain.factor)
+            block.mul_(correction if gain.unseen is None else correction.masked_fill_(gain.unseen, 1.0))
+
+    def unseen(self) -> list[torch.Tensor | None]:
+        """Pixels that no ray of the subset meets, block by block."""
+        return [gain.unseen for gain, _ in zip(self._gains_of_blocks(), self.counts.split(self.width, 1))]
+
+    def _gains_of_blocks(self) -> Iterator[_Gain]:
         gains = self._inverse_sensitivities() if self._gains is None else self._gains
-        shared = self.factors.shape[1] == 1
-        for block, correction, gain in zip(blocks, self._back(self.blur(ratio)),
-                                           itertools.cycle(gains) if shared else gains):
-            block.mul_(correction).mul_(gain)
+        return itertools.cycle(gains) if self.factors.shape[1] == 1 else gains
+
+
+class _Gain(NamedTuple):
+    """Inverse sensitivity of a block; pixels that no ray of the subset meets are left as they are."""
+
+    factor: torch.Tensor
+    unseen: torch.Tensor | None
 
 
 def _fit(problem: _Problem, geometry: ScanGeometry, iterations: int, subsets: int, psf: Psf | None,
@@ -229,6 +245,9 @@ def _fit(problem: _Problem, geometry: ScanGeometry, iterations: int, subsets: in
     parts = [_Subset(problem, geometry, psf, i, subsets, problem.keeps_sensitivity(subsets)) for i in range(subsets)]
     image = _uniform(problem, parts) if problem.start is None else problem.start
     blocks = [block.clone(memory_format=torch.contiguous_format) for block in image.split(problem.width, 1)]
+    for block, *unseen in zip(blocks, *(part.unseen() for part in parts)):
+        if all(mask is not None for mask in unseen):
+            block.masked_fill_(torch.stack(unseen).all(0), 0.0)
     floor = _NOTHING**0.5 * max(float(problem.counts.mean()), _NOTHING**0.5)
     for k in range(iterations):
         for part in parts:

@@ -147,8 +147,9 @@ def _patient(folder: Path, group: list[Mapping[str, str]], derive: Derive, run: 
 def _image(folder: Path, row: Mapping[str, str], column: str) -> Volume:
     from .. import read
 
-    roles = {"pet": "pet", "reference": "reference", "truth": "reference", "ct": "ct", "mr": "mr"}
-    return read.image(folder / row[column], roles[column], unit=row.get("unit") or None)
+    role = column if column in ("pet", "ct", "mr") else "reference"
+    unit = (row.get("unit") or None) if column not in ("ct", "mr") else None
+    return read.image(folder / row[column], role, unit=unit)
 
 
 def _shared(folder: Path, row: Mapping[str, str], normal: Volume) -> dict[str, torch.Tensor]:

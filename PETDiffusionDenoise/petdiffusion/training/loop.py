@@ -188,17 +188,17 @@ def _report(task: Task, data: Data, network: nn.Module, state: _State, optimizer
 
 def _fabric(settings: TrainSettings, run: Run) -> Any:
     try:
-        from lightning.fabric import Fabric
+        from lightning_fabric import Fabric
     except ImportError:
-        raise DependencyError("Lightning", "is not installed", "Run: pip install petdiffusion[train]") from None
+        raise DependencyError("Lightning Fabric", "is not installed", "Run: pip install petdiffusion[train]") from None
     from ..infer import device as devices
 
-    chosen = devices.choose(run.device)
+    kind = devices.pick_device(run.device).split(":")[0]
     precision = settings.precision
     if precision == "auto":
-        precision = "bf16-mixed" if devices.bf16_is_faster(chosen) else "32-true"
+        precision = "bf16-mixed" if devices.bf16_pays(kind) else "32-true"
     fabric = Fabric(
-        accelerator={"cuda": "cuda", "mps": "mps"}.get(chosen.type, "cpu"),
+        accelerator=kind,
         devices=settings.devices,
         num_nodes=settings.nodes,
         precision=precision,

@@ -93,8 +93,9 @@ class ctkPathLineEdit(qt.QWidget):
 
     currentPath = qt.Property(str, lambda self: self._edit.text, lambda self, value: self._edit.setText(value))
     showHistoryButton = qt.Property(bool, lambda self: False, lambda self, value: None)
-    nameFilters = qt.Property("QStringList", lambda self: self._name,
-                              lambda self, value: setattr(self, "_name", list(value)))
+    nameFilters = qt.Property(
+        "QStringList", lambda self: self._name, lambda self, value: setattr(self, "_name", list(value))
+    )
 
     def setCurrentPath(self, value):
         self._edit.setText(value)
@@ -150,6 +151,7 @@ class ctkSliderWidget(qt.QWidget):
         def put(self, value):
             setattr(self, name, convert(value))
             self._set_value(self._value)
+
         return put
 
     value = qt.Property(float, lambda self: self._value, _set_value)

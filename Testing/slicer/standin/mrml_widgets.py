@@ -47,9 +47,10 @@ class qMRMLNodeComboBox(qt.QWidget):
             self._scene.RemoveObserver(tag)
         self._scene, self._tags = scene, []
         if scene is not None:
-            self._tags = [scene.AddObserver(event, lambda caller, event: self._refill())
-                          for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndCloseEvent,
-                                        scene.EndImportEvent)]
+            self._tags = [
+                scene.AddObserver(event, lambda caller, event: self._refill())
+                for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndCloseEvent, scene.EndImportEvent)
+            ]
         self._refill()
 
     def mrmlScene(self):
@@ -58,8 +59,11 @@ class qMRMLNodeComboBox(qt.QWidget):
     def _nodes(self):
         if self._scene is None:
             return []
-        nodes = [self._scene.GetNthNodeByClass(i, kind) for kind in self._types
-                 for i in range(self._scene.GetNumberOfNodesByClass(kind))]
+        nodes = [
+            self._scene.GetNthNodeByClass(i, kind)
+            for kind in self._types
+            for i in range(self._scene.GetNumberOfNodesByClass(kind))
+        ]
         return [n for n in nodes if self._shows(n)]
 
     def _shows(self, node):
@@ -67,8 +71,11 @@ class qMRMLNodeComboBox(qt.QWidget):
             return False
         if node.GetHideFromEditors() and not self._flags.get("showHidden"):
             return False
-        return all(node.GetAttribute(name) == value if value is not None else node.GetAttribute(name) is not None
-                   for kind, name, value in self._attributes if node.IsA(kind))
+        return all(
+            node.GetAttribute(name) == value if value is not None else node.GetAttribute(name) is not None
+            for kind, name, value in self._attributes
+            if node.IsA(kind)
+        )
 
     def _refill(self):
         self._combo.blockSignals(True)
@@ -124,13 +131,17 @@ class qMRMLNodeComboBox(qt.QWidget):
     nodeTypes = qt.Property("QStringList", lambda self: list(self._types), _set_types)
     currentNodeID = qt.Property(str, lambda self: self._id, setCurrentNodeID)
     noneDisplay = qt.Property(str, lambda self: self._none, _set_none)
-    baseName = qt.Property(str, lambda self: self._flags.get("baseName", ""),
-                           lambda self, value: self._flags.__setitem__("baseName", value))
+    baseName = qt.Property(
+        str,
+        lambda self: self._flags.get("baseName", ""),
+        lambda self, value: self._flags.__setitem__("baseName", value),
+    )
 
     def _flag(name):
         def put(self, value):
             self._flags[name] = bool(value)
             self._refill()
+
         return qt.Property(bool, lambda self: self._flags.get(name, False), put)
 
     noneEnabled, addEnabled, removeEnabled = _flag("noneEnabled"), _flag("addEnabled"), _flag("removeEnabled")

@@ -37,8 +37,10 @@ def _as_attribute(name: str, writable: bool, type_name: str) -> property:
 
     def put(self: Any, value: Any) -> None:
         if not _set_property(self, name, value):
-            raise AttributeError(f"Property '{name}' of type '{type_name}' does not accept an object of type "
-                                 f"{type(value).__name__} ({value!r})")
+            raise AttributeError(
+                f"Property '{name}' of type '{type_name}' does not accept an object of type "
+                f"{type(value).__name__} ({value!r})"
+            )
 
     return property(get, put if writable else None)
 
@@ -85,8 +87,11 @@ def _store(obj: Any, name: str, value: Any) -> None:
         obj.__dict__[name] = value
 
 
-_CLASSES = [cls for cls in _subclasses(QtCore.QObject, set()) if cls.__module__.startswith("PySide6")
-            and not issubclass(cls, QtCore.QCoreApplication)]
+_CLASSES = [
+    cls
+    for cls in _subclasses(QtCore.QObject, set())
+    if cls.__module__.startswith("PySide6") and not issubclass(cls, QtCore.QCoreApplication)
+]
 for _cls in (QtCore.QObject, *_CLASSES):
     _expose_properties(_cls)
     _cls.__setattr__ = _strict
@@ -106,7 +111,7 @@ def _signal(obj: Any, signature: str) -> Any:
     found = getattr(obj, name)
     if not arguments or _is_cpp_standin(type(obj)):
         return found
-    return found.__getitem__(norm[norm.index("(") + 1:-1])
+    return found.__getitem__(norm[norm.index("(") + 1 : -1])
 
 
 def _is_cpp_standin(cls: type) -> bool:
@@ -131,8 +136,9 @@ def _with_string_connections(cls: type) -> None:
         if name not in ("connect", "disconnect"):
             return found
         ours = _connect if name == "connect" else _disconnect
-        return lambda *args: (ours(self, *args) if args and isinstance(args[0], str) and args[0][:1] not in "12"
-                              else found(*args))
+        return lambda *args: (
+            ours(self, *args) if args and isinstance(args[0], str) and args[0][:1] not in "12" else found(*args)
+        )
 
     cls.__getattribute__ = getattribute
 

@@ -7,8 +7,11 @@ import slicer
 import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
-MANAGERS = ("vtkMRMLVolumeGlyphSliceDisplayableManager", "vtkMRMLModelSliceDisplayableManager",
-            "vtkMRMLSegmentationsDisplayableManager2D")
+MANAGERS = (
+    "vtkMRMLVolumeGlyphSliceDisplayableManager",
+    "vtkMRMLModelSliceDisplayableManager",
+    "vtkMRMLSegmentationsDisplayableManager2D",
+)
 
 
 def slice_view(layout_name: str, size: tuple[int, int] = (240, 320)) -> np.ndarray:

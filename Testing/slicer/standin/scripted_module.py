@@ -9,15 +9,30 @@ import qt
 import slicer
 import slicer.util
 
-__all__ = ["ScriptedLoadableModule", "ScriptedLoadableModuleLogic", "ScriptedLoadableModuleTest",
-           "ScriptedLoadableModuleWidget"]
+__all__ = [
+    "ScriptedLoadableModule",
+    "ScriptedLoadableModuleLogic",
+    "ScriptedLoadableModuleTest",
+    "ScriptedLoadableModuleWidget",
+]
 
 
 class ModuleParent:
     """The C++ module object: takes the known properties and no others."""
 
-    _known = ("title", "categories", "dependencies", "contributors", "helpText", "acknowledgementText", "icon", "path",
-              "hidden", "index", "associatedNodeTypes")
+    _known = (
+        "title",
+        "categories",
+        "dependencies",
+        "contributors",
+        "helpText",
+        "acknowledgementText",
+        "icon",
+        "path",
+        "hidden",
+        "index",
+        "associatedNodeTypes",
+    )
 
     def __init__(self, path):
         self.path = str(path)

@@ -19,8 +19,12 @@ import slicer.util
 import vtk
 
 MODULE_FILE = Path(__file__).resolve().parents[3] / "PETDiffusionDenoise" / "PETDiffusionDenoise.py"
-SLICE_MANAGERS = ("vtkMRMLVolumeGlyphSliceDisplayableManager", "vtkMRMLModelSliceDisplayableManager",
-                  "vtkMRMLSegmentationsDisplayableManager2D", "vtkMRMLRulerDisplayableManager")
+SLICE_MANAGERS = (
+    "vtkMRMLVolumeGlyphSliceDisplayableManager",
+    "vtkMRMLModelSliceDisplayableManager",
+    "vtkMRMLSegmentationsDisplayableManager2D",
+    "vtkMRMLRulerDisplayableManager",
+)
 
 
 class ModuleManager(qt.QObject):
@@ -148,8 +152,14 @@ def new_scene():
     app.GetColorLogic().AddDefaultColorNodes()
     app.SetSliceLogics(vtk.vtkCollection())
     app.SetViewLogics(vtk.vtkCollection())
-    for name in ("vtkSlicerVolumesLogic", "vtkSlicerSegmentationsModuleLogic", "vtkSlicerSubjectHierarchyModuleLogic",
-                 "vtkSlicerTablesLogic", "vtkSlicerPlotsLogic", "vtkSlicerMarkupsLogic"):
+    for name in (
+        "vtkSlicerVolumesLogic",
+        "vtkSlicerSegmentationsModuleLogic",
+        "vtkSlicerSubjectHierarchyModuleLogic",
+        "vtkSlicerTablesLogic",
+        "vtkSlicerPlotsLogic",
+        "vtkSlicerMarkupsLogic",
+    ):
         logic = getattr(slicer, name)()
         logic.SetMRMLApplicationLogic(app)
         logic.SetMRMLScene(scene)
@@ -160,8 +170,10 @@ def new_scene():
     layout = slicer.vtkMRMLLayoutLogic()
     layout.SetMRMLScene(scene)
     segmentations, plots = keep[1], keep[4]
-    slicer.modules = types.SimpleNamespace(segmentations=types.SimpleNamespace(logic=lambda: segmentations),
-                                           plots=types.SimpleNamespace(logic=lambda: plots))
+    slicer.modules = types.SimpleNamespace(
+        segmentations=types.SimpleNamespace(logic=lambda: segmentations),
+        plots=types.SimpleNamespace(logic=lambda: plots),
+    )
     slicer.app._logic, slicer.app._layout_logic, slicer.app._keep = app, layout, keep
     slicer.app._layout._slices = {}
     return scene

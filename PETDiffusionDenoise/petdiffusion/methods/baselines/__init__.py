@@ -64,7 +64,7 @@ CARDS = (
                  Option("iterations", "int", 100, "At most so many steps; it stops when nothing changes",
                         1, 10000, advanced=True),
                  _STABILISE),
-        activity_tolerance=0.08, equivariance_tolerance=5e-3),
+        activity_tolerance=0.08, flip_equivariant=False, equivariance_tolerance=5e-3),
     MethodCard(
         "bm3d", "BM3D", "Collaborative filtering of similar blocks, slice by slice.",
         _entry("bm3d"), paper="Dabov, Foi, Katkovnik and Egiazarian, IEEE TIP 2007",

@@ -245,6 +245,7 @@ def _matches(alike: torch.Tensor, layers: range, plan: Plan, most: int,
         if row % 16 == 0:
             run.check()
         _block_distance(alike, offset, references, plan, distances[row])
+    distances[len(offsets) // 2] = -1.0  # a reference block always is in its own stack, even among equals
     nearest, row = torch.topk(distances.view(len(offsets), -1), most, dim=0, largest=False)
     return nearest.T, torch.where(torch.isfinite(nearest), own + shifts[row], own).T
 

@@ -1,5 +1,6 @@
 """Total variation (Rudin, Osher, Fatemi 1992): min_x 1/2 |x - y|^2 + w TV(x), isotropic, spacing respected.
 
+The gradient is of forward differences, so a mirrored image gives a slightly different result at sharp corners.
 Solved in the dual by fast gradient projection (Beck, Teboulle 2009): x = y - w div*(p), |p| <= 1 in each voxel.
 """
 

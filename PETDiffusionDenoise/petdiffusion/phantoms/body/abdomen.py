@@ -6,7 +6,7 @@ import numpy as np
 
 from .canvas import Canvas
 from .frame import Frame
-from .shapes import Cloud, Points, capsule, curve, ellipsoid, rotation, smooth_cut, smooth_union
+from .shapes import Cloud, Points, capsule, curve, ellipsoid, rotation, smooth_cut, smooth_union, thin_cover
 
 
 def paint_upper_abdomen(canvas: Canvas, frame: Frame) -> None:
@@ -33,7 +33,7 @@ def liver_surface(p: Points, frame: Frame) -> np.ndarray:
     rng = frame.person.rng("liver")
     tip, slope, back, reach = 212 + rng.normal(0, 9), 0.60 + rng.normal(0, 0.05), 0.26 + rng.normal(0, 0.06), 66 + rng.normal(0, 14)
     small = 1 - float(np.prod(frame.person.scale))
-    tip = tip + 0.5 * descent(frame) - 5 - 30 * max(small, 0)
+    tip = tip + 0.5 * descent(frame) - 8 - 30 * max(small, 0)
     under = frame.cavity.distance(p) + np.float32(3.5)
     roof = (p.z - frame.diaphragm(p) + np.float32(4.0)) * np.float32(0.8)
     x = p.x + np.float32(112)
@@ -141,7 +141,7 @@ def pancreas_line(frame: Frame) -> np.ndarray:
 
 
 def duodenum_line(frame: Frame) -> np.ndarray:
-    y = lambda z, d: float(frame.spine_y(z)) - d  # noqa: E731
+    y = frame.ahead
     end = stomach_line(frame)[-1]
     rows = [(*end[:3], 10), (-42, -36, 246, 13), (-60, -16, 238, 12.5), (-62, -8, 206, 12), (-54, -6, 180, 12), (-26, y(168, 36), 166, 11.5),
             (4, y(172, 47), 172, 11), (26, y(185, 40), 188, 11.5), (32, y(210, 44), 212, 12)]
@@ -234,7 +234,7 @@ def _collecting(canvas: Canvas, p: Points, q: Points, size: float, rng: np.rando
 
 def _ureter(canvas: Canvas, frame: Frame, centre: np.ndarray, side: int, rng: np.random.Generator) -> None:
     """Thin, and hot only where a wave of urine happens to pass."""
-    y = lambda z: float(frame.spine_y(z))  # noqa: E731
+    y = frame.ahead
     j = rng.normal(0, 2.5, 5)
     line = curve([(centre[0] - 27, centre[1] - 4, centre[2] - 8, 2.2), (40 + j[0], 22, 190, 1.8), (37 + j[1], y(150) - 2, 150, 1.8), (34 + j[2], y(110) - 14, 108, 1.8),
                   (46 + j[3], 28, 60, 1.8), (48, 26, 25, 1.8), (22, 8, -4, 1.8)], 2.0)
@@ -244,8 +244,6 @@ def _ureter(canvas: Canvas, frame: Frame, centre: np.ndarray, side: int, rng: np
     if p is None:
         return
     d, index = cloud.nearest(p, 3.0 + canvas.grid.voxel_mm)
-    from .lungs import thin_cover
-
     phase = rng.uniform(0, 1)
     wave = (np.sin(2 * np.pi * (cloud.along[index] / 95 + phase)) > rng.uniform(0.2, 0.95)).astype(np.float32)
     canvas.paint(p, d, "urine", None, cover=thin_cover(cloud.radii[index], canvas.grid.voxel_mm) * (0.05 + 0.95 * wave))

@@ -23,7 +23,7 @@ from .outline import SKIN_MM, Outline
 from .pelvic import paint_pelvic_organs
 from .person import Person
 from .ribcage import paint_ribcage
-from .shapes import Points, ellipsoid
+from .shapes import Points, ellipsoid, smooth_cut
 from .spine import paint_spine
 from .vessels import paint_portal, paint_vessels
 
@@ -108,7 +108,8 @@ def _breast_glands(canvas: Canvas, body: Body) -> None:
 def _cavity(canvas: Canvas, body: Body) -> None:
     p = canvas.box((-190, -190, -110), (190, 120, 585))
     if p is not None:
-        canvas.paint(p, body.frame.cavity.closed(p, 20), "fat_visceral")
+        d = smooth_cut(body.frame.cavity.closed(p, 20), np.float32(-58) - p.z, 14)
+        canvas.paint(p, d, "fat_visceral")
 
 
 def _clear_air(canvas: Canvas, skin: np.ndarray) -> None:

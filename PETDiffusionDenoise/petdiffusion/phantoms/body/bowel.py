@@ -6,7 +6,7 @@ import numpy as np
 
 from .canvas import Canvas
 from .frame import Frame
-from .shapes import Cloud, Points, curve, rotation
+from .shapes import Cloud, Points, curve, rotation, thin_cover
 
 
 def paint_bowel(canvas: Canvas, frame: Frame) -> None:
@@ -82,20 +82,33 @@ def _loops(canvas: Canvas, frame: Frame, line: np.ndarray) -> None:
     canvas.paint(p, np.maximum(d + 4.0, above), "gas", "small_bowel", within=pocket)
 
 
+# Large bowel along the wall: angle from the front, level, depth from the wall, side, radius, and how much of the
+# diaphragm's descent it follows.
+_ALONG_THE_WALL = (
+    (70, 78, 30, -1, 21, 0), (88, 105, 27, -1, 25, 0), (104, 140, 27, -1, 24, 0), (112, 175, 27, -1, 22, 0),
+    (104, 208, 28, -1, 22, 1), (72, 214, 30, -1, 20, 1), (45, 202, 24, -1, 20, 0), (22, 190, 23, -1, 20, 0),
+    (3, 180, 22, 1, 20, 0), (28, 198, 22, 1, 19, 0), (55, 236, 24, 1, 19, 1), (80, 264, 22, 1, 18, 1),
+    (98, 272, 22, 1, 18, 1), (110, 245, 20, 1, 16, 1), (114, 200, 19, 1, 15, 0), (110, 150, 18, 1, 15, 0),
+    (98, 108, 20, 1, 15, 0), (75, 80, 28, 1, 15, 0))
+# Sigmoid, rectum and anal canal: x, y, z, radius, freedom to move.
+_DOWN_THE_PELVIS = (
+    (44, 8, 62, 15, 1), (8, -8, 76, 15, 1), (-26, 14, 72, 15, 1), (-10, 36, 60, 15, 0.4), (0, 45, 38, 16, 0), (0, 45, 10, 18, 0),
+    (0, 47, -18, 17, 0), (0, 42, -42, 11, 0), (0, 50, -68, 8, 0))
+
+
 def colon_line(frame: Frame) -> np.ndarray:
     """From the caecum round the belly to the anus; rows of x, y, z, radius."""
     rng = frame.person.rng("colon")
-    at = lambda angle, z, inset, side: frame.cavity.surface(angle, z, -inset, side)  # noqa: E731
-    j = rng.normal(0, 5, 24)
-    sag = 178 + rng.normal(0, 18)
-    low = 0.5 * (frame.domes["centre"] - 358)
-    rows = [(at(70, 78, 30, -1), 21), (at(88, 105, 27, -1), 25), (at(104, 140, 27, -1), 24), (at(112, 175 + j[0], 27, -1), 22), (at(104, 208 + j[1] + low, 28, -1), 22),
-            (at(72, 214 + j[2] + low, 30, -1), 20), (at(45, 202 + j[3], 24, -1), 20), (at(22, (sag + 200) / 2, 23, -1), 20), (at(3, sag, 22, 1), 20), (at(28, (sag + 215) / 2 + j[4] / 2, 22, 1), 19),
-            (at(55, 236 + j[5] + low, 24, 1), 19), (at(80, 264 + low, 22, 1), 18), (at(98, 272 + low, 22, 1), 18), (at(110, 245 + low, 20, 1), 16), (at(114, 200 + j[6], 19, 1), 15), (at(110, 150 + j[7], 18, 1), 15),
-            (at(98, 108, 20, 1), 15), (at(75, 80, 28, 1), 15), (np.array([44 + j[8], 8 + j[9], 62]), 15), (np.array([8 + j[10], -8 + j[11] * 0.6, 76 + j[12]]), 15), (np.array([-26 + j[13], 14, 72 + j[14]]), 15),
-            (np.array([-10, 36, 60]), 15), (np.array([0, 45, 38]), 16), (np.array([0, 45, 10]), 18), (np.array([0, 47, -18]), 17), (np.array([0, 42, -42]), 11), (np.array([0, 50, -68]), 8)]
+    sag, low = rng.normal(0, 18), 0.5 * (frame.domes["centre"] - 358)
+    rows = []
+    for angle, z, depth, side, radius, follows in _ALONG_THE_WALL:
+        hangs = sag * np.exp(-((angle / 35) ** 2))
+        level = z + follows * low + hangs + rng.normal(0, 4)
+        rows.append((*frame.cavity.surface(angle, level, -depth, side), radius))
+    for x, y, z, radius, free in _DOWN_THE_PELVIS:
+        rows.append((*(np.array([x, y, z]) + free * rng.normal(0, 5, 3)), radius))
     size = float(np.clip(rng.normal(1.0, 0.12), 0.75, 1.3))
-    return curve([(*point, radius * size) for point, radius in rows], 2.5)
+    return curve(np.array(rows) * (1, 1, 1, size), 2.5)
 
 
 def _colon(canvas: Canvas, frame: Frame) -> None:
@@ -134,8 +147,6 @@ def _mesentery(canvas: Canvas, frame: Frame, line: np.ndarray) -> None:
         start = root + rng.normal(0, 1, 3) * (10, 5, 25)
         middle = (start + line[i, :3]) / 2 + rng.normal(0, 7, 3)
         rows.append(curve([(*start, 2.3), (*middle, 1.7), (*line[i, :3], 1.1)], 2.5))
-    from .lungs import thin_cover
-
     cloud = Cloud([np.concatenate(rows)])
     p = canvas.box(*cloud.bounds())
     if p is not None:

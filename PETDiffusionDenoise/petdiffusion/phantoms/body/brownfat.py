@@ -11,7 +11,7 @@ from .shapes import Cloud, curve
 
 def depots(frame: Frame) -> np.ndarray:
     """Balls of the places where brown fat lies: x, y, z, radius."""
-    y = lambda z: float(frame.spine_y(z))  # noqa: E731
+    y = frame.ahead
     rows = []
     for side in (-1, 1):
         rows.append(curve([(side * 30, 2, 548, 7), (side * 62, 14, 548, 10), (side * 96, 18, 532, 8), (side * 118, 14, 505, 6)], 3.0))

@@ -53,11 +53,11 @@ _SPINE = (  # name, y, z, height, width, depth of the body
 # Trunk: level, then half width, front and back of the cavity's wall, then the same of the lean body (male).
 _TRUNK = (
     (-90, 16, -30, 40, 120, -42, 78), (-50, 34, -44, 46, 164, -70, 102), (-25, 52, -50, 50, 168, -76, 108), (0, 60, -54, 56, 171, -80, 112),
-    (40, 72, -62, 64, 164, -85, 110), (80, 100, -70, 62, 152, -86, 97), (120, 115, -73, 56, 143, -86, 88),
+    (40, 67, -62, 64, 164, -85, 110), (80, 100, -70, 62, 152, -86, 97), (120, 115, -73, 56, 143, -86, 88),
     (160, 113, -72, 53, 136, -85, 84), (200, 114, -71, 58, 135, -84, 88), (240, 118, -72, 69, 138, -85, 97),
-    (280, 124, -73, 80, 143, -88, 106), (320, 130, -75, 88, 148, -92, 114), (360, 133, -75, 92, 152, -95, 121),
-    (400, 133, -73, 92, 157, -95, 125), (440, 130, -69, 89, 163, -92, 124), (470, 121, -60, 81, 166, -81, 119),
-    (500, 104, -47, 69, 158, -65, 108), (520, 84, -35, 59, 132, -51, 99), (540, 58, -21, 48, 98, -40, 91),
+    (280, 124, -73, 80, 143, -88, 106), (320, 131, -78, 89, 149, -95, 115), (360, 135, -80, 93, 154, -100, 122),
+    (400, 136, -79, 93, 159, -101, 126), (440, 133, -75, 90, 164, -98, 125), (470, 124, -65, 82, 167, -86, 120),
+    (500, 106, -50, 70, 158, -68, 109), (520, 84, -35, 59, 132, -51, 99), (540, 58, -21, 48, 98, -40, 91),
     (556, 34, -8, 38, 76, -36, 85), (568, 12, 6, 28, 66, -34, 82),
 )
 _EXPONENT = (2.2, 2.2, 2.2, 2.3, 2.4, 2.5, 2.5, 2.5, 2.5, 2.5, 2.4, 2.35, 2.3, 2.2, 2.1, 2.05, 2.0, 2.0, 2.0, 2.0, 2.0)
@@ -79,7 +79,7 @@ class Frame:
         self.cavity = self._loft(levels[:, 0], *levels[:, 1:4].T, lean=False)
         self.lean = self._loft(levels[:, 0], *levels[:, 4:7].T, lean=True)
         self.domes = self._domes(rng)
-        self.head_size = np.asarray(person.scale) ** -0.65 * (0.975 if person.male else 0.96) * np.exp(rng.normal(0, 0.018))
+        self.head_size = np.asarray(person.scale) ** -0.75 * (0.97 if person.male else 0.955) * np.exp(np.clip(rng.normal(0, 0.018), -0.03, 0.03))
 
     def head(self, p: Points) -> Points:
         """Points in the frame of a head of average size: heads differ less between people than bodies do."""
@@ -93,6 +93,10 @@ class Frame:
     def spine_y(self, z) -> np.ndarray:
         """y of the middle of the vertebral bodies (below, of the sacrum's canal side) at a level."""
         return self._spine_y(np.clip(z, -50, 690))
+
+    def ahead(self, z: float, depth: float = 0.0) -> float:
+        """y of a point `depth` mm in front of the middle of the vertebral bodies at a level."""
+        return float(self.spine_y(z)) - depth
 
     def vertebra(self, name: str) -> Vertebra:
         return next(v for v in self.vertebrae if v.name == name)
@@ -113,8 +117,9 @@ class Frame:
         return Loft(z, width, front, back, _EXPONENT, dent=dent)
 
     def _domes(self, rng: np.random.Generator) -> dict[str, float]:
-        low = -self.person.breath_mm
-        right = 363 + low + rng.normal(0, 5) + 3.0 * (self.person.visceral - 1)
+        small = max(1 - float(np.prod(self.person.scale)), 0)
+        right = 362 - self.person.breath_mm - 30 * small + rng.normal(0, 4) + 3.0 * (self.person.visceral - 1)
+        right = float(np.clip(right, 332, 372))
         return {"right": right, "left": right - rng.normal(13, 5), "centre": right - rng.normal(20, 4)}
 
     def diaphragm(self, p: Points) -> np.ndarray:

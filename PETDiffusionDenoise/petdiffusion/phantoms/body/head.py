@@ -181,7 +181,7 @@ def paint_neck(canvas: Canvas, frame: Frame) -> None:
     if p is None:
         return
     h = half(p)
-    y = lambda z, d: float(frame.spine_y(z)) - d  # noqa: E731
+    y = frame.ahead
     shield = smooth_union(capsule(h, (1, y(585, 47), 585), (19, y(588, 26), 590), 2.4, 2.4, (1, 1, 0.28)), capsule(h, (18, y(588, 24), 600), (16, y(580, 24), 572), 2.6), 2)
     canvas.paint(p, shield, "cartilage_larynx", None)
     ring = np.maximum(np.abs(np.sqrt(p.x**2 + (p.y - y(568, 28)) ** 2) - 12) - 2.0, np.abs(p.z - 568 - 0.2 * (p.y - y(568, 28))) - 5)
@@ -196,7 +196,7 @@ def paint_neck(canvas: Canvas, frame: Frame) -> None:
 
 
 def oesophagus_line(frame: Frame, cardia: np.ndarray) -> np.ndarray:
-    y = lambda z, d: float(frame.spine_y(z)) - d  # noqa: E731
+    y = frame.ahead
     return curve([(0, y(582, 14), 582, 5.5), (2, y(550, 15), 550, 6), (3, y(510, 20), 510, 6.5), (1, y(470, 22), 470, 7), (-1, y(430, 24), 430, 7.5),
                   (2, y(395, 30), 395, 7.5), (10, y(370, 38), 368, 7.5), (22, y(350, 36), 352, 8), (*cardia, 9)], 2.5)
 

@@ -7,7 +7,7 @@ import numpy as np
 from .canvas import Canvas
 from .frame import Frame
 from .limbs import Limbs
-from .shapes import Cloud, Points, capsule, curve, ellipsoid, smooth_cut, smooth_union
+from .shapes import Cloud, Points, capsule, curve, ellipsoid, resampled, smooth_cut, smooth_union
 
 _CREST = np.array([(120, -50, 74), (136, -38, 101), (141, -12, 122), (131, 20, 135), (108, 50, 130), (78, 74, 108), (44, 86, 72)], float)
 _BASE = np.array([(100, -38, 34), (97, -24, 30), (92, -5, 32), (86, 15, 31), (75, 37, 30), (62, 58, 28), (46, 78, 48)], float)
@@ -24,10 +24,8 @@ def paint_limb_bones(canvas: Canvas, frame: Frame, limbs: Limbs) -> None:
 
 def ilium(side: int = 1) -> np.ndarray:
     """Blade of the hip bone: balls from the socket's roof to the crest: x, y, z, radius."""
-    crest, base = curve(_CREST, 3.5), curve(_BASE, 3.5)
-    n = max(len(crest), len(base))
-    pick = lambda c: np.stack([np.interp(np.linspace(0, 1, n), np.linspace(0, 1, len(c)), c[:, i]) for i in range(3)], 1)  # noqa: E731
-    crest, base = pick(crest), pick(base)
+    n = max(len(curve(_CREST, 3.5)), len(curve(_BASE, 3.5)))
+    crest, base = resampled(curve(_CREST, 3.5), n), resampled(curve(_BASE, 3.5), n)
     s = np.linspace(0, 1, 30)[:, None, None]
     sheet = base[None] * (1 - s) + crest[None] * s
     sheet = sheet + np.array([7.0, 0, 0]) * np.sin(np.pi * s)
@@ -69,7 +67,7 @@ def _cup(q: Points) -> np.ndarray:
 def _femur(canvas: Canvas, limbs: Limbs, side: int, name: str) -> None:
     knee = Limbs.of(side, limbs.knee)
     top, bottom = np.array([side * 129.0, 9, -38]), knee + np.array([0, 0, 10.0])
-    p = canvas.box(np.minimum(top, bottom) - (60, 40, 0), np.maximum(top, bottom) + (30, 40, 80))
+    p = canvas.box(np.minimum(top, bottom) - (70, 40, 0), np.maximum(top, bottom) + (70, 40, 80))
     if p is None:
         return
     q = p.mirrored(side)

@@ -8,7 +8,7 @@ from ..labels import ID
 from .canvas import Canvas
 from .frame import Frame
 from .heart import Heart, surface
-from .shapes import Cloud, Points, curve, smooth_cut, smooth_union
+from .shapes import Cloud, Points, curve, smooth_cut, smooth_union, thin_cover
 
 CARINA_Z = 461.0
 FORKS = (8, 6, 4)
@@ -90,14 +90,6 @@ def _vessels(canvas: Canvas, frame: Frame, p: Points, lung: np.ndarray) -> None:
             canvas.paint(p, d, material, cover=cover, within=lung < -1.0)
 
 
-def thin_cover(radius: np.ndarray, voxel: float) -> np.ndarray:
-    """Makes a soft-edged tube hold its true cross-section, however thin it is against the voxel."""
-    w = np.float32(voxel)
-    thin = 3 * w * radius**2 / (radius + w / 2) ** 3
-    thick = radius**2 / (radius**2 + w * w / 12)
-    return np.where(radius < w / 2, thin, thick).astype(np.float32)
-
-
 def vessel_tree(frame: Frame, side: int) -> tuple[np.ndarray, np.ndarray]:
     """Vessels and airways of one lung, forking from the root to the edge: rows of x, y, z, radius."""
     rng = frame.person.rng(f"lung tree {side}")
@@ -147,7 +139,7 @@ def _stroke(rng: np.random.Generator, a: np.ndarray, b: np.ndarray, ra: float, r
 
 def airway_lines(frame: Frame) -> dict[str, np.ndarray]:
     """Windpipe and main bronchi: rows of x, y, z, radius."""
-    y = lambda z, d: float(frame.spine_y(z)) - d  # noqa: E731
+    y = frame.ahead
     r = 9.0 if frame.person.male else 7.8
     carina = (0, y(CARINA_Z, 32), CARINA_Z)
     trachea = [(0, y(583, 27), 583, r), (0, y(560, 31), 560, r), (0, y(520, 33), 520, r), (1, y(490, 33), 490, r),

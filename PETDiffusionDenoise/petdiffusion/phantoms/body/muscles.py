@@ -8,7 +8,7 @@ from .canvas import Canvas
 from .frame import Frame
 from .limbbones import ilium
 from .limbs import Limbs
-from .shapes import Cloud, Points, curve, ellipsoid, rotation
+from .shapes import Cloud, Points, curve, ellipsoid, resampled, rotation
 
 # Level, distance from the midline, depth behind the vertebral bodies' middle, half width, half depth.
 _BACK = np.array([(45, 15, 34, 12, 9), (75, 19, 42, 17, 13), (120, 28, 46, 26, 20), (190, 33, 47, 30, 22), (260, 33, 49, 29, 21),
@@ -29,7 +29,7 @@ def paint_pelvic_floor(canvas: Canvas) -> None:
     p = canvas.box((-60, -10, -95), (60, 90, -15))
     if p is not None:
         half = Points(np.abs(p.x), p.y, p.z, p.where)
-        wedge = ellipsoid(half, (25, 42, -54), (15, 26, 28), rotation(rz=-24))
+        wedge = ellipsoid(half, (24, 44, -54), (12, 23, 26), rotation(rz=-24))
         canvas.paint(p, wedge, "fat_visceral", None)
 
 
@@ -61,8 +61,7 @@ def _sheet(canvas: Canvas, rows: np.ndarray, side: int, name: str, gap: float = 
 
 def _between(a: np.ndarray, b: np.ndarray, bulge: np.ndarray, radius: tuple, n: int = 22, m: int = 30) -> np.ndarray:
     """Balls over a sheet from line a to line b, bulged in the middle; radius at start, middle and end."""
-    pick = lambda c: np.stack([np.interp(np.linspace(0, 1, m), np.linspace(0, 1, len(c)), c[:, i]) for i in range(3)], 1)  # noqa: E731
-    a, b = pick(curve(a)), pick(curve(b))
+    a, b = resampled(curve(a), m), resampled(curve(b), m)
     s = np.linspace(0, 1, n)[:, None, None]
     sheet = a[None] * (1 - s) + b[None] * s + np.asarray(bulge) * 4 * s * (1 - s)
     r = np.interp(s[:, 0, 0], [0, 0.5, 1], radius)[:, None] * (1 - 0.3 * np.abs(np.linspace(-1, 1, m)) ** 3)
@@ -91,7 +90,7 @@ def gluteus_minimus() -> np.ndarray:
 
 def iliopsoas(frame: Frame) -> np.ndarray:
     m = frame.person.muscle
-    y = lambda z: float(frame.spine_y(z))  # noqa: E731
+    y = frame.ahead
     psoas = curve([(24, y(285) + 2, 285, 6 * m), (31, y(258) + 4, 258, 10 * m), (35, y(226) + 7, 226, 14 * m), (39, y(190) + 9, 190, 17 * m), (44, y(154) + 6, 154, 18.5 * m),
                    (52, 20, 117, 18 * m), (63, 4, 80, 17 * m), (76, -26, 40, 16 * m), (87, -37, 8, 14 * m), (100, -22, -28, 11 * m), (114, 16, -56, 6)], 3.0)
     blade = ilium(1).reshape(30, -1, 4)[4:26]

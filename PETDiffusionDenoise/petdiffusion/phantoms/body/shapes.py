@@ -96,6 +96,20 @@ def _catmull(knots: np.ndarray, rows: np.ndarray, at: np.ndarray) -> np.ndarray:
     return np.concatenate([place, rest], 1)
 
 
+def resampled(line: np.ndarray, n: int) -> np.ndarray:
+    """n points evenly along the rows of a line."""
+    at, old = np.linspace(0, 1, n), np.linspace(0, 1, len(line))
+    return np.stack([np.interp(at, old, line[:, i]) for i in range(line.shape[1])], 1)
+
+
+def thin_cover(radius: np.ndarray, voxel: float) -> np.ndarray:
+    """Makes a soft-edged tube hold its true cross-section, however thin it is against the voxel."""
+    w = np.float32(voxel)
+    thin = 3 * w * radius**2 / (radius + w / 2) ** 3
+    thick = radius**2 / (radius**2 + w * w / 12)
+    return np.where(radius < w / 2, thin, thick).astype(np.float32)
+
+
 def rotation(rx: float = 0.0, ry: float = 0.0, rz: float = 0.0) -> np.ndarray:
     """Rows are the axes of a frame turned by degrees about x, then y, then z."""
     cx, cy, cz = np.cos(np.deg2rad([rx, ry, rz]))

@@ -22,6 +22,7 @@ EDGES = {"axial": ("R", "L", "A", "P"), "coronal": ("R", "L", "H", "F"), "sagitt
 """Letters at the left, right, upper and lower edge."""
 LONGEST_PX, SHORTEST_PX = 520, 260
 AGAINST_LOW, AGAINST_REFERENCE = f"{DENOISED} − {LOW}", f"{DENOISED} − {REFERENCE}"
+LONG_FIELD_MM, WHOLE_BODY_SUV = 600.0, 7.0
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,14 @@ class Views:
 
     @cached_property
     def grey(self) -> Scale:
-        """0 to a round value above 99.5 % of the patient's voxels, in the best image there is."""
-        return grey_scale(round_up(self._percentile(self.best, 99.5), self.report.unit == SUVBW), self.report.quantity)
+        """0 to a round value above 99.5 % of the patient's voxels, in the best image there is.
+
+        On a long field brain and bladder alone would decide it: there it ends at the SUV that readers are used to.
+        """
+        suv = self.report.unit == SUVBW
+        top = round_up(self._percentile(self.best, 99.5), suv)
+        long = max(n * step for n, step in zip(self.shape, self.turn.spacing)) > LONG_FIELD_MM
+        return grey_scale(min(top, WHOLE_BODY_SUV) if suv and long else top, self.report.quantity)
 
     @cached_property
     def diverging(self) -> Scale:

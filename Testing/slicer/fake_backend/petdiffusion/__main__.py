@@ -35,18 +35,33 @@ def success(warnings: tuple[str, ...] = ("A warning.",), begun: bool = False) ->
     out = Path(value_of("--out"))
     out.mkdir(parents=True)
     pet = sitk.ReadImage(sys.argv[2])
-    files = {"denoised": pet * 0.5, "uncertainty": pet * 0.1,
-             "lesions": sitk.Cast(pet > 4.0, sitk.sitkInt16)}
+    files = {"denoised": pet * 0.5, "uncertainty": pet * 0.1, "lesions": sitk.Cast(pet > 4.0, sitk.sitkInt16)}
     for name, image in files.items():
         image.EraseMetaData("petdiffusion")
         if name == "lesions":
             image.SetMetaData("petdiffusion", json.dumps({"labels": {"1": "lesion 1"}}))
         sitk.WriteImage(image, str(out / f"{name}.mha"))
-    rows = [{"lesion": "lesion 1", "number": 1, "organ": "", "x_mm": -3.0, "y_mm": 4.0, "z_mm": 5.0, "volume_ml": 2.0,
-             "unit": "SUVbw", "SUVmax_low": 8.0, "SUVmax_denoised": 4.0}]
-    say("result", files={name: str(out / f"{name}.mha") for name in files},
-        tables={"lesions": rows, "image": [{"metric": "CoV", "low": 1.0}]}, warnings=list(warnings),
-        record={"version": "9.9", "request": {"pet": sys.argv[2]}, "argv": sys.argv[1:]})
+    rows = [
+        {
+            "lesion": "lesion 1",
+            "number": 1,
+            "organ": "",
+            "x_mm": -3.0,
+            "y_mm": 4.0,
+            "z_mm": 5.0,
+            "volume_ml": 2.0,
+            "unit": "SUVbw",
+            "SUVmax_low": 8.0,
+            "SUVmax_denoised": 4.0,
+        }
+    ]
+    say(
+        "result",
+        files={name: str(out / f"{name}.mha") for name in files},
+        tables={"lesions": rows, "image": [{"metric": "CoV", "low": 1.0}]},
+        warnings=list(warnings),
+        record={"version": "9.9", "request": {"pet": sys.argv[2]}, "argv": sys.argv[1:]},
+    )
 
 
 def wrong_grid() -> None:
@@ -66,7 +81,7 @@ def named_error() -> None:
 
 
 def garbage() -> None:
-    sys.stdout.buffer.write(b"\xff\xfe{\x00not json\n{\"event\": \"unknown\"}\n{broken\n" + b"x" * 100_000 + b"\n")
+    sys.stdout.buffer.write(b'\xff\xfe{\x00not json\n{"event": "unknown"}\n{broken\n' + b"x" * 100_000 + b"\n")
     for _ in range(20_000):
         print("noise")
     sys.exit(0)
@@ -150,13 +165,23 @@ def not_numbers() -> None:
 
 
 def doctor() -> None:
-    print(json.dumps({
-        "usable": True, "verdict": "Ready.",
-        "checks": [{"name": "Python", "ok": True, "found": "3.12", "remedy": ""},
-                   {"name": "torch", "ok": False, "found": "not installed", "remedy": "pip install torch"}],
-        "devices": [{"name": "cpu", "text": "8 cores, x86_64", "free_gb": 12.5},
-                    {"name": "cuda:0", "text": "NVIDIA H200, 100.0 of 139.0 GB free", "free_gb": 100.0}],
-        "methods": []}))
+    print(
+        json.dumps(
+            {
+                "usable": True,
+                "verdict": "Ready.",
+                "checks": [
+                    {"name": "Python", "ok": True, "found": "3.12", "remedy": ""},
+                    {"name": "torch", "ok": False, "found": "not installed", "remedy": "pip install torch"},
+                ],
+                "devices": [
+                    {"name": "cpu", "text": "8 cores, x86_64", "free_gb": 12.5},
+                    {"name": "cuda:0", "text": "NVIDIA H200, 100.0 of 139.0 GB free", "free_gb": 100.0},
+                ],
+                "methods": [],
+            }
+        )
+    )
 
 
 def models() -> None:
@@ -199,8 +224,14 @@ def batch() -> None:
     import csv
 
     rows = list(csv.DictReader(open(sys.argv[2], encoding="utf-8")))
-    done = [{"id": row["id"], "status": "done" if row["pet"].endswith("good") else "failed",
-             "error": "" if row["pet"].endswith("good") else "File cannot be read."} for row in rows]
+    done = [
+        {
+            "id": row["id"],
+            "status": "done" if row["pet"].endswith("good") else "failed",
+            "error": "" if row["pet"].endswith("good") else "File cannot be read.",
+        }
+        for row in rows
+    ]
     say("stage", stage="batch", text=f"{len(rows)} cases")
     say("result", files={"summary": "summary.csv"}, tables={"summary": done}, warnings=[], argv=sys.argv[1:])
     sys.exit(1 if any(row["status"] == "failed" for row in done) else 0)
@@ -210,7 +241,7 @@ COMMANDS = {"doctor": doctor, "models": models, "simulate": simulate, "batch": b
 
 if __name__ == "__main__":
     mode = os.environ.get("FAKE_BACKEND", "success")
-    if mode == "success" and sys.argv[1] in COMMANDS or sys.argv[1] == "doctor":
+    if (mode == "success" and sys.argv[1] in COMMANDS) or sys.argv[1] == "doctor":
         COMMANDS[sys.argv[1]]()
     else:
         globals()[mode]()

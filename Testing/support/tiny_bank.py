@@ -1,0 +1,34 @@
+"""A bank of two small patients in memory, for tests of the training."""
+
+from __future__ import annotations
+
+import csv
+
+import numpy as np
+from petdiffusion.write import images, labels
+
+from support.scans import small_patient
+
+
+def write_dataset(folder, splits=("train", "train", "validation")):
+    """Small patients on disk with a manifest such as `petdiffusion simulate dataset` writes."""
+    rows = []
+    for number, split in enumerate(splits):
+        patient = small_patient(number)
+        place = folder / f"p{number}"
+        place.mkdir(parents=True)
+        for name in ("pet", "reference", "ct"):
+            images.write(patient[name], place / f"{name}.nii.gz")
+        labels.write(patient["lesions"], place / "lesions.nii.gz")
+        rows.append({"id": f"p{number}", "pet": f"p{number}/pet.nii.gz", "reference": f"p{number}/reference.nii.gz",
+                     "ct": f"p{number}/ct.nii.gz", "lesions": f"p{number}/lesions.nii.gz", "fraction": 0.1,
+                     "split": split})  # fmt: skip
+    with (folder / "manifest.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    return folder
+
+
+def same(a, b) -> bool:
+    return set(a) == set(b) and all(np.array_equal(np.asarray(a[k]), np.asarray(b[k]), equal_nan=True) for k in a)

@@ -1,0 +1,168 @@
+"""Training: batches that depend on the step alone, exact resume, data that may not be trained on, export."""
+
+import csv
+import json
+
+import pytest
+import torch
+from petdiffusion.errors import ModelError, OptionError, TrainingError
+from petdiffusion.methods.csrd.task import CsrdTask
+from petdiffusion.methods.unet3d.task import Unet3dTask
+from petdiffusion.progress import Run
+from petdiffusion.training.bank import load_bank
+from petdiffusion.training.checkpoint import STATE
+from petdiffusion.training.export import export
+from petdiffusion.training.loop import train
+from petdiffusion.training.settings import TrainSettings
+from petdiffusion.zoo import store
+from safetensors.torch import load_file
+from support.tiny_bank import same, write_dataset
+
+SMALL = {"network": {"channels": 8, "multipliers": (1, 2), "blocks": 1, "resample": "light", "attention": False,
+                     "dropout": 0.0, "stem": 2, "norm": "voxel", "condition_channels": 7, "vector": 4}}  # fmt: skip
+FACTS = {"summary": "a test", "training_data": "made up", "data_licence": "none", "licence": "Apache-2.0",
+         "tracers": ["FDG"], "voxel_mm": [4.0, 5.0], "dose_fractions": [0.1, 0.1], "intended_use": "tests",
+         "limits": "all"}  # fmt: skip
+
+
+def settings(**changes):
+    return TrainSettings(
+        **{"steps": 6, "batch": 2, "patch": 16, "validate_every": 3, "precision": "32-true", **changes}
+    )
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return write_dataset(tmp_path_factory.mktemp("dataset"))
+
+
+def bank(dataset, task, **changes):
+    return load_bank(dataset, task.derive, settings(**changes), Run())
+
+
+def test_a_batch_depends_on_seed_step_and_rank_alone(dataset):
+    data = bank(dataset, CsrdTask(changes=SMALL))
+    assert same(data.batch(5, 0), bank(dataset, CsrdTask(changes=SMALL)).batch(5, 0))
+    for other in (data.batch(6, 0), data.batch(5, 1), bank(dataset, CsrdTask(changes=SMALL), seed=1).batch(5, 0)):
+        assert not same(data.batch(5, 0), other)
+
+
+def test_a_mirrored_patch_has_the_coordinates_of_the_mirrored_patient(dataset):
+    """In a mirrored patient x of every voxel is the opposite of what it was: found by the CT's own left-right slope."""
+    data = bank(dataset, CsrdTask(changes=SMALL))
+    for patient in data.train:
+        ramp = torch.linspace(-1, 1, patient.images["ct"].shape[2])
+        patient.images["ct"] = ramp.half().expand_as(patient.images["ct"]).clone()
+    signs = set()
+    for step in range(10):
+        batch = data.batch(step, 0)
+        for ct, coordinates in zip(batch["ct"][:, 0], batch["coordinates"]):
+            sign = 1 if ct[0, 0, -1] > ct[0, 0, 0] else -1
+            assert torch.allclose(ct * sign, coordinates[2], atol=2e-3)
+            signs.add(sign)
+    assert signs == {1, -1}
+
+
+def test_validation_patients_are_never_trained_on_and_test_patients_are_refused(dataset, tmp_path):
+    data = bank(dataset, CsrdTask(changes=SMALL))
+    assert [p.id for p in data.train] == ["p0", "p1"] and [p.id for p in data.valid] == ["p2"]
+    with pytest.raises(TrainingError, match="is a test patient"):
+        bank(write_dataset(tmp_path / "with-test", ("train", "test")), CsrdTask(changes=SMALL))
+
+
+def test_a_damaged_scan_is_skipped_with_a_count_and_an_empty_set_refused(tmp_path):
+    folder = write_dataset(tmp_path / "damaged", ("train", "train"))
+    (folder / "p1" / "pet.nii.gz").write_bytes(b"garbage")
+    run = Run()
+    data = load_bank(folder, CsrdTask(changes=SMALL).derive, settings(), run)
+    assert data.skipped == 1 and len(data.train) == 1 and "p1" in run.warnings[0]
+    (folder / "p0" / "reference.nii.gz").write_bytes(b"garbage")
+    with pytest.raises(TrainingError, match="no patient to train on"):
+        load_bank(folder, CsrdTask(changes=SMALL).derive, settings(), Run())
+
+
+@pytest.mark.parametrize("task", [CsrdTask, Unet3dTask])
+def test_a_stopped_training_goes_on_to_the_very_same_weights(dataset, tmp_path, task):
+    def go(folder, stop_at=None):
+        made = task(changes=SMALL)
+        run = Run()
+        if stop_at:
+            steps = iter(range(stop_at))
+            run.report = lambda event: (
+                None if event["event"] != "progress" or next(steps, None) is not None else (run.cancelled.set())
+            )
+        data = bank(dataset, made)
+        try:
+            train(made, data, settings(), folder, run)
+        except Exception as error:
+            assert "Stopped" in str(error) and stop_at
+        return load_file(tmp_path / folder / STATE)
+
+    whole = go(tmp_path / "whole")
+    broken = go(tmp_path / "broken", stop_at=3)
+    assert not same(whole, broken)
+    assert same(whole, go(tmp_path / "broken"))
+
+
+def test_the_loss_falls_and_the_log_and_plan_explain_the_training(dataset, tmp_path):
+    task = Unet3dTask(changes=SMALL)
+    folder = train(
+        task,
+        bank(dataset, task, steps=60, validate_every=20, learning_rate=3e-3, warmup_steps=5),
+        settings(steps=60, validate_every=20, learning_rate=3e-3, warmup_steps=5),
+        tmp_path / "t",
+    )
+    with (folder / "log.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert float(rows[-1]["loss"]) < float(rows[0]["loss"])
+    assert float(rows[-1]["psnr"]) > float(rows[-1]["psnr_low"]) + 1
+    plan = json.loads((folder / "plan.json").read_text())
+    assert plan["data"]["training_patients"] == ["p0", "p1"] and plan["settings"]["steps"] == 60
+
+
+def test_another_config_or_a_finished_folder_is_refused(dataset, tmp_path):
+    task = Unet3dTask(changes=SMALL)
+    folder = train(task, bank(dataset, task, steps=2), settings(steps=2), tmp_path / "t")
+    with pytest.raises(TrainingError, match="another config"):
+        other = Unet3dTask(changes={**SMALL, "base_fwhm_mm": 9.0})
+        train(other, bank(dataset, other), settings(), folder)
+    with pytest.raises(TrainingError, match="holds a training already"):
+        train(task, bank(dataset, task), settings(), folder, resume=False)
+    (folder / STATE).write_bytes(b"garbage")
+    with pytest.raises(TrainingError, match="does not fit"):
+        train(task, bank(dataset, task), settings(), folder)
+
+
+def test_a_training_becomes_a_verified_model(dataset, tmp_path):
+    task = CsrdTask(changes=SMALL)
+    folder = train(task, bank(dataset, task, steps=2), settings(steps=2), tmp_path / "t")
+    path = export(folder, tmp_path / "models", "csrd-tiny", FACTS)
+    card = store.find(str(path), "csrd").card
+    assert card.config["sigma_data"] == task.config["sigma_data"] > 0 and card.training["steps"] == 2
+    weights = load_file(path)
+    assert all(w.dtype == torch.float16 for w in weights.values())
+    network = CsrdTask(changes=SMALL).network()
+    network.load_state_dict({k: v.float() for k, v in weights.items()})
+
+
+def test_a_loss_that_is_never_finite_ends_the_training(dataset, tmp_path):
+    class Broken(Unet3dTask):
+        def loss(self, network, batch, generator):
+            return super().loss(network, batch, generator) * float("nan")
+
+    task = Broken(changes=SMALL)
+    with pytest.raises(TrainingError, match="not finite"):
+        train(task, bank(dataset, task, steps=50), settings(steps=50), tmp_path / "t")
+
+
+@pytest.mark.parametrize("wrong", [{}, {"steps": 1, "minutes": 1}, {"steps": 0}, {"steps": 1, "batch": -1}])
+def test_impossible_settings_are_refused(wrong):
+    with pytest.raises(OptionError):
+        TrainSettings(**wrong)
+
+
+def test_unknown_settings_and_configs_are_refused():
+    with pytest.raises(OptionError, match="colour"):
+        TrainSettings.from_json({"steps": 1, "colour": 2})
+    with pytest.raises(ModelError, match="Base"):
+        CsrdTask(changes={"base": "magic"})
