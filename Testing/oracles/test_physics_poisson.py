@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from petdiffusion.physics import poisson
+from petdiffusion.physics import noise, poisson
 from petdiffusion.physics.geometry import ScanGeometry
 from petdiffusion.physics.projector import Projector
 
@@ -113,3 +113,27 @@ def test_log_likelihood_is_scipys_up_to_the_counts_own_term(expected) -> None:
     difference = poisson.log_likelihood(counts, expected + 1) - poisson.log_likelihood(counts, other)
     by_scipy = stats.poisson.logpmf(counts, expected.double() + 1) - stats.poisson.logpmf(counts, other.double())
     assert float(difference) == pytest.approx(by_scipy.sum(), rel=1e-6)
+
+
+@pytest.mark.parametrize("iterations", [0, 10])
+def test_inserted_noise_keeps_the_mean_and_falls_with_the_root_of_the_counts(iterations) -> None:
+    geometry = ScanGeometry(32, 4.0, 48, 40)
+    image = torch.zeros(32, 32)
+    image[8:24, 6:26] = 2.0
+    repeats = image.expand(200, 32, 32)
+    spreads = []
+    for counts in (1e4, 1e6):
+        noisy = noise.insert_noise(repeats, geometry, counts, poisson.generator(3), iterations=iterations)
+        assert float(noisy.sum() / repeats.sum()) == pytest.approx(1, abs=0.02)
+        assert float(noisy.mean(0)[12:20, 10:22].mean()) == pytest.approx(2, rel=0.04)
+        spreads.append(float(noisy.var(0)[12:20, 10:22].mean()) ** 0.5)
+    assert spreads[0] / spreads[1] == pytest.approx(10, rel=0.1)
+
+
+def test_empty_slices_stay_empty_beside_others() -> None:
+    geometry = ScanGeometry(16, 4.0, 24, 12)
+    slices = torch.stack([torch.zeros(16, 16), torch.ones(16, 16)])
+    for iterations in (0, 5):
+        noisy = noise.insert_noise(slices, geometry, 1e4, poisson.generator(1), iterations=iterations)
+        assert noisy[0].abs().max() == 0 and noisy[1].mean() > 0.5
+    assert noise.insert_noise(slices[0], geometry, 1e4, poisson.generator(1)).abs().max() == 0

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from petdiffusion.errors import PhysicsError, ResourceError
-from petdiffusion.physics import attenuation, blur, dose, matrices, poisson, presets, recon, scan
+from petdiffusion.physics import attenuation, blur, dose, matrices, noise, poisson, presets, recon, scan
 from petdiffusion.physics.geometry import ScanGeometry
 from petdiffusion.physics.projector import Projector
 from petdiffusion.progress import Run
@@ -106,6 +106,11 @@ WRONG = {
     "reduction of undefined values": lambda: dose.reduce_dose(pet().with_array(np.full((2, 12, 12), NAN)), 0.5),
     "reduction of an empty image": lambda: dose.reduce_dose(pet().with_array(np.zeros((2, 12, 12))), 0.5),
     "arbitrary units without noise": lambda: dose.reduce_dose(pet(), 0.5),
+    "reduction of a CT": lambda: dose.reduce_dose(pet(unit=HU), 0.5),
+    "noise of negative counts": lambda: noise.insert_noise(ACTIVITY, GEOMETRY, -5.0, poisson.generator(0)),
+    "noise on undefined slices": lambda: noise.insert_noise(with_value(NAN), GEOMETRY, 1e4, poisson.generator(0)),
+    "noise on slices of another shape": lambda: noise.insert_noise(torch.ones(5, 5), GEOMETRY, 1e4,
+                                                                   poisson.generator(0)),
     "reduction with a CT that is none": lambda: dose.reduce_dose(pet(), 0.5, ct=pet()),
 }
 

@@ -9,7 +9,7 @@ import torch
 
 from ..errors import PhysicsError
 from ..progress import Run
-from ..volume import SUVBW, Facts, Volume
+from ..volume import HU, SUVBW, Facts, Volume
 from . import counts as counting
 from .attenuation import body_mu, mu_of_ct
 from .poisson import check_fraction, generator, sample_counts, scale_to_counts, thin
@@ -33,7 +33,8 @@ def acquire(activity: torch.Tensor, spacing_mm: Sequence[float], *, mu: torch.Te
 
     The map is blurred by the scanner, projected, attenuated by `mu` (1/cm), given randoms and scatter, counted, and
     reconstructed as the scanner does. `counts` are the expected trues of the full dose, in all or in each slice; by
-    default those of the scanner's usual dose and time. With `nested`, low-count data are a random part of the same
+    default those of the scanner's usual dose and time. They are counts of a scan without time of flight: one recorded
+    with it is worth `Scanner.tof_gain` of them. With `nested`, low-count data are a random part of the same
     full-count events, as list-mode data are thinned; otherwise every fraction is a scan of its own. An image depends
     on the seed and its own fraction only, not on the other fractions asked for.
     """
@@ -77,7 +78,7 @@ def reduce_dose(volume: Volume, fraction: float, *, seed: int = 0, preset: str |
     fraction / (1 - fraction) of the dose: such a scan of the image is simulated, and its reconstruction minus that of
     the same data without noise is added. The mean image, with its resolution, is kept; noise is that of the scanner.
 
-    `counts` are the true counts of the original scan in this image. Unknown, they are estimated from dose, weight and
+    `counts` are the true counts of the original scan in this image, times the scanner's `tof_gain`. Unknown, they are estimated from dose, weight and
     time, else from the noise of the image, else from the scanner's usual dose; the run says which. `preset` is by
     default the scanner that the image's facts name, else mCT. `ct` (HU) gives the attenuation.
     """
@@ -112,6 +113,8 @@ class _Reduction:
 
     @classmethod
     def of(cls, volume: Volume, preset: str | Scanner | None, ct: Volume | None, run: Run) -> _Reduction:
+        if volume.unit == HU:
+            raise PhysicsError("Image in HU", "is a CT, which has no dose of a tracer", "Give the PET.")
         image = torch.tensor(volume.array, device=_device(run))
         if not torch.isfinite(image).all():
             raise PhysicsError("Image", "holds infinite or undefined values", "Replace them before reducing the dose.")
@@ -162,7 +165,7 @@ class _Reduction:
         scan = Scan.of(part.clamp(min=0), spacing_mm, self.scan.scanner, self.mu[first : first + n],
                        blurred=self.scan.scanner.models_psf)
         scale = scale_to_counts(scan.trues, _REFERENCE_COUNTS * n)
-        one, other = (_noise(scan, scale, generator(seed, _MEASURE, k)) for k in range(2))
+        one, other = (_noise(scan, scale, generator(seed, _MEASURE, k), lambda _: self.run.check()) for k in range(2))
         ratio = counting.noise_ratio(part, one, other, spacing_mm)
         if ratio < _NOISELESS:
             raise PhysicsError("Noise of the image", "is too small to be measured", "Give the counts of the scan.")

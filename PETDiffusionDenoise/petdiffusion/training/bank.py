@@ -217,8 +217,9 @@ def _patch(patients: list[Patient], size: int, rng: np.random.Generator, flip: b
 def _fitted(image: torch.Tensor, size: int, mirrored: bool) -> torch.Tensor:
     image = image.flip(2) if mirrored else image
     missing = [size - n for n in image.shape]
-    if any(missing):
-        image = torch.nn.functional.pad(image, [0, missing[2], 0, missing[1], 0, missing[0]])
+    if any(missing):  # the edge repeated: air outside the volume too
+        edges = [0, missing[2], 0, missing[1], 0, missing[0]]
+        image = torch.nn.functional.pad(image[None, None], edges, mode="replicate")[0, 0]
     return image[None]
 
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import numpy as np
 
 from .canvas import Canvas
+from .fit import lattice, liver_ml, solve, spleen_ml, volume_ml
 from .frame import Frame
 from .shapes import Cloud, Points, capsule, curve, ellipsoid, rotation, smooth_cut, smooth_union, thin_cover
 
 
-def paint_upper_abdomen(canvas: Canvas, frame: Frame) -> None:
+def paint_upper_abdomen(canvas: Canvas, frame: Frame, sizes: dict[str, float]) -> None:
     _stomach(canvas, frame)
     _renal_fat(canvas, frame, 1, "left")
-    _spleen(canvas, frame)
+    _spleen(canvas, frame, sizes["spleen"])
     _tube(canvas, pancreas_line(frame), "pancreas", "pancreas", lumps=1.6)
     _duodenum(canvas, frame)
-    _liver(canvas, frame)
+    _liver(canvas, frame, sizes["liver"])
     _renal_fat(canvas, frame, -1, "right")
     for side, word in ((1, "left"), (-1, "right")):
         _adrenal(canvas, frame, side, f"adrenal_gland_{word}")
@@ -28,12 +29,10 @@ def descent(frame: Frame) -> float:
     return 0.75 * (frame.domes["centre"] - 358.0)
 
 
-def liver_surface(p: Points, frame: Frame) -> np.ndarray:
-    """Under the right dome, filling the space to the ribs, cut by the slanting visceral surface."""
+def liver_surface(p: Points, frame: Frame, tip: float) -> np.ndarray:
+    """Under the right dome, filling the space to the ribs, cut by the slanting visceral surface that ends at `tip`."""
     rng = frame.person.rng("liver")
-    tip, slope, back, reach = 212 + rng.normal(0, 9), 0.60 + rng.normal(0, 0.05), 0.26 + rng.normal(0, 0.06), 66 + rng.normal(0, 14)
-    small = 1 - float(np.prod(frame.person.scale))
-    tip = tip + 0.5 * descent(frame) - 8 - 30 * max(small, 0)
+    slope, back, reach = 0.60 + rng.normal(0, 0.05), 0.26 + rng.normal(0, 0.06), 66 + rng.normal(0, 14)
     under = frame.cavity.distance(p) + np.float32(3.5)
     roof = (p.z - frame.diaphragm(p) + np.float32(4.0)) * np.float32(0.8)
     x = p.x + np.float32(112)
@@ -41,18 +40,30 @@ def liver_surface(p: Points, frame: Frame) -> np.ndarray:
     floor = floor + 10 * np.sin((p.x + p.y) / np.float32(27)) * np.exp(-((p.x + 30) / 50) ** 2)
     below = (floor - p.z) * np.float32(0.78)
     left = (p.x - np.float32(reach) + 0.25 * (p.z - 340)) * np.float32(0.8)
-    behind = (p.y - 34 + 1.0 * np.maximum(p.x + 42, 0) * 0.45) * np.float32(0.85)
+    behind = (p.y - 34 + 0.45 * np.maximum(p.x + 42, 0)) * np.float32(0.85)
     behind = np.where(p.x > -75, behind, behind - (-(p.x + 75)) * np.float32(0.9))
     d = smooth_cut(smooth_cut(under, roof, 14), smooth_cut(below, left, 22), 16)
     d = smooth_cut(d, behind, 18)
     return smooth_cut(d, -frame.spine(p, 12), 10)
 
 
-def _liver(canvas: Canvas, frame: Frame) -> None:
-    p = canvas.box((-150, -125, 190), (120, 110, 410))
+_LIVER_BOX = (-150, -125, 150), (120, 110, 410)
+_SPLEEN_BOX = (20, -75, 205), (150, 115, 400)
+
+
+def organ_sizes(frame: Frame) -> dict[str, float]:
+    """The liver's lower tip and the spleen's size that give the volumes drawn for this person."""
+    person, rng = frame.person, frame.person.rng("organ sizes")
+    liver, spleen = lattice(*_LIVER_BOX), lattice(*_SPLEEN_BOX)
+    return {"liver": solve(lambda tip: volume_ml(liver_surface(liver, frame, tip), person), liver_ml(person, rng), 160, 262),
+            "spleen": solve(lambda size: volume_ml(spleen_surface(spleen, frame, size), person), spleen_ml(rng) * 1.06, 0.7, 1.6)}
+
+
+def _liver(canvas: Canvas, frame: Frame, tip: float) -> None:
+    p = canvas.box(*_LIVER_BOX)
     if p is None:
         return
-    d = liver_surface(p, frame)
+    d = liver_surface(p, frame, tip)
     canvas.paint(p, d, "liver", "liver")
     _fissure(canvas, p, d)
     g = frame.person.rng("gallbladder")
@@ -70,22 +81,26 @@ def _fissure(canvas: Canvas, p: Points, liver: np.ndarray) -> None:
     canvas.paint(p, np.maximum(low, p.y + 20), "fat_visceral", None, within=liver < 3)
 
 
-def _spleen(canvas: Canvas, frame: Frame) -> None:
-    p = canvas.box((20, -70, 215), (150, 115, 400))
-    if p is None:
-        return
+def spleen_surface(p: Points, frame: Frame, size: float) -> np.ndarray:
+    """A cushion bent along the left ribs, hollowed where stomach and kidney lie on it."""
     rng = frame.person.rng("spleen")
-    size = float(np.clip(np.exp(rng.normal(0.10, 0.09)), 0.9, 1.32))
     rho, wall, angle = frame.cavity.polar(p)
     level = 304 + descent(frame) + rng.normal(0, 5)
     arc = np.deg2rad(angle - (115 + rng.normal(0, 6))) * (0.5 * rho + np.float32(50))
     high = p.z - np.float32(level)
     tilt = np.deg2rad(38 + rng.normal(0, 8))
-    q = Points(arc * np.cos(tilt) + high * np.sin(tilt), wall - rho - np.float32(24.0 * size), high * np.cos(tilt) - arc * np.sin(tilt))
+    along, across = arc * np.cos(tilt) + high * np.sin(tilt), high * np.cos(tilt) - arc * np.sin(tilt)
+    q = Points(along, wall - rho - np.float32(2 + 22.0 * size), across)
     d = ellipsoid(q, (0, 0, 0), (55 * size, 20 * size, 34 * size))
     d = smooth_cut(d, -ellipsoid(q, (4, 27 * size, -4), (26 * size, 12 * size, 17 * size)), 8)
     d = smooth_cut(d, (p.z - frame.diaphragm(p) + 4) * np.float32(0.8), 8)
-    canvas.paint(p, d, "spleen", "spleen", within=p.x > 5)
+    return np.maximum(d, 5 - p.x)
+
+
+def _spleen(canvas: Canvas, frame: Frame, size: float) -> None:
+    p = canvas.box(*_SPLEEN_BOX)
+    if p is not None:
+        canvas.paint(p, spleen_surface(p, frame, size), "spleen", "spleen")
 
 
 def stomach_line(frame: Frame) -> np.ndarray:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...progress import Run
-from .abdomen import paint_upper_abdomen, stomach_line
+from .abdomen import organ_sizes, paint_upper_abdomen, stomach_line
 from .bowel import paint_bowel
 from .brownfat import paint_brown_fat
 from .canvas import Canvas
@@ -36,11 +36,12 @@ class Body:
     frame: Frame
     limbs: Limbs
     heart: Heart
+    sizes: dict[str, float]
 
     @classmethod
     def of(cls, person: Person) -> Body:
         frame = Frame(person)
-        return cls(person, frame, limbs_of(frame), heart_of(frame))
+        return cls(person, frame, limbs_of(frame), heart_of(frame), organ_sizes(frame))
 
 
 def paint_body(canvas: Canvas, body: Body, run: Run) -> np.ndarray:
@@ -65,7 +66,7 @@ def paint_body(canvas: Canvas, body: Body, run: Run) -> np.ndarray:
         lambda: paint_neck(canvas, frame),
         lambda: paint_oesophagus(canvas, frame, cardia),
         lambda: paint_pelvic_organs(canvas, frame),
-        lambda: paint_upper_abdomen(canvas, frame),
+        lambda: paint_upper_abdomen(canvas, frame, body.sizes),
         lambda: paint_portal(canvas, frame),
         lambda: paint_spine(canvas, frame),
         lambda: paint_ribcage(canvas, frame, limbs),

@@ -24,8 +24,9 @@ class Pose:
     def canonical(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> Points:
         """Canonical coordinates (z, y, x) of the grid given by three world axes in mm."""
         sx, sy, sz = (np.float32(s) for s in self.person.scale)
-        dx, dy, dz = self.warp.on_axes(x, y, z)
         level = (z / sz)[:, None, None]
+        calm = 1 - 0.6 * np.clip((level - 590) / 60, 0, 1)
+        dx, dy, dz = (part * calm for part in self.warp.on_axes(x, y, z))
         px = (x / sx)[None, None, :] + dx - self._aside(level)
         py = (y / sy)[None, :, None] + dy
         pz = level + dz
