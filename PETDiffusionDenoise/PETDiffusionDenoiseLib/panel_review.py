@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import qt
@@ -91,7 +92,7 @@ class ReviewPart:
         metric = "SUVmax" if any(key.startswith("SUVmax_") for key in self._rows[0]) else "max"
         images = [(k, title) for k, title in _LESION_COLUMNS if f"{metric}_{k}" in self._rows[0]]
         lines = [[*(_number(row.get(f"{metric}_{k}")) for k, _ in images), _number(row.get("volume_ml")),
-                  str(row.get("lesion", ""))] for row in self._rows]
+                  _short(str(row.get("lesion", "")))] for row in self._rows]
         self.ui.lesionLabel.setText(f"Lesions: {metric} and volume in ml. Click one to go there.")
         fill_table(self.ui.lesionTable, [*(title for _, title in images), "ml", "Lesion"], lines,
                    [str(row.get("lesion", "")) for row in self._rows])
@@ -184,6 +185,11 @@ class ReviewPart:
         self._timer.stop()
         self._unwatch()
         self.review.leave()
+
+
+def _short(name: str) -> str:
+    """`Lesion 2 (lymph node)` as `2 lymph node`: the column's title says what it is."""
+    return re.sub(r"^lesion (\d+) \((.*)\)$", r"\1 \2", name, flags=re.IGNORECASE)
 
 
 def _number(value: Any, unit: str = "") -> str:

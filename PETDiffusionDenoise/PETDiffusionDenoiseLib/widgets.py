@@ -72,8 +72,10 @@ def fill_table(table: Any, titles: Sequence[str], rows: Sequence[Sequence[str]],
                 table.setItem(r, c, item)
     table.verticalHeader().setVisible(False)
     table.verticalHeader().setDefaultSectionSize(ROW_HEIGHT)
-    table.horizontalHeader().setStretchLastSection(True)
-    table.resizeColumnsToContents()
+    last = len(titles) - 1
+    for column in range(len(titles)):
+        mode = qt.QHeaderView.Stretch if column == last else qt.QHeaderView.ResizeToContents
+        table.horizontalHeader().setSectionResizeMode(column, mode)
     table.resizeRowsToContents()
 
 

@@ -82,7 +82,7 @@ def denoise(widget, method: str) -> None:
     widget.ui.applyButton.click()
     while widget.panel.run.running:
         settle(0.05)
-        if widget.ui.progressBar.maximum and widget.ui.progressBar.value > 300 and not (OUT / ".progress").exists():
+        if widget.ui.progressBar.maximum and 300 < widget.ui.progressBar.value < 800 and not (OUT / ".progress").exists():
             (OUT / ".progress").touch()
             panel_picture(widget, PANEL_WIDTH, SIZE[1]).save(str(OUT / "progress.png"))
     (OUT / ".progress").unlink(missing_ok=True)

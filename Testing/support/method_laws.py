@@ -38,7 +38,7 @@ class Subject:
 
     def options(self, **given: Any) -> dict[str, Any]:
         short = {} if self.card.family == "classical" else {
-            o.name: max(1, o.minimum or 1) for o in self.card.options if o.name in SHORT and o.kind == "int"}
+            o.name: max(2 if o.name == "samples" else 1, o.minimum or 1) for o in self.card.options if o.name in SHORT and o.kind == "int"}
         return self.card.resolve({**short, **given})
 
     def __call__(self, case: Case, run: Run | None = None, **given: Any) -> Output:

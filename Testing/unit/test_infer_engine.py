@@ -173,7 +173,7 @@ def test_cost_of_a_known_network():
 
 
 def test_half_precision_is_seen_in_the_cost():
-    net = UNet(UNetConfig(channels=16, multipliers=(1, 2), blocks=1, attention=False))
+    net = UNet(UNetConfig(channels=8, multipliers=(1, 2), blocks=1, attention=False))
     model, scene = Model(Preconditioned(net, Edm(0.5)), net, PatchRules(multiple=2)), Scene((64, 64, 64))
     full = network_cost(model, scene, Policy())
     half = network_cost(model, scene, Policy(bf16=True))
@@ -288,8 +288,8 @@ def test_memory_does_not_grow_with_steps_or_samples():
     def peak(steps: int, samples: int) -> float:
         levels = tuple(karras_sigmas(steps, 0.02, 20.0).tolist())
         with LiveBytes() as live:
-            engine(Sampling(levels, samples=samples), shape=(16, 32, 32))
-        return max(live.history) / (4 * 16 * 32 * 32)
+            engine(Sampling(levels, samples=samples), shape=(48, 64, 64))
+        return max(live.history) / (4 * 48 * 64 * 64)
 
     few = peak(4, 3)
     assert peak(30, 3) <= few and peak(4, 12) <= few and few <= STATE_VOLUMES

@@ -136,6 +136,7 @@ def sample_volume(model: Model, scene: Scene, sampling: Sampling, run: Run, *, o
     plan = plan or make_plan(scene.shape, model.rules, cost, policy, channels=model.channels, body=scene.body)
     progress = _Progress(run, sampling.evaluations)
     patched = Patched(model.denoiser, plan, model.rules, policy, cost, run, scene.body, scene.fallback, progress)
+    run.progress(0.0)
     began = time.perf_counter()
     with torch.no_grad():
         estimate = _drawn(model.wrap(patched) if model.wrap else patched, model, scene, sampling, run, on_step,

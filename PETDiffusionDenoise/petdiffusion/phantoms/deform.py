@@ -37,7 +37,9 @@ class SmoothField:
         """Values at scattered points."""
         x, y, z = np.broadcast_arrays(x, y, z)
         flat = [np.ravel(v) for v in (x, y, z)]
-        parts = [self._gather(*(v[i:i + _POINTS_AT_ONCE] for v in flat)) for i in range(0, flat[0].size, _POINTS_AT_ONCE)]
+        parts = [
+            self._gather(*(v[i : i + _POINTS_AT_ONCE] for v in flat)) for i in range(0, flat[0].size, _POINTS_AT_ONCE)
+        ]
         return np.concatenate(parts).reshape(x.shape) if parts else np.zeros(x.shape, np.float32)
 
     def _knots(self, values: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:

@@ -30,23 +30,81 @@ class Site:
 
 
 SITES: Mapping[str, Site] = {
-    "liver": Site(22, 60, 38, 300), "spleen": Site(20, 45, 36, 270), "lung": Site(15, 58, 32, 310), "adrenal": Site(20, 40, 28),
-    "pancreas": Site(24, 42, 30), "colon": Site(26, 45, 42), "oesophagus": Site(24, 38, 40), "thyroid": Site(14, 26, 45),
-    "node_cervical": Site(13, 32, 38), "node_mediastinal": Site(15, 42, 38), "node_axillary": Site(14, 38, 38),
-    "node_paraaortic": Site(15, 45, 38), "node_iliac": Site(14, 36, 38), "node_inguinal": Site(14, 36, 38),
-    "peritoneum": Site(15, 45, 35), "bone_spine": Site(18, 34, 0), "bone_pelvis": Site(22, 48, 0), "bone_rib": Site(13, 26, 0),
-    "bone_limb": Site(20, 40, 0), "soft_tissue": Site(34, 60, 45, 330, 0.9), "skin": Site(9, 24, 38), "breast": Site(18, 42, 42),
+    "liver": Site(22, 60, 38, 300),
+    "spleen": Site(20, 45, 36, 270),
+    "lung": Site(15, 58, 32, 310),
+    "adrenal": Site(20, 40, 28),
+    "pancreas": Site(24, 42, 30),
+    "colon": Site(26, 45, 42),
+    "oesophagus": Site(24, 38, 40),
+    "thyroid": Site(14, 26, 45),
+    "node_cervical": Site(13, 32, 38),
+    "node_mediastinal": Site(15, 42, 38),
+    "node_axillary": Site(14, 38, 38),
+    "node_paraaortic": Site(15, 45, 38),
+    "node_iliac": Site(14, 36, 38),
+    "node_inguinal": Site(14, 36, 38),
+    "peritoneum": Site(15, 45, 35),
+    "bone_spine": Site(18, 34, 0),
+    "bone_pelvis": Site(22, 48, 0),
+    "bone_rib": Site(13, 26, 0),
+    "bone_limb": Site(20, 40, 0),
+    "soft_tissue": Site(34, 60, 45, 330, 0.9),
+    "skin": Site(9, 24, 38),
+    "breast": Site(18, 42, 42),
     "throat": Site(20, 38, 50),
 }
 # Share of each kind of place in five common courses of disease.
 PATTERNS: Mapping[str, Mapping[str, float]] = {
-    "lymphoma": {"node_cervical": 4, "node_mediastinal": 5, "node_axillary": 4, "node_paraaortic": 4, "node_iliac": 3, "node_inguinal": 3,
-                 "spleen": 1, "bone_spine": 0.7, "bone_pelvis": 0.5},
-    "lung cancer": {"lung": 5, "node_mediastinal": 5, "bone_spine": 2, "bone_rib": 1.5, "adrenal": 1.2, "liver": 1.5, "node_cervical": 1},
+    "lymphoma": {
+        "node_cervical": 4,
+        "node_mediastinal": 5,
+        "node_axillary": 4,
+        "node_paraaortic": 4,
+        "node_iliac": 3,
+        "node_inguinal": 3,
+        "spleen": 1,
+        "bone_spine": 0.7,
+        "bone_pelvis": 0.5,
+    },
+    "lung cancer": {
+        "lung": 5,
+        "node_mediastinal": 5,
+        "bone_spine": 2,
+        "bone_rib": 1.5,
+        "adrenal": 1.2,
+        "liver": 1.5,
+        "node_cervical": 1,
+    },
     "bowel cancer": {"colon": 1.5, "liver": 5, "peritoneum": 3, "lung": 2.5, "node_paraaortic": 2, "node_iliac": 1},
-    "breast or prostate cancer": {"bone_spine": 5, "bone_pelvis": 4, "bone_rib": 3, "bone_limb": 2, "node_axillary": 2, "breast": 1.5, "liver": 1.5, "lung": 1},
-    "melanoma or sarcoma": {"soft_tissue": 3, "skin": 2, "lung": 3, "liver": 2, "node_inguinal": 1.5, "node_axillary": 1.5, "bone_pelvis": 1, "spleen": 0.5},
-    "head and neck cancer": {"throat": 2, "node_cervical": 5, "lung": 1, "node_mediastinal": 1, "thyroid": 0.7, "oesophagus": 1},
+    "breast or prostate cancer": {
+        "bone_spine": 5,
+        "bone_pelvis": 4,
+        "bone_rib": 3,
+        "bone_limb": 2,
+        "node_axillary": 2,
+        "breast": 1.5,
+        "liver": 1.5,
+        "lung": 1,
+    },
+    "melanoma or sarcoma": {
+        "soft_tissue": 3,
+        "skin": 2,
+        "lung": 3,
+        "liver": 2,
+        "node_inguinal": 1.5,
+        "node_axillary": 1.5,
+        "bone_pelvis": 1,
+        "spleen": 0.5,
+    },
+    "head and neck cancer": {
+        "throat": 2,
+        "node_cervical": 5,
+        "lung": 1,
+        "node_mediastinal": 1,
+        "thyroid": 0.7,
+        "oesophagus": 1,
+    },
 }
 
 
@@ -80,12 +138,18 @@ def draw_count(rng: np.random.Generator) -> int:
     return int(np.clip(1 + rng.geometric(0.16), 1, MAX_LESIONS))
 
 
-def plan_lesions(rng: np.random.Generator, count: int, candidates: Mapping[str, np.ndarray], organs: Mapping[str, np.ndarray],
-                 background, room) -> tuple[str, tuple[Plan, ...]]:
+def plan_lesions(
+    rng: np.random.Generator,
+    count: int,
+    candidates: Mapping[str, np.ndarray],
+    organs: Mapping[str, np.ndarray],
+    background,
+    room,
+) -> tuple[str, tuple[Plan, ...]]:
     """Places `count` lesions of one course of disease.
 
-    `candidates`: world points (n, 3) per site; `organs`: name of the structure at each; `background(point, radius)`: normal
-    uptake around; `room(site, point)`: largest radius that fits there.
+    `candidates`: world points (n, 3) per site; `organs`: name of the structure at each; `background(point, radius)`:
+    normal uptake around; `room(site, point)`: largest radius that fits there.
     """
     pattern = str(rng.choice(list(PATTERNS)))
     shares = {site: share for site, share in PATTERNS[pattern].items() if len(candidates.get(site, ()))}
@@ -109,9 +173,13 @@ def _apart(a: Plan, b: Plan) -> bool:
     return float(np.linalg.norm(np.subtract(a.centre, b.centre))) > 1.35 * (a.radius + b.radius) + _GAP_MM
 
 
-def _one(rng: np.random.Generator, site: str, organ: str, point: np.ndarray, mood: float, background, room) -> Plan | None:
+def _one(
+    rng: np.random.Generator, site: str, organ: str, point: np.ndarray, mood: float, background, room
+) -> Plan | None:
     kind = SITES[site]
-    diameter = float(np.clip(kind.diameter * np.exp(rng.normal(-0.1, 0.5)), DIAMETER_MM[0], min(kind.limit, DIAMETER_MM[1])))
+    diameter = float(
+        np.clip(kind.diameter * np.exp(rng.normal(-0.1, 0.5)), DIAMETER_MM[0], min(kind.limit, DIAMETER_MM[1]))
+    )
     centre = np.asarray(point, float) + rng.uniform(-3, 3, 3)
     radius = min(diameter / 2, float(room(site, centre)))
     if radius < DIAMETER_MM[0] / 2:
@@ -121,9 +189,19 @@ def _one(rng: np.random.Generator, site: str, organ: str, point: np.ndarray, moo
     if suv < CONTRAST * background(centre, radius):
         return None
     dead = radius > 13 and rng.random() < 0.5
-    return Plan(site, organ, tuple(float(v) for v in centre), radius, suv, _lobes(rng, radius), float(rng.uniform(0.05, 0.16)),
-                float(rng.uniform(0.12, 0.35)) if dead else 1.0, _hu(rng, site, kind), kind.mr * float(rng.uniform(0.85, 1.15)),
-                int(rng.integers(2**31)))
+    return Plan(
+        site,
+        organ,
+        tuple(float(v) for v in centre),
+        radius,
+        suv,
+        _lobes(rng, radius),
+        float(rng.uniform(0.05, 0.16)),
+        float(rng.uniform(0.12, 0.35)) if dead else 1.0,
+        _hu(rng, site, kind),
+        kind.mr * float(rng.uniform(0.85, 1.15)),
+        int(rng.integers(2**31)),
+    )
 
 
 def _hu(rng: np.random.Generator, site: str, kind: Site) -> float:
@@ -153,7 +231,10 @@ def shape(plan: Plan, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray
     """Signed distance in mm at points relative to the lesion's centre."""
     d = np.full(np.shape(x), 1e3, np.float32)
     for bx, by, bz, br in plan.balls:
-        ball = np.sqrt((x - bx * plan.radius) ** 2 + (y - by * plan.radius) ** 2 + (z - bz * plan.radius) ** 2) - br * plan.radius
+        ball = (
+            np.sqrt((x - bx * plan.radius) ** 2 + (y - by * plan.radius) ** 2 + (z - bz * plan.radius) ** 2)
+            - br * plan.radius
+        )
         h = np.maximum(0.3 * plan.radius - np.abs(d - ball), 0)
         d = np.minimum(d, ball) - h * h / (1.2 * plan.radius)
     field = SmoothField(np.random.default_rng(plan.seed), max(0.55 * plan.radius, 2.5), 8)
@@ -201,7 +282,12 @@ def _paint(images: Painted, plan: Plan, value: int) -> Lesion | None:
     if np.any(low < 0) or np.any(high > g.size):
         return None
     fine = int(np.clip(np.ceil(3 * max(g.spacing) / plan.radius), 2, 6))
-    axes = [g.origin[i] + g.spacing[i] * (np.arange(low[i] * fine, high[i] * fine) + 0.5 - 0.5 * fine) / fine - plan.centre[i] for i in range(3)]
+    axes = [
+        g.origin[i]
+        + g.spacing[i] * (np.arange(low[i] * fine, high[i] * fine) + 0.5 - 0.5 * fine) / fine
+        - plan.centre[i]
+        for i in range(3)
+    ]
     z, y, x = np.meshgrid(axes[2], axes[1], axes[0], indexing="ij")
     d = shape(plan, x, y, z)
     suv = np.where(d < 0, activity(plan, d, x, y, z), 0)
@@ -214,7 +300,16 @@ def _paint(images: Painted, plan: Plan, value: int) -> Lesion | None:
         inside = share == share.max()
     images.label[where][inside] = value
     volume = float(np.sum(d < 0)) * float(np.prod(g.spacing)) / fine**3 / 1000
-    return Lesion(value, plan.organ, plan.centre, float((6 * volume * 1000 / np.pi) ** (1 / 3)), volume, 0.0, 0.0, plan.necrosis < 1)
+    return Lesion(
+        value,
+        plan.organ,
+        plan.centre,
+        float((6 * volume * 1000 / np.pi) ** (1 / 3)),
+        volume,
+        0.0,
+        0.0,
+        plan.necrosis < 1,
+    )
 
 
 def _block_mean(fine_values: np.ndarray, shape3: tuple[int, int, int], fine: int) -> np.ndarray:

@@ -30,10 +30,10 @@ class Protocol:
 
 
 # Brain FDG: EANM procedure guidelines, Guedj et al., Eur J Nucl Med Mol Imaging 2022;49:632 (125 to 250 MBq in 3D,
-# 10 to 20 min). Brain DASB: 577 MBq as in the CSRD paper, the last hour of a 90 min scan. Body: the scanner's protocol.
+# 10 to 20 min). Brain DASB: 577 MBq as in the CSRD paper, all 90 min of a dynamic scan summed. Body: the scanner's own.
 PROTOCOLS: Mapping[tuple[str, str], Protocol] = {
     ("brain", "FDG"): Protocol(200.0, 45.0, 900.0, 6586.2),
-    ("brain", "DASB"): Protocol(577.0, 30.0, 3600.0, 1221.66),
+    ("brain", "DASB"): Protocol(577.0, 0.0, 5400.0, 1221.66),
     ("body", "FDG"): Protocol(None, None, None, 6586.2),
 }
 
@@ -93,7 +93,7 @@ def preset_of(patient: Patient, preset: str | Scanner | None) -> Scanner:
 
 
 def facts_of(patient: Patient, scanner: Scanner, seed: int) -> Facts:
-    """Dose and times as they vary from patient to patient: dose by 8 %, waiting by 5 min, never before injection."""
+    """Dose and times as they vary from patient to patient: dose by 8 %, waiting by 5 min."""
     protocol = PROTOCOLS.get((patient.kind, patient.tracer))
     if protocol is None:
         raise PhysicsError(f"A {patient.kind} scan with {patient.tracer}", "has no usual protocol",
@@ -101,8 +101,9 @@ def facts_of(patient: Patient, scanner: Scanner, seed: int) -> Facts:
     rng = np.random.default_rng([patient.seed, seed, 0x5CA4])
     usual = protocol.mbq or scanner.mbq_per_kg * patient.weight_kg
     dose_bq = usual * 1e6 * float(np.exp(rng.normal(0, 0.08)))
-    waiting = protocol.uptake_minutes or scanner.uptake_minutes
-    minutes = max(waiting + float(np.clip(rng.normal(0, 5), -12, 12)), 5.0)
+    waiting = scanner.uptake_minutes if protocol.uptake_minutes is None else protocol.uptake_minutes
+    late = float(np.clip(rng.normal(0, 5), -12, 12))
+    minutes = max(waiting + late, 5.0) if waiting else 0.0  # a scan from the injection on starts with it
     factor = patient.weight_kg * 1000 / (dose_bq * 0.5 ** (minutes * 60 / protocol.half_life_s))
     return replace(patient.pet.facts, modality="PT", tracer=patient.tracer, half_life_s=protocol.half_life_s,
                    injected_dose_bq=round(dose_bq), uptake_minutes=round(minutes, 1),

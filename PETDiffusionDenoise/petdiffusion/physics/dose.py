@@ -78,9 +78,10 @@ def reduce_dose(volume: Volume, fraction: float, *, seed: int = 0, preset: str |
     fraction / (1 - fraction) of the dose: such a scan of the image is simulated, and its reconstruction minus that of
     the same data without noise is added. The mean image, with its resolution, is kept; noise is that of the scanner.
 
-    `counts` are the true counts of the original scan in this image, times the scanner's `tof_gain`. Unknown, they are estimated from dose, weight and
-    time, else from the noise of the image, else from the scanner's usual dose; the run says which. `preset` is by
-    default the scanner that the image's facts name, else mCT. `ct` (HU) gives the attenuation.
+    `counts` are the true counts of the original scan in this image, times the scanner's `tof_gain`. Unknown, they are
+    estimated from dose, weight and time, else from the noise of the image, else from the scanner's usual dose; the
+    run says which. `preset` is by default the scanner that the image's facts name, else mCT. `ct` (HU) gives the
+    attenuation.
     """
     run = run or Run()
     check_fraction(fraction)

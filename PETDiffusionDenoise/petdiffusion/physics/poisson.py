@@ -7,6 +7,7 @@ counts on every machine.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
 
@@ -26,8 +27,10 @@ def generator(seed: int, *parts: float) -> torch.Generator:
     return torch.Generator().manual_seed(int(state & np.uint64(2**63 - 1)))
 
 
-def sample_counts(expected: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Independent Poisson counts of the expected numbers."""
+def sample_counts(expected: torch.Tensor, generator: torch.Generator | Sequence[torch.Generator]) -> torch.Tensor:
+    """Independent Poisson counts of the expected numbers; several generators serve one each along the first axis."""
+    if not isinstance(generator, torch.Generator):
+        return torch.stack([sample_counts(e, g) for e, g in zip(expected, generator, strict=True)])
     _check_counts(expected, "Expected counts")
     return torch.poisson(expected.to(generator.device), generator=generator).to(expected.device)
 

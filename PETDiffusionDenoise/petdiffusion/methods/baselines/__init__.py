@@ -31,7 +31,7 @@ CARDS = (
         "gaussian", "Gaussian filter", "Smooths everything alike; the clinic's usual filter and the yardstick.",
         _entry("gaussian"),
         options=(_length("fwhm_mm", 6.0, "Full width at half maximum", 40.0, (3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0)),),
-        activity_tolerance=0.08),
+        activity_tolerance=0.05),
     MethodCard(
         "median", "Median filter", "Median over a box; keeps edges, flattens small lesions.",
         _entry("median"),
@@ -56,7 +56,7 @@ CARDS = (
                  Option("neighbours", "int", 400, "At most so many neighbours; a wide search is thinned out",
                         8, 20000, advanced=True),
                  _STABILISE),
-        activity_tolerance=0.06),
+        activity_tolerance=0.08),
     MethodCard(
         "tv", "Total variation", "The image with the least total gradient that still explains the data.",
         _entry("tv"), paper="Rudin, Osher and Fatemi, Physica D 1992; Beck and Teboulle, IEEE TIP 2009",
@@ -64,7 +64,7 @@ CARDS = (
                  Option("iterations", "int", 100, "At most so many steps; it stops when nothing changes",
                         1, 10000, advanced=True),
                  _STABILISE),
-        activity_tolerance=0.08, flip_equivariant=False, equivariance_tolerance=5e-3),
+        activity_tolerance=0.1, flip_equivariant=False, equivariance_tolerance=5e-3),
     MethodCard(
         "bm3d", "BM3D", "Collaborative filtering of similar blocks, slice by slice.",
         _entry("bm3d"), paper="Dabov, Foi, Katkovnik and Egiazarian, IEEE TIP 2007",
@@ -74,7 +74,7 @@ CARDS = (
                  Option("correlated", "bool", True, "Measure the correlation of the noise; off: white noise",
                         advanced=True),
                  _STABILISE),
-        activity_tolerance=0.06, flip_equivariant=False, equivariance_tolerance=1e-2),
+        activity_tolerance=0.08, flip_equivariant=False, equivariance_tolerance=1e-2),
     MethodCard(
         "bm4d", "BM4D", "Collaborative filtering of similar cubes; the slowest and often the best of the filters.",
         _entry("bm3d", "denoise_cubes"), paper="Maggioni, Katkovnik, Egiazarian and Foi, IEEE TIP 2013",
@@ -92,7 +92,7 @@ CARDS = (
                  _length("radius_mm", 7.0, "Half the window's width", 40.0, (5.0, 7.0, 9.0), 1.0),
                  _strength(2.0, "Differences to be smoothed away, in units of the noise", (1.0, 1.5, 2.0, 3.0)),
                  _STABILISE),
-        activity_tolerance=0.08),
+        activity_tolerance=0.05),
     MethodCard(
         "anatomy", "Anatomical filter", "Averages neighbours of the same tissue in CT or MR (Bowsher).",
         _entry("anatomy"), paper="Bowsher et al., IEEE NSS 2004", conditions=_ANATOMY,

@@ -9,8 +9,17 @@ if TYPE_CHECKING:
     from ..patient import Patient
 
 
-def draw(seed: int, *, spacing_mm: float | tuple[float, float, float] = 4.0, tracer: str = "FDG", arms: str | None = None,
-         sex: str | None = None, lesions: int | None = None, field: str = "body", run: Run | None = None) -> Patient:
+def draw(
+    seed: int,
+    *,
+    spacing_mm: float | tuple[float, float, float] = 4.0,
+    tracer: str = "FDG",
+    arms: str | None = None,
+    sex: str | None = None,
+    lesions: int | None = None,
+    field: str = "body",
+    run: Run | None = None,
+) -> Patient:
     """One patient from a seed; the same seed gives the same anatomy at any voxel size.
 
     `arms` ("up", "down"), `sex` ("F", "M") and the number of `lesions` (0 to 30) are drawn where they are not given;
@@ -18,4 +27,6 @@ def draw(seed: int, *, spacing_mm: float | tuple[float, float, float] = 4.0, tra
     """
     from .make import draw_patient
 
-    return draw_patient(seed, spacing_mm=spacing_mm, tracer=tracer, arms=arms, sex=sex, lesions=lesions, field=field, run=run)
+    return draw_patient(
+        seed, spacing_mm=spacing_mm, tracer=tracer, arms=arms, sex=sex, lesions=lesions, field=field, run=run
+    )

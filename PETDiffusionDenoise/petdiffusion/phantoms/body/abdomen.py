@@ -14,9 +14,9 @@ def paint_upper_abdomen(canvas: Canvas, frame: Frame, sizes: dict[str, float]) -
     _stomach(canvas, frame)
     _renal_fat(canvas, frame, 1, "left")
     _spleen(canvas, frame, sizes["spleen"])
+    _liver(canvas, frame, sizes["liver"])
     _tube(canvas, pancreas_line(frame), "pancreas", "pancreas", lumps=1.6)
     _duodenum(canvas, frame)
-    _liver(canvas, frame, sizes["liver"])
     _renal_fat(canvas, frame, -1, "right")
     for side, word in ((1, "left"), (-1, "right")):
         _adrenal(canvas, frame, side, f"adrenal_gland_{word}")
@@ -36,8 +36,8 @@ def liver_surface(p: Points, frame: Frame, tip: float) -> np.ndarray:
     under = frame.cavity.distance(p) + np.float32(3.5)
     roof = (p.z - frame.diaphragm(p) + np.float32(4.0)) * np.float32(0.8)
     x = p.x + np.float32(112)
-    floor = tip + slope * np.maximum(x, 0) - 10 * np.exp(-((x - 20) / 30) ** 2) + np.float32(back) * p.y
-    floor = floor + 10 * np.sin((p.x + p.y) / np.float32(27)) * np.exp(-((p.x + 30) / 50) ** 2)
+    floor = tip + slope * np.maximum(x, 0) - 10 * np.exp(-(((x - 20) / 30) ** 2)) + np.float32(back) * p.y
+    floor = floor + 10 * np.sin((p.x + p.y) / np.float32(27)) * np.exp(-(((p.x + 30) / 50) ** 2))
     below = (floor - p.z) * np.float32(0.78)
     left = (p.x - np.float32(reach) + 0.25 * (p.z - 340)) * np.float32(0.8)
     behind = (p.y - 34 + 0.45 * np.maximum(p.x + 42, 0)) * np.float32(0.85)
@@ -55,8 +55,14 @@ def organ_sizes(frame: Frame) -> dict[str, float]:
     """The liver's lower tip and the spleen's size that give the volumes drawn for this person."""
     person, rng = frame.person, frame.person.rng("organ sizes")
     liver, spleen = lattice(*_LIVER_BOX), lattice(*_SPLEEN_BOX)
-    return {"liver": solve(lambda tip: volume_ml(liver_surface(liver, frame, tip), person), liver_ml(person, rng), 160, 262),
-            "spleen": solve(lambda size: volume_ml(spleen_surface(spleen, frame, size), person), spleen_ml(rng) * 1.06, 0.7, 1.6)}
+    return {
+        "liver": solve(
+            lambda tip: volume_ml(liver_surface(liver, frame, tip), person), liver_ml(person, rng), 160, 262
+        ),
+        "spleen": solve(
+            lambda size: volume_ml(spleen_surface(spleen, frame, size), person), spleen_ml(rng) * 1.06, 0.7, 1.6
+        ),
+    }
 
 
 def _liver(canvas: Canvas, frame: Frame, tip: float) -> None:
@@ -107,7 +113,18 @@ def stomach_line(frame: Frame) -> np.ndarray:
     rng = frame.person.rng("stomach")
     full, low = float(np.clip(rng.normal(0.95, 0.14), 0.68, 1.25)), descent(frame)
     j = rng.normal(0, 4, (6, 3))
-    rows = np.array([(42, 16, 340, 24), (50, 6, 324, 30), (62, -18, 296, 28), (62, -40, 260, 25), (34, -52, 236, 21), (2, -52, 230, 16), (-22, -42, 237, 10)], float)
+    rows = np.array(
+        [
+            (42, 16, 340, 24),
+            (50, 6, 324, 30),
+            (62, -18, 296, 28),
+            (62, -40, 260, 25),
+            (34, -52, 236, 21),
+            (2, -52, 230, 16),
+            (-22, -42, 237, 10),
+        ],
+        float,
+    )
     rows[:6, :3] += j
     rows[:, 1] -= np.array([0, 0, 0.4, 0.8, 1, 0.9, 0.6]) * 0.6 * frame.belly - 8
     rows[:, 2] += low * np.array([1, 1, 0.9, 0.7, 0.5, 0.5, 0.5])
@@ -147,8 +164,19 @@ def _tube(canvas: Canvas, line: np.ndarray, material: str, label: str | None, lu
 def pancreas_line(frame: Frame) -> np.ndarray:
     rng = frame.person.rng("pancreas")
     size = float(np.clip(rng.normal(1.12 - 0.004 * (frame.person.age - 40), 0.1), 0.75, 1.3))
-    rows = np.array([(-22, -22, 214, 9), (-36, -22, 224, 14), (-34, -28, 240, 13), (-12, -40, 248, 9), (14, -38, 254, 9.5), (44, -12, 262, 9.5),
-                     (74, 18, 276, 9), (90, 32, 286, 7)], float)
+    rows = np.array(
+        [
+            (-22, -22, 214, 9),
+            (-36, -22, 224, 14),
+            (-34, -28, 240, 13),
+            (-12, -40, 248, 9),
+            (14, -38, 254, 9.5),
+            (44, -12, 262, 9.5),
+            (74, 18, 276, 9),
+            (90, 32, 286, 7),
+        ],
+        float,
+    )
     rows[:, :3] += rng.normal(0, 2.5, (8, 3))
     rows[:, 2] += 0.4 * descent(frame)
     rows[:, 3] *= size
@@ -158,8 +186,17 @@ def pancreas_line(frame: Frame) -> np.ndarray:
 def duodenum_line(frame: Frame) -> np.ndarray:
     y = frame.ahead
     end = stomach_line(frame)[-1]
-    rows = [(*end[:3], 10), (-42, -36, 246, 13), (-60, -16, 238, 12.5), (-62, -8, 206, 12), (-54, -6, 180, 12), (-26, y(168, 36), 166, 11.5),
-            (4, y(172, 47), 172, 11), (26, y(185, 40), 188, 11.5), (32, y(210, 44), 212, 12)]
+    rows = [
+        (*end[:3], 10),
+        (-42, -36, 246, 13),
+        (-60, -16, 238, 12.5),
+        (-62, -8, 206, 12),
+        (-54, -6, 180, 12),
+        (-26, y(168, 36), 166, 11.5),
+        (4, y(172, 47), 172, 11),
+        (26, y(185, 40), 188, 11.5),
+        (32, y(210, 44), 212, 12),
+    ]
     return curve(rows, 3.0)
 
 
@@ -183,8 +220,17 @@ def _adrenal(canvas: Canvas, frame: Frame, side: int, name: str) -> None:
         for turn in (28, -24):
             t = np.arange(0, reach, 2.0)
             a = np.deg2rad(turn)
-            rows.append(np.stack([x + t * np.sin(a) + 0.25 * level * (side < 0), y + t * np.cos(a) - 5, z - 0.15 * abs(level) + level + 0 * t,
-                                  np.full_like(t, 2.5 * size)], 1))
+            rows.append(
+                np.stack(
+                    [
+                        x + t * np.sin(a) + 0.25 * level * (side < 0),
+                        y + t * np.cos(a) - 5,
+                        z - 0.15 * abs(level) + level + 0 * t,
+                        np.full_like(t, 2.5 * size),
+                    ],
+                    1,
+                )
+            )
     cloud = Cloud([np.concatenate(rows) * np.array([side, 1, 1, 1]) + np.array([0, 0, 0.5 * descent(frame), 0])])
     p = canvas.box(*cloud.bounds())
     if p is not None:
@@ -218,7 +264,9 @@ def _renal_fat(canvas: Canvas, frame: Frame, side: int, word: str) -> None:
     found = _bean(canvas, frame, side, word)
     if found:
         p, q, d = found
-        canvas.paint(p, d - np.float32(2.0 + 2.5 * min(frame.person.visceral, 2)), "fat_visceral", None, within=q.y > -18)
+        canvas.paint(
+            p, d - np.float32(2.0 + 2.5 * min(frame.person.visceral, 2)), "fat_visceral", None, within=q.y > -18
+        )
 
 
 def _kidney(canvas: Canvas, frame: Frame, side: int, word: str) -> None:
@@ -251,8 +299,18 @@ def _ureter(canvas: Canvas, frame: Frame, centre: np.ndarray, side: int, rng: np
     """Thin, and hot only where a wave of urine happens to pass."""
     y = frame.ahead
     j = rng.normal(0, 2.5, 5)
-    line = curve([(centre[0] - 27, centre[1] - 4, centre[2] - 8, 2.2), (40 + j[0], 22, 190, 1.8), (37 + j[1], y(150) - 2, 150, 1.8), (34 + j[2], y(110) - 14, 108, 1.8),
-                  (46 + j[3], 28, 60, 1.8), (48, 26, 25, 1.8), (22, 8, -4, 1.8)], 2.0)
+    line = curve(
+        [
+            (centre[0] - 27, centre[1] - 4, centre[2] - 8, 2.2),
+            (40 + j[0], 22, 190, 1.8),
+            (37 + j[1], y(150) - 2, 150, 1.8),
+            (34 + j[2], y(110) - 14, 108, 1.8),
+            (46 + j[3], 28, 60, 1.8),
+            (48, 26, 25, 1.8),
+            (22, 8, -4, 1.8),
+        ],
+        2.0,
+    )
     line[:, 0] *= side
     cloud = Cloud([line])
     p = canvas.box(*cloud.bounds())

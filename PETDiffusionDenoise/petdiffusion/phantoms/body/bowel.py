@@ -36,16 +36,20 @@ def small_bowel_line(frame: Frame) -> np.ndarray:
     n = 6
     points = []
     for k in range(-n, n + 1):
-        rows = list(range(-n, n + 1))[::1 if k % 2 else -1]
+        rows = list(range(-n, n + 1))[:: 1 if k % 2 else -1]
         for j in rows:
-            columns = list(range(-n, n + 1))[::1 if (j + k) % 2 else -1]
+            columns = list(range(-n, n + 1))[:: 1 if (j + k) % 2 else -1]
             points += [((i + 0.5 * (j % 2)) * step, j * step * 0.92, k * step * 0.95) for i in columns]
     lattice = np.array(points) @ turn + rng.normal(0, 5.0, (len(points), 3)) + centre
     keep = np.sum(((lattice - centre) / half) ** 2, 1) < 1.0
     lattice = lattice[keep]
     p = Points(*(np.ascontiguousarray(lattice[:, i], np.float32) for i in range(3)))
     wall, spine = frame.cavity.distance(p), frame.spine(p)
-    pelvis = (lattice[:, 2] < 50) & (np.abs(lattice[:, 1] + 5) < 45) & (lattice[:, 2] < 42 + 0.2 * frame.person.bladder_ml * 0.6)
+    pelvis = (
+        (lattice[:, 2] < 50)
+        & (np.abs(lattice[:, 1] + 5) < 45)
+        & (lattice[:, 2] < 42 + 0.2 * frame.person.bladder_ml * 0.6)
+    )
     keep = (wall < -13) & (spine > 27) & ~pelvis
     lattice = _shortcut(lattice[keep])
     line = curve(lattice, 3.0)
@@ -85,15 +89,37 @@ def _loops(canvas: Canvas, frame: Frame, line: np.ndarray) -> None:
 # Large bowel along the wall: angle from the front, level, depth from the wall, side, radius, and how much of the
 # diaphragm's descent it follows.
 _ALONG_THE_WALL = (
-    (70, 78, 30, -1, 21, 0), (88, 105, 27, -1, 25, 0), (104, 140, 27, -1, 24, 0), (112, 175, 27, -1, 22, 0),
-    (104, 208, 28, -1, 22, 1), (72, 214, 30, -1, 20, 1), (45, 202, 24, -1, 20, 0), (22, 190, 23, -1, 20, 0),
-    (3, 180, 22, 1, 20, 0), (28, 198, 22, 1, 19, 0), (55, 236, 24, 1, 19, 1), (80, 264, 22, 1, 18, 1),
-    (98, 272, 22, 1, 18, 1), (110, 245, 20, 1, 16, 1), (114, 200, 19, 1, 15, 0), (110, 150, 18, 1, 15, 0),
-    (98, 108, 20, 1, 15, 0), (75, 80, 28, 1, 15, 0))
+    (70, 78, 30, -1, 21, 0),
+    (88, 105, 27, -1, 25, 0),
+    (104, 140, 27, -1, 24, 0),
+    (112, 175, 27, -1, 22, 0),
+    (104, 208, 28, -1, 22, 1),
+    (72, 214, 30, -1, 20, 1),
+    (45, 202, 24, -1, 20, 0),
+    (22, 190, 23, -1, 20, 0),
+    (3, 180, 22, 1, 20, 0),
+    (28, 198, 22, 1, 19, 0),
+    (55, 236, 24, 1, 19, 1),
+    (80, 264, 22, 1, 18, 1),
+    (98, 272, 22, 1, 18, 1),
+    (110, 245, 20, 1, 16, 1),
+    (114, 200, 19, 1, 15, 0),
+    (110, 150, 18, 1, 15, 0),
+    (98, 108, 20, 1, 15, 0),
+    (75, 80, 28, 1, 15, 0),
+)
 # Sigmoid, rectum and anal canal: x, y, z, radius, freedom to move.
 _DOWN_THE_PELVIS = (
-    (44, 8, 62, 15, 1), (8, -8, 76, 15, 1), (-26, 14, 72, 15, 1), (-10, 36, 60, 15, 0.4), (0, 45, 38, 16, 0), (0, 45, 10, 18, 0),
-    (0, 47, -18, 17, 0), (0, 42, -42, 11, 0), (0, 50, -68, 8, 0))
+    (44, 8, 62, 15, 1),
+    (8, -8, 76, 15, 1),
+    (-26, 14, 72, 15, 1),
+    (-10, 36, 60, 15, 0.4),
+    (0, 45, 38, 16, 0),
+    (0, 45, 10, 18, 0),
+    (0, 47, -18, 17, 0),
+    (0, 42, -42, 11, 0),
+    (0, 50, -68, 8, 0),
+)
 
 
 def colon_line(frame: Frame) -> np.ndarray:
@@ -151,5 +177,10 @@ def _mesentery(canvas: Canvas, frame: Frame, line: np.ndarray) -> None:
     p = canvas.box(*cloud.bounds())
     if p is not None:
         d, index = cloud.nearest(p, 2.0 + canvas.grid.voxel_mm)
-        canvas.paint(p, d, "blood", cover=thin_cover(cloud.radii[index], canvas.grid.voxel_mm),
-                     within=frame.cavity.distance(p) < -4)
+        canvas.paint(
+            p,
+            d,
+            "blood",
+            cover=thin_cover(cloud.radii[index], canvas.grid.voxel_mm),
+            within=frame.cavity.distance(p) < -4,
+        )

@@ -51,8 +51,16 @@ class Canvas:
     def box(self, low, high) -> Points | None:
         return self.grid.box(low, high)
 
-    def paint(self, p: Points, d: np.ndarray, material: str, label: str | None = "", cover: np.ndarray | None = None,
-              within: np.ndarray | None = None, gain: np.ndarray | None = None) -> None:
+    def paint(
+        self,
+        p: Points,
+        d: np.ndarray,
+        material: str,
+        label: str | None = "",
+        cover: np.ndarray | None = None,
+        within: np.ndarray | None = None,
+        gain: np.ndarray | None = None,
+    ) -> None:
         """Lay a material over the voxels where d < 0.
 
         `label`: "" keeps the label that is there, None clears it. `cover` scales the coverage (fine structures);
@@ -75,8 +83,11 @@ class Canvas:
         look, suv = self.looks[material], self.uptake[material]
         names = {name for name, amount in ((look.texture, look.hu_sd), (suv.texture, suv.cv)) if amount}
         fields = {name: self.texture(name, where)[hit].astype(np.float32) for name in names}
-        for image, value in ((self.pet, gain * suv.values(fields.get(suv.texture))), (self.ct, look.ct(fields.get(look.texture))),
-                             (self.mr, look.mr_value(fields.get(look.texture)))):
+        for image, value in (
+            (self.pet, gain * suv.values(fields.get(suv.texture))),
+            (self.ct, look.ct(fields.get(look.texture))),
+            (self.mr, look.mr_value(fields.get(look.texture))),
+        ):
             block = image[where]
             before = block[hit]
             block[hit] = before + alpha * (value - before)

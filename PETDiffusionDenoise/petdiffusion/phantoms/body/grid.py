@@ -56,8 +56,9 @@ class Grid:
         self.axes = tuple((o + s * np.arange(n)).astype(np.float32) for o, s, n in zip(origin, spacing, size))
         self.points = pose.canonical(*self.axes)
         self.voxel_mm = float(np.prod(spacing) ** (1 / 3) / np.prod(pose.person.scale) ** (1 / 3))
-        self._coarse = Points(*(np.ascontiguousarray(v[::_STEP, ::_STEP, ::_STEP])
-                                for v in (self.points.x, self.points.y, self.points.z)))
+        self._coarse = Points(
+            *(np.ascontiguousarray(v[::_STEP, ::_STEP, ::_STEP]) for v in (self.points.x, self.points.y, self.points.z))
+        )
         self._reach = [1.25 * _STEP * s for s in spacing]
 
     def box(self, low, high) -> Points | None:

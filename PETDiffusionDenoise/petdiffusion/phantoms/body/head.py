@@ -20,8 +20,8 @@ def brain_case(p: Points) -> np.ndarray:
     """Inside of the skull: vault, with floor rising from the back to the front."""
     vault = ellipsoid(p, (0, 4, 737), (64.5, 84, 69))
     floor = np.interp(p.y, [-90, -40, -25, 0, 20, 60, 90], [712, 703, 688, 682, 676, 672, 680]).astype(np.float32)
-    floor = floor - 6 * np.exp(-((np.abs(p.x) - 36) / 16) ** 2) * np.exp(-((p.y + 8) / 24) ** 2)
-    floor = floor + 9 * np.exp(-(p.x / 13) ** 2) * np.exp(-((p.y + 12) / 18) ** 2)
+    floor = floor - 6 * np.exp(-(((np.abs(p.x) - 36) / 16) ** 2)) * np.exp(-(((p.y + 8) / 24) ** 2))
+    floor = floor + 9 * np.exp(-((p.x / 13) ** 2)) * np.exp(-(((p.y + 12) / 18) ** 2))
     return smooth_cut(vault, (floor - p.z) * np.float32(0.9), 14)
 
 
@@ -42,17 +42,32 @@ def paint_head(canvas: Canvas, frame: Frame, skin: np.ndarray) -> None:
 
 
 def _cheek_fat(canvas: Canvas, p: Points, h: Points) -> None:
-    for centre, radii in (((48, -45, 650), (12, 22, 20)), ((58, -30, 692), (10, 18, 12)), ((26, -68, 700), (18, 18, 16)), ((47, 12, 580), (8, 14, 30))):
+    for centre, radii in (
+        ((48, -45, 650), (12, 22, 20)),
+        ((58, -30, 692), (10, 18, 12)),
+        ((26, -68, 700), (18, 18, 16)),
+        ((47, 12, 580), (8, 14, 30)),
+    ):
         canvas.paint(p, ellipsoid(h, centre, radii), "fat", None)
 
 
 def _skull(canvas: Canvas, p: Points, h: Points, case: np.ndarray) -> None:
     outer = case - np.float32(6.5) - 2.0 * np.clip((p.z - 720) / 60, 0, 1)
     d = outer
-    tubes = [((60, -14, 684), (66, -46, 676), 4.5), ((66, -46, 676), (44, -72, 674), 5.5), ((44, -72, 674), (32, -80, 668), 7),
-             ((18, -84, 716), (48, -78, 713), 5.5), ((48, -78, 713), (54, -66, 695), 5), ((54, -66, 695), (46, -72, 676), 5), ((10, -88, 700), (16, -84, 716), 4.5),
-             ((5, -94, 690), (7, -90, 708), 3.2), ((22, -84, 664), (28, -72, 645), 6.5), ((50, 24, 680), (48, 26, 662), 9),
-             ((20, -22, 672), (20, -20, 648), 3.5), ((10, -40, 690), (44, -40, 696), 4.5)]
+    tubes = [
+        ((60, -14, 684), (66, -46, 676), 4.5),
+        ((66, -46, 676), (44, -72, 674), 5.5),
+        ((44, -72, 674), (32, -80, 668), 7),
+        ((18, -84, 716), (48, -78, 713), 5.5),
+        ((48, -78, 713), (54, -66, 695), 5),
+        ((54, -66, 695), (46, -72, 676), 5),
+        ((10, -88, 700), (16, -84, 716), 4.5),
+        ((5, -94, 690), (7, -90, 708), 3.2),
+        ((22, -84, 664), (28, -72, 645), 6.5),
+        ((50, 24, 680), (48, 26, 662), 9),
+        ((20, -22, 672), (20, -20, 648), 3.5),
+        ((10, -40, 690), (44, -40, 696), 4.5),
+    ]
     for a, b, r in tubes:
         d = smooth_union(d, capsule(h, a, b, r), 4)
     palate = np.maximum(np.abs(p.z - 650) - 2.6, np.maximum(h.x - 26, np.maximum(p.y + 36, -88 - p.y)))
@@ -70,14 +85,25 @@ def _skull(canvas: Canvas, p: Points, h: Points, case: np.ndarray) -> None:
 
 def _arch_rows(z: float, front: float, half_width: float, depth: float, radius: float) -> np.ndarray:
     t = np.linspace(-1, 1, 41)
-    return np.stack([half_width * np.sign(t) * np.abs(t) ** 0.7, front + depth * t**2, np.full_like(t, z), np.full_like(t, radius)], 1)
+    return np.stack(
+        [half_width * np.sign(t) * np.abs(t) ** 0.7, front + depth * t**2, np.full_like(t, z), np.full_like(t, radius)],
+        1,
+    )
 
 
 def _mandible() -> np.ndarray:
     rows = []
     for dz, r in ((0, 5.5), (9, 5.5), (17, 5.2)):
         for side in (1, -1):
-            line = curve([(0, -86, 598 + dz, r), (side * 24, -76, 600 + dz, r), (side * 43, -44, 606 + dz, r), (side * 50, -18, 616 + dz * 1.2, r - 1)], 2.5)
+            line = curve(
+                [
+                    (0, -86, 598 + dz, r),
+                    (side * 24, -76, 600 + dz, r),
+                    (side * 43, -44, 606 + dz, r),
+                    (side * 50, -18, 616 + dz * 1.2, r - 1),
+                ],
+                2.5,
+            )
             rows.append(line)
     for side in (1, -1):
         rows.append(curve([(side * 50, -20, 616, 5), (side * 52, -14, 650, 4.5), (side * 53, -8, 680, 5.5)], 2.5))
@@ -105,14 +131,30 @@ def _airspaces(canvas: Canvas, p: Points, h: Points) -> None:
     canvas.paint(p, mastoid, "gas", "skull", cover=np.clip(0.35 + 0.3 * pores, 0, 0.8).astype(np.float32))
     canal = capsule(h, (50, 8, 688), (74, 6, 690), 3.0, 4.0)
     canvas.paint(p, canal, "airway", None)
-    throat = Cloud([curve([(0, -22, 672, 8), (0, -16, 650, 8), (0, -17, 628, 7), (0, -20, 610, 8), (0, -24, 595, 7), (0, -21, 582, 8)], 2.5)])
+    throat = Cloud(
+        [
+            curve(
+                [
+                    (0, -22, 672, 8),
+                    (0, -16, 650, 8),
+                    (0, -17, 628, 7),
+                    (0, -20, 610, 8),
+                    (0, -24, 595, 7),
+                    (0, -21, 582, 8),
+                ],
+                2.5,
+            )
+        ]
+    )
     d = throat.distance(p)
     canvas.paint(p, d - 2.5, "mucosa", None)
     canvas.paint(p, d, "airway", None)
 
 
 def _eyes(canvas: Canvas, p: Points, h: Points) -> None:
-    socket = smooth_union(ellipsoid(h, (31, -76, 697), (18, 15, 16)), capsule(h, (28, -66, 697), (14, -38, 694), 14, 4), 5)
+    socket = smooth_union(
+        ellipsoid(h, (31, -76, 697), (18, 15, 16)), capsule(h, (28, -66, 697), (14, -38, 694), 14, 4), 5
+    )
     canvas.paint(p, socket, "fat", None)
     for dx, dz in ((11, 0), (-11, 0), (0, 11), (0, -11)):
         muscle = capsule(h, (31 + dx, -78, 697 + dz), (15, -40, 694), 2.6, 1.6)
@@ -126,10 +168,13 @@ def _brain(canvas: Canvas, frame: Frame, p: Points, h: Points, case: np.ndarray)
     fold = canvas.texture("gyri", p.where)
     sulcus = np.abs(fold) * np.float32(5.3)
     cleft = np.maximum(h.x - 1.0, 706 - p.z)
-    tent = 700 + 14 * np.exp(-(p.x / 26) ** 2) - 0.12 * (p.y - 40)
+    tent = 700 + 14 * np.exp(-((p.x / 26) ** 2)) - 0.12 * (p.y - 40)
     lower_back = (p.y > 14) & (p.z < tent)
     pial = np.maximum(case + 2.6, -cleft)
-    sylvian = np.maximum(np.abs(p.z - 706 - 0.30 * (p.y + 10) - 4 * np.sin(p.y / np.float32(9.0))) - 1.0, np.maximum(40 - h.x, np.abs(p.y - 0) - 34))
+    sylvian = np.maximum(
+        np.abs(p.z - 706 - 0.30 * (p.y + 10) - 4 * np.sin(p.y / np.float32(9.0))) - 1.0,
+        np.maximum(40 - h.x, np.abs(p.y - 0) - 34),
+    )
     pial = np.maximum(pial, -sylvian)
     surface = np.maximum(pial, -np.where(pial > -17, sulcus - 0.5, 9.0))
     cerebrum = np.where(lower_back, 5.0, surface)
@@ -139,17 +184,26 @@ def _brain(canvas: Canvas, frame: Frame, p: Points, h: Points, case: np.ndarray)
     canvas.paint(p, white, "white_matter", "brain")
     _deep_grey(canvas, p, h)
     _hindbrain(canvas, p, h, case, lower_back)
-    ridge = smooth_union(capsule(h, (14, 0, 686), (56, 24, 690), 6.5, 9), capsule(p, (0, -8, 690), (0, 6, 668), 7, 8), 5)
+    ridge = smooth_union(
+        capsule(h, (14, 0, 686), (56, 24, 690), 6.5, 9), capsule(p, (0, -8, 690), (0, 6, 668), 7, 8), 5
+    )
     ridge = smooth_union(ridge, capsule(h, (8, -24, 698), (44, -36, 704), 3.0, 4.0), 4)
     canvas.paint(p, ridge, "skull_bone", "skull")
     canvas.paint(p, ridge + 3.5, "skull_diploe")
 
 
 def _deep_grey(canvas: Canvas, p: Points, h: Points) -> None:
-    canvas.paint(p, smooth_union(capsule(h, (11, -22, 728), (13, 4, 742), 6, 5), capsule(h, (13, 4, 742), (22, 26, 728), 5, 2), 4), "basal_ganglia", "brain")
+    canvas.paint(
+        p,
+        smooth_union(capsule(h, (11, -22, 728), (13, 4, 742), 6, 5), capsule(h, (13, 4, 742), (22, 26, 728), 5, 2), 4),
+        "basal_ganglia",
+        "brain",
+    )
     canvas.paint(p, ellipsoid(h, (25, -6, 723), (6.5, 16, 11)), "basal_ganglia", "brain")
     canvas.paint(p, ellipsoid(h, (10, 12, 726), (9, 15, 9)), "basal_ganglia", "brain")
-    ventricle = smooth_union(capsule(h, (7, -26, 734), (9, 14, 748), 3.2, 4.0), capsule(h, (9, 14, 748), (24, 38, 728), 4.0, 4.5), 4)
+    ventricle = smooth_union(
+        capsule(h, (7, -26, 734), (9, 14, 748), 3.2, 4.0), capsule(h, (9, 14, 748), (24, 38, 728), 4.0, 4.5), 4
+    )
     canvas.paint(p, ventricle, "csf", "brain")
     canvas.paint(p, np.maximum(h.x - 1.6, np.maximum(np.abs(p.y - 6) - 12, np.abs(p.z - 722) - 8)), "csf", "brain")
 
@@ -169,7 +223,7 @@ def _glands(canvas: Canvas, frame: Frame, p: Points, h: Points) -> None:
     size = float(np.clip(rng.normal(1, 0.1), 0.75, 1.25))
     canvas.paint(p, ellipsoid(h, (60, -4, 648), (9 * size, 15 * size, 24 * size)), "salivary", None)
     canvas.paint(p, ellipsoid(h, (32, -46, 600), (10 * size, 16 * size, 11 * size)), "salivary", None)
-    canvas.paint(p, ellipsoid(h, (14, -62, 606), (7, 14, 6)), "salivary", None)
+    canvas.paint(p, ellipsoid(h, (14, -62, 606), (7, 14, 6)), "sublingual", None)
     canvas.paint(p, ellipsoid(h, (15, -22, 632), (6 * size, 8 * size, 12 * size)), "tonsil", None)
     canvas.paint(p, ellipsoid(p, (0, -10, 668), (13, 4.5, 9)), "tonsil", None, within=p.y > -15)
     canvas.paint(p, ellipsoid(p, (0, -26, 614), (13, 5, 7)), "tonsil", None, cover=np.float32(0.7))
@@ -182,9 +236,15 @@ def paint_neck(canvas: Canvas, frame: Frame) -> None:
         return
     h = half(p)
     y = frame.ahead
-    shield = smooth_union(capsule(h, (1, y(585, 47), 585), (19, y(588, 26), 590), 2.4, 2.4, (1, 1, 0.28)), capsule(h, (18, y(588, 24), 600), (16, y(580, 24), 572), 2.6), 2)
+    shield = smooth_union(
+        capsule(h, (1, y(585, 47), 585), (19, y(588, 26), 590), 2.4, 2.4, (1, 1, 0.28)),
+        capsule(h, (18, y(588, 24), 600), (16, y(580, 24), 572), 2.6),
+        2,
+    )
     canvas.paint(p, shield, "cartilage_larynx", None)
-    ring = np.maximum(np.abs(np.sqrt(p.x**2 + (p.y - y(568, 28)) ** 2) - 12) - 2.0, np.abs(p.z - 568 - 0.2 * (p.y - y(568, 28))) - 5)
+    ring = np.maximum(
+        np.abs(np.sqrt(p.x**2 + (p.y - y(568, 28)) ** 2) - 12) - 2.0, np.abs(p.z - 568 - 0.2 * (p.y - y(568, 28))) - 5
+    )
     canvas.paint(p, ring, "cartilage_larynx", None)
     cords = capsule(h, (3, y(580, 40), 579), (6, y(580, 22), 580), 2.6)
     canvas.paint(p, cords, "vocal_cord", None)
@@ -197,8 +257,20 @@ def paint_neck(canvas: Canvas, frame: Frame) -> None:
 
 def oesophagus_line(frame: Frame, cardia: np.ndarray) -> np.ndarray:
     y = frame.ahead
-    return curve([(0, y(582, 14), 582, 5.5), (2, y(550, 15), 550, 6), (3, y(510, 20), 510, 6.5), (1, y(470, 22), 470, 7), (-1, y(430, 24), 430, 7.5),
-                  (2, y(395, 30), 395, 7.5), (10, y(370, 38), 368, 7.5), (22, y(350, 36), 352, 8), (*cardia, 9)], 2.5)
+    return curve(
+        [
+            (0, y(582, 14), 582, 5.5),
+            (2, y(550, 15), 550, 6),
+            (3, y(510, 20), 510, 6.5),
+            (1, y(470, 22), 470, 7),
+            (-1, y(430, 24), 430, 7.5),
+            (2, y(395, 30), 395, 7.5),
+            (10, y(370, 38), 368, 7.5),
+            (22, y(350, 36), 352, 8),
+            (*cardia, 9),
+        ],
+        2.5,
+    )
 
 
 def paint_oesophagus(canvas: Canvas, frame: Frame, cardia: np.ndarray) -> None:

@@ -13,7 +13,7 @@ from .shapes import Cloud, Points, capsule, curve, ellipsoid, smooth_cut, smooth
 
 @dataclass(frozen=True)
 class Heart:
-    """Place, axes (rows: long axis to the apex, towards the right ventricle, the third) and wall of the left ventricle."""
+    """Place, axes and wall of the left ventricle; the axes' rows point to the apex, to the right ventricle, and across."""
 
     centre: np.ndarray
     axes: np.ndarray
@@ -33,7 +33,9 @@ class Heart:
 def heart_of(frame: Frame) -> Heart:
     rng = frame.person.rng("heart")
     size = float(np.clip(rng.normal(1.17, 0.05), 1.04, 1.3)) * float(np.prod(frame.person.scale)) ** -0.1
-    apex = np.array([0.70, -0.56, -0.44]) + rng.normal(0, 0.06, 3) + np.array([0, 0, 0.12 * (frame.person.visceral - 1)])
+    apex = (
+        np.array([0.70, -0.56, -0.44]) + rng.normal(0, 0.06, 3) + np.array([0, 0, 0.12 * (frame.person.visceral - 1)])
+    )
     apex = apex / np.linalg.norm(apex)
     right = np.array([-0.55, -0.72, 0.10])
     right = right - apex * (right @ apex)
@@ -60,8 +62,14 @@ def chambers(p: Points, h: Heart) -> dict[str, np.ndarray]:
     left_atrium = ellipsoid(p, c + np.array([-30, 39, 27]) * s, (34 * s, 19 * s, 24 * s))
     right_atrium = ellipsoid(p, c + np.array([-64, 8, 14]) * s, (23 * s, 25 * s, 33 * s))
     appendage = capsule(p, c + np.array([-2, 25, 42]) * s, c + np.array([20, -8, 45]) * s, 9 * s, 6 * s)
-    return {"ventricle": outer, "cavity": cavity, "right": right, "left_atrium": left_atrium,
-            "right_atrium": right_atrium, "appendage": appendage}
+    return {
+        "ventricle": outer,
+        "cavity": cavity,
+        "right": right,
+        "left_atrium": left_atrium,
+        "right_atrium": right_atrium,
+        "appendage": appendage,
+    }
 
 
 def surface(p: Points, h: Heart, rounding: float = 14.0) -> np.ndarray:
@@ -70,7 +78,13 @@ def surface(p: Points, h: Heart, rounding: float = 14.0) -> np.ndarray:
     d = parts["ventricle"]
     for name in ("right", "left_atrium", "right_atrium", "appendage"):
         d = smooth_union(d, parts[name], rounding)
-    root = capsule(p, h.centre + np.array([-38, 4, 30]) * h.size, h.centre + np.array([-38, 2, 62]) * h.size, 22 * h.size, 20 * h.size)
+    root = capsule(
+        p,
+        h.centre + np.array([-38, 4, 30]) * h.size,
+        h.centre + np.array([-38, 2, 62]) * h.size,
+        22 * h.size,
+        20 * h.size,
+    )
     return smooth_union(d, root, rounding)
 
 
@@ -115,8 +129,15 @@ def _pulmonary_veins(canvas: Canvas, h: Heart) -> None:
     for side in (1, -1):
         for up, back in ((14, 6), (-8, 9)):
             root = c + np.array([-30 + side * 26, 42, 27 + up * 0.6]) * s
-            lines.append(curve([(*root, 7.5), (*(root + np.array([side * 17, back, up * 0.7])), 6.5),
-                                (*(root + np.array([side * 31, back + 3, up])), 5.0)]))
+            lines.append(
+                curve(
+                    [
+                        (*root, 7.5),
+                        (*(root + np.array([side * 17, back, up * 0.7])), 6.5),
+                        (*(root + np.array([side * 31, back + 3, up])), 5.0),
+                    ]
+                )
+            )
     cloud = Cloud(lines)
     p = canvas.box(*cloud.bounds())
     if p is not None:

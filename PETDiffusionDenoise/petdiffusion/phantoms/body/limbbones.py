@@ -9,8 +9,13 @@ from .frame import Frame
 from .limbs import Limbs
 from .shapes import Cloud, Points, capsule, curve, ellipsoid, resampled, smooth_cut, smooth_union
 
-_CREST = np.array([(120, -50, 74), (136, -38, 101), (141, -12, 122), (131, 20, 135), (108, 50, 130), (78, 74, 108), (44, 86, 72)], float)
-_BASE = np.array([(100, -38, 34), (97, -24, 30), (92, -5, 32), (86, 15, 31), (75, 37, 30), (62, 58, 28), (46, 78, 48)], float)
+_CREST = np.array(
+    [(120, -50, 74), (136, -38, 101), (141, -12, 122), (131, 20, 135), (108, 50, 130), (78, 74, 108), (44, 86, 72)],
+    float,
+)
+_BASE = np.array(
+    [(100, -38, 34), (97, -24, 30), (92, -5, 32), (86, 15, 31), (75, 37, 30), (62, 58, 28), (46, 78, 48)], float
+)
 _CUP_AXIS = np.array([0.68, -0.30, -0.67])
 
 
@@ -44,9 +49,18 @@ def _hip(canvas: Canvas, frame: Frame, side: int, name: str) -> None:
     q = p.mirrored(side)
     d = cloud.distance(p)
     d = smooth_union(d, _cup(q), 8)
-    pubis = [((70, -24, 6), (46, -42, 2), 9, 7.5), ((46, -42, 2), (14, -52, -14), 7.5, 8), ((9, -51, -10), (11, -46, -38), 7, 6.5),
-             ((12, -44, -38), (36, -16, -68), 6.5, 6), ((36, -16, -68), (54, 14, -84), 6, 8)]
-    ischium = [((78, 22, -12), (68, 32, -50), 15, 14), ((68, 32, -50), (58, 24, -80), 14, 12), ((70, 36, -6), (54, 47, -12), 9, 4)]
+    pubis = [
+        ((70, -24, 6), (46, -42, 2), 9, 7.5),
+        ((46, -42, 2), (14, -52, -14), 7.5, 8),
+        ((9, -51, -10), (11, -46, -38), 7, 6.5),
+        ((12, -44, -38), (36, -16, -68), 6.5, 6),
+        ((36, -16, -68), (54, 14, -84), 6, 8),
+    ]
+    ischium = [
+        ((78, 22, -12), (68, 32, -50), 15, 14),
+        ((68, 32, -50), (58, 24, -80), 14, 12),
+        ((70, 36, -6), (54, 47, -12), 9, 4),
+    ]
     for a, b, ra, rb in pubis + ischium:
         d = smooth_union(d, capsule(q, a, b, ra, rb), 7)
     d = np.maximum(d, 26.5 - _from_joint(q))
@@ -92,7 +106,9 @@ def _humerus(canvas: Canvas, limbs: Limbs, side: int, name: str) -> None:
     shaft = capsule(p, start, b, 12.5, 11)
     head = ellipsoid(p, a, (22, 22, 23))
     epicondyles = capsule(p, b - 14 * axis + (17, 0, 0), b - 14 * axis - (17, 0, 0), 8)
-    d = smooth_union(smooth_union(head, shaft, 12), smooth_union(epicondyles, capsule(p, b - 45 * axis, b, 9, 13), 8), 8)
+    d = smooth_union(
+        smooth_union(head, shaft, 12), smooth_union(epicondyles, capsule(p, b - 45 * axis, b, 9, 13), 8), 8
+    )
     along = (p.x - a[0]) * axis[0] + (p.y - a[1]) * axis[1] + (p.z - a[2]) * axis[2]
     wall = np.interp(along, [0, 30, 60, 230, 290], [1.6, 2.5, 4.6, 4.6, 2.0]).astype(np.float32)
     canvas.paint(p, d, "bone_shaft", name)
@@ -103,11 +119,15 @@ def _humerus(canvas: Canvas, limbs: Limbs, side: int, name: str) -> None:
 def _forearm(canvas: Canvas, limbs: Limbs, side: int) -> None:
     elbow, wrist, hand = (Limbs.of(side, point) for point in (limbs.elbow, limbs.wrist, limbs.hand))
     apart = np.array([side * 1.0, 12.0, 0.0])
-    lines = [curve(np.c_[np.stack([elbow + apart * 0.6, (elbow + wrist) / 2 + apart, wrist + apart * 0.9]), [10, 6.5, 8]]),
-             curve(np.c_[np.stack([elbow - apart * 0.6, (elbow + wrist) / 2 - apart, wrist - apart * 0.9]), [9, 6.5, 9.5]])]
+    lines = [
+        curve(np.c_[np.stack([elbow + apart * 0.6, (elbow + wrist) / 2 + apart, wrist + apart * 0.9]), [10, 6.5, 8]]),
+        curve(np.c_[np.stack([elbow - apart * 0.6, (elbow + wrist) / 2 - apart, wrist - apart * 0.9]), [9, 6.5, 9.5]]),
+    ]
     for finger in np.linspace(-1.4, 1.4, 5):
         knuckle = wrist * 0.5 + hand * 0.5 + apart * finger * 1.6
-        lines.append(curve(np.c_[np.stack([wrist + apart * finger * 0.7, knuckle, hand + apart * finger * 1.7]), [4.5, 4, 3.5]]))
+        lines.append(
+            curve(np.c_[np.stack([wrist + apart * finger * 0.7, knuckle, hand + apart * finger * 1.7]), [4.5, 4, 3.5]])
+        )
     cloud = Cloud(lines)
     p = canvas.box(*cloud.bounds())
     if p is not None:

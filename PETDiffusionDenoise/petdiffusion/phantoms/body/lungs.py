@@ -19,7 +19,9 @@ def mediastinum(p: Points, frame: Frame, heart: Heart) -> np.ndarray:
     """What lies between the lungs: spine with aorta and gullet, great vessels, the thin partition in front, heart."""
     width = np.interp(p.z, [330, 400, 440, 470, 500, 535, 560], [26, 27, 31, 34, 33, 36, 42]).astype(np.float32)
     depth = np.interp(p.z, [330, 430, 470, 520, 560], [34, 38, 44, 44, 34]).astype(np.float32)
-    y = frame.spine_y(p.z).astype(np.float32) - np.interp(p.z, [330, 430, 500, 560], [22, 40, 46, 30]).astype(np.float32)
+    y = frame.spine_y(p.z).astype(np.float32) - np.interp(p.z, [330, 430, 500, 560], [22, 40, 46, 30]).astype(
+        np.float32
+    )
     ratio = np.sqrt((p.x / width) ** 2 + ((p.y - y) / depth) ** 2)
     core = (ratio - 1) * np.minimum(width, depth)
     front = np.maximum(np.abs(p.x) - np.float32(7.0), p.y - np.float32(0))
@@ -142,11 +144,22 @@ def airway_lines(frame: Frame) -> dict[str, np.ndarray]:
     y = frame.ahead
     r = 9.0 if frame.person.male else 7.8
     carina = (0, y(CARINA_Z, 32), CARINA_Z)
-    trachea = [(0, y(583, 27), 583, r), (0, y(560, 31), 560, r), (0, y(520, 33), 520, r), (1, y(490, 33), 490, r),
-               (*carina, r * 1.05)]
-    return {"trachea": curve(trachea),
-            "right": curve([(*carina, r * 0.9), (-18, carina[1] + 2, CARINA_Z - 13, 7.2), (-36, carina[1] + 6, CARINA_Z - 24, 5.8)]),
-            "left": curve([(*carina, r * 0.85), (20, carina[1] + 3, CARINA_Z - 14, 6.4), (40, carina[1] + 8, CARINA_Z - 25, 5.2)])}
+    trachea = [
+        (0, y(583, 27), 583, r),
+        (0, y(560, 31), 560, r),
+        (0, y(520, 33), 520, r),
+        (1, y(490, 33), 490, r),
+        (*carina, r * 1.05),
+    ]
+    return {
+        "trachea": curve(trachea),
+        "right": curve(
+            [(*carina, r * 0.9), (-18, carina[1] + 2, CARINA_Z - 13, 7.2), (-36, carina[1] + 6, CARINA_Z - 24, 5.8)]
+        ),
+        "left": curve(
+            [(*carina, r * 0.85), (20, carina[1] + 3, CARINA_Z - 14, 6.4), (40, carina[1] + 8, CARINA_Z - 25, 5.2)]
+        ),
+    }
 
 
 def paint_airways(canvas: Canvas, frame: Frame) -> None:
@@ -160,5 +173,3 @@ def paint_airways(canvas: Canvas, frame: Frame) -> None:
     canvas.paint(p, d, "airway")
     trachea = Cloud([lines["trachea"]]).distance(p)
     canvas.label[p.where][(np.minimum(d, trachea) < 0)] = ID["trachea"]
-
-

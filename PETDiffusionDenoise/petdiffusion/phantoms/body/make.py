@@ -24,15 +24,24 @@ from .sites import Sites
 DRAFT_MM = 8.0
 FIELDS = {"body": (-235.0, None), "trunk": (-95.0, 590.0)}
 LEGS_SHARE, LEGS_SUV = 0.222, 0.5
-"""Share of the body's mass below mid-thigh (Dempster's segments: half a thigh, shank and foot of both legs), its SUV."""
+"""Share of the body's mass below mid-thigh (Dempster: half a thigh, shank and foot of both legs), and its SUV."""
 FOREARMS_SHARE = 0.026
 """Share of the mass of raised forearms and hands that reaches out of the field."""
 TOTAL_SUV = (0.68, 1.02)
 """Bounds of the mean SUV over the whole body; it is 1 less what was voided before the scan."""
 
 
-def draw_patient(seed: int, *, spacing_mm, tracer: str, arms: str | None, sex: str | None, lesions: int | None, field: str,
-                 run: Run | None) -> Patient:
+def draw_patient(
+    seed: int,
+    *,
+    spacing_mm,
+    tracer: str,
+    arms: str | None,
+    sex: str | None,
+    lesions: int | None,
+    field: str,
+    run: Run | None,
+) -> Patient:
     run = run or Run()
     spacing = _checked(seed, spacing_mm, arms, sex, lesions, field)
     person = draw_person(int(seed), sex, arms)
@@ -53,19 +62,31 @@ def draw_patient(seed: int, *, spacing_mm, tracer: str, arms: str | None, sex: s
         images = Painted(canvas.grid.geometry, canvas.pet, canvas.ct, canvas.mr, np.zeros_like(canvas.label))
         images.pet *= np.float32(factor)
         truths = paint_lesions(images, tuple(plans))
-    details = person.to_json() | uptake.to_json() | {"disease": pattern if truths else "none", "activity_factor": factor}
+    details = (
+        person.to_json() | uptake.to_json() | {"disease": pattern if truths else "none", "activity_factor": factor}
+    )
     return _patient(canvas, images, truths, person, tracer, weight, details)
 
 
-def _checked(seed: int, spacing_mm, arms: str | None, sex: str | None, lesions: int | None, field: str) -> tuple[float, float, float]:
+def _checked(
+    seed: int, spacing_mm, arms: str | None, sex: str | None, lesions: int | None, field: str
+) -> tuple[float, float, float]:
     spacing = (spacing_mm,) * 3 if np.isscalar(spacing_mm) else tuple(spacing_mm)
     if isinstance(seed, bool) or int(seed) != seed or seed < 0:
         raise OptionError(f"Seed {seed!r}", "is not a whole number of zero or more", "Give one such as 1.")
     if len(spacing) != 3 or not all(np.isfinite(s) and 1.0 <= s <= 12.0 for s in spacing):
-        raise OptionError(f"Voxel size {spacing_mm!r} mm", "must lie between 1 and 12 mm in each direction", "Give one such as 4.")
-    for name, value, allowed in (("Arms", arms, ("up", "down", None)), ("Sex", sex, ("F", "M", None)), ("Field", field, tuple(FIELDS))):
+        raise OptionError(
+            f"Voxel size {spacing_mm!r} mm", "must lie between 1 and 12 mm in each direction", "Give one such as 4."
+        )
+    for name, value, allowed in (
+        ("Arms", arms, ("up", "down", None)),
+        ("Sex", sex, ("F", "M", None)),
+        ("Field", field, tuple(FIELDS)),
+    ):
         if value not in allowed:
-            raise OptionError(f"{name} {value!r}", f"is not one of {', '.join(str(a) for a in allowed)}", "Choose one of these.")
+            raise OptionError(
+                f"{name} {value!r}", f"is not one of {', '.join(str(a) for a in allowed)}", "Choose one of these."
+            )
     if lesions is not None and not 0 <= lesions <= MAX_LESIONS:
         raise OptionError(f"{lesions} lesions", f"is outside 0 to {MAX_LESIONS}", "Ask for a number in that range.")
     return tuple(float(s) for s in spacing)
@@ -78,10 +99,14 @@ def _bounds(body: Body) -> tuple[np.ndarray, np.ndarray]:
     width = max(reach + 75, 260) + 0.6 * fat
     top = 880.0 if body.person.arms == "up" else 845.0
     scale = np.asarray(body.person.scale)
-    return np.array([-width, -185 - 1.3 * fat, FIELDS["body"][0]]) * scale, np.array([width, 175 + 0.6 * fat, top]) * scale
+    return np.array([-width, -185 - 1.3 * fat, FIELDS["body"][0]]) * scale, np.array(
+        [width, 175 + 0.6 * fat, top]
+    ) * scale
 
 
-def _field(draft: Canvas, skin: np.ndarray, field: str, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _field(
+    draft: Canvas, skin: np.ndarray, field: str, low: np.ndarray, high: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Crops the world box to the body with a margin of 16 mm, and to the field's levels."""
     axes, inside = draft.grid.axes, skin < 0
     bottom, top = FIELDS[field]
@@ -110,7 +135,9 @@ def _plan(draft: Canvas, skin: np.ndarray, person: Person, lesions: int | None) 
     rng = person.rng("lesions")
     count = draw_count(rng)
     sites = Sites(draft, skin)
-    return plan_lesions(rng, count if lesions is None else lesions, sites.candidates, sites.organs, sites.background, sites.room)
+    return plan_lesions(
+        rng, count if lesions is None else lesions, sites.candidates, sites.organs, sites.background, sites.room
+    )
 
 
 def _balance(draft: Canvas, plans: tuple[Plan, ...], weight: float) -> float:
@@ -128,16 +155,34 @@ def _bias_field(canvas: Canvas) -> None:
     canvas.mr *= np.exp(np.float32(0.10) * field)
 
 
-def _patient(canvas: Canvas, images: Painted, truths, person: Person, tracer: str, weight: float, details: dict[str, Any]) -> Patient:
+def _patient(
+    canvas: Canvas, images: Painted, truths, person: Person, tracer: str, weight: float, details: dict[str, Any]
+) -> Patient:
     geometry = canvas.grid.geometry
-    facts = Facts(tracer=tracer, weight_kg=round(weight, 1), height_m=round(person.height_m, 3), sex=person.sex,
-                  age_years=round(person.age), uptake_minutes=60.0, source=f"digital patient {person.seed}")
+    facts = Facts(
+        tracer=tracer,
+        weight_kg=round(weight, 1),
+        height_m=round(person.height_m, 3),
+        sex=person.sex,
+        age_years=round(person.age),
+        uptake_minutes=60.0,
+        source=f"digital patient {person.seed}",
+    )
     return Patient(
-        seed=person.seed, kind="body", tracer=tracer, sex=person.sex, weight_kg=weight, height_m=person.height_m,
-        pet=Volume(images.pet, geometry, SUVBW, _of(facts, "PT")), ct=Volume(images.ct, geometry, HU, _of(facts, "CT")),
-        mr=Volume(images.mr, geometry, ARBITRARY, _of(facts, "MR")), organs=LabelMap(canvas.label, geometry, TOTAL),
+        seed=person.seed,
+        kind="body",
+        tracer=tracer,
+        sex=person.sex,
+        weight_kg=weight,
+        height_m=person.height_m,
+        pet=Volume(images.pet, geometry, SUVBW, _of(facts, "PT")),
+        ct=Volume(images.ct, geometry, HU, _of(facts, "CT")),
+        mr=Volume(images.mr, geometry, ARBITRARY, _of(facts, "MR")),
+        organs=LabelMap(canvas.label, geometry, TOTAL),
         lesion_map=LabelMap(images.label, geometry, {t.label: f"lesion {t.label} ({t.organ})" for t in truths}),
-        lesions=truths, details=details)
+        lesions=truths,
+        details=details,
+    )
 
 
 def _of(facts: Facts, modality: str) -> Facts:

@@ -95,6 +95,7 @@ TISSUES: Mapping[str, Look] = {
     "eye": Look(12, 130),
     "eye_muscle": Look(45, 300),
     "salivary": Look(12, 520, 14),
+    "sublingual": Look(25, 430, 8),
     "tonsil": Look(42, 330),
     "mucosa": Look(35, 300),
     "prostate": Look(40, 300, 4),
@@ -113,15 +114,19 @@ class Looks:
 
     def __init__(self, person: Person) -> None:
         rng = person.rng("looks")
-        table = {name: replace(look, hu=look.hu + _shift(rng, look), mr=look.mr * float(np.exp(rng.normal(0, 0.05))))
-                 for name, look in TISSUES.items()}
+        table = {
+            name: replace(look, hu=look.hu + _shift(rng, look), mr=look.mr * float(np.exp(rng.normal(0, 0.05))))
+            for name, look in TISSUES.items()
+        }
         for name in ("marrow", "marrow_spine"):
             table[name] = replace(table[name], hu=-20 + (table[name].hu + 20) * person.bone)
         for name in ("bone_cortex", "bone_cortex_thin", "bone_shaft", "skull_bone"):
             table[name] = replace(table[name], hu=table[name].hu * (0.6 + 0.4 * person.bone))
         table["muscle"] = _aged_muscle(table["muscle"], person)
         fat = person.fatty_liver
-        table["liver"] = replace(table["liver"], hu=table["liver"].hu - 65 * fat, mr=table["liver"].mr * (1 + 0.5 * fat))
+        table["liver"] = replace(
+            table["liver"], hu=table["liver"].hu - 65 * fat, mr=table["liver"].mr * (1 + 0.5 * fat)
+        )
         table["lung"] = replace(table["lung"], hu=float(table["lung"].hu + 18 - 1.2 * person.breath_mm))
         self.table = table
 

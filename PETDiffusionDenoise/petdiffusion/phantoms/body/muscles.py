@@ -11,8 +11,20 @@ from .limbs import Limbs
 from .shapes import Cloud, Points, curve, ellipsoid, resampled, rotation
 
 # Level, distance from the midline, depth behind the vertebral bodies' middle, half width, half depth.
-_BACK = np.array([(45, 15, 34, 12, 9), (75, 19, 42, 17, 13), (120, 28, 46, 26, 20), (190, 33, 47, 30, 22), (260, 33, 49, 29, 21),
-                  (340, 30, 55, 26, 16), (440, 27, 51, 23, 14), (520, 24, 45, 20, 13.5), (590, 21, 42, 17, 15), (655, 20, 40, 15, 13)])
+_BACK = np.array(
+    [
+        (45, 15, 34, 12, 9),
+        (75, 19, 42, 17, 13),
+        (120, 28, 46, 26, 20),
+        (190, 33, 47, 30, 22),
+        (260, 33, 49, 29, 21),
+        (340, 30, 55, 26, 16),
+        (440, 27, 51, 23, 14),
+        (520, 24, 45, 20, 13.5),
+        (590, 21, 42, 17, 15),
+        (655, 20, 40, 15, 13),
+    ]
+)
 
 
 def paint_muscles(canvas: Canvas, frame: Frame) -> None:
@@ -91,8 +103,22 @@ def gluteus_minimus() -> np.ndarray:
 def iliopsoas(frame: Frame) -> np.ndarray:
     m = frame.person.muscle
     y = frame.ahead
-    psoas = curve([(24, y(285) + 2, 285, 6 * m), (31, y(258) + 4, 258, 10 * m), (35, y(226) + 7, 226, 14 * m), (39, y(190) + 9, 190, 17 * m), (44, y(154) + 6, 154, 18.5 * m),
-                   (52, 20, 117, 18 * m), (63, 4, 80, 17 * m), (76, -26, 40, 16 * m), (87, -37, 8, 14 * m), (100, -22, -28, 11 * m), (114, 16, -56, 6)], 3.0)
+    psoas = curve(
+        [
+            (24, y(285) + 2, 285, 6 * m),
+            (31, y(258) + 4, 258, 10 * m),
+            (35, y(226) + 7, 226, 14 * m),
+            (39, y(190) + 9, 190, 17 * m),
+            (44, y(154) + 6, 154, 18.5 * m),
+            (52, 20, 117, 18 * m),
+            (63, 4, 80, 17 * m),
+            (76, -26, 40, 16 * m),
+            (87, -37, 8, 14 * m),
+            (100, -22, -28, 11 * m),
+            (114, 16, -56, 6),
+        ],
+        3.0,
+    )
     blade = ilium(1).reshape(30, -1, 4)[4:26]
     inner = blade[:, 4:-6].copy()
     inner[..., 0] -= 13 * m
@@ -102,7 +128,20 @@ def iliopsoas(frame: Frame) -> np.ndarray:
 
 
 # Centres of the thigh's muscles in the plane across it, as shares of its radius: outwards, backwards.
-_THIGH = np.array([(0.12, -0.78), (0.66, -0.36), (-0.42, -0.52), (0.12, -0.32), (-0.60, 0.06), (-0.90, 0.22), (-0.32, 0.62), (0.02, 0.84), (0.44, 0.62), (-0.2, 0.25)])
+_THIGH = np.array(
+    [
+        (0.12, -0.78),
+        (0.66, -0.36),
+        (-0.42, -0.52),
+        (0.12, -0.32),
+        (-0.60, 0.06),
+        (-0.90, 0.22),
+        (-0.32, 0.62),
+        (0.02, 0.84),
+        (0.44, 0.62),
+        (-0.2, 0.25),
+    ]
+)
 
 
 def paint_septa(canvas: Canvas, frame: Frame, limbs: Limbs, lean: np.ndarray) -> None:
@@ -113,7 +152,9 @@ def paint_septa(canvas: Canvas, frame: Frame, limbs: Limbs, lean: np.ndarray) ->
     p = Points(canvas.grid.points.x, canvas.grid.points.y, canvas.grid.points.z, where)
     plane = np.abs(canvas.texture("septa", where)) * np.float32(11.0) - np.float32(0.45)
     fade = np.clip(-(lean + 4) / 6, 0, 1)
-    canvas.paint(p, plane, "septum", cover=(0.65 * fade).astype(np.float32), within=(lean < -3) & (p.z > -60) & (p.z < 640))
+    canvas.paint(
+        p, plane, "septum", cover=(0.65 * fade).astype(np.float32), within=(lean < -3) & (p.z > -60) & (p.z < 640)
+    )
 
 
 def paint_axillae(canvas: Canvas, limbs: Limbs, lean: np.ndarray) -> None:

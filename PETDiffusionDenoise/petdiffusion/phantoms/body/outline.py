@@ -14,14 +14,25 @@ from .shapes import FAR, Loft, Points, capsule, ellipsoid, smooth_cut, smooth_un
 
 SKIN_MM = 2.0
 # Fat over the trunk against that over the belly: level, front, side, back.
-_FAT = np.array([(-120, 0.55, 0.9, 1.2), (-60, 0.6, 0.95, 1.35), (20, 0.95, 1.0, 1.3), (100, 1.1, 1.1, 1.0),
-                 (165, 1.0, 0.95, 0.8), (240, 0.85, 0.75, 0.6), (320, 0.6, 0.6, 0.5), (430, 0.45, 0.55, 0.5),
-                 (520, 0.4, 0.45, 0.55), (580, 0.3, 0.3, 0.4)])
+_FAT = np.array(
+    [
+        (-120, 0.55, 0.9, 1.2),
+        (-60, 0.6, 0.95, 1.35),
+        (20, 0.95, 1.0, 1.3),
+        (100, 1.1, 1.1, 1.0),
+        (165, 1.0, 0.95, 0.8),
+        (240, 0.85, 0.75, 0.6),
+        (320, 0.6, 0.6, 0.5),
+        (430, 0.45, 0.55, 0.5),
+        (520, 0.4, 0.45, 0.55),
+        (580, 0.3, 0.3, 0.4),
+    ]
+)
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of a limb: cones (start, end, radii, flatness) melted together, its fat and how softly it joins the body."""
+    """A part of a limb: cones (start, end, radii, flatness) melted together, its fat, how softly it joins the body."""
 
     cones: tuple[tuple, ...]
     fat: float
@@ -59,7 +70,9 @@ class Outline:
             self._join(grid, lean, skin, low, high, part)
         for piece in self.pieces():
             low, high = piece.bounds()
-            self._join(grid, lean, skin, low, high, lambda p, one=piece: (one.distance(p), np.float32(one.fat), one.join))
+            self._join(
+                grid, lean, skin, low, high, lambda p, one=piece: (one.distance(p), np.float32(one.fat), one.join)
+            )
         self._add_breasts(grid, skin)
         skin = smooth_cut(skin, grid.points.y - np.float32(self.table_y), 16)
         return smooth_cut(lean, skin + 3, 4), skin
@@ -77,8 +90,11 @@ class Outline:
         """Boxes and functions p -> (distance, fat thickness, rounding of the crease) of trunk, neck and head."""
         yield (-240, -200, -100), (240, 150, 575), lambda p: (self.frame.lean.closed(p, 45), self.trunk_fat(p), 4.0)
         yield (-85, -60, 500), (85, 95, 665), lambda p: (self.neck.closed(p, 30), np.float32(3 + 0.22 * self.fat), 34.0)
-        yield ((-105, -130, 560), (105, 120, 850),
-               lambda p: (head_surface(self.frame.head(p), self.face), np.float32(3.5 + 0.05 * self.fat), 22.0))
+        yield (
+            (-105, -130, 560),
+            (105, 120, 850),
+            lambda p: (head_surface(self.frame.head(p), self.face), np.float32(3.5 + 0.05 * self.fat), 22.0),
+        )
 
     def trunk_fat(self, p: Points) -> np.ndarray:
         """Thickness of the subcutaneous fat at a level and side of the trunk."""
@@ -94,12 +110,19 @@ class Outline:
             yield from self._leg(side)
 
     def _arm(self, side: int) -> Iterator[Piece]:
-        shoulder, elbow, wrist, hand = (Limbs.of(side, point) for point in
-                                        (self.limbs.shoulder, self.limbs.elbow, self.limbs.wrist, self.limbs.hand))
+        shoulder, elbow, wrist, hand = (
+            Limbs.of(side, point)
+            for point in (self.limbs.shoulder, self.limbs.elbow, self.limbs.wrist, self.limbs.hand)
+        )
         m, fat, up = self.limb, 0.4 * self.fat + 1.5, self.up
         chest = np.array([side * (112 if up else 118), 30, 465 if up else 470])
         middle, bulge, palm = 0.4 * shoulder + 0.6 * elbow, 0.72 * elbow + 0.28 * wrist, 0.45 * wrist + 0.55 * hand
-        yield Piece(((shoulder, 0.55 * shoulder + 0.45 * elbow, 47 * m, 40 * m), (shoulder, chest, 44 * m, 52 * m)), 0.8 * fat, 45, 40)
+        yield Piece(
+            ((shoulder, 0.55 * shoulder + 0.45 * elbow, 47 * m, 40 * m), (shoulder, chest, 44 * m, 52 * m)),
+            0.8 * fat,
+            45,
+            40,
+        )
         nape = (np.array([side * 24, 44, 580]), shoulder + (side * -14, 8, 22), 26 * m, (30 if up else 20) * m)
         yield Piece((nape,), 0.7 * fat, 26)
         yield Piece(((shoulder, middle, 42 * m, 41 * m), (middle, elbow, 41 * m, 34 * m)), fat, 30 if up else 16)
@@ -152,7 +175,9 @@ def head_surface(p: Points, face: Loft) -> np.ndarray:
     """Scalp and face without fat: cranium, face, nose and ears."""
     skull = ellipsoid(p, (0, 3, 737), (73, 93, 78))
     d = smooth_union(skull, face.closed(p, 16), 22)
-    nose = smooth_union(capsule(p, (0, -88, 690), (0, -108, 657), 6, 10), capsule(p, (-7, -98, 653), (7, -98, 653), 8), 8)
+    nose = smooth_union(
+        capsule(p, (0, -88, 690), (0, -108, 657), 6, 10), capsule(p, (-7, -98, 653), (7, -98, 653), 8), 8
+    )
     d = smooth_union(d, nose, 10)
     ear = ellipsoid(Points(np.abs(p.x), p.y, p.z), (77, 14, 688), (6, 16, 30))
     return smooth_union(d, ear, 6)

@@ -55,7 +55,9 @@ def _uterus(canvas: Canvas, frame: Frame, p: Points) -> None:
     top = 0.12 * max(frame.person.bladder_ml - 120, 0)
     side = rng.normal(0, 6)
     cervix, fundus = np.array([0, 16, 2]), np.array([side, -2 + 0.05 * top, 44 + 0.5 * top])
-    d = smooth_union(capsule(p, cervix, fundus, 12 * size, 18 * size), ellipsoid(p, fundus, (27 * size, 21 * size, 20 * size)), 8)
+    d = smooth_union(
+        capsule(p, cervix, fundus, 12 * size, 18 * size), ellipsoid(p, fundus, (27 * size, 21 * size, 20 * size)), 8
+    )
     canvas.paint(p, d, "uterus", None)
     canvas.paint(p, capsule(p, cervix * 0.4 + fundus * 0.6, fundus + (0, 0, 6), 2.5, 3.5), "endometrium", None)
     canvas.paint(p, capsule(p, (0, 14, -4), (0, 0, -58), 8, 7, (0.55, 1.4, 1.0)), "uterus", None)
@@ -72,7 +74,9 @@ def _testes(canvas: Canvas, frame: Frame) -> None:
     canvas.paint(p, capsule(p, (0, front + 26, -58), (2, front - 14, -98), 12, 12), "penis", None)
     size = float(np.clip(frame.person.rng("testes").normal(1, 0.07), 0.8, 1.2))
     for side in (-1, 1):
-        canvas.paint(p, ellipsoid(p, (side * 17, front + 22, -108 - 3 * side), (13 * size, 14 * size, 20 * size)), "testis", None)
+        canvas.paint(
+            p, ellipsoid(p, (side * 17, front + 22, -108 - 3 * side), (13 * size, 14 * size, 20 * size)), "testis", None
+        )
 
 
 def genital_front(frame: Frame) -> float:

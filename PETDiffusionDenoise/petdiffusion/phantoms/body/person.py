@@ -62,11 +62,21 @@ def draw_person(seed: int, sex: str | None, arms: str | None) -> Person:
     bmi = float(np.clip(25.3 * np.exp(rng.normal(0, 0.17)), 17.0, 41.0))
     age = float(np.clip(rng.normal(60, 14), 20, 90))
     return Person(
-        seed=seed, sex=sex, age=age, height_m=height, bmi=bmi, arms=arms, bone=float(_bone(rng, age, male)),
-        subcutaneous_mm=_subcutaneous(rng, bmi, male), visceral=_visceral(rng, bmi, male, age),
+        seed=seed,
+        sex=sex,
+        age=age,
+        height_m=height,
+        bmi=bmi,
+        arms=arms,
+        bone=float(_bone(rng, age, male)),
+        subcutaneous_mm=_subcutaneous(rng, bmi, male),
+        visceral=_visceral(rng, bmi, male, age),
         muscle=float(np.clip(rng.normal(0.97 if male else 0.88, 0.05) + 0.006 * (bmi - 24), 0.78, 1.2)),
-        scale=_scale(rng, height, bmi, male), breath_mm=float(np.clip(rng.normal(2, 9), -12, 28)),
-        nod_degrees=float(rng.normal(0, 5)), turn_degrees=float(rng.normal(0, 6)), lean_mm=float(rng.normal(0, 7)),
+        scale=_scale(rng, height, bmi, male),
+        breath_mm=float(np.clip(rng.normal(2, 9), -12, 28)),
+        nod_degrees=float(rng.normal(0, 5)),
+        turn_degrees=float(rng.normal(0, 6)),
+        lean_mm=float(rng.normal(0, 7)),
         bladder_ml=float(np.clip(130 * np.exp(rng.normal(0, 0.55)), 40, 450)),
         fatty_liver=float(rng.beta(1.2, 4.0) * (1.4 if bmi > 28 else 0.8)),
     )

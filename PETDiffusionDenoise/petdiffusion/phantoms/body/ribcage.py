@@ -11,8 +11,20 @@ from .limbs import Limbs
 from .shapes import Cloud, Points, capsule, curve, ellipsoid, smooth_union
 
 # Angle from the front and level at which the bone of each rib ends.
-_RIB_END = ((36, 489), (29, 462), (27, 430), (28, 405), (31, 381), (35, 358), (41, 334), (51, 311), (61, 288), (74, 266),
-            (100, 256), (130, 262))
+_RIB_END = (
+    (36, 489),
+    (29, 462),
+    (27, 430),
+    (28, 405),
+    (31, 381),
+    (35, 358),
+    (41, 334),
+    (51, 311),
+    (61, 288),
+    (74, 266),
+    (100, 256),
+    (130, 262),
+)
 _STERNUM_LEVEL = (484, 453, 432, 413, 396, 382, 370)
 _WALL = 4.2
 
@@ -96,9 +108,18 @@ def sternum_y(frame: Frame, z) -> np.ndarray:
 def _sternum(canvas: Canvas, frame: Frame) -> None:
     z = np.arange(332, 499, 3.5)
     half = np.interp(z, [332, 352, 362, 400, 447, 452, 470, 490, 498], [3, 6, 15, 17, 12, 13, 20, 27, 24])
-    rows = [np.stack([x := np.linspace(-w, w, max(int(w / 2), 2)), np.full_like(x, float(sternum_y(frame, level))),
-                      np.full_like(x, level) - (np.abs(x) < 9) * (level > 492) * 5, np.full_like(x, 5.0)], 1)
-            for level, w in zip(z, half)]
+    rows = [
+        np.stack(
+            [
+                x := np.linspace(-w, w, max(int(w / 2), 2)),
+                np.full_like(x, float(sternum_y(frame, level))),
+                np.full_like(x, level) - (np.abs(x) < 9) * (level > 492) * 5,
+                np.full_like(x, 5.0),
+            ],
+            1,
+        )
+        for level, w in zip(z, half)
+    ]
     cloud = Cloud([np.concatenate(rows)])
     p = canvas.box(*cloud.bounds())
     if p is not None:
@@ -111,8 +132,15 @@ def _clavicle(canvas: Canvas, frame: Frame, limbs: Limbs, side: int, name: str) 
     y0 = float(sternum_y(frame, 494))
     end = np.array(limbs.shoulder) + np.array([-8, -6, 27])
     rise = end[2] - 497
-    line = curve([(19, y0 - 3, 497, 7.5), (48, y0 - 5, 501 + 0.12 * rise, 6), (92, y0 * 0.55, 503 + 0.45 * rise, 5.2),
-                  (end[0] - 28, end[1] + 6, 500 + 0.88 * rise, 5.5), (end[0], end[1] + 2, end[2], 6)])
+    line = curve(
+        [
+            (19, y0 - 3, 497, 7.5),
+            (48, y0 - 5, 501 + 0.12 * rise, 6),
+            (92, y0 * 0.55, 503 + 0.45 * rise, 5.2),
+            (end[0] - 28, end[1] + 6, 500 + 0.88 * rise, 5.5),
+            (end[0], end[1] + 2, end[2], 6),
+        ]
+    )
     line[:, 0] *= side
     cloud = Cloud([line])
     p = canvas.box(*cloud.bounds())
@@ -126,13 +154,21 @@ def scapula_points(frame: Frame, limbs: Limbs, side: int) -> dict[str, np.ndarra
     """Named points of the shoulder blade on one side; with the arms up it is turned up and out."""
     shoulder = np.array(limbs.shoulder)
     up = frame.person.arms == "up"
-    points = {"superior": (64, 84, 502), "inferior": (88, 110, 395), "neck": (shoulder[0] - 32, shoulder[1] + 14, shoulder[2] - 4),
-              "root": (66, 98, 476)}
+    points = {
+        "superior": (64, 84, 502),
+        "inferior": (88, 110, 395),
+        "neck": (shoulder[0] - 32, shoulder[1] + 14, shoulder[2] - 4),
+        "root": (66, 98, 476),
+    }
     if up:
         points |= {"superior": (62, 88, 496), "inferior": (128, 84, 408), "root": (70, 100, 470)}
-    points |= {"acromion": shoulder + (2, 4, 33), "acromion_front": shoulder + (0, -14, 31),
-               "glenoid": shoulder + (-25, 6, -2), "coracoid": shoulder + (-30, -24, 14),
-               "crest": (np.array(points["root"]) + shoulder + (-10, 10, 24)) / 2 + (0, 24, 2)}
+    points |= {
+        "acromion": shoulder + (2, 4, 33),
+        "acromion_front": shoulder + (0, -14, 31),
+        "glenoid": shoulder + (-25, 6, -2),
+        "coracoid": shoulder + (-30, -24, 14),
+        "crest": (np.array(points["root"]) + shoulder + (-10, 10, 24)) / 2 + (0, 24, 2),
+    }
     return {key: np.asarray(value, float) * (side, 1, 1) for key, value in points.items()}
 
 
@@ -148,7 +184,11 @@ def _scapula(canvas: Canvas, frame: Frame, limbs: Limbs, side: int, name: str) -
     spine = _outside_chest(frame, curve([k["root"], k["crest"], k["acromion"]]))
     lower = spine + np.array([0, -7, 0]) * np.linspace(1, 0.2, len(spine))[:, None]
     rows += [np.c_[spine, np.full(len(spine), 4.0)], np.c_[lower, np.full(len(spine), 3.0)]]
-    rows += [np.c_[curve([k["acromion"], k["acromion_front"]]), np.full(len(curve([k["acromion"], k["acromion_front"]])), 5.5)]]
+    rows += [
+        np.c_[
+            curve([k["acromion"], k["acromion_front"]]), np.full(len(curve([k["acromion"], k["acromion_front"]])), 5.5)
+        ]
+    ]
     hook = curve([k["neck"], k["neck"] * 0.5 + k["coracoid"] * 0.5 + (0, 0, 9), k["coracoid"]])
     rows += [np.c_[hook, np.full(len(hook), 4.8)]]
     cloud = Cloud([np.concatenate(rows)])

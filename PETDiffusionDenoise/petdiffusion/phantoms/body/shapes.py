@@ -56,7 +56,9 @@ def ellipsoid(p: Points, centre, radii, rotation=None) -> np.ndarray:
     return np.where(k1 > 1e-6, k0 * (k0 - 1) / np.maximum(k1, 1e-6), -min(a, b, c)).astype(np.float32)
 
 
-def capsule(p: Points, a, b, radius_a: float, radius_b: float | None = None, flat: tuple = (1.0, 1.0, 1.0)) -> np.ndarray:
+def capsule(
+    p: Points, a, b, radius_a: float, radius_b: float | None = None, flat: tuple = (1.0, 1.0, 1.0)
+) -> np.ndarray:
     """Cone with round ends from a to b; `flat` stretches the distance per axis (2 = half as thick along it)."""
     a, b = np.asarray(a, np.float32), np.asarray(b, np.float32)
     u, length2 = b - a, float(np.sum((b - a) ** 2)) + 1e-6
@@ -229,7 +231,9 @@ class Loft:
 
     def surface(self, angle, z, offset=0.0, side=1) -> np.ndarray:
         """Points (..., 3) on the surface, moved outwards by `offset` mm, on the left (side 1) or right (-1)."""
-        angle, z, offset = np.broadcast_arrays(np.asarray(angle, float), np.asarray(z, float), np.asarray(offset, float))
+        angle, z, offset = np.broadcast_arrays(
+            np.asarray(angle, float), np.asarray(z, float), np.asarray(offset, float)
+        )
         row = np.clip((z - self.z0) / self.step_z, 0, len(self.zs) - 1)
         where = [np.ravel(row), np.ravel(np.abs(angle) / self.step_angle)]
         radius = map_coordinates(self.radius.astype(float), where, order=1).reshape(row.shape) + offset

@@ -10,17 +10,39 @@ from scipy.ndimage import distance_transform_edt, uniform_filter
 from ..labels import GROUPS, ID, RIBS, TOTAL, VERTEBRAE
 from .canvas import Canvas
 
-_ORGANS = {"liver": ("liver",), "spleen": ("spleen",), "adrenal": GROUPS["adrenal"], "pancreas": ("pancreas",), "colon": ("colon",),
-           "oesophagus": ("esophagus",), "thyroid": ("thyroid_gland",), "lung": GROUPS["lung"],
-           "bone_spine": (*VERTEBRAE, "sacrum", "sternum"), "bone_pelvis": ("hip_left", "hip_right", "sacrum"), "bone_rib": RIBS,
-           "bone_limb": ("femur_left", "femur_right", "humerus_left", "humerus_right", "scapula_left", "scapula_right")}
+_ORGANS = {
+    "liver": ("liver",),
+    "spleen": ("spleen",),
+    "adrenal": GROUPS["adrenal"],
+    "pancreas": ("pancreas",),
+    "colon": ("colon",),
+    "oesophagus": ("esophagus",),
+    "thyroid": ("thyroid_gland",),
+    "lung": GROUPS["lung"],
+    "bone_spine": (*VERTEBRAE, "sacrum", "sternum"),
+    "bone_pelvis": ("hip_left", "hip_right", "sacrum"),
+    "bone_rib": RIBS,
+    "bone_limb": ("femur_left", "femur_right", "humerus_left", "humerus_right", "scapula_left", "scapula_right"),
+}
 # Canonical boxes of places without a label of their own: |x|, y, z in mm.
-_BOXES = {"node_cervical": ((24, 46), (-22, 32), (565, 640)), "node_mediastinal": ((0, 34), (-40, 30), (415, 540)),
-          "node_axillary": ((104, 140), (-25, 45), (430, 492)), "node_paraaortic": ((0, 34), (-30, 40), (150, 290)),
-          "node_iliac": ((30, 72), (-45, 45), (15, 125)), "node_inguinal": ((52, 98), (-95, -42), (-60, 14)),
-          "throat": ((0, 22), (-40, -5), (590, 650))}
-_NAMES = {"node_cervical": "lymph_node_cervical", "node_mediastinal": "lymph_node_mediastinal", "node_axillary": "lymph_node_axillary",
-          "node_paraaortic": "lymph_node_paraaortic", "node_iliac": "lymph_node_iliac", "node_inguinal": "lymph_node_inguinal", "throat": "throat"}
+_BOXES = {
+    "node_cervical": ((24, 46), (-22, 32), (565, 640)),
+    "node_mediastinal": ((0, 34), (-40, 30), (415, 540)),
+    "node_axillary": ((104, 140), (-25, 45), (430, 492)),
+    "node_paraaortic": ((0, 34), (-30, 40), (150, 290)),
+    "node_iliac": ((30, 72), (-45, 45), (15, 125)),
+    "node_inguinal": ((52, 98), (-95, -42), (-60, 14)),
+    "throat": ((0, 22), (-40, -5), (590, 650)),
+}
+_NAMES = {
+    "node_cervical": "lymph_node_cervical",
+    "node_mediastinal": "lymph_node_mediastinal",
+    "node_axillary": "lymph_node_axillary",
+    "node_paraaortic": "lymph_node_paraaortic",
+    "node_iliac": "lymph_node_iliac",
+    "node_inguinal": "lymph_node_inguinal",
+    "throat": "throat",
+}
 _FULL_ROOM = {"lung": 0.0, "liver": 4.0, "spleen": 3.0}
 
 
@@ -47,8 +69,16 @@ class Sites:
         free = (label == 0) & (deep > 12)
         ct = self.canvas.ct
         for site, (bx, by, bz) in _BOXES.items():
-            masks[site] = (free & (np.abs(p.x) >= bx[0]) & (np.abs(p.x) <= bx[1]) & (p.y >= by[0]) & (p.y <= by[1])
-                           & (p.z >= bz[0]) & (p.z <= bz[1]) & (ct > -250))
+            masks[site] = (
+                free
+                & (np.abs(p.x) >= bx[0])
+                & (np.abs(p.x) <= bx[1])
+                & (p.y >= by[0])
+                & (p.y <= by[1])
+                & (p.z >= bz[0])
+                & (p.z <= bz[1])
+                & (ct > -250)
+            )
         belly = (p.z > 40) & (p.z < 270) & (np.abs(p.x) < 105) & (p.y < 40)
         masks["peritoneum"] = free & belly & (ct < -60) & (deep > 30)
         masks["soft_tissue"] = free & (ct > 20) & (ct < 100) & (deep > 18) & (p.z < 480) & ((p.z < -20) | (p.z > 60))

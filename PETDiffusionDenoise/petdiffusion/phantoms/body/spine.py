@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from ..labels import ID
@@ -9,11 +11,17 @@ from .canvas import Canvas
 from .frame import Frame, Vertebra
 from .shapes import Cloud, Points, capsule, curve, smooth_cut, smooth_union
 
-# Per region: canal radius, pedicle, lamina, spinous length, fall and radius, transverse reach, back and radius, facet radius.
+# Per region: canal radius, pedicle, lamina; spinous length, fall, radius; transverse reach, back, radius; facet radius.
 _ARCH = {
-    "C": dict(canal=7.5, pedicle=3.4, lamina=2.8, spine=17, fall=0.25, spine_r=3.4, reach=25, back=-3, trans_r=4.2, facet=5.4),
-    "T": dict(canal=7.8, pedicle=3.8, lamina=3.6, spine=33, fall=0.85, spine_r=3.4, reach=33, back=20, trans_r=4.2, facet=4.6),
-    "L": dict(canal=8.6, pedicle=5.2, lamina=4.4, spine=28, fall=0.15, spine_r=3.6, reach=43, back=12, trans_r=4.0, facet=7.0),
+    "C": dict(
+        canal=7.5, pedicle=3.4, lamina=2.8, spine=17, fall=0.25, spine_r=3.4, reach=25, back=-3, trans_r=4.2, facet=5.4
+    ),
+    "T": dict(
+        canal=7.8, pedicle=3.8, lamina=3.6, spine=33, fall=0.85, spine_r=3.4, reach=33, back=20, trans_r=4.2, facet=4.6
+    ),
+    "L": dict(
+        canal=8.6, pedicle=5.2, lamina=4.4, spine=28, fall=0.15, spine_r=3.6, reach=43, back=12, trans_r=4.0, facet=7.0
+    ),
 }
 SAC_MM = 6.8
 
@@ -79,7 +87,13 @@ def _arch(q: Points, v: Vertebra) -> np.ndarray:
     parts = [
         capsule(half, (root[0] - 1, back - 3, 0.18 * h), root, k["pedicle"]),
         capsule(half, root, ridge, k["lamina"], None, (1.0, 1.0, 0.62)),
-        capsule(half, (root[0] + 1, back + 13, -0.78 * h), (root[0] + 1, back + 9, 0.72 * h), k["facet"] * 0.9, k["facet"] * 0.8),
+        capsule(
+            half,
+            (root[0] + 1, back + 13, -0.78 * h),
+            (root[0] + 1, back + 9, 0.72 * h),
+            k["facet"] * 0.9,
+            k["facet"] * 0.8,
+        ),
     ]
     reach = k["reach"] - (0.9 * max(v.number - 8, 0) if v.region == "T" else 0)
     parts.append(capsule(half, root, (reach, back + 9 + k["back"] * 0.8, 0.15 * h), k["trans_r"], k["trans_r"] * 0.85))
@@ -100,7 +114,9 @@ def _discs(canvas: Canvas, frame: Frame) -> None:
         bottom = upper.z - upper.height / 2
         top = lower.z + lower.height / 2 if lower else bottom - 10
         y = (upper.y + (lower.y if lower else upper.y + 12)) / 2
-        disc = Vertebra("disc", upper.x, y, (bottom + top) / 2, bottom - top + 1.0, upper.width * 0.98, upper.depth, upper.tilt)
+        disc = Vertebra(
+            "disc", upper.x, y, (bottom + top) / 2, bottom - top + 1.0, upper.width * 0.98, upper.depth, upper.tilt
+        )
         p = canvas.box((disc.x - 35, y - 28, disc.z - 14), (disc.x + 35, y + 28, disc.z + 14))
         if p is not None:
             canvas.paint(p, body(local(p, disc), disc.width, disc.depth, disc.height), "disc", None)
@@ -133,19 +149,36 @@ def _canal(canvas: Canvas, frame: Frame) -> None:
 def sacrum_rows(frame: Frame) -> np.ndarray:
     """Middle line of the sacrum with its half width and half thickness: x, y, z, width, thickness."""
     y = frame.spine_y
-    return np.array([(0, float(y(84)) - 2, 86, 54, 14), (0, float(y(66)), 66, 53, 14), (0, float(y(45)) - 1, 45, 44, 11),
-                     (0, float(y(22)), 22, 33, 9), (0, float(y(2)), 2, 23, 7), (0, float(y(-14)), -14, 13, 5.5),
-                     (0, float(y(-28)) - 2, -28, 7, 4.5), (0, float(y(-42)) - 8, -42, 4, 3.5)])
+    return np.array(
+        [
+            (0, float(y(84)) - 2, 86, 54, 14),
+            (0, float(y(66)), 66, 53, 14),
+            (0, float(y(45)) - 1, 45, 44, 11),
+            (0, float(y(22)), 22, 33, 9),
+            (0, float(y(2)), 2, 23, 7),
+            (0, float(y(-14)), -14, 13, 5.5),
+            (0, float(y(-28)) - 2, -28, 7, 4.5),
+            (0, float(y(-42)) - 8, -42, 4, 3.5),
+        ]
+    )
 
 
 def _sacrum(canvas: Canvas, frame: Frame) -> None:
     sheet = []
-    for x, y, z, width, thick in curve(sacrum_rows(frame), 4.0):
+    for _, y, z, width, thick in curve(sacrum_rows(frame), 4.0):
         across = np.linspace(-1, 1, max(int(2 * width / 4.5), 3))
         wing = np.abs(across) * width
         radius = np.clip(thick * (1 - 0.30 * across**2), 3, None)
         back = 9 * (wing / 54) ** 1.5 + 2.0 * (wing < 10)
-        rows = np.stack([across * np.maximum(width - radius * 0.7, 1), y + back + 0 * across, z - 5 * across**2 * (width > 40), radius], 1)
+        rows = np.stack(
+            [
+                across * np.maximum(width - radius * 0.7, 1),
+                y + back + 0 * across,
+                z - 5 * across**2 * (width > 40),
+                radius,
+            ],
+            1,
+        )
         sheet.append(rows)
     cloud = Cloud([np.concatenate(sheet)])
     p = canvas.box(*cloud.bounds(20))
@@ -170,10 +203,12 @@ def _promontory(frame: Frame) -> Vertebra:
 def _crest(frame: Frame):
     levels = (70, 48, 26, 6)
     points = [np.array([0, float(frame.spine_y(z)) + d, z]) for z, d in zip(levels, (28, 22, 15, 10))]
-    return list(zip(points[:-1], points[1:]))
+    return list(pairwise(points))
 
 
 def _hole(frame: Frame, z: float, x: float) -> np.ndarray:
     y = float(frame.spine_y(z))
     depth = np.arange(-20, 6, 3.0)
-    return np.concatenate([np.stack([np.full_like(depth, s * x), y + depth, z + 0 * depth, np.full_like(depth, 4.0)], 1) for s in (-1, 1)])
+    return np.concatenate(
+        [np.stack([np.full_like(depth, s * x), y + depth, z + 0 * depth, np.full_like(depth, 4.0)], 1) for s in (-1, 1)]
+    )

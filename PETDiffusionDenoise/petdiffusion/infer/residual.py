@@ -1,0 +1,101 @@
+"""A prepared case as networks on the whitened residual see it; the inference side of `training.residual`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..diffusion.conditions import Conditions
+from ..errors import ModelError
+from ..methods.contract import Case
+from ..networks.unet import UNet, UNetConfig
+from ..prepare import channels
+from ..prepare.whiten import Whitening, whiten
+from ..progress import Run
+from ..volume import Volume
+from ..zoo import store
+from ..zoo.store import Model
+
+
+@dataclass(frozen=True, eq=False)
+class ResidualCase:
+    """`base` is what the residual refers to; `restored` takes a residual back to the image."""
+
+    white: Whitening
+    base: np.ndarray
+    conditions: Conditions
+
+    def restored(self, residual: torch.Tensor) -> np.ndarray:
+        return self.base + residual.numpy().reshape(self.base.shape) * self.white.scale
+
+    def spread(self, sd: torch.Tensor) -> np.ndarray:
+        return sd.numpy().reshape(self.base.shape) * self.white.scale
+
+
+def residual_case(case: Case, base: str, base_fwhm_mm: float) -> ResidualCase:
+    """Whitened once on the whole volume, with CT and MR where they are given."""
+    spacing = case.pet.geometry.spacing
+    white = whiten(case.pet.array, spacing, case.body, base_fwhm_mm)
+    low, smooth, root = (_tensor(a) for a in (case.pet.array, white.base, white.root))
+    ct, mr = _image(case.ct, case), _image(case.mr, case)
+    mr = channels.mr_scaled(mr)
+    level, voxel = torch.tensor([white.level]), torch.tensor([float(np.prod(spacing) ** (1 / 3))])
+    images = channels.images(low, smooth, root, level, ct, mr)
+    numbers = channels.numbers(level, voxel, ct, mr)
+    anchor = white.base if base == "filtered" else case.pet.array
+    return ResidualCase(white, anchor, Conditions(images=images, vector=numbers, coordinates=True))
+
+
+def find_model(method: str, run: Run) -> Model:
+    """The model asked for, or the first that the method has."""
+    if run.model:
+        return store.find(run.model, method)
+    known = store.models(method)
+    if not known:
+        raise ModelError(
+            f"Method '{method}'",
+            "has no model on this machine",
+            f"Add one (petdiffusion models add SOURCE), or train one (petdiffusion train {method} --help).",
+        )
+    return next(iter(known.values())).verify()
+
+
+@cache
+def _network(path: str, sha256: str, config: str) -> UNet:
+    import json
+
+    from safetensors.torch import load_file
+
+    network = UNet(UNetConfig.from_json(json.loads(config)))
+    try:
+        network.load_state_dict({name: value.float() for name, value in load_file(path).items()})
+    except RuntimeError as error:
+        raise ModelError(
+            "The model's weights", f"do not fit its configuration ({error})", "Add the model again from its source."
+        ) from None
+    return network.eval()
+
+
+def load_network(model: Model) -> UNet:
+    """Built from the card's configuration; kept for the next run in this process."""
+    import json
+
+    return _network(str(model.weights), model.card.sha256, json.dumps(dict(model.card.config["network"])))
+
+
+def model_facts(model: Model) -> dict[str, Any]:
+    """For the run record."""
+    return {"model": {"id": model.card.id, "version": model.card.version, "sha256": model.card.sha256}}
+
+
+def _tensor(array: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.array(array, np.float32))[None, None]
+
+
+def _image(volume: Volume | None, case: Case) -> torch.Tensor:
+    """An image that is missing is all NaN, as in training."""
+    return torch.full((1, 1, *case.pet.array.shape), torch.nan) if volume is None else _tensor(volume.array)

@@ -1,0 +1,40 @@
+"""CSRD: volumetric conditional score-based residual diffusion (Yoon et al. 2024)."""
+
+from ..contract import Condition, MethodCard, Option
+
+CARDS = (
+    MethodCard(
+        name="csrd",
+        title="CSRD residual diffusion",
+        summary="Diffusion model of what a low-count scan lacks, in 3D, with CT or MR if given; uncertainty map.",
+        entry="petdiffusion.methods.csrd.method:denoise",
+        trainer="petdiffusion.methods.csrd.task:CsrdTask",
+        family="diffusion",
+        paper="Yoon S, et al. Volumetric Conditional Score-based Residual Diffusion Model for PET/MR Denoising. "
+        "MICCAI 2024.",
+        conditions=(
+            Condition("mr", help="T1-like, anatomy for the brain"),
+            Condition("ct", help="anatomy for the body"),
+        ),
+        options=(
+            Option(
+                "estimate", "str", "mean", "mean: best on average, smooth. sample: one likely image, with its texture",
+                choices=("mean", "sample"),
+            ),
+            Option("samples", "int", 5, "samples for the uncertainty map; 0 leaves it out", 0, 100),
+            Option("steps", "int", 8, "noise levels of each sample", 1, 1000, advanced=True),
+            Option("sampler", "str", "euler", "how a sample is walked down the levels",
+                   choices=("euler", "heun", "dpmpp_2m"), advanced=True),
+            Option("churn", "float", 0.0, "S_churn of the sampler; 0 is deterministic", 0, 100, advanced=True),
+        ),
+        outputs=("denoised", "uncertainty"),
+        needs_suv=True,
+        needs_model=True,
+        weights_licence="Apache-2.0",
+        activity_tolerance=0.05,
+        scale_equivariant=False,
+        flip_equivariant=False,
+        stochastic=True,
+        minimum_size=1,
+    ),
+)  # fmt: skip

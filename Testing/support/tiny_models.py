@@ -1,0 +1,42 @@
+"""Small models with random weights for every method that needs one: the code's laws hold whatever the weights are."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+
+import torch
+from petdiffusion import registry
+from petdiffusion.zoo.store import sha256
+from safetensors.torch import save_file
+
+NETWORK = {"channels": 8, "multipliers": (1, 2), "blocks": 1, "resample": "light", "attention": False, "dropout": 0.0,
+           "stem": 2, "norm": "voxel", "condition_channels": 7, "vector": 4}  # fmt: skip
+CARD = {"version": "0", "summary": "random weights, for tests", "training_data": "none", "data_licence": "none",
+        "licence": "none", "tracers": ["FDG"], "voxel_mm": [1, 9], "dose_fractions": [0.01, 1], "intended_use": "tests",
+        "limits": "all"}  # fmt: skip
+WEIGHT = 0.02
+"""Of the last layer, which starts at zero: residuals that are there, and small."""
+
+
+def write_models(folder: Path) -> Path:
+    for card in registry.cards().values():
+        if card.needs_model:
+            _write(folder, card)
+    return folder
+
+
+def _write(folder: Path, card) -> None:
+    module, name = card.trainer.split(":")
+    changes = {"network": NETWORK} | ({"sigma_data": 0.8} if card.name == "csrd" else {})
+    task = getattr(importlib.import_module(module), name)(changes=changes)
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        network = task.network()
+        torch.nn.init.normal_(network.last.weight, std=WEIGHT)
+    path = folder / f"{card.name}-tiny.safetensors"
+    save_file({k: v.half().contiguous() for k, v in network.state_dict().items()}, path)
+    facts = {**CARD, "id": f"{card.name}-tiny", "method": card.name, "sha256": sha256(path),
+             "bytes": path.stat().st_size, "config": dict(task.config)}  # fmt: skip
+    path.with_suffix(".json").write_text(json.dumps(facts))
