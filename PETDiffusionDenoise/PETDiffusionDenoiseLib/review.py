@@ -135,8 +135,12 @@ class Review:
             self._show_masks()
 
     def _show_masks(self) -> None:
-        """Outlines alone: a filled mask would hide the activity that is to be judged."""
-        wanted = {"lesions": self.show_lesions, "organs": self.show_organs}
+        """Outlines alone: a filled mask would hide the activity that is to be judged.
+
+        None on a projection: what lies in one plane says nothing of what is seen there.
+        """
+        plane = self.orientation != MIP
+        wanted = {"lesions": plane and self.show_lesions, "organs": plane and self.show_organs}
         for node, kind in segmentations(self.nodes):
             display = node.GetDisplayNode()
             if display is None:
@@ -170,6 +174,7 @@ class Review:
             node.SetSlabReconstructionEnabled(orientation == MIP)
             node.SetSlabReconstructionType(_SLAB_MAX)
             node.SetSlabReconstructionThickness(depth if orientation == MIP else 1.0)
+        self._show_masks()
         self.fit()
 
     def _depth(self) -> float:

@@ -114,32 +114,19 @@ def _models() -> dict[str, Any]:
 
 
 def _devices() -> list[dict[str, Any]]:
-    import psutil
-
-    cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1
-    found = [
-        {
-            "name": "cpu",
-            "text": f"{cores} cores, {platform.processor() or platform.machine()}",
-            "free_gb": round(psutil.virtual_memory().available / 1e9, 1),
-        }
-    ]
+    """What networks can run on here, the first the one that is chosen by itself."""
     if util.find_spec("torch") is None:
-        return found
-    import torch
+        return []
+    from .infer import device
 
-    for index in range(torch.cuda.device_count()):
-        free, total = torch.cuda.mem_get_info(index)
-        found.append(
-            {
-                "name": f"cuda:{index}",
-                "free_gb": round(free / 1e9, 1),
-                "text": f"{torch.cuda.get_device_name(index)}, {free / 1e9:.1f} of {total / 1e9:.1f} GB free",
-            }
-        )
-    if torch.backends.mps.is_available():
-        found.append({"name": "mps", "text": "Apple GPU", "free_gb": None})
-    return found
+    facts = device.describe()
+    return [_device(name, device.free_memory(name), facts) for name in device.available_devices()]
+
+
+def _device(name: str, free: int, facts: dict[str, Any]) -> dict[str, Any]:
+    speed = "bf16" if facts["bf16"] else "float32"
+    chosen = f", chosen: {facts['name']}, {speed}, {facts['threads']} threads" if name == facts["device"] else ""
+    return {"name": name, "free_gb": round(free / 1e9, 1), "text": f"{free / 1e9:.1f} GB free{chosen}"}
 
 
 def _methods() -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ def row(seed: int, tracer: str) -> list[tuple[np.ndarray, str, float, float]]:
     from petdiffusion.phantoms import brain
     from petdiffusion.phantoms.scan import scan
 
-    patient = brain.draw(seed, spacing_mm=1.5, tracer=tracer, field_mm=FIELD_MM, lesions=2)
+    patient = brain.draw(seed, spacing_mm=1.8, tracer=tracer, field_mm=FIELD_MM, lesions=2)
     found = scan(patient, fractions=(0.25, 0.1), seed=seed)
     nuclei = np.argwhere(patient.organs.mask("thalamus_left", "putamen_left"))
     z, x = int(nuclei[:, 0].mean()), patient.pet.array.shape[2] // 2 - 3

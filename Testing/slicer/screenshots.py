@@ -46,7 +46,7 @@ def main() -> None:
     after = panel_picture(widget, PANEL_WIDTH, SIZE[1], scroll_to=widget.ui.applyButton)
     whole(after, views(widget, "Coronal")).save(str(OUT / "review.png"))
     widget.ui.mipButton.click()
-    views(widget, "MIP").save(str(OUT / "mip.png"))
+    views(widget, "MIP", 540).save(str(OUT / "mip.png"))
     fold(widget, "setupSection")
     widget.panel.setup.check()
     widget.panel.setup.wait()
@@ -111,10 +111,10 @@ def panel_picture(widget, width: int, height: int, scroll_to=None):
     return area.grab()
 
 
-def views(widget, orientation: str):
+def views(widget, orientation: str, height: int = SIZE[1]):
     """The review's views side by side, with their titles, as Slicer's layout puts them."""
     review = widget.panel.review.review
-    width, height = (SIZE[0] - PANEL_WIDTH) // len(review.views), SIZE[1]
+    width = (SIZE[0] - PANEL_WIDTH) // len(review.views)
     picture = qt.QPixmap(width * len(review.views), height)
     picture.fill(qt.QColor("#000000"))
     painter = qt.QPainter(picture)

@@ -127,6 +127,30 @@ def test_fade_and_fusion(shown) -> None:
     assert nodes.denoised.GetDisplayNode().GetColorNodeID().endswith("PET-Heat")
 
 
+def test_outlines_of_found_and_given_masks_are_shown_on_request(scene) -> None:
+    import patients
+    import slicer
+    from PETDiffusionDenoiseLib import results, review
+
+    nodes, found = patients.result(), review.Review()
+    given = results.add_segmentation(
+        patients.load()[3], results.Inputs(results.input_of(nodes.denoised), None), "Given organs", False
+    )
+    nodes.denoised.SetNodeReferenceID(results.LABELS, given.GetID())
+    displays = {"lesions": nodes.lesions.GetDisplayNode(), "given": given.GetDisplayNode()}
+    fill = displays["given"].GetOpacity2DFill()
+    found.show(nodes)
+    assert {name: bool(d.GetVisibility()) for name, d in displays.items()} == {"lesions": True, "given": False}
+    found.set_outlines(False, True)
+    assert {name: bool(d.GetVisibility()) for name, d in displays.items()} == {"lesions": False, "given": True}
+    assert displays["given"].GetOpacity2DFill() == 0
+    found.set_orientation("MIP")
+    assert not displays["given"].GetVisibility(), "a projection has no outlines"
+    found.leave()
+    assert displays["given"].GetVisibility() and displays["given"].GetOpacity2DFill() == fill
+    assert slicer.mrmlScene.IsNodePresent(given)
+
+
 def test_a_result_without_a_reference_has_two_views(scene) -> None:
     import patients
     from PETDiffusionDenoiseLib import review

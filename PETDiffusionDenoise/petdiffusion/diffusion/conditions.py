@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -28,10 +29,16 @@ class Conditions:
         given = {"images": self.images, "context": self.context, "vector": self.vector}
         return {name: _repeated(value, batch) for name, value in given.items() if value is not None}
 
+    def rows(self, begin: int, end: int) -> Conditions:
+        """Those of a part of the batch."""
+        return self._each(lambda value: value if len(value) == 1 else value[begin:end])
+
     def to(self, device: torch.device | str) -> Conditions:
-        moved = {name: value.to(device) for name in ("images", "context", "vector")
-                 if (value := getattr(self, name)) is not None}
-        return replace(self, **moved)
+        return self._each(lambda value: value.to(device))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Conditions:
+        return replace(self, **{name: change(value) for name in ("images", "context", "vector")
+                                if (value := getattr(self, name)) is not None})
 
 
 def _repeated(value: Tensor, batch: int) -> Tensor:

@@ -24,6 +24,8 @@ MEANS = ("first", "samples")
 class Moments:
     """Mean and standard deviation of images that come one by one (Welford), two images of memory for any number."""
 
+    spread: bool = True
+    """False: the mean alone, in one image of memory."""
     count: int = 0
     mean: Tensor | None = None
     _squares: Tensor | None = field(default=None, repr=False)
@@ -31,16 +33,18 @@ class Moments:
     def add(self, image: Tensor) -> None:
         self.count += 1
         if self.mean is None:
-            self.mean, self._squares = image.clone(), torch.zeros_like(image)
+            self.mean = image.clone()
+            self._squares = torch.zeros_like(image) if self.spread else None
             return
         away = image - self.mean
         self.mean.add_(away, alpha=1 / self.count)
-        self._squares.addcmul_(away, image - self.mean)
+        if self._squares is not None:
+            self._squares.addcmul_(away, image - self.mean)
 
     @property
     def sd(self) -> Tensor | None:
         """Standard deviation with n - 1 below; None for fewer than two images."""
-        return (self._squares / (self.count - 1)).sqrt() if self.count > 1 else None
+        return (self._squares / (self.count - 1)).sqrt() if self.spread and self.count > 1 else None
 
 
 @dataclass(frozen=True)
@@ -57,23 +61,26 @@ class Estimate:
 
 @dataclass(eq=False)
 class FirstLook:
-    """Keeps the estimate that a chain makes first."""
+    """Adds the estimates that a chain makes first to a mean."""
 
     denoiser: Denoiser
-    x0: Tensor | None = None
+    mean: Moments
+    taken: bool = False
 
     def __call__(self, x: Tensor, sigma: Tensor, cond: Any = None) -> Tensor:
         x0 = self.denoiser(x, sigma, cond)
-        if self.x0 is None:
-            self.x0 = x0
+        if not self.taken:
+            self.taken = True
+            for image in x0:
+                self.mean.add(image)
         return x0
 
 
 Chain = Callable[[Denoiser, Generators], Tensor]
 
 
-def draw(D: Denoiser, chain: Chain, generators: Generators, *, batch: int = 1, keep_first: bool = True,
-         mean: str = "first", on_sample: Callable[[int, Tensor], None] | None = None) -> Estimate:
+def draw(D: Denoiser, chain: Chain, generators: Generators, *, batch: int = 1, mean: str = "first",
+         on_sample: Callable[[int, Tensor], None] | None = None) -> Estimate:
     """Runs `chain(D, generators) -> samples` for every generator, `batch` at a time, and sums up.
 
     `mean` says what the mean is made of: `first` evaluations (chains must start from pure noise) or `samples`.
@@ -81,20 +88,17 @@ def draw(D: Denoiser, chain: Chain, generators: Generators, *, batch: int = 1, k
     """
     if mean not in MEANS:
         raise ValueError(f"mean must be one of {MEANS}, not '{mean}'")
-    firsts, samples, sample, spent = Moments(), Moments(), None, 0
+    firsts, samples, sample, counted = Moments(spread=False), Moments(), None, Counted(D)
     for begin in range(0, len(generators), batch):
         group = generators[begin:begin + batch]
-        look = FirstLook(counted := Counted(D))
-        images = chain(look, group)
-        spent += counted.evaluations
-        for i, (image, first) in enumerate(zip(images, look.x0)):
+        images = chain(FirstLook(counted, firsts, taken=mean != "first"), group)
+        for i, image in enumerate(images):
             samples.add(image)
-            firsts.add(first)
-            sample = image.clone() if sample is None and keep_first else sample
+            sample = image.clone() if sample is None else sample
             if on_sample is not None:
                 on_sample(begin + i, image)
     best = firsts.mean if mean == "first" else samples.mean
-    return Estimate(best, sample, samples.sd, samples.count, spent)
+    return Estimate(best, sample, samples.sd, samples.count, counted.evaluations)
 
 
 def mean_at_once(D: Denoiser, start: Tensor, sigma: float, cond: Any = None) -> Estimate:

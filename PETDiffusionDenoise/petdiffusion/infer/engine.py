@@ -133,7 +133,9 @@ def sample_volume(model: Model, scene: Scene, sampling: Sampling, run: Run, *, o
     if model.network is not None:
         policy.place(model.network)
     cost = network_cost(model, scene, policy)
-    plan = plan or make_plan(scene.shape, model.rules, cost, policy, channels=model.channels, body=scene.body)
+    together = max(1, min(sampling.batch, sampling.samples))
+    plan = plan or make_plan(scene.shape, model.rules, cost, policy, channels=model.channels, samples=together,
+                             body=scene.body)
     progress = _Progress(run, sampling.evaluations)
     patched = Patched(model.denoiser, plan, model.rules, policy, cost, run, scene.body, scene.fallback, progress)
     run.progress(0.0)

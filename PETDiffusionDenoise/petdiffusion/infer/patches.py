@@ -61,24 +61,31 @@ class Patched:
 
     def _evaluated(self, x: Tensor, sigma: Tensor, cond: Conditions | None) -> Tensor:
         result = _background(self.fallback, x)
-        done = 0
-        for tiles in _grouped(self._tiles, self.plan.batch):
-            self.run.check()
+        for tiles in _grouped(self._tiles, max(1, self.plan.batch // len(x))):
             estimates = self._run_network([t.box for t in tiles], x, sigma, cond)
             for tile, estimate in zip(tiles, estimates.chunk(len(tiles))):
                 self._add(result, tile, estimate.to(result.device))
-            done += len(tiles)
-            if self.advance is not None:
-                self.advance(len(tiles) / len(self._tiles))
         return result
 
     def _run_network(self, boxes: list[Box], x: Tensor, sigma: Tensor, cond: Conditions | None) -> Tensor:
-        device = self.plan.device
-        crops = torch.cat([cut(x, box) for box in boxes]).to(device)
+        """D of these patches of all samples, `batch` of them in a call."""
+        crops = torch.cat([cut(x, box) for box in boxes])
         patches = None if cond is None else self._conditions(cond, boxes, x.shape)
+        parts, size = [], self.plan.batch
+        for begin in range(0, len(crops), size):
+            self.run.check()
+            rows = crops[begin:begin + size]
+            given = None if patches is None else patches.rows(begin, begin + size)
+            parts.append(self._call(rows, sigma, given))
+            if self.advance is not None:
+                self.advance(len(rows) / (len(self._tiles) * len(x)))
+        return torch.cat(parts)
+
+    def _call(self, rows: Tensor, sigma: Tensor, cond: Conditions | None) -> Tensor:
+        device = self.plan.device
         with self.policy.autocast():
-            estimate = self.denoiser(folded(crops, self.rules), sigma.to(device), patches)
-        return estimate.to(x.dtype).reshape(crops.shape)
+            estimate = self.denoiser(folded(rows.to(device), self.rules), sigma.to(device), cond)
+        return estimate.to(rows.dtype).reshape(rows.shape)
 
     def _conditions(self, cond: Conditions, boxes: list[Box], shape: torch.Size) -> Conditions:
         if self._kept is not None and self._kept[0] is cond and self._kept[1] == shape[0]:

@@ -87,7 +87,10 @@ class Plan:
     region: Box
     patch: Triple
     overlap: Triple
+    samples: int
+    """Chains that run together."""
     batch: int
+    """Patches in one call of the network, each of one sample."""
     patches: int
     skipped: int
     device: str
@@ -100,7 +103,7 @@ class Plan:
     """Memory expected to be taken on the device, volumes included if they are there."""
     budget: int
     seconds: float
-    """Expected for one evaluation of the volume."""
+    """Expected for one evaluation of one sample."""
 
     @property
     def whole(self) -> bool:
@@ -119,16 +122,19 @@ class Plan:
 
 
 def make_plan(shape: Triple, rules: PatchRules, cost: Cost, policy: Policy, *, channels: int = 1,
-              body: np.ndarray | None = None, budget: int | None = None) -> Plan:
-    """The largest patches that fit: everything within the body's box at once, if possible."""
+              samples: int = 1, body: np.ndarray | None = None, budget: int | None = None) -> Plan:
+    """Everything within the body's box at once if it fits, else the patches with the least work.
+
+    `samples` are the chains that run together.
+    """
     region = _region(shape, rules, body)
     if budget is None:
         budget = int(SHARE_OF_FREE.get(policy.kind, 0.6) * free_memory(policy.device))
-    volumes = STATE_VOLUMES * channels * 4 * math.prod(shape)
+    volumes = STATE_VOLUMES * samples * channels * 4 * math.prod(shape)
     on_device = policy.kind == "cpu" or volumes < budget / 4
     voxels = cost.voxels(budget - volumes if on_device else budget, policy.kind)
     patch = _best_patch(region.size, rules, voxels)
-    plan = Plan(tuple(shape), region, patch, rules.overlaps, 1, 0, 0, policy.device,
+    plan = Plan(tuple(shape), region, patch, rules.overlaps, samples, 1, 0, 0, policy.device,
                 policy.device if on_device else "cpu", policy.bf16, volumes, 0, budget, 0.0)
     return _counted(plan, rules, cost, policy, body, _batch(patch, rules, voxels))
 
@@ -148,7 +154,7 @@ def smaller(plan: Plan, rules: PatchRules, cost: Cost, policy: Policy, body: np.
 
 def _counted(plan: Plan, rules: PatchRules, cost: Cost, policy: Policy, body: np.ndarray | None, batch: int) -> Plan:
     kept, skipped = plan_tiles(plan, rules, body)
-    batch = max(1, min(batch, len(kept)))
+    batch = max(1, min(batch, len(kept) * plan.samples))
     voxels = math.prod(plan.patch)
     return replace(plan, batch=batch, patches=len(kept), skipped=skipped,
                    bytes=cost.bytes(batch * voxels, policy.kind) + (plan.volumes if plan.state == plan.device else 0),

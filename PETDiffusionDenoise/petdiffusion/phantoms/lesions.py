@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -138,34 +138,33 @@ def draw_count(rng: np.random.Generator) -> int:
     return int(np.clip(1 + rng.geometric(0.16), 1, MAX_LESIONS))
 
 
-def plan_lesions(
-    rng: np.random.Generator,
-    count: int,
-    candidates: Mapping[str, np.ndarray],
-    organs: Mapping[str, np.ndarray],
-    background,
-    room,
-) -> tuple[str, tuple[Plan, ...]]:
-    """Places `count` lesions of one course of disease.
+@dataclass(frozen=True)
+class Places:
+    """What the patient offers: per site, world points (n, 3) and the structure's name at each; uptake and room there."""
 
-    `candidates`: world points (n, 3) per site; `organs`: name of the structure at each; `background(point, radius)`:
-    normal uptake around; `room(site, point)`: largest radius that fits there.
-    """
-    pattern = str(rng.choice(list(PATTERNS)))
-    shares = {site: share for site, share in PATTERNS[pattern].items() if len(candidates.get(site, ()))}
-    if not shares or not count:
-        return pattern, ()
-    sites, weights = list(shares), np.array(list(shares.values())) / sum(shares.values())
-    mood = rng.normal(0, 0.35)
+    candidates: Mapping[str, np.ndarray]
+    organs: Mapping[str, np.ndarray]
+    background: Callable[[np.ndarray], float]
+    """Normal SUV around a point."""
+    room: Callable[[str, np.ndarray], float]
+    """Largest radius that fits at a point of a site."""
+
+    def shares(self, wanted: Mapping[str, float]) -> dict[str, float]:
+        found = {site: share for site, share in wanted.items() if len(self.candidates.get(site, ()))}
+        return {site: share / sum(found.values()) for site, share in found.items()}
+
+
+def plan_lesions(rng: np.random.Generator, count: int, places: Places) -> tuple[str, tuple[Plan, ...]]:
+    """Places `count` lesions of one course of disease; where its sites are full, anywhere else."""
+    pattern, mood = str(rng.choice(list(PATTERNS))), rng.normal(0, 0.35)
     plans: list[Plan] = []
-    for _ in range(40 * count):
-        if len(plans) == count:
-            break
-        site = sites[rng.choice(len(sites), p=weights)]
-        i = int(rng.integers(len(candidates[site])))
-        plan = _one(rng, site, str(organs[site][i]), candidates[site][i], mood, background, room)
-        if plan and all(_apart(plan, other) for other in plans):
-            plans.append(plan)
+    for shares in (places.shares(PATTERNS[pattern]), places.shares(dict.fromkeys(SITES, 1.0))):
+        for _ in range(30 * count):
+            if len(plans) == count or not shares:
+                break
+            plan = _one(rng, str(rng.choice(list(shares), p=list(shares.values()))), mood, places)
+            if plan and all(_apart(plan, other) for other in plans):
+                plans.append(plan)
     return pattern, tuple(plans)
 
 
@@ -173,34 +172,28 @@ def _apart(a: Plan, b: Plan) -> bool:
     return float(np.linalg.norm(np.subtract(a.centre, b.centre))) > 1.35 * (a.radius + b.radius) + _GAP_MM
 
 
-def _one(
-    rng: np.random.Generator, site: str, organ: str, point: np.ndarray, mood: float, background, room
-) -> Plan | None:
-    kind = SITES[site]
-    diameter = float(
-        np.clip(kind.diameter * np.exp(rng.normal(-0.1, 0.5)), DIAMETER_MM[0], min(kind.limit, DIAMETER_MM[1]))
-    )
-    centre = np.asarray(point, float) + rng.uniform(-3, 3, 3)
-    radius = min(diameter / 2, float(room(site, centre)))
-    if radius < DIAMETER_MM[0] / 2:
+def _one(rng: np.random.Generator, site: str, mood: float, places: Places) -> Plan | None:
+    kind, points = SITES[site], places.candidates[site]
+    i = int(rng.integers(len(points)))
+    centre = np.asarray(points[i], float) + rng.uniform(-3, 3, 3)
+    diameter = np.clip(kind.diameter * np.exp(rng.normal(-0.1, 0.5)), DIAMETER_MM[0], min(kind.limit, DIAMETER_MM[1]))
+    radius = float(min(diameter / 2, places.room(site, centre)))
+    suv, floor = 6.0 * kind.avid * np.exp(mood + rng.normal(0, 0.4)), CONTRAST * places.background(centre)
+    suv = float(np.clip(max(suv, 1.15 * floor), SUV_RANGE[0] * 1.1, SUV_RANGE[1] * 0.8))
+    if radius < DIAMETER_MM[0] / 2 or suv < floor:
         return None
-    suv = 6.0 * kind.avid * np.exp(mood + rng.normal(0, 0.4))
-    suv = float(np.clip(max(suv, CONTRAST * 1.15 * background(centre, radius)), SUV_RANGE[0] * 1.1, SUV_RANGE[1] * 0.8))
-    if suv < CONTRAST * background(centre, radius):
-        return None
-    dead = radius > 13 and rng.random() < 0.5
     return Plan(
-        site,
-        organ,
-        tuple(float(v) for v in centre),
-        radius,
-        suv,
-        _lobes(rng, radius),
-        float(rng.uniform(0.05, 0.16)),
-        float(rng.uniform(0.12, 0.35)) if dead else 1.0,
-        _hu(rng, site, kind),
-        kind.mr * float(rng.uniform(0.85, 1.15)),
-        int(rng.integers(2**31)),
+        site=site,
+        organ=str(places.organs[site][i]),
+        centre=tuple(float(v) for v in centre),
+        radius=radius,
+        suv=suv,
+        balls=_lobes(rng, radius),
+        roughness=float(rng.uniform(0.05, 0.16)),
+        necrosis=float(rng.uniform(0.12, 0.35)) if radius > 13 and rng.random() < 0.5 else 1.0,
+        hu=_hu(rng, site, kind),
+        mr=kind.mr * float(rng.uniform(0.85, 1.15)),
+        seed=int(rng.integers(2**31)),
     )
 
 
@@ -227,28 +220,30 @@ def _lobes(rng: np.random.Generator, radius: float) -> tuple[tuple[float, float,
     return tuple(tuple(float(v * shrink) for v in ball) for ball in balls)
 
 
-def shape(plan: Plan, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """Signed distance in mm at points relative to the lesion's centre."""
-    d = np.full(np.shape(x), 1e3, np.float32)
-    for bx, by, bz, br in plan.balls:
-        ball = (
-            np.sqrt((x - bx * plan.radius) ** 2 + (y - by * plan.radius) ** 2 + (z - bz * plan.radius) ** 2)
-            - br * plan.radius
-        )
+Axes = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""x, y and z in mm of a regular grid, counted from the lesion's centre."""
+
+
+def shape(plan: Plan, axes: Axes) -> np.ndarray:
+    """Signed distance in mm (z, y, x): balls melted together, with an uneven surface."""
+    x, y, z = axes[0][None, None, :], axes[1][None, :, None], axes[2][:, None, None]
+    d = np.full((len(axes[2]), len(axes[1]), len(axes[0])), 1e3, np.float32)
+    for offset_x, offset_y, offset_z, size in np.array(plan.balls) * plan.radius:
+        ball = np.sqrt((x - offset_x) ** 2 + (y - offset_y) ** 2 + (z - offset_z) ** 2) - size
         h = np.maximum(0.3 * plan.radius - np.abs(d - ball), 0)
         d = np.minimum(d, ball) - h * h / (1.2 * plan.radius)
-    field = SmoothField(np.random.default_rng(plan.seed), max(0.55 * plan.radius, 2.5), 8)
-    return d + plan.roughness * plan.radius * field.at(x, y, z)
+    rough = SmoothField(np.random.default_rng(plan.seed), max(0.55 * plan.radius, 2.5), 8).on_axes(*axes)
+    return d + plan.roughness * plan.radius * np.clip(rough, -2.5, 2.5)
 
 
-def activity(plan: Plan, d: np.ndarray, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+def activity(plan: Plan, d: np.ndarray, axes: Axes) -> np.ndarray:
     """True SUV inside: avid rim, uneven within, dead core in some."""
     rng = np.random.default_rng([plan.seed, 1])
-    uneven = SmoothField(rng, max(0.5 * plan.radius, 3.0), 8).at(x, y, z)
-    suv = plan.suv * np.clip(1 + 0.10 * uneven, 0.7, 1.3)
+    uneven = SmoothField(rng, max(0.5 * plan.radius, 3.0), 8).on_axes(*axes)
+    suv = plan.suv * np.clip(1 + 0.10 * uneven, 0.75, 1.25)
     if plan.necrosis < 1:
-        edge = d + 0.38 * plan.radius + 0.12 * plan.radius * SmoothField(rng, 0.7 * plan.radius, 8).at(x, y, z)
-        core = np.clip(0.5 - edge / (0.18 * plan.radius), 0, 1)
+        ragged = SmoothField(rng, 0.7 * plan.radius, 8).on_axes(*axes)
+        core = np.clip(0.5 - (d + (0.38 + 0.12 * ragged) * plan.radius) / (0.18 * plan.radius), 0, 1)
         suv = suv * (1 - core * (1 - plan.necrosis))
     return np.clip(suv, 0, SUV_RANGE[1])
 
@@ -275,46 +270,45 @@ def paint_lesions(images: Painted, plans: tuple[Plan, ...]) -> tuple[Lesion, ...
 
 
 def _paint(images: Painted, plan: Plan, value: int) -> Lesion | None:
-    g = images.geometry
-    index = (np.asarray(plan.centre) - g.origin) / g.spacing
-    low = np.floor(index - plan.reach / np.asarray(g.spacing)).astype(int)
-    high = np.ceil(index + plan.reach / np.asarray(g.spacing)).astype(int) + 1
-    if np.any(low < 0) or np.any(high > g.size):
+    where, axes, fine = _window(images.geometry, plan)
+    if axes is None:
         return None
-    fine = int(np.clip(np.ceil(3 * max(g.spacing) / plan.radius), 2, 6))
-    axes = [
-        g.origin[i]
-        + g.spacing[i] * (np.arange(low[i] * fine, high[i] * fine) + 0.5 - 0.5 * fine) / fine
-        - plan.centre[i]
-        for i in range(3)
-    ]
-    z, y, x = np.meshgrid(axes[2], axes[1], axes[0], indexing="ij")
-    d = shape(plan, x, y, z)
-    suv = np.where(d < 0, activity(plan, d, x, y, z), 0)
-    shape3 = tuple(int(n) for n in (high - low)[::-1])
-    share, dose = (_block_mean(v, shape3, fine) for v in ((d < 0).astype(np.float32), suv))
-    where = tuple(slice(int(a), int(b)) for a, b in zip(low[::-1], high[::-1]))
+    d = shape(plan, axes)
+    inside = d < 0
+    suv = np.where(inside, activity(plan, d, axes), 0)
+    share, dose = _block_mean(inside, fine), _block_mean(suv, fine)
     _blend(images, plan, where, share, dose)
-    inside = share >= 0.5
-    if not inside.any():
-        inside = share == share.max()
-    images.label[where][inside] = value
-    volume = float(np.sum(d < 0)) * float(np.prod(g.spacing)) / fine**3 / 1000
-    return Lesion(
-        value,
-        plan.organ,
-        plan.centre,
-        float((6 * volume * 1000 / np.pi) ** (1 / 3)),
-        volume,
-        0.0,
-        0.0,
-        plan.necrosis < 1,
+    voxels = share >= 0.5
+    if not voxels.any():
+        voxels = share == share.max()
+    label = images.label[where]
+    label[voxels & (label == 0)] = value
+    volume = float(inside.sum()) * images.geometry.voxel_ml / fine**3
+    diameter = (6000 * volume / np.pi) ** (1 / 3)
+    return Lesion(value, plan.organ, plan.centre, float(diameter), volume, 0.0, 0.0, plan.necrosis < 1)
+
+
+def _window(g: Geometry, plan: Plan) -> tuple[tuple[slice, ...], Axes | None, int]:
+    """Voxels around the lesion and the axes of a finer grid in them; no axes where the field cuts the lesion."""
+    spacing, centre = np.asarray(g.spacing), np.asarray(plan.centre)
+    bottom = np.asarray(g.origin) - spacing / 2
+    if np.any(centre - plan.radius < bottom) or np.any(centre + plan.radius > bottom + spacing * g.size):
+        return (), None, 1
+    low = np.maximum(np.floor((centre - plan.reach - bottom) / spacing), 0).astype(int)
+    high = np.minimum(np.ceil((centre + plan.reach - bottom) / spacing), g.size).astype(int)
+    fine = int(np.clip(np.ceil(3 * spacing.max() / plan.radius), 2, 6))
+    axes = tuple(
+        (bottom[i] + spacing[i] * (np.arange(low[i] * fine, high[i] * fine) + 0.5) / fine - centre[i]).astype(
+            np.float32
+        )
+        for i in range(3)
     )
+    return tuple(slice(int(a), int(b)) for a, b in zip(low[::-1], high[::-1])), axes, fine
 
 
-def _block_mean(fine_values: np.ndarray, shape3: tuple[int, int, int], fine: int) -> np.ndarray:
-    nz, ny, nx = shape3
-    return fine_values.reshape(nz, fine, ny, fine, nx, fine).mean((1, 3, 5)).astype(np.float32)
+def _block_mean(values: np.ndarray, fine: int) -> np.ndarray:
+    nz, ny, nx = (n // fine for n in values.shape)
+    return values.reshape(nz, fine, ny, fine, nx, fine).mean((1, 3, 5), dtype=np.float32)
 
 
 def _blend(images: Painted, plan: Plan, where: tuple[slice, ...], share: np.ndarray, dose: np.ndarray) -> None:

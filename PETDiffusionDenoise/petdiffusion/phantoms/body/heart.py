@@ -13,7 +13,7 @@ from .shapes import Cloud, Points, capsule, curve, ellipsoid, smooth_cut, smooth
 
 @dataclass(frozen=True)
 class Heart:
-    """Place, axes and wall of the left ventricle; the axes' rows point to the apex, to the right ventricle, and across."""
+    """Place, axes and wall of the left ventricle; the axes' rows point to apex, right ventricle and across."""
 
     centre: np.ndarray
     axes: np.ndarray

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -52,10 +53,10 @@ def draw_patient(
         draft = Canvas(Grid(pose, low, high, (DRAFT_MM,) * 3), person, Looks(person), uptake, fine=False)
         skin = paint_body(draft, body, run)
         weight = _weight(draft, person)
-        pattern, plans = _plan(draft, skin, person, lesions)
+        low, high = _field(draft, skin, field, low, high)
+        pattern, plans = _plan(draft, skin, (low[2] + 35, high[2] - 35), lesions)
         factor = _balance(draft, plans, weight)
     with run.stage("draw", "Drawing the patient"):
-        low, high = _field(draft, skin, field, low, high)
         canvas = Canvas(Grid(pose, low, high, spacing), person, Looks(person), uptake)
         paint_body(canvas, body, run)
         _bias_field(canvas)
@@ -131,13 +132,13 @@ def _weight(draft: Canvas, person: Person) -> float:
     return mass / (1 - LEGS_SHARE - (FOREARMS_SHARE if person.arms == "up" else 0))
 
 
-def _plan(draft: Canvas, skin: np.ndarray, person: Person, lesions: int | None) -> tuple[str, tuple[Plan, ...]]:
-    rng = person.rng("lesions")
+def _plan(
+    draft: Canvas, skin: np.ndarray, levels: tuple[float, float], lesions: int | None
+) -> tuple[str, tuple[Plan, ...]]:
+    rng = draft.person.rng("lesions")
     count = draw_count(rng)
-    sites = Sites(draft, skin)
-    return plan_lesions(
-        rng, count if lesions is None else lesions, sites.candidates, sites.organs, sites.background, sites.room
-    )
+    places = Sites(draft, skin, levels).places()
+    return plan_lesions(rng, count if lesions is None else lesions, places)
 
 
 def _balance(draft: Canvas, plans: tuple[Plan, ...], weight: float) -> float:
@@ -175,17 +176,11 @@ def _patient(
         sex=person.sex,
         weight_kg=weight,
         height_m=person.height_m,
-        pet=Volume(images.pet, geometry, SUVBW, _of(facts, "PT")),
-        ct=Volume(images.ct, geometry, HU, _of(facts, "CT")),
-        mr=Volume(images.mr, geometry, ARBITRARY, _of(facts, "MR")),
+        pet=Volume(images.pet, geometry, SUVBW, replace(facts, modality="PT")),
+        ct=Volume(images.ct, geometry, HU, replace(facts, modality="CT")),
+        mr=Volume(images.mr, geometry, ARBITRARY, replace(facts, modality="MR")),
         organs=LabelMap(canvas.label, geometry, TOTAL),
         lesion_map=LabelMap(images.label, geometry, {t.label: f"lesion {t.label} ({t.organ})" for t in truths}),
         lesions=truths,
         details=details,
     )
-
-
-def _of(facts: Facts, modality: str) -> Facts:
-    from dataclasses import replace
-
-    return replace(facts, modality=modality)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from scipy.ndimage import distance_transform_edt, uniform_filter
 
 from ..labels import GROUPS, ID, RIBS, TOTAL, VERTEBRAE
+from ..lesions import Places
 from .canvas import Canvas
 
 _ORGANS = {
@@ -43,45 +42,42 @@ _NAMES = {
     "node_inguinal": "lymph_node_inguinal",
     "throat": "throat",
 }
-_FULL_ROOM = {"lung": 0.0, "liver": 4.0, "spleen": 3.0}
+# How far beyond the organ's edge a lesion may reach, in mm.
+_ROOM_BEYOND = {"lung": 0.0, "liver": 4.0, "spleen": 3.0}
 
 
 class Sites:
-    """Candidates per site with the structure's name, normal uptake around a point, and the room for a lesion there."""
+    """Finds the places on a draft; `levels` are the world z between which lesions shall lie."""
 
-    def __init__(self, canvas: Canvas, skin: np.ndarray) -> None:
+    def __init__(self, canvas: Canvas, skin: np.ndarray, levels: tuple[float, float]) -> None:
         self.canvas, self.skin = canvas, skin
-        self.spacing = canvas.grid.geometry.spacing
         body = (skin < 0).astype(np.float32)
-        size = 3
-        self._around = uniform_filter(canvas.pet * body, size) / np.maximum(uniform_filter(body, size), 0.05)
-        self.candidates: dict[str, np.ndarray] = {}
-        self.organs: dict[str, np.ndarray] = {}
+        self._around = uniform_filter(canvas.pet * body, 3) / np.maximum(uniform_filter(body, 3), 0.05)
+        z = canvas.grid.axes[2]
+        self._inside = ((z > levels[0]) & (z < levels[1]))[:, None, None]
+        self._depths: dict[str, np.ndarray] = {}
+
+    def places(self) -> Places:
+        candidates, organs = {}, {}
         for site, mask in self._masks().items():
-            where = np.argwhere(mask)
+            where = np.argwhere(mask & self._inside)
             if len(where):
-                self.candidates[site] = np.stack([canvas.grid.axes[i][where[:, 2 - i]] for i in range(3)], -1)
-                self.organs[site] = self._names(site, where)
+                candidates[site] = np.stack([self.canvas.grid.axes[i][where[:, 2 - i]] for i in range(3)], -1)
+                organs[site] = self._names(site, where)
+        return Places(candidates, organs, lambda point: self._value(self._around, point), self._room)
 
     def _masks(self) -> dict[str, np.ndarray]:
-        label, p, deep = self.canvas.label, self.canvas.grid.points, -self.skin
+        label, p, deep, ct = self.canvas.label, self.canvas.grid.points, -self.skin, self.canvas.ct
         masks = {site: np.isin(label, [ID[name] for name in names]) & (deep > 8) for site, names in _ORGANS.items()}
-        free = (label == 0) & (deep > 12)
-        ct = self.canvas.ct
-        for site, (bx, by, bz) in _BOXES.items():
-            masks[site] = (
-                free
-                & (np.abs(p.x) >= bx[0])
-                & (np.abs(p.x) <= bx[1])
-                & (p.y >= by[0])
-                & (p.y <= by[1])
-                & (p.z >= bz[0])
-                & (p.z <= bz[1])
-                & (ct > -250)
-            )
+        free = (label == 0) & (deep > 12) & (ct > -250)
+        for site, limits in _BOXES.items():
+            masks[site] = free.copy()
+            for axis, (low, high) in zip((np.abs(p.x), p.y, p.z), limits):
+                masks[site] &= (axis >= low) & (axis <= high)
         belly = (p.z > 40) & (p.z < 270) & (np.abs(p.x) < 105) & (p.y < 40)
         masks["peritoneum"] = free & belly & (ct < -60) & (deep > 30)
-        masks["soft_tissue"] = free & (ct > 20) & (ct < 100) & (deep > 18) & (p.z < 480) & ((p.z < -20) | (p.z > 60))
+        fleshy = (ct > 20) & (ct < 100) & (deep > 18)
+        masks["soft_tissue"] = free & fleshy & (p.z < 480) & ((p.z < -20) | (p.z > 60))
         masks["skin"] = (label == 0) & (deep > 5) & (deep < 11) & (p.z < 560)
         if not self.canvas.person.male:
             masks["breast"] = free & (p.y < -92) & (np.abs(p.z - 402) < 45) & (np.abs(np.abs(p.x) - 82) < 40)
@@ -97,19 +93,15 @@ class Sites:
         index = np.clip(np.rint((point - np.asarray(g.origin)) / g.spacing).astype(int), 0, np.asarray(g.size) - 1)
         return float(image[index[2], index[1], index[0]])
 
-    def background(self, point: np.ndarray, radius: float) -> float:
-        return self._value(self._around, point)
-
-    def room(self, site: str, point: np.ndarray) -> float:
-        """Stays inside the skin, and in the lung and liver inside the organ."""
-        limit = 0.62 * -self._value(self.skin, point)
-        if site in _FULL_ROOM:
-            limit = min(limit, self._depth(site)(point) + _FULL_ROOM[site])
+    def _room(self, site: str, point: np.ndarray) -> float:
+        """Stays inside the skin, and in lung, liver and spleen inside the organ."""
+        limit = -0.62 * self._value(self.skin, point)
+        if site in _ROOM_BEYOND:
+            limit = min(limit, self._value(self._depth(site), point) + _ROOM_BEYOND[site])
         return limit
 
-    def _depth(self, site: str) -> Callable[[np.ndarray], float]:
-        cache = self.__dict__.setdefault("_depths", {})
-        if site not in cache:
+    def _depth(self, site: str) -> np.ndarray:
+        if site not in self._depths:
             inside = np.isin(self.canvas.label, [ID[name] for name in _ORGANS[site]])
-            cache[site] = distance_transform_edt(inside, sampling=self.spacing[::-1])
-        return lambda point: self._value(cache[site], point)
+            self._depths[site] = distance_transform_edt(inside, sampling=self.canvas.grid.geometry.spacing[::-1])
+        return self._depths[site]
