@@ -40,7 +40,7 @@ class Backend:
 
     def command(self, arguments: Sequence[str], scratch: str = "-") -> list[str]:
         """The words that run `petdiffusion ARGUMENTS` under the watch of this process."""
-        return [self.executable(), "-u", str(CHILD), scratch, *map(str, arguments)]
+        return [self.executable(), "-u", str(CHILD), scratch, str(self.package_folder), *map(str, arguments)]
 
     def environment(self) -> dict[str, str]:
         """Slicer's environment for its own Python, the user's for another one, with the package in reach of both."""

@@ -1,10 +1,12 @@
-"""What the panel really starts: runs `petdiffusion ARGS` in this process and ends it when asked to, or with its parent.
+"""What the panel really starts: runs `petdiffusion ARGS` in this process and ends it when asked to, or with the panel.
 
-    python child.py SCRATCH ARGS…
+    python child.py SCRATCH PACKAGES ARGS…
 
-The parent keeps the other end of standard input. `cancel` on it is Ctrl-C; its end means that the parent is gone,
-however it went: then the whole process tree ends and the scratch folder is removed, because nobody else can.
-This file imports neither Slicer nor anything outside the standard library.
+PACKAGES is the folder that holds `petdiffusion`; PythonSlicer may set PYTHONPATH anew, so it is not left to that alone.
+
+A word on the control line (see control.py) is Ctrl-C; its end means that the panel is gone, however it went: then the
+whole process tree ends and the scratch folder is removed, because nobody else can. Without a control line in the
+environment this is a plain `python -m petdiffusion`. Imports nothing outside the standard library.
 """
 
 from __future__ import annotations
@@ -14,37 +16,46 @@ import os
 import runpy
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
 
-EXIT_PARENT_GONE = 131
+EXIT_PANEL_GONE = 131
 SCRATCH_PREFIX = "PETDiffusion-"
+VARIABLE, HOST = "PETDIFFUSION_CONTROL", "127.0.0.1"
+PATIENCE_S = 10.0
 
 
 def main(arguments: list[str]) -> None:
-    scratch, sys.argv = arguments[0], ["petdiffusion", *arguments[1:]]
-    parent = take_stdin()
-    threading.Thread(target=watch, args=(parent, scratch), daemon=True).start()
+    scratch, packages, sys.argv = arguments[0], arguments[1], ["petdiffusion", *arguments[2:]]
+    address = os.environ.pop(VARIABLE, "")
+    if address:
+        threading.Thread(target=watch, args=(address, scratch), daemon=True).start()
     here = os.path.dirname(os.path.abspath(__file__))
-    sys.path[:] = [place for place in sys.path if os.path.abspath(place or ".") != here]
+    sys.path[:] = [packages, *(place for place in sys.path if os.path.abspath(place or ".") != here)]
     runpy.run_module("petdiffusion", run_name="__main__", alter_sys=True)
 
 
-def take_stdin() -> int:
-    """The parent's pipe for this module alone: the backend and its children get an empty standard input."""
-    parent, empty = os.dup(0), os.open(os.devnull, os.O_RDONLY)
-    os.dup2(empty, 0)
-    os.close(empty)
-    return parent
+def watch(address: str, scratch: str) -> None:
+    """Interrupts the work when the panel asks for it, and ends everything when the line ends."""
+    port, token = address.split(":")
+    try:
+        line = socket.create_connection((HOST, int(port)), timeout=PATIENCE_S)
+    except ConnectionRefusedError:
+        leave(scratch)
+    except OSError:
+        return  # something on this computer forbids the line: the work is still worth doing, a cancel will be a kill
+    with contextlib.suppress(OSError), line:
+        line.sendall(token.encode())
+        line.settimeout(None)
+        while line.recv(64):
+            interrupt()
+    leave(scratch)
 
 
-def watch(parent: int, scratch: str) -> None:
-    """Reads the descriptor itself: a buffered reader would be locked, and abort Python, at its end."""
-    with contextlib.suppress(OSError):
-        while said := os.read(parent, 4096):
-            if b"cancel" in said:
-                interrupt()
+def leave(scratch: str) -> None:
+    """The panel is gone: nothing of this run may stay."""
     if os.path.basename(os.path.normpath(scratch)).startswith(SCRATCH_PREFIX):
         shutil.rmtree(scratch, ignore_errors=True)
     end_tree()
@@ -61,11 +72,12 @@ def interrupt() -> None:
 
 
 def end_tree() -> None:
-    if os.name == "nt":
+    """The panel started this process, and a launcher before it if there is one, as a group of their own."""
+    if os.name == "posix":
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+    else:
         subprocess.run(["taskkill", "/F", "/T", "/PID", str(os.getpid())], capture_output=True, check=False)
-    elif os.getpgrp() == os.getpid():
-        os.killpg(os.getpid(), signal.SIGKILL)
-    os._exit(EXIT_PARENT_GONE)
+    os._exit(EXIT_PANEL_GONE)
 
 
 if __name__ == "__main__":

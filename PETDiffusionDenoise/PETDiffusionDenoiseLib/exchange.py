@@ -125,18 +125,21 @@ def _write_image(volume: Volume | LabelMap, path: Path, notes: Mapping[str, Any]
 
 def read_image(path: str, handed: Handed, whole: np.ndarray) -> np.ndarray:
     """A result in the node's own values on the node's whole grid; outside a region, `whole` stands."""
-    array = _read(path, handed).astype(np.float32)
+    array, _ = _read(path, handed)
+    array = array.astype(np.float32)
     if not np.isfinite(array).all():
         raise InputError("The result", "holds values that are not numbers", "Try another device, and report it.")
     return _placed(array / np.float32(handed.scale), handed, whole)
 
 
 def read_labels(path: str, handed: Handed, shape: tuple[int, ...]) -> LabelMap:
-    """A mask on the node's whole grid, with names."""
-    from petdiffusion import read
+    """A mask on the node's whole grid, with the names in its header."""
+    from petdiffusion.read import label_names
 
-    array = _placed(_read(path, handed), handed, np.zeros(shape, np.int16))
-    return LabelMap(array, Geometry(array.shape[::-1], handed.geometry.spacing), read.labels(path).names)
+    array, header = _read(path, handed)
+    array = _placed(array, handed, np.zeros(shape, np.int16))
+    return LabelMap(array, Geometry(array.shape[::-1], handed.geometry.spacing),
+                    label_names.in_fields(header, Path(path).name))
 
 
 def _placed(part: np.ndarray, handed: Handed, whole: np.ndarray) -> np.ndarray:
@@ -147,7 +150,8 @@ def _placed(part: np.ndarray, handed: Handed, whole: np.ndarray) -> np.ndarray:
     return placed
 
 
-def _read(path: str, handed: Handed) -> np.ndarray:
+def _read(path: str, handed: Handed) -> tuple[np.ndarray, dict[str, str]]:
+    """Voxels and header of a result, which must lie on the grid that was handed over."""
     import SimpleITK as sitk
 
     try:
@@ -156,5 +160,4 @@ def _read(path: str, handed: Handed) -> np.ndarray:
         raise InputError(f"The result {Path(path).name}", "cannot be read", "See the log, and try again.") from None
     if not Geometry.of_sitk(image).close_to(handed.geometry, SAME_GRID_MM):
         raise GeometryError(f"The result {Path(path).name}", "lies on another grid than the PET", "Please report this.")
-    return sitk.GetArrayFromImage(image)
-
+    return sitk.GetArrayFromImage(image), {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}

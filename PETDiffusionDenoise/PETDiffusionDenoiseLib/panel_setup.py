@@ -96,9 +96,8 @@ class SetupPart:
         self.ui.checkButton.setEnabled(True)
         if not isinstance(found, dict) or "checks" not in found:
             self.devices = ()
-            last = text.strip().splitlines()[-1] if text.strip() else "no answer"
             self._log(text)
-            self._set_ready(f"{self.backend.title} cannot run the program: {last}", usable=False)
+            self._set_ready(self._why_not(text), usable=False)
             self._fill_checks([])
         else:
             self.devices = tuple(found.get("devices") or ())
@@ -107,6 +106,14 @@ class SetupPart:
         self._fill_models()
         self._refresh_buttons()
         self.changed.emit()
+
+    def _why_not(self, text: str) -> str:
+        """Why a Python gives no answer: packages that are not installed yet, or its own last words."""
+        missing = [] if self.backend.external else [name.split(">=")[0] for name in install.plan().packages]
+        if missing:
+            return f"Not installed yet: {', '.join(missing)}. Click 'Install packages'."
+        last = text.strip().splitlines()[-1] if text.strip() else "no answer"
+        return f"{self.backend.title} cannot run the program: {last}"
 
     def _set_ready(self, verdict: str, usable: bool) -> None:
         color = "#2b8a3e" if usable else "#b02a37"

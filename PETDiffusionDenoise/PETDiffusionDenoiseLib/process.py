@@ -19,6 +19,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
+from .control import Control
+
 GRACE_S = 5.0
 POLL_BUDGET_S = 0.03
 LINES_WAITING = 4000
@@ -29,6 +31,8 @@ KEPT_LINES = 5000
 EXIT_CANCELLED = 130
 EVENTS = ("stage", "progress", "warning", "result", "error")
 _OUT_OF_MEMORY = {-9: "SIGKILL", 137: "SIGKILL", 0xC0000017: "no memory", 0xC000012D: "commitment limit"}
+_LAUNCHER_SAYS = "exit abnormally"
+"""PythonSlicer's words when the real Python ended by a signal; the exit code does not get through."""
 _CRASHED = {-11, -6, -7, -4, 139, 134, 0xC0000005, 0xC0000409, 0xC00000FD}
 
 
@@ -73,6 +77,7 @@ class BackendProcess:
     ending: Ending | None = None
     log: collections.deque[str] = field(default_factory=lambda: collections.deque(maxlen=KEPT_LINES))
     _process: subprocess.Popen[bytes] | None = None
+    _control: Control | None = None
     _lines: queue.Queue[tuple[str, str]] = field(default_factory=lambda: queue.Queue(LINES_WAITING))
     _readers: list[threading.Thread] = field(default_factory=list)
     _result: Mapping[str, Any] | None = None
@@ -94,9 +99,10 @@ class BackendProcess:
         """Start the child. If that fails, the job ends at once with the reason."""
         self._last_sign = time.monotonic()
         try:
-            self._process = subprocess.Popen(list(self.command), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                             stderr=subprocess.PIPE, env=dict(self.environment or os.environ),
-                                             **_own_group())
+            self._control = Control()
+            environment = {**(self.environment or os.environ), **self._control.environment()}
+            self._process = subprocess.Popen(list(self.command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                             stderr=subprocess.PIPE, env=environment, **_own_group())
         except (OSError, ValueError) as error:
             self._finish(Ending(failure=Failure(
                 "DependencyError", f"Python '{self.command[0]}'", f"cannot be started ({error})",
@@ -120,6 +126,7 @@ class BackendProcess:
         """Hand on what the child has said; True while the job runs. Never blocks."""
         if not self.running:
             return False
+        self._control.poll()
         until = time.monotonic() + POLL_BUDGET_S
         while time.monotonic() < until:
             try:
@@ -169,6 +176,9 @@ class BackendProcess:
     def _unexplained(self, code: int) -> Failure:
         last = next((line.strip() for line in reversed(self.log) if line.strip()), "")
         said = f"; its last words were: {last[:300]}" if last else ""
+        if _LAUNCHER_SAYS in last:
+            return Failure("Crash", "The job was ended by the system, or crashed", "most often because memory ran out",
+                           "Close other programs, choose a region, fewer samples or a lighter method, and try again.")
         if code in _OUT_OF_MEMORY:
             return Failure("ResourceError", "The job was ended by the system",
                            f"most likely because memory ran out ({_OUT_OF_MEMORY[code]})",
@@ -190,9 +200,7 @@ class BackendProcess:
         if not self.running or self._cancelled_at is not None:
             return
         self._cancelled_at = time.monotonic()
-        with contextlib.suppress(OSError, ValueError):
-            self._process.stdin.write(b"cancel\n")
-            self._process.stdin.flush()
+        self._control.cancel()
 
     def _force_if_it_stays(self) -> None:
         if self._cancelled_at is not None and time.monotonic() - self._cancelled_at > GRACE_S:
@@ -218,8 +226,8 @@ class BackendProcess:
             return
         if self._process is not None:
             end_tree(self._process)
-            with contextlib.suppress(OSError, ValueError):
-                self._process.stdin.close()
+        if self._control is not None:
+            self._control.close()
         self.ending = ending
         self.on_end(ending)
 

@@ -80,12 +80,11 @@ def make_sample(widget, name: str) -> None:
 def denoise(widget, method: str) -> None:
     widget.panel.parameters.method = method
     widget.ui.applyButton.click()
+    taken = False
     while widget.panel.run.running:
         settle(0.05)
-        if widget.ui.progressBar.maximum and 300 < widget.ui.progressBar.value < 800 and not (OUT / ".progress").exists():
-            (OUT / ".progress").touch()
-            panel_picture(widget, PANEL_WIDTH, SIZE[1]).save(str(OUT / "progress.png"))
-    (OUT / ".progress").unlink(missing_ok=True)
+        if not taken and widget.ui.progressBar.maximum and 300 < widget.ui.progressBar.value < 800:
+            taken = panel_picture(widget, PANEL_WIDTH, SIZE[1]).save(str(OUT / "progress.png"))
 
 
 def fold(widget, open_section: str) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -522,3 +525,11 @@ def test_what_is_chosen_is_what_is_asked_of_the_backend(open_panel, models) -> N
         words
     )
     assert "--mr" in words and "--reference" in words and "--ct" not in words
+
+
+def test_the_panel_works_in_a_slicer_that_has_none_of_our_packages() -> None:
+    """Before set-up the panel must open, and with another Python it must do everything."""
+    script = Path(__file__).resolve().with_name("standin") / "bare_slicer.py"
+    environment = {**os.environ, "FAKE_BACKEND": "success"}
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, env=environment, check=False)
+    assert "SAID <b>Done" in done.stdout, done.stderr[-2000:]

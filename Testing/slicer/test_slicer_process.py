@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -17,10 +18,18 @@ FAKE = Path(__file__).resolve().with_name("fake_backend")
 SOON_S = 20.0
 
 
-def started(mode: str, scratch: str = "-", arguments: tuple[str, ...] = ("denoise", "pet"), **hooks) -> BackendProcess:
-    environment = {**os.environ, "FAKE_BACKEND": mode, "PYTHONPATH": str(FAKE)}
-    job = BackendProcess([sys.executable, "-u", str(LIB / "child.py"), scratch, *arguments], environment, **hooks)
+LAUNCHER = Path(__file__).resolve().with_name("standin") / "launcher.py"
+PYTHONS = {"python": [sys.executable], "launcher": [sys.executable, str(LAUNCHER)]}
+both = pytest.mark.parametrize("python", PYTHONS)
+"""Another Python directly, and Slicer's own through its launcher."""
+
+
+def started(mode: str, scratch: str = "-", python: str = "python", **hooks) -> BackendProcess:
+    environment = {**os.environ, "FAKE_BACKEND": mode}
+    words = [*PYTHONS[python], "-u", str(LIB / "child.py"), scratch, str(FAKE), "denoise", "pet"]
+    job = BackendProcess(words, environment, **hooks)
     job.start()
+    job.born = job._last_sign
     return job
 
 
@@ -37,6 +46,24 @@ def until(condition) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def heard(job: BackendProcess) -> bool:
+    """The child has said something: it runs, and its control line is up."""
+    return job._last_sign > job.born and job._control._line is not None
+
+
+def group(leader: int) -> list[int]:
+    """The processes of a group that are not dead (Linux)."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        if int(fields[2]) == leader and fields[0] != "Z":
+            found.append(int(stat.parent.name))
+    return found
 
 
 def is_alive(pid: int) -> bool:
@@ -66,9 +93,17 @@ def test_what_goes_wrong_is_said(mode, kind, words) -> None:
     assert [word for word in words if word not in str(ending.failure)] == []
 
 
-def test_events_come_in_order_and_other_lines_go_to_the_log() -> None:
+@pytest.mark.parametrize("mode", ["out_of_memory", "crash"])
+def test_through_slicers_launcher_a_violent_end_is_recognised_too(mode) -> None:
+    """The launcher turns every signal into exit code 1."""
+    ending = ended(started(mode, python="launcher"))
+    assert ending.exit_code == 1 and ending.failure.type == "Crash" and "memory" in str(ending.failure)
+
+
+@both
+def test_events_come_in_order_and_other_lines_go_to_the_log(python) -> None:
     events, lines = [], []
-    job = started("polite", on_event=lambda event: events.append(event), on_log=lines.append)
+    job = started("polite", python=python, on_event=lambda event: events.append(event), on_log=lines.append)
     until(lambda: job.poll() and len(events) == 2)
     assert [e["event"] for e in events] == ["stage", "progress"] and events[1]["seconds_left"] == 12.0
     job.cancel()
@@ -76,18 +111,20 @@ def test_events_come_in_order_and_other_lines_go_to_the_log() -> None:
     assert ending.cancelled and ending.exit_code == 130 and lines == ["stopping"]
 
 
+@both
 @pytest.mark.parametrize("mode", ["hang", "endless_line"])
-def test_cancel_ends_a_job_that_does_not_listen(mode) -> None:
-    job = started(mode)
-    until(lambda: job.poll() and job._last_sign)
+def test_cancel_ends_a_job_that_does_not_listen(mode, python) -> None:
+    job = started(mode, python=python)
+    until(lambda: job.poll() and heard(job))
     job.cancel()
     assert ended(job).cancelled and job._process.poll() is not None
 
 
 @pytest.mark.skipif(os.name != "posix", reason="looks at process ids of POSIX")
-def test_cancel_ends_the_whole_tree_even_what_left_the_group(monkeypatch) -> None:
+@both
+def test_cancel_ends_the_whole_tree_even_what_left_the_group(monkeypatch, python) -> None:
     monkeypatch.setattr(process, "GRACE_S", 0.3)
-    job = started("stubborn")
+    job = started("stubborn", python=python)
     until(lambda: job.poll() and any(line.startswith("grandchild") for line in job.log))
     grandchild = int(next(line for line in job.log if line.startswith("grandchild")).split()[1])
     assert grandchild in descendants(job._process.pid) and is_alive(grandchild)
@@ -96,37 +133,39 @@ def test_cancel_ends_the_whole_tree_even_what_left_the_group(monkeypatch) -> Non
     until(lambda: not is_alive(grandchild))
 
 
-def test_kill_ends_at_once() -> None:
-    job = started("hang")
-    until(lambda: job.poll() and job.log is not None)
+@both
+def test_kill_ends_at_once(python) -> None:
+    job = started("hang", python=python)
+    until(lambda: job.poll() and heard(job))
     began = time.monotonic()
     job.kill()
     assert job.ending.cancelled and time.monotonic() - began < 3 and job._process.poll() is not None
 
 
 @pytest.mark.skipif(os.name != "posix", reason="kills by POSIX signals")
-def test_a_child_whose_parent_dies_ends_and_cleans_up(tmp_path) -> None:
+@both
+def test_a_child_whose_parent_dies_ends_and_cleans_up(tmp_path, python) -> None:
     scratch = tmp_path / "PETDiffusion-scratch"
     scratch.mkdir()
     (scratch / "pet.nrrd").write_bytes(b"patient data")
     code = (
         "import os, sys, time; sys.path.insert(0, sys.argv[1]); import test_slicer_process as t;"
-        "job = t.started('hang', sys.argv[2]); t.until(lambda: job.poll() and job.log is not None);"
+        "job = t.started('hang', sys.argv[2], sys.argv[3]); t.until(lambda: job.poll() and t.heard(job));"
         "print(job._process.pid, flush=True); time.sleep(600)"
     )
     environment = {**os.environ, "PYTHONPATH": str(LIB.parent)}
     parent = subprocess.Popen(
-        [sys.executable, "-c", code, str(Path(__file__).parent), str(scratch)],
+        [sys.executable, "-c", code, str(Path(__file__).parent), str(scratch), python],
         stdout=subprocess.PIPE,
         env=environment,
         text=True,
     )
     child = int(parent.stdout.readline())
-    assert is_alive(child)
+    assert is_alive(child) and len(group(child)) == (2 if python == "launcher" else 1)
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    until(lambda: not is_alive(child))
+    until(lambda: group(child) == [])
     until(lambda: not scratch.exists())
 
 
@@ -134,10 +173,35 @@ def test_a_folder_that_is_not_a_scratch_folder_is_never_removed(tmp_path) -> Non
     precious = tmp_path / "precious"
     precious.mkdir()
     job = started("polite", str(precious))
-    until(lambda: job.poll() and job._last_sign)
-    job._process.stdin.close()
+    until(lambda: job.poll() and heard(job))
+    job._control.close()
     until(lambda: job._process.poll() is not None)
     assert precious.exists()
+
+
+def test_a_stranger_on_the_control_line_is_sent_away() -> None:
+    job = started("polite")
+    port = job._control._listener.getsockname()[1]
+    with socket.create_connection(("127.0.0.1", port)) as stranger:
+        stranger.sendall(b"0" * 32)
+        until(lambda: job.poll() and heard(job))
+        stranger.settimeout(5)
+        assert stranger.recv(8) == b""
+    job.cancel()
+    assert ended(job).exit_code == 130
+
+
+def test_a_cancel_before_the_child_has_called_reaches_it() -> None:
+    job = started("polite")
+    job.cancel()
+    assert ended(job).cancelled
+
+
+def test_the_child_runs_without_a_panel_too() -> None:
+    environment = {**os.environ, "FAKE_BACKEND": "named_error"}
+    words = [sys.executable, str(LIB / "child.py"), "-", str(FAKE), "denoise", "pet"]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "Model 'x'" in done.stdout
 
 
 def test_a_python_that_is_not_there_is_said() -> None:

@@ -46,6 +46,16 @@ def test_what_is_missing_comes_first_with_its_remedy(panel) -> None:
     assert "Ready." in panel.ui.setupLabel.text and panel.setup.not_ready == ""
 
 
+def test_a_fresh_slicer_is_told_what_to_install(panel, monkeypatch) -> None:
+    from PETDiffusionDenoiseLib import install
+
+    monkeypatch.setattr(install, "satisfied", lambda requirement: not requirement.startswith(("scipy", "psutil")))
+    answer = "ModuleNotFoundError: No module named 'psutil'"
+    panel.setup._on_doctor(None, answer, 1)
+    assert "Not installed yet: scipy, psutil" in panel.ui.setupLabel.text
+    assert "Set-up" in panel.setup.not_ready and answer in panel.ui.logText.plainText
+
+
 def test_another_python_is_remembered_and_gets_a_clean_environment(panel, monkeypatch) -> None:
     from PETDiffusionDenoiseLib import backend
 

@@ -180,30 +180,25 @@ def test_the_list_of_lesions_agrees_with_the_map(diseased) -> None:
         assert nearest * 4.0 < lesion.diameter_mm / 2 + 6
 
 
-def test_a_hot_focus_shows_in_pet_alone_and_a_metastasis_in_both() -> None:
-    kinds = set()
-    for seed in range(12, 40):
-        if kinds >= {"hot_focus", "metastasis", "hypometabolism"}:
-            break
-        ill = brain.draw(seed, lesions=2, **COARSE)
-        if not set(ill.details["lesion_kinds"]) - kinds:
-            continue
-        well = brain.draw(seed, lesions=0, **COARSE)
-        for lesion, kind in zip(ill.lesions, ill.details["lesion_kinds"]):
-            mask = ill.lesion_map.array == lesion.label
-            pet = ill.pet.array[mask].mean() / well.pet.array[mask].mean()
-            mr = np.abs(ill.mr.array[mask] - well.mr.array[mask]).max()
-            kinds.add(kind)
-            if kind == "metastasis":
-                assert mr > 20
-            if kind == "hot_focus":
-                assert pet > 1.2
-            if kind == "hypometabolism":
-                assert pet < 0.97
-            if kind in ("hot_focus", "hypometabolism") and len(ill.lesions) == 2:
-                others = set(ill.details["lesion_kinds"]) - {"hot_focus", "hypometabolism"}
-                assert others or mr == 0
-    assert kinds >= {"hot_focus", "metastasis", "hypometabolism"}
+@pytest.fixture(scope="module")
+def well():
+    return brain.draw(14, lesions=0, **COARSE)
+
+
+@pytest.mark.parametrize(("kind", "low", "high", "in_mr"), [
+    ("metastasis", 1.05, 20, True), ("glioma", 0.2, 20, True), ("hot_focus", 1.3, 20, False),
+    ("hypometabolism", 0.3, 0.95, False)])
+def test_each_disease_shows_where_it_should(monkeypatch, well, kind, low, high, in_mr) -> None:
+    """The same person with and without it: PET changes inside the lesion, MR only where MR would."""
+    monkeypatch.setattr(disease, "_SHARE", {"FDG": tuple(float(kind == k) for k in disease.PET_KINDS)})
+    ill = brain.draw(14, lesions=2, **COARSE)
+    assert ill.details["lesion_kinds"] == [kind, kind] and len(ill.lesions) == 2
+    mask = ill.lesion_map.array > 0
+    assert low < ill.pet.array[mask].mean() / well.pet.array[mask].mean() < high
+    assert np.abs(ill.pet.array - well.pet.array)[mask].mean() > 0.05
+    assert (np.abs(ill.mr.array - well.mr.array).max() > 20) is in_mr
+    if not in_mr:
+        assert np.array_equal(ill.mr.array, well.mr.array) and np.array_equal(ill.ct.array, well.ct.array)
 
 
 def test_some_things_show_in_mr_alone(monkeypatch) -> None:

@@ -49,6 +49,10 @@ class Policy:
             network.compile()
         return network
 
+    def uncompiled(self) -> contextlib.AbstractContextManager[Any]:
+        """For runs that watch the network's operations, which compiled code hides."""
+        return torch.compiler.set_stance("force_eager") if self.compile else contextlib.nullcontext()
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 

@@ -142,7 +142,7 @@ def sample_volume(model: Model, scene: Scene, sampling: Sampling, run: Run, *, o
     began = time.perf_counter()
     with torch.no_grad():
         estimate = _drawn(model.wrap(patched) if model.wrap else patched, model, scene, sampling, run, on_step,
-                          progress, plan.state)
+                          progress, patched)
     return _finished(estimate, time.perf_counter() - began, patched.plan, sampling)
 
 
@@ -161,11 +161,12 @@ def network_cost(model: Model, scene: Scene, policy: Policy) -> Cost:
 
 
 def _drawn(D: Denoiser, model: Model, scene: Scene, sampling: Sampling, run: Run, on_step: Hook | None,
-           progress: _Progress, device: str) -> Estimate:
+           progress: _Progress, patched: Patched) -> Estimate:
     sigmas = torch.tensor(sampling.sigmas, dtype=torch.float64)
     shape = (model.channels, *scene.shape)
 
     def begin(generators: Generators) -> Tensor:
+        device = patched.plan.state  # the CPU, once memory has run out
         blank = torch.empty(len(generators), *shape, device=device)
         if scene.start is None:
             return pure_noise(blank, sampling.sigmas[0], generators)

@@ -69,7 +69,7 @@ class Patched:
 
     def _run_network(self, boxes: list[Box], x: Tensor, sigma: Tensor, cond: Conditions | None) -> Tensor:
         """D of these patches of all samples, `batch` of them in a call."""
-        crops = torch.cat([cut(x, box) for box in boxes])
+        crops = _joined([cut(x, box) for box in boxes])
         patches = None if cond is None else self._conditions(cond, boxes, x.shape)
         parts, size = [], self.plan.batch
         for begin in range(0, len(crops), size):
@@ -79,7 +79,7 @@ class Patched:
             parts.append(self._call(rows, sigma, given))
             if self.advance is not None:
                 self.advance(len(rows) / (len(self._tiles) * len(x)))
-        return torch.cat(parts)
+        return _joined(parts)
 
     def _call(self, rows: Tensor, sigma: Tensor, cond: Conditions | None) -> Tensor:
         device = self.plan.device
@@ -189,6 +189,10 @@ def _background(fallback: float | Tensor, x: Tensor) -> Tensor:
 
 def _part(fallback: float | Tensor, where: tuple, result: Tensor) -> float | Tensor:
     return fallback.to(result).expand_as(result)[where] if isinstance(fallback, Tensor) else fallback
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def _grouped(tiles: list[Tile], size: int) -> Iterator[list[Tile]]:

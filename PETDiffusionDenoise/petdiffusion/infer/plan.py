@@ -18,8 +18,8 @@ from ..errors import ResourceError
 from .device import Policy, free_memory
 from .tiles import Box, Triple, body_box, holding, tiles, whole_box
 
-STATE_VOLUMES = 8
-"""Volumes kept beside the network: x, its estimate, the last one, noise, mean, squares, a sample, scratch."""
+STATE_VOLUMES = 12
+"""Volumes alive at the same time beside the network, measured: the chain's, the sums' and those on their way."""
 
 SHARE_OF_FREE = {"cpu": 0.6, "mps": 0.6, "cuda": 0.8}
 HIDDEN = {"cpu": 3.0, "mps": 1.5, "cuda": 1.25}
@@ -239,7 +239,7 @@ def measure_cost(run_patch: Callable[[Triple], Any], rules: PatchRules, policy: 
     Two sizes tell for each moment what grows with the patch (features) and what does not (copies of weights).
     """
     small, large = _trial_sizes(rules)
-    with torch.no_grad():
+    with torch.no_grad(), policy.uncompiled():
         first, second = _history(run_patch, small, policy), _history(run_patch, large, policy)
         began = time.perf_counter()
         with policy.autocast():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -19,6 +20,7 @@ from ..progress import Run
 from ..volume import Volume
 from ..zoo import store
 from ..zoo.store import Model
+from .device import prepare_process
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,8 +68,6 @@ def find_model(method: str, run: Run) -> Model:
 
 @cache
 def _network(path: str, sha256: str, config: str) -> UNet:
-    import json
-
     from safetensors.torch import load_file
 
     network = UNet(UNetConfig.from_json(json.loads(config)))
@@ -82,8 +82,7 @@ def _network(path: str, sha256: str, config: str) -> UNet:
 
 def load_network(model: Model) -> UNet:
     """Built from the card's configuration; kept for the next run in this process."""
-    import json
-
+    prepare_process()
     return _network(str(model.weights), model.card.sha256, json.dumps(dict(model.card.config["network"])))
 
 

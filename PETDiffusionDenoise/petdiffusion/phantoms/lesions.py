@@ -140,7 +140,7 @@ def draw_count(rng: np.random.Generator) -> int:
 
 @dataclass(frozen=True)
 class Places:
-    """What the patient offers: per site, world points (n, 3) and the structure's name at each; uptake and room there."""
+    """What the patient offers: per site, world points (n, 3) and the structure's name at each; uptake, room there."""
 
     candidates: Mapping[str, np.ndarray]
     organs: Mapping[str, np.ndarray]
@@ -176,11 +176,11 @@ def _one(rng: np.random.Generator, site: str, mood: float, places: Places) -> Pl
     kind, points = SITES[site], places.candidates[site]
     i = int(rng.integers(len(points)))
     centre = np.asarray(points[i], float) + rng.uniform(-3, 3, 3)
-    diameter = np.clip(kind.diameter * np.exp(rng.normal(-0.1, 0.5)), DIAMETER_MM[0], min(kind.limit, DIAMETER_MM[1]))
+    diameter = np.clip(kind.diameter * np.exp(rng.normal(-0.1, 0.5)), DIAMETER_MM[0], kind.limit)
     radius = float(min(diameter / 2, places.room(site, centre)))
     suv, floor = 6.0 * kind.avid * np.exp(mood + rng.normal(0, 0.4)), CONTRAST * places.background(centre)
     suv = float(np.clip(max(suv, 1.15 * floor), SUV_RANGE[0] * 1.1, SUV_RANGE[1] * 0.8))
-    if radius < DIAMETER_MM[0] / 2 or suv < floor:
+    if not DIAMETER_MM[0] / 2 <= radius <= DIAMETER_MM[1] / 2 or suv < floor:
         return None
     return Plan(
         site=site,
@@ -225,7 +225,7 @@ Axes = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def shape(plan: Plan, axes: Axes) -> np.ndarray:
-    """Signed distance in mm (z, y, x): balls melted together, with an uneven surface."""
+    """Signed distance in mm (z, y, x): balls melted together, with an uneven surface, holding the planned volume."""
     x, y, z = axes[0][None, None, :], axes[1][None, :, None], axes[2][:, None, None]
     d = np.full((len(axes[2]), len(axes[1]), len(axes[0])), 1e3, np.float32)
     for offset_x, offset_y, offset_z, size in np.array(plan.balls) * plan.radius:
@@ -233,14 +233,18 @@ def shape(plan: Plan, axes: Axes) -> np.ndarray:
         h = np.maximum(0.3 * plan.radius - np.abs(d - ball), 0)
         d = np.minimum(d, ball) - h * h / (1.2 * plan.radius)
     rough = SmoothField(np.random.default_rng(plan.seed), max(0.55 * plan.radius, 2.5), 8).on_axes(*axes)
-    return d + plan.roughness * plan.radius * np.clip(rough, -2.5, 2.5)
+    d = d + plan.roughness * plan.radius * np.clip(rough, -2.5, 2.5)
+    point_mm3 = float(np.prod([axis[1] - axis[0] for axis in axes]))
+    points = int(np.clip(round(4 / 3 * np.pi * plan.radius**3 / point_mm3), 1, d.size - 1))
+    return d - np.partition(d.ravel(), points)[points]
 
 
 def activity(plan: Plan, d: np.ndarray, axes: Axes) -> np.ndarray:
-    """True SUV inside: avid rim, uneven within, dead core in some."""
+    """True SUV inside: uneven about the planned mean, with a dead core in some."""
     rng = np.random.default_rng([plan.seed, 1])
-    uneven = SmoothField(rng, max(0.5 * plan.radius, 3.0), 8).on_axes(*axes)
-    suv = plan.suv * np.clip(1 + 0.10 * uneven, 0.75, 1.25)
+    uneven = 1 + 0.10 * np.clip(SmoothField(rng, max(0.5 * plan.radius, 3.0), 8).on_axes(*axes), -2.5, 2.5)
+    inside = d < 0
+    suv = uneven * (plan.suv / uneven[inside].mean() if inside.any() else plan.suv)
     if plan.necrosis < 1:
         ragged = SmoothField(rng, 0.7 * plan.radius, 8).on_axes(*axes)
         core = np.clip(0.5 - (d + (0.38 + 0.12 * ragged) * plan.radius) / (0.18 * plan.radius), 0, 1)
@@ -280,7 +284,7 @@ def _paint(images: Painted, plan: Plan, value: int) -> Lesion | None:
     _blend(images, plan, where, share, dose)
     voxels = share >= 0.5
     if not voxels.any():
-        voxels = share == share.max()
+        voxels[np.unravel_index(np.argmax(share), share.shape)] = True
     label = images.label[where]
     label[voxels & (label == 0)] = value
     volume = float(inside.sum()) * images.geometry.voxel_ml / fine**3
@@ -296,7 +300,7 @@ def _window(g: Geometry, plan: Plan) -> tuple[tuple[slice, ...], Axes | None, in
         return (), None, 1
     low = np.maximum(np.floor((centre - plan.reach - bottom) / spacing), 0).astype(int)
     high = np.minimum(np.ceil((centre + plan.reach - bottom) / spacing), g.size).astype(int)
-    fine = int(np.clip(np.ceil(3 * spacing.max() / plan.radius), 2, 6))
+    fine = int(np.clip(np.ceil(4 * spacing.max() / plan.radius), 2, 10))
     axes = tuple(
         (bottom[i] + spacing[i] * (np.arange(low[i] * fine, high[i] * fine) + 0.5) / fine - centre[i]).astype(
             np.float32

@@ -23,7 +23,7 @@ CARDS = (
             ),
             Option("samples", "int", 5, "samples for the uncertainty map; 0 leaves it out", 0, 100),
             Option("steps", "int", 8, "noise levels of each sample", 1, 1000, advanced=True),
-            Option("sampler", "str", "euler", "how a sample is walked down the levels",
+            Option("sampler", "str", "dpmpp_2m", "how a sample is walked down the levels",
                    choices=("euler", "heun", "dpmpp_2m"), advanced=True),
             Option("churn", "float", 0.0, "S_churn of the sampler; 0 is deterministic", 0, 100, advanced=True),
         ),

@@ -93,7 +93,7 @@ def _femur(canvas: Canvas, limbs: Limbs, side: int, name: str) -> None:
     d = smooth_union(smooth_union(head, neck, 7), smooth_union(shaft, smooth_union(greater, lesser, 8), 9), 9)
     canvas.paint(p, d, "bone_shaft", name)
     canvas.paint(p, d + np.interp(p.z, [-110, -60, -20], [6.5, 4.5, 1.6]).astype(np.float32), "marrow")
-    canvas.paint(p, np.maximum(shaft + 6.5, p.z + 60), "fat_marrow")
+    canvas.paint(p, np.maximum(shaft + 6.5, p.z + 75), "fat_marrow")
 
 
 def _humerus(canvas: Canvas, limbs: Limbs, side: int, name: str) -> None:
@@ -113,7 +113,7 @@ def _humerus(canvas: Canvas, limbs: Limbs, side: int, name: str) -> None:
     wall = np.interp(along, [0, 30, 60, 230, 290], [1.6, 2.5, 4.6, 4.6, 2.0]).astype(np.float32)
     canvas.paint(p, d, "bone_shaft", name)
     canvas.paint(p, d + wall, "marrow")
-    canvas.paint(p, np.maximum(shaft + 5, np.abs(along - 150) - 100), "fat_marrow")
+    canvas.paint(p, np.maximum(d + wall, 75 - along), "fat_marrow")
 
 
 def _forearm(canvas: Canvas, limbs: Limbs, side: int) -> None:

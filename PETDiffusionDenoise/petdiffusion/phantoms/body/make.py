@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from .person import Person, draw_person
 from .sites import Sites
 
 DRAFT_MM = 8.0
+SPACING_MM = (1.0, 12.0)
 FIELDS = {"body": (-235.0, None), "trunk": (-95.0, 590.0)}
 LEGS_SHARE, LEGS_SUV = 0.222, 0.5
 """Share of the body's mass below mid-thigh (Dempster: half a thigh, shank and foot of both legs), and its SUV."""
@@ -69,28 +71,29 @@ def draw_patient(
     return _patient(canvas, images, truths, person, tracer, weight, details)
 
 
-def _checked(
-    seed: int, spacing_mm, arms: str | None, sex: str | None, lesions: int | None, field: str
-) -> tuple[float, float, float]:
-    spacing = (spacing_mm,) * 3 if np.isscalar(spacing_mm) else tuple(spacing_mm)
-    if isinstance(seed, bool) or int(seed) != seed or seed < 0:
+def _checked(seed, spacing_mm, arms, sex, lesions, field) -> tuple[float, float, float]:
+    """The voxel size as three numbers, after every option was found usable."""
+    if not isinstance(seed, Integral) or isinstance(seed, bool) or seed < 0:
         raise OptionError(f"Seed {seed!r}", "is not a whole number of zero or more", "Give one such as 1.")
-    if len(spacing) != 3 or not all(np.isfinite(s) and 1.0 <= s <= 12.0 for s in spacing):
-        raise OptionError(
-            f"Voxel size {spacing_mm!r} mm", "must lie between 1 and 12 mm in each direction", "Give one such as 4."
-        )
+    if lesions is not None and (not isinstance(lesions, Integral) or not 0 <= lesions <= MAX_LESIONS):
+        raise OptionError(f"{lesions!r} lesions", f"is not a whole number from 0 to {MAX_LESIONS}", "Ask for fewer.")
     for name, value, allowed in (
-        ("Arms", arms, ("up", "down", None)),
-        ("Sex", sex, ("F", "M", None)),
-        ("Field", field, tuple(FIELDS)),
+        ("Arms", arms, (None, "up", "down")),
+        ("Sex", sex, (None, "F", "M")),
+        ("Field", field, (*FIELDS,)),
     ):
         if value not in allowed:
-            raise OptionError(
-                f"{name} {value!r}", f"is not one of {', '.join(str(a) for a in allowed)}", "Choose one of these."
-            )
-    if lesions is not None and not 0 <= lesions <= MAX_LESIONS:
-        raise OptionError(f"{lesions} lesions", f"is outside 0 to {MAX_LESIONS}", "Ask for a number in that range.")
+            known = ", ".join(str(a) for a in allowed if a)
+            raise OptionError(f"{name} {value!r}", f"is not one of {known}", "Choose one of these.")
+    spacing = (spacing_mm,) * 3 if isinstance(spacing_mm, Real) else spacing_mm
+    if not isinstance(spacing, tuple | list) or len(spacing) != 3 or not all(_usable(s) for s in spacing):
+        why = f"is not one or three numbers from {SPACING_MM[0]:g} to {SPACING_MM[1]:g}"
+        raise OptionError(f"Voxel size {spacing_mm!r} mm", why, "Give one such as 4.")
     return tuple(float(s) for s in spacing)
+
+
+def _usable(spacing) -> bool:
+    return isinstance(spacing, Real) and SPACING_MM[0] <= spacing <= SPACING_MM[1]
 
 
 def _bounds(body: Body) -> tuple[np.ndarray, np.ndarray]:
@@ -100,9 +103,8 @@ def _bounds(body: Body) -> tuple[np.ndarray, np.ndarray]:
     width = max(reach + 75, 260) + 0.6 * fat
     top = 880.0 if body.person.arms == "up" else 845.0
     scale = np.asarray(body.person.scale)
-    return np.array([-width, -185 - 1.3 * fat, FIELDS["body"][0]]) * scale, np.array(
-        [width, 175 + 0.6 * fat, top]
-    ) * scale
+    low, high = np.array([-width, -185 - 1.3 * fat, FIELDS["body"][0]]), np.array([width, 175 + 0.6 * fat, top])
+    return low * scale, high * scale
 
 
 def _field(
