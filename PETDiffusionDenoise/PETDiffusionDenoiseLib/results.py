@@ -132,7 +132,7 @@ def add_tables(given: Mapping[str, tables.Rows], name: str) -> tuple[dict[str, A
         nodes[kind] = tables.add_table(rows, f"{name}: {kind}")
         label, metrics = CHARTS.get(kind, ("", ()))
         for metric in metrics:
-            chart = tables.add_chart(nodes[kind], rows, label, metric, f"{name}: {metric} per {label}")
+            chart = tables.add_chart(rows, label, metric, f"{name}: {metric} per {label}")
             if chart is not None:
                 charts[kind] = chart
                 break

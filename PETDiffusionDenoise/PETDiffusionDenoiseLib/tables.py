@@ -12,6 +12,9 @@ import vtk
 Rows = Sequence[Mapping[str, Any]]
 IMAGES = {"low": "before", "denoised": "denoised", "reference": "normal dose"}
 CHART_COLORS = {"low": (0.60, 0.62, 0.65), "denoised": (0.05, 0.45, 0.70), "reference": (0.85, 0.55, 0.10)}
+MOST_BARS = 12
+READ_MOST = ("liver", "spleen", "aorta", "heart", "brain", "kidney_left", "kidney_right", "lung", "muscle", "bone",
+             "pancreas", "urinary_bladder")
 _WORDS = {"volume_ml": "Volume (ml)", "CoV": "CoV (%)", "CoV_percent": "CoV (%)", "MTV_ml": "MTV (ml)",
           "x_mm": "x (mm, left)", "y_mm": "y (mm, back)", "z_mm": "z (mm, up)",
           "contrast_recovery_percent": "Contrast recovery (%)"}
@@ -74,22 +77,49 @@ def _value(array: Any, row: int) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def add_chart(table: Any, rows: Rows, labels: str, metric: str, name: str) -> Any | None:
-    """Bars of one metric before, after and in the reference, side by side; None where the metric is absent."""
+def add_chart(rows: Rows, labels: str, metric: str, name: str) -> Any | None:
+    """Bars of one metric before, after and in the reference, side by side; None where the metric is absent.
+
+    A chart of a hundred structures cannot be read, so it shows the ones that are read most; the table has all.
+    """
     present = [image for image in IMAGES if any(row.get(f"{metric}_{image}") is not None for row in rows)]
     if not present:
         return None
     scene = slicer.mrmlScene
+    data = _chart_data(rows, labels, metric, present, name)
     chart = scene.AddNewNodeByClass("vtkMRMLPlotChartNode", scene.GenerateUniqueName(name))
     chart.SetTitle(f"{metric} per {labels}")
     chart.SetXAxisTitle(labels.capitalize())
     chart.SetYAxisTitle(f"{metric} ({rows[0]['unit']})" if rows[0].get("unit") else metric)
     for image in present:
         series = scene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", f"{metric} {IMAGES[image]}")
-        series.SetAndObserveTableNodeID(table.GetID())
+        series.SetAndObserveTableNodeID(data.GetID())
         series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeBar)
         series.SetYColumnName(f"{metric}_{image}")
         series.SetLabelColumnName(labels)
         series.SetColor(*CHART_COLORS[image])
         chart.AddAndObservePlotSeriesNodeID(series.GetID())
     return chart
+
+
+def _chart_data(rows: Rows, labels: str, metric: str, images: Sequence[str], name: str) -> Any:
+    """The chart's own small table, kept out of the way."""
+    columns = [f"{metric}_{image}" for image in images]
+    chosen = [{labels: str(row.get(labels, "")).replace("_", " "), **{c: row.get(c) for c in columns}}
+              for row in main_rows(rows, labels)]
+    node = add_table(chosen, f"{name} (data)")
+    node.SetHideFromEditors(True)
+    return node
+
+
+def main_rows(rows: Rows, labels: str) -> list[Mapping[str, Any]]:
+    """At most a dozen rows: the organs that are read most, then the largest; lesions, the largest."""
+    if len(rows) <= MOST_BARS:
+        return list(rows)
+    rank = {organ: i for i, organ in enumerate(READ_MOST)}
+
+    def key(row: Mapping[str, Any]) -> tuple[int, float]:
+        return rank.get(str(row.get(labels, "")).lower(), len(rank)), -float(row.get("volume_ml") or 0.0)
+
+    kept = sorted(rows, key=key)[:MOST_BARS]
+    return [row for row in rows if any(row is other for other in kept)]

@@ -14,9 +14,8 @@ import json
 from pathlib import Path
 
 import numpy as np
-from scipy import ndimage
-
 from petdiffusion.phantoms import body, labels
+from scipy import ndimage
 
 TISSUE_HU = {"fat": (-130.0, -70.0), "muscle": (25.0, 90.0)}
 FROM_TUMOUR_MM, BLUR_MM, NOISE_HU = 20.0, 7.0, 13.0

@@ -37,3 +37,54 @@ def scene(_application: None):
     slicer_app.new_scene()
     slicer.app.userSettings().clear()
     return slicer.mrmlScene
+
+
+@pytest.fixture
+def open_panel(scene, monkeypatch):
+    """Opens the module's widget; the backend's behaviour is chosen by name."""
+    import cards
+    from PETDiffusionDenoiseLib import backend
+
+    from PETDiffusionDenoise import PETDiffusionDenoiseWidget
+
+    cards.use(monkeypatch)
+    monkeypatch.setattr(backend, "chosen", lambda: backend.Backend("", HERE / "fake_backend"))
+    opened = []
+
+    def open_(mode: str = "success"):
+        monkeypatch.setenv("FAKE_BACKEND", mode)
+        widget = PETDiffusionDenoiseWidget()
+        opened.append(widget)
+        widget.enter()
+        widget.panel.setup.wait()
+        return widget
+
+    yield open_
+    for widget in opened:
+        widget.cleanup()
+
+
+@pytest.fixture
+def models(monkeypatch):
+    """Pretends that a model for 'diffuse' is installed."""
+    from petdiffusion.zoo import store
+    from petdiffusion.zoo.card import ModelCard
+
+    card = ModelCard(
+        "tiny-1",
+        "diffuse",
+        "1.0",
+        "a" * 64,
+        10,
+        "A small model.",
+        "Digital patients.",
+        "CC0",
+        "CC0",
+        ("FDG",),
+        (1.5, 5.0),
+        (0.05, 0.5),
+        "Research.",
+        "Not for brains.",
+    )
+    known = {card.id: store.Model(card, Path("x"), True)}
+    monkeypatch.setattr(store, "models", lambda method=None: known if method in (None, "diffuse") else {})

@@ -184,7 +184,17 @@ def test_what_was_handed_over_is_read_by_the_backend_as_meant(setting) -> None:
 
 @pytest.mark.parametrize(
     "mode",
-    ["named_error", "garbage", "out_of_memory", "crash", "nothing", "wrong_grid", "not_numbers", "missing_package"],
+    [
+        "named_error",
+        "garbage",
+        "out_of_memory",
+        "crash",
+        "nothing",
+        "wrong_grid",
+        "half_a_result",
+        "not_numbers",
+        "missing_package",
+    ],
 )
 def test_a_failed_run_leaves_the_scene_and_the_disk_as_they_were(setting, mode) -> None:
     import builders

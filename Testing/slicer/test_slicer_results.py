@@ -145,13 +145,28 @@ def test_tables_keep_numbers_and_unknowns_and_speak_in_words(made) -> None:
 
 
 def test_charts_show_before_after_and_reference_side_by_side(made) -> None:
+    from PETDiffusionDenoiseLib import tables
+
     nodes, _ = made
     chart = nodes.charts["organs"]
     columns = [chart.GetNthPlotSeriesNode(i).GetYColumnName() for i in range(chart.GetNumberOfPlotSeriesNodes())]
     assert columns == ["SUVmean_low", "SUVmean_denoised", "SUVmean_reference"]
     series = chart.GetNthPlotSeriesNode(0)
-    assert series.GetTableNode().GetID() == nodes.tables["organs"].GetID()
+    assert [row["organ"] for row in tables.rows_of(series.GetTableNode())] == ["liver", "spleen"]
     assert series.GetLabelColumnName() == "organ" and series.GetPlotType() == series.PlotTypeBar
+
+
+def test_a_chart_of_many_organs_shows_those_that_are_read_most(scene) -> None:
+    from PETDiffusionDenoiseLib import results, tables
+
+    names = [*(f"rib_left_{i}" for i in range(1, 13)), "kidney_left", "liver", "spleen", "colon"]
+    rows = [
+        {"organ": n, "unit": SUVBW, "volume_ml": 900.0 if n == "colon" else 10.0, "SUVmean_low": 1.0} for n in names
+    ]
+    nodes, charts = results.add_tables({"organs": rows}, "PET")
+    shown = [row["organ"] for row in tables.rows_of(charts["organs"].GetNthPlotSeriesNode(0).GetTableNode())]
+    assert len(shown) == 12 and shown[-4:] == ["kidney left", "liver", "spleen", "colon"]
+    assert len(tables.rows_of(nodes["organs"])) == 16
 
 
 def test_tables_without_an_suv_are_charted_in_their_own_unit(scene) -> None:

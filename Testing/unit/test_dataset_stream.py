@@ -4,7 +4,7 @@ from itertools import islice
 
 import numpy as np
 import pytest
-from petdiffusion.errors import OptionError
+from petdiffusion.errors import OptionError, ResourceError
 from petdiffusion.phantoms import recipe, stream, workers
 from petdiffusion.phantoms.splits import split_of
 from petdiffusion.progress import Run
@@ -136,6 +136,17 @@ def test_closing_a_pool_stops_what_is_under_way() -> None:
         pass
     pool.close()
     assert future.result() == "stopped"
+
+
+def end_at_once(_, run) -> None:
+    import os
+
+    os._exit(9)
+
+
+def test_a_killed_process_is_a_named_error() -> None:
+    with workers.Pool(1, Run()) as pool, pytest.raises(ResourceError, match="fewer workers"):
+        list(pool.unordered(end_at_once, [(0,)]))
 
 
 @pytest.mark.slow

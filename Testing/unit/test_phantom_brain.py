@@ -196,7 +196,7 @@ def test_each_disease_shows_where_it_should(monkeypatch, well, kind, low, high, 
     mask = ill.lesion_map.array > 0
     assert low < ill.pet.array[mask].mean() / well.pet.array[mask].mean() < high
     assert np.abs(ill.pet.array - well.pet.array)[mask].mean() > 0.05
-    assert (np.abs(ill.mr.array - well.mr.array).max() > 20) is in_mr
+    assert bool(np.abs(ill.mr.array - well.mr.array).max() > 20) is in_mr
     if not in_mr:
         assert np.array_equal(ill.mr.array, well.mr.array) and np.array_equal(ill.ct.array, well.ct.array)
 

@@ -161,8 +161,8 @@ def _readme(folder: Path, jobs: Sequence[Job], rows: Sequence[dict[str, Any]]) -
     settings = json.dumps(_read(folder / CARD), indent=2)
     return f"""# {folder.name}: digital PET patients
 
-{len(jobs)} digital patients and {len(rows)} low-dose scans, made by petdiffusion {__version__}. Nobody was scanned:
-anatomy, activity and counts are simulated, so the truth behind every image is known.
+Digital patients: {len(jobs)}; low-dose scans: {len(rows)}; made by petdiffusion {__version__}. Nobody was scanned: anatomy,
+activity and counts are simulated, so the truth behind every image is known.
 
 | split | patients |
 | --- | --- |
@@ -170,8 +170,8 @@ anatomy, activity and counts are simulated, so the truth behind every image is k
 
 Splits go by seed for good: 0 to 799,999 train, 800,000 to 899,999 validation, 900,000 and above test.
 
-`manifest.csv` has one row for each low-dose scan, for `petdiffusion batch`, `evaluate` and `train`. In a patient's
-folder: `low_F.nii.gz` (dose fraction F), `normal.nii.gz` (full dose), `truth.nii.gz` (activity without noise and blur),
+`manifest.csv` has one row for each low-dose scan, for `petdiffusion batch` and `train`. In a patient's folder:
+`low_F.nii.gz` (dose fraction F), `normal.nii.gz` (full dose), `truth.nii.gz` (activity without noise and blur),
 `ct.nii.gz` (HU), `mr.nii.gz` (T1-like), `organs.nii.gz`, `lesions.nii.gz`, and `patient.json` with the truth of every
 lesion and the facts of the scan. PET is in SUVbw; all images of a patient lie on one grid.
 

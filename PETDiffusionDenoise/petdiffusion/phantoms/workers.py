@@ -5,9 +5,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ProcessPoolExecutor, wait
 from typing import Any
 
+from ..errors import ResourceError
 from ..progress import Run
 
 _PATIENCE_S = 0.3
@@ -25,6 +26,14 @@ def _start(stop: Any, threads: int) -> None:
 
 def _call(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     return function(*arguments, Run(cancelled=_stop))
+
+
+def _result(future: Future) -> Any:
+    try:
+        return future.result()
+    except BrokenExecutor as error:
+        raise ResourceError("A process that makes patients", "was ended from outside, probably for want of memory",
+                            "Go on with fewer workers.") from error
 
 
 class Pool:
@@ -54,7 +63,7 @@ class Pool:
         """The result, as soon as it is there; a cancel ends the waiting."""
         while not wait([future], timeout=_PATIENCE_S).done:
             self.run.check()
-        return future.result()
+        return _result(future)
 
     def unordered(self, function: Callable[..., Any], jobs: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
         """Results in the order in which they come; no more jobs are under way than twice the workers."""
@@ -65,4 +74,4 @@ class Pool:
             done, under_way = wait(under_way, timeout=_PATIENCE_S, return_when=FIRST_COMPLETED)
             self.run.check()
             for future in done:
-                yield future.result()
+                yield _result(future)

@@ -35,8 +35,9 @@ def main() -> None:
 
     slicer_app.start(tempfile.mkdtemp())
     import builders
-    from PETDiffusionDenoise import PETDiffusionDenoiseWidget
     from PETDiffusionDenoiseLib import backend
+
+    from PETDiffusionDenoise import PETDiffusionDenoiseWidget
 
     backend.chosen = lambda: backend.Backend("", HERE.parent / "fake_backend")
     builders.pet()

@@ -31,7 +31,7 @@ TISSUES: Mapping[str, Look] = {
     "air": Look(-1000, 0),
     "skin": Look(5, 420),
     "fat": Look(-104, 950, 6),
-    "fat_visceral": Look(-98, 900, 9),
+    "fat_visceral": Look(-97, 900, 12),
     "fat_marrow": Look(-70, 860, 10),
     "septum": Look(-75, 760),
     "breast": Look(5, 420, 22, "patch"),
@@ -122,7 +122,8 @@ class Looks:
             table[name] = replace(table[name], hu=-20 + (table[name].hu + 20) * person.bone)
         for name in ("bone_cortex", "bone_cortex_thin", "bone_shaft", "skull_bone"):
             table[name] = replace(table[name], hu=table[name].hu * (0.6 + 0.4 * person.bone))
-        table["muscle"] = _aged_muscle(table["muscle"], person)
+        lost = person.muscle_fat
+        table["muscle"] = replace(table["muscle"], hu=max(table["muscle"].hu + 5 - lost, 18), hu_sd=7 + 0.3 * lost)
         fat = person.fatty_liver
         table["liver"] = replace(
             table["liver"], hu=table["liver"].hu - 65 * fat, mr=table["liver"].mr * (1 + 0.5 * fat)
@@ -132,12 +133,6 @@ class Looks:
 
     def __getitem__(self, name: str) -> Look:
         return self.table[name]
-
-
-def _aged_muscle(look: Look, person: Person) -> Look:
-    """With age and weight fat creeps between the fibres: muscle gets darker and coarser on CT."""
-    creep = max(0.32 * (person.age - 40) + 0.6 * (person.bmi - 25), 0)
-    return replace(look, hu=max(look.hu + 5 - creep, 18), hu_sd=look.hu_sd + 0.25 * creep)
 
 
 def _shift(rng: np.random.Generator, look: Look) -> float:

@@ -45,6 +45,11 @@ class Person:
     def male(self) -> bool:
         return self.sex == "M"
 
+    @property
+    def muscle_fat(self) -> float:
+        """How far fat has crept into the muscles with age and weight: HU that they have lost."""
+        return max(0.32 * (self.age - 40) + 0.6 * (self.bmi - 25), 0.0)
+
     def rng(self, name: str) -> np.random.Generator:
         """A stream of its own for each part of the body, so that changing one part leaves the others alone."""
         return np.random.default_rng([self.seed, zlib.crc32(name.encode())])

@@ -64,14 +64,19 @@ def success(warnings: tuple[str, ...] = ("A warning.",), begun: bool = False) ->
     )
 
 
-def wrong_grid() -> None:
+def wrong_grid(name: str = "denoised") -> None:
     import SimpleITK as sitk
 
     success()
-    out = Path(value_of("--out")) / "denoised.mha"
+    out = Path(value_of("--out")) / f"{name}.mha"
     image = sitk.ReadImage(str(out))
     image.SetOrigin([v + 5 for v in image.GetOrigin()])
     sitk.WriteImage(image, str(out))
+
+
+def half_a_result() -> None:
+    """The last of the images is wrong, when the first are already in the scene."""
+    wrong_grid("lesions")
 
 
 def named_error() -> None:
