@@ -19,6 +19,7 @@ NEEDED = {
     "scikit-image": "skimage",
     "matplotlib": "matplotlib",
     "mahotas": "mahotas",
+    "psutil": "psutil",
 }
 OPTIONAL = {
     "torch": ("torch", "Simulation and all learned methods need it: pip install torch."),
@@ -74,7 +75,10 @@ def _package(name: str, module: str, remedy: str) -> dict[str, Any]:
 
 
 def _memory() -> dict[str, Any]:
-    import psutil
+    try:
+        import psutil
+    except ImportError:
+        return {"name": "memory", "ok": False, "found": "unknown", "remedy": "Run: pip install psutil"}
 
     free = psutil.virtual_memory().available / 1e9
     return {
@@ -115,7 +119,7 @@ def _models() -> dict[str, Any]:
 
 def _devices() -> list[dict[str, Any]]:
     """What networks can run on here, the first the one that is chosen by itself."""
-    if util.find_spec("torch") is None:
+    if util.find_spec("torch") is None or util.find_spec("psutil") is None:
         return []
     from .infer import device
 

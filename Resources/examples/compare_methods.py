@@ -4,7 +4,6 @@ A method that cannot run here says why and does not stop the rest.
 """
 
 import slicer
-
 from petdiffusion import registry
 from petdiffusion.errors import PETDiffusionError
 

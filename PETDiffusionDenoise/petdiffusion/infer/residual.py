@@ -88,7 +88,7 @@ def load_network(model: Model) -> UNet:
 
 def model_facts(model: Model) -> dict[str, Any]:
     """For the run record."""
-    return {"model": {"id": model.card.id, "version": model.card.version, "sha256": model.card.sha256}}
+    return {"model": model.card.id, "model_version": model.card.version, "model_sha256": model.card.sha256}
 
 
 def _tensor(array: np.ndarray) -> torch.Tensor:

@@ -29,8 +29,8 @@ _FWHM_TABLE = np.linspace(0.0, LONGEST_FWHM_MM, 121)
 
 @dataclass(frozen=True)
 class Noise:
-    """`blocks`: mean and noise variance of every block of tissue; `fwhm_mm`: of the kernel that would turn
-    white noise into this noise, in (z, y, x); 0 where the noise is white or cannot be told."""
+    """`means` and `variances` of every block of tissue; `fwhm_mm` is that of the kernel that would turn white
+    noise into this noise, in (z, y, x); 0 where the noise is white or cannot be told."""
 
     means: np.ndarray
     variances: np.ndarray
@@ -165,14 +165,15 @@ def _over_axes(per_axis: list[np.ndarray]) -> np.ndarray:
 
 
 def _smooth_blocks(means: np.ndarray, per_axis: list[np.ndarray]) -> np.ndarray:
-    """Blocks that hold hardly more than noise, judged among those of similar activity."""
+    """Blocks that hold hardly more than noise, judged by the line through the groups of similar activity."""
     variances = _over_axes(per_axis)
-    smooth = np.isfinite(variances) & np.isfinite(means)
-    known = np.flatnonzero(smooth)
-    for group in _groups(means.flat[known]):
-        index = known[group]
-        smooth.flat[index[variances.flat[index] > 1.3 * _noise_level(variances.flat[index])]] = False
-    return smooth
+    known = np.isfinite(variances) & np.isfinite(means)
+    if not known.any():
+        return known
+    gain, offset = _fit_line(*_levels(means[known], variances[known]))
+    expected = gain * np.maximum(np.where(known, means, 0), 0) + offset
+    smooth = known & (variances <= 1.3 * expected)
+    return smooth if smooth.any() else known
 
 
 def _groups(means: np.ndarray) -> list[np.ndarray]:
