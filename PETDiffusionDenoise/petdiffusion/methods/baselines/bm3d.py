@@ -112,7 +112,7 @@ def collaborative(frame: Frame, plan: Plan, run: Run, strength: float = 1.0,
         return frame.array
     image = frame.array / np.float32(frame.noise)
     fwhm = [f / s for f, s in zip(noise_fwhm_mm, frame.spacing)]
-    plan = plan.strided(tuple(min(3, max(1, round(f))) for f in fwhm))
+    plan = plan.strided(tuple(min(2, max(1, round(f))) for f in fwhm))
     image, crop = _padded(image, plan)
     sd = coefficient_sd(plan.block, [f / s for f, s in zip(fwhm, plan.stride)]) * strength
     noisy = torch.from_numpy(image)

@@ -19,9 +19,9 @@ def paint_upper_abdomen(canvas: Canvas, frame: Frame, sizes: dict[str, float]) -
     _duodenum(canvas, frame)
     _renal_fat(canvas, frame, -1, "right")
     for side, word in ((1, "left"), (-1, "right")):
-        _adrenal(canvas, frame, side, f"adrenal_gland_{word}")
-    for side, word in ((1, "left"), (-1, "right")):
         _kidney(canvas, frame, side, word)
+    for side, word in ((1, "left"), (-1, "right")):
+        _adrenal(canvas, frame, side, f"adrenal_gland_{word}")
 
 
 def descent(frame: Frame) -> float:
@@ -212,7 +212,7 @@ def _duodenum(canvas: Canvas, frame: Frame) -> None:
 
 def _adrenal(canvas: Canvas, frame: Frame, side: int, name: str) -> None:
     rng = frame.person.rng(name)
-    x, y, z = (33, 22, 288) if side > 0 else (34, 30, 292)
+    x, y, z = (30, 18, 290) if side > 0 else (34, 30, 292)
     size = float(np.clip(rng.normal(1, 0.1), 0.8, 1.25))
     rows = []
     for level in np.arange(-15, 16, 2.5) * size:

@@ -1,0 +1,64 @@
+"""The README's commands, executed: on small files in place of its capital words."""
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+from petdiffusion import read
+from petdiffusion.cli import main
+from petdiffusion.write import images
+from support import dicom_factory
+from support.scans import small_patient, write_patient
+
+LINES = re.findall(r"^petdiffusion .*$", (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8"), re.M)
+LONG = ("simulate patient", "simulate dataset")
+"""Draw whole patients: with the slow tests."""
+ELSEWHERE = "--engine ray"
+"""Needs a cluster: Testing/unit/test_batch.py."""
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    """Everything the README names, small."""
+    place = tmp_path_factory.mktemp("readme")
+    files = write_patient(place / "patient")
+    dicom_factory.pet(place / "series", vendor="Siemens")
+    (place / "cases.csv").write_text(f"id,pet,reference\none,{files['pet']},{files['reference']}\n")
+    for name in ("A.nii.gz", "B.nii.gz"):
+        images.write(small_patient(3)["pet"], place / name)
+    words = {"PET": files["pet"], "CT": files["ct"], "ORGANS": files["labels"], "LESIONS": files["lesions"],
+             "NORMAL_DOSE": files["reference"], "DICOM_FOLDER": str(place / "series")}  # fmt: skip
+    return place, words
+
+
+def run_line(line, workplace, monkeypatch):
+    place, words = workplace
+    monkeypatch.chdir(place)
+    arguments = [words.get(word, word) for word in shlex.split(line, comments=True)[1:]]
+    if "--out" in arguments and "rerun" not in arguments and "batch" not in arguments:
+        shutil.rmtree(place / arguments[arguments.index("--out") + 1], ignore_errors=True)
+    if "rerun" in arguments and not (place / "results").exists():  # the test may run without those before it
+        assert main(["denoise", words["PET"], "--method", "gaussian", "--out", "results"]) == 0
+    return main(arguments)
+
+
+@pytest.mark.parametrize("line", [x for x in LINES if ELSEWHERE not in x and not any(long in x for long in LONG)])
+def test_a_command_of_the_readme_runs(line, workplace, monkeypatch, capsys):
+    assert run_line(line, workplace, monkeypatch) == 0, capsys.readouterr().err
+    place = workplace[0]
+    if "--format dicom" in line:
+        assert read.image(place / "results" / "dicom").geometry.size == read.image(place / "series").geometry.size
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("line", [x for x in LINES if any(long in x for long in LONG)])
+def test_a_long_command_of_the_readme_runs(line, workplace, monkeypatch, capsys):
+    assert run_line(line.replace("--n 200", "--n 1"), workplace, monkeypatch) == 0, capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_demo_runs(workplace, monkeypatch):
+    assert run_line("petdiffusion demo --out demo-output", workplace, monkeypatch) == 0
+    assert (workplace[0] / "demo-output" / "report.html").stat().st_size > 100_000
