@@ -103,18 +103,16 @@ def _models() -> dict[str, Any]:
     from .errors import ModelError
     from .zoo import store
 
-    try:
-        known = store.models()
-        for model in known.values():
+    faults = store.broken()
+    for model in store.models().values():
+        try:
             model.verify()
-        return {
-            "name": "models",
-            "ok": True,
-            "found": ", ".join(known) or "none (classical methods need none)",
-            "remedy": "",
-        }
-    except ModelError as error:
-        return {"name": "models", "ok": False, "found": str(error), "remedy": error.remedy}
+        except ModelError as error:
+            faults.append(error)
+    if faults:
+        return {"name": "models", "ok": False, "found": str(faults[0]), "remedy": faults[0].remedy}
+    names = ", ".join(store.models()) or "none (classical methods need none)"
+    return {"name": "models", "ok": True, "found": names, "remedy": ""}
 
 
 def _devices() -> list[dict[str, Any]]:

@@ -69,5 +69,7 @@ class TrainingError(PETDiffusionError):
 class Cancelled(PETDiffusionError):
     """The user stopped the run."""
 
-    def __init__(self, what: str = "Stopped by the user", why: str = "", remedy: str = "Nothing was written.") -> None:
+    def __init__(
+        self, what: str = "Stopped by the user", why: str = "", remedy: str = "No partial file was left."
+    ) -> None:
         super().__init__(what, why, remedy)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TextIO
@@ -32,10 +33,25 @@ class JsonLines:
         self._lock = threading.Lock()
 
     def __call__(self, event: dict[str, Any]) -> None:
-        line = json.dumps(event, ensure_ascii=True, default=str, allow_nan=False)
+        line = json.dumps(finite(event), ensure_ascii=True, default=str, allow_nan=False)
         with self._lock:
             self.stream.write(line + "\n")
             self.stream.flush()
+
+
+def finite(value: Any) -> Any:
+    """The same with None for every number that JSON has no word for."""
+    if isinstance(value, Mapping):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def only_warnings(event: dict[str, Any]) -> None:
+    """For --quiet: doubts are said all the same."""
+    if event["event"] == "warning":
+        sys.stderr.write(f"Note: {event['text']}\n")
 
 
 class Bar:

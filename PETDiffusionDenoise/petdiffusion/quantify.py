@@ -147,5 +147,11 @@ def _tables(volumes: dict[str, Volume], organs: LabelMap | None, lesions: LabelM
 
 
 def _name(source: Any, taken: Any) -> str:
-    name = Path(source).name.split(".")[0] if isinstance(source, (str, Path)) else "image"
-    return name if name not in taken else f"{name} {len(taken) + 1}"
+    """A column name: the file's, with its folder's where that is not enough; never one that means something else."""
+    if not isinstance(source, (str, Path)):
+        return f"image {len(taken) + 1}"
+    path = Path(source).absolute()
+    name = path.name.split(".")[0]
+    reserved = {"low", "denoised", "reference", *taken}
+    name = f"{path.parent.name}/{name}" if name in reserved else name
+    return name if name not in reserved else f"{name} {len(taken) + 1}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -72,6 +73,8 @@ class Request:
             for name in IMAGES
             if (value := getattr(self, name)) not in (None, IN_MEMORY)
         }
+        if self.model and Path(self.model).suffix in (".json", ".safetensors") and Path(self.model).exists():
+            found["model"] = str(Path(self.model).expanduser().absolute())
         return replace(self, **found)
 
 
@@ -89,6 +92,21 @@ class Result:
     record: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
+
+
+def sha256_of(path: str | Path) -> str:
+    """Of a file, or of all files of a folder with their names."""
+    path = Path(path)
+    try:
+        if path.is_file():
+            with path.open("rb") as stream:
+                return hashlib.file_digest(stream, "sha256").hexdigest()
+        total = hashlib.sha256()
+        for file in sorted(p for p in path.rglob("*") if p.is_file()):
+            total.update(f"{file.relative_to(path).as_posix()} {sha256_of(file)}\n".encode())
+        return total.hexdigest()
+    except OSError as error:
+        raise InputError(f"{path.name}", f"cannot be read ({error.strerror})", "Check the path.") from None
 
 
 def read_record(path: str | Path) -> dict[str, Any]:

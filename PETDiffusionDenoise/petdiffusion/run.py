@@ -15,7 +15,7 @@ from . import __version__, registry
 from .errors import InputError, ModelError, OptionError, UnitError
 from .methods.contract import Case, MethodCard, Output
 from .progress import Run
-from .request import IMAGES, IN_MEMORY, RECORD_VERSION, Request, Result
+from .request import IMAGES, IN_MEMORY, RECORD_VERSION, Request, Result, sha256_of
 from .volume import ARBITRARY, BQML, SUVBW, LabelMap, Volume
 
 
@@ -64,6 +64,7 @@ def denoise(
         low = _to_working_unit(given.pet, card, run)
     with run.stage("prepare", "Preparing the scan"):
         case = _prepare(low, given, request, run)
+        given = _placed(given, case, run)
     if given.tune is not None:
         with run.stage("tune", "Finding the best settings on the validation pair"):
             options, tuning = _tune(card, case, given.tune, request.options, run)
@@ -120,24 +121,24 @@ def _read(images: Mapping[str, Any], request: Request, run: Run) -> _Given:
     pet = image("pet", unit=request.unit)
     if pet is None:
         raise InputError("No PET", "nothing was given to denoise", "Give a file, a DICOM folder or an image.")
-    same_unit = None if pet.unit == ARBITRARY else pet.unit
     return _Given(
         pet,
         image("ct"),
         image("mr"),
         labels("labels"),
         labels("lesions"),
-        _like(image("reference", "reference", request.unit), same_unit),
-        _like(image("tune", "reference", request.unit), same_unit),
+        _like(image("reference", "reference"), pet),
+        _like(image("tune", "reference"), pet),
         tuple(v for name in IMAGES if (v := getattr(request, name)) not in (None, IN_MEMORY)),
     )
 
 
-def _like(reference: Volume | None, unit: str | None) -> Volume | None:
-    """A reference without a unit of its own is taken in the PET's."""
-    if reference is not None and reference.unit == ARBITRARY and unit is not None:
-        return replace(reference, unit=unit)
-    return reference
+def _like(reference: Volume | None, pet: Volume) -> Volume | None:
+    """A reference that says no unit is taken in the PET's, as a scan of the same patient."""
+    if reference is None or reference.unit != ARBITRARY or pet.unit == ARBITRARY:
+        return reference
+    factor = reference.facts.suv_factor or pet.facts.suv_factor
+    return replace(reference, unit=pet.unit).with_facts(suv_factor=factor)
 
 
 def _to_working_unit(pet: Volume, card: MethodCard, run: Run) -> Volume:
@@ -181,32 +182,45 @@ def _prepare(low: Volume, given: _Given, request: Request, run: Run) -> Case:
     )
 
 
-def _on_case(image: Volume | None, case: Case) -> Volume | None:
-    """A reference in the case's unit and on its grid."""
+def _placed(given: _Given, case: Case, run: Run) -> _Given:
+    """Reference, validation image and lesions in the case's unit and on its grid; what cannot be is refused now."""
+    return replace(
+        given,
+        reference=_image_on(given.reference, "reference", case, run),
+        tune=_image_on(given.tune, "validation PET", case, run),
+        lesions=_labels_on(given.lesions, case, run),
+    )
+
+
+def _image_on(image: Volume | None, name: str, case: Case, run: Run) -> Volume | None:
     from . import suv
     from .prepare import grids
+    from .prepare.case import check_cover
 
     if image is None:
         return None
     if image.unit != case.pet.unit:
-        if case.pet.unit == ARBITRARY or image.unit == ARBITRARY:
+        if ARBITRARY in (case.pet.unit, image.unit):
             raise UnitError(
-                f"Reference in {image.unit}, PET in {case.pet.unit}",
-                "cannot be compared",
-                "Say the unit of both with --unit.",
+                f"The {name} is in {image.unit}, the PET in {case.pet.unit}",
+                "so they cannot be compared",
+                "Say the PET's unit with --unit, or give both in one unit.",
             )
         image = suv.to_suv(image) if case.pet.unit == SUVBW else suv.to_bqml(image)
     if image.geometry.close_to(case.pet.geometry):
         return replace(image, geometry=case.pet.geometry)
+    check_cover(image.geometry, name, case.pet, case.body, run)
     return grids.resample(image, case.pet.geometry)
 
 
-def _labels_on_case(labels: LabelMap | None, case: Case) -> LabelMap | None:
+def _labels_on(lesions: LabelMap | None, case: Case, run: Run) -> LabelMap | None:
     from .prepare import grids
+    from .prepare.case import check_cover
 
-    if labels is None or labels.geometry.close_to(case.pet.geometry):
-        return labels
-    return grids.resample_labels(labels, case.pet.geometry)
+    if lesions is None or lesions.geometry.close_to(case.pet.geometry):
+        return lesions
+    check_cover(lesions.geometry, "lesion mask", case.pet, case.body, run)
+    return grids.resample_labels(lesions, case.pet.geometry)
 
 
 def _tune(
@@ -216,7 +230,6 @@ def _tune(
 
     if not any(option.tune for option in card.options):
         raise OptionError(f"Method '{card.name}'", "has no option to tune", "Leave --tune out.")
-    reference = _on_case(reference, case)
     return tune.tune(card, case, reference, run, given)
 
 
@@ -243,9 +256,9 @@ def _checked(output: Output, case: Case, card: MethodCard) -> Output:
 def _measure(case: Case, output: Output, given: _Given, run: Run) -> dict[str, list[dict[str, Any]]]:
     from . import measure
 
-    reference = _on_case(given.reference, case)
-    volumes = {"low": case.pet, "denoised": output.pet} | ({} if reference is None else {"reference": reference})
-    lesions = _labels_on_case(given.lesions, case) or output.lesions
+    images = {"low": case.pet, "denoised": output.pet, "reference": given.reference}
+    volumes = {name: image for name, image in images.items() if image is not None}
+    lesions = given.lesions or output.lesions
     return {**measure.tables(volumes, case.body, case.labels or output.organs, lesions, run=run), **output.tables}
 
 
@@ -263,8 +276,8 @@ def _restore(case: Case, output: Output, given: _Given, tables: Mapping[str, Any
         low=given.pet,
         sd=back(output.sd),
         organs=output.organs or case.labels,
-        lesions=_labels_on_case(given.lesions, case) or output.lesions,
-        reference=_on_case(given.reference, case),
+        lesions=given.lesions or output.lesions,
+        reference=given.reference,
         tables=tables,
         warnings=tuple(run.warnings),
     )
@@ -276,9 +289,16 @@ def _back_factor(original: Volume, working: Volume) -> float | None:
     return 1.0 / float(working.facts.suv_factor)
 
 
+def _path_of(request: Request, name: str) -> str | None:
+    value = getattr(request, name)
+    return None if value in (None, IN_MEMORY) else value
+
+
 def _record(
     request: Request, card: MethodCard, options: Mapping[str, Any], case: Case, output: Output, result: Result, run: Run
 ) -> dict[str, Any]:
+    from .measure.cautions import cautions
+
     facts = {k: v for k, v in case.pet.facts.to_json().items() if k != "source"}
     return {
         "record_version": RECORD_VERSION,
@@ -295,6 +315,8 @@ def _record(
             "noise_sd": round(float(case.noise), 6),
             "working_unit": case.pet.unit,
         },
+        "inputs_sha256": {name: sha256_of(path) for name in IMAGES if (path := _path_of(request, name))},
+        "check": cautions(result.tables),
         "evaluations": output.evaluations,
         "details": dict(output.details),
         "warnings": list(run.warnings),
@@ -351,7 +373,26 @@ def rerun(
             "Save the image to a file and run on that.",
         )
     run = run or Run()
+    _refuse_changed(request, data)
     if data.get("version") != __version__:
         run.warn(f"The record was made by version {data.get('version')}, this is {__version__}: results may differ.")
-    fields = request.to_json() | {"options": dict(data["options"]), "tune": None}
+    model = request.model or data.get("details", {}).get("model")
+    fields = request.to_json() | {"options": dict(data["options"]), "tune": None, "model": model}
     return denoise(fields.pop("pet"), fields.pop("method"), out=out, run=run, overwrite=overwrite, **fields)
+
+
+def _refuse_changed(request: Request, data: Mapping[str, Any]) -> None:
+    """The same voxels come out only if the same went in: inputs and model as they were."""
+    for name, sha256 in data.get("inputs_sha256", {}).items():
+        if name != "tune" and sha256_of(getattr(request, name)) != sha256:
+            raise InputError(
+                f"The {name} of this run, {Path(getattr(request, name)).name},",
+                "has changed since",
+                "Denoise it anew, or put the image back.",
+            )
+    if sha256 := data.get("details", {}).get("model_sha256"):
+        from .zoo import store
+
+        found = store.find(request.model or data["details"]["model"], request.method).card
+        if found.sha256 != sha256:
+            raise ModelError(f"Model {found.id}", "is another one than this run used", "Add the model of that run.")

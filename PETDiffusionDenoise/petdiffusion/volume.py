@@ -146,7 +146,7 @@ def _frozen(array: np.ndarray, geometry: Geometry) -> np.ndarray:
 class Volume:
     """Float32 image with unit and facts."""
 
-    array: np.ndarray
+    array: np.ndarray = field(repr=False)
     geometry: Geometry
     unit: str = ARBITRARY
     facts: Facts = field(default_factory=Facts)
@@ -193,7 +193,7 @@ class Volume:
 class LabelMap:
     """Integer map with a name per value; 0 is background. `names` uses TotalSegmentator's spelling for organs."""
 
-    array: np.ndarray
+    array: np.ndarray = field(repr=False)
     geometry: Geometry
     names: Mapping[int, str] = field(default_factory=dict)
 

@@ -1,6 +1,6 @@
-"""Draws the picture of the page on digital patients: six people, their PET, CT, MR and labels; and times the drawing.
+"""Draws the picture of the page on digital patients, times the drawing, or lists organ volumes.
 
-python Testing/benchmarks/digital_patients.py [--out Resources/docs/img/digital-patients.png] [--time]
+python Testing/benchmarks/digital_patients.py [--out Resources/docs/img/digital-patients.png] [--time] [--volumes N]
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 
 import numpy as np
-from petdiffusion.phantoms import body
+from petdiffusion.phantoms import body, labels
+from petdiffusion.phantoms.body.make import LEGS_SHARE, LEGS_SUV
 from petdiffusion.phantoms.patient import Patient
 
 SEEDS = (34, 22, 37, 105, 107, 45)
@@ -20,7 +21,7 @@ SPACING_MM = 2.5
 def plane(image: np.ndarray, patient: Patient, structure: str) -> np.ndarray:
     """Coronal slice through the middle of a structure."""
     where = np.argwhere(patient.organs.mask(structure))
-    return image[:, int(round(where[:, 1].mean()))]
+    return image[:, round(where[:, 1].mean())]
 
 
 def montage(path: Path) -> None:
@@ -72,9 +73,47 @@ def timing() -> None:
         )
 
 
+ORGANS = {
+    "lungs": labels.LUNGS,
+    "kidneys": labels.GROUPS["kidney"],
+    **{
+        name: (name,)
+        for name in ("liver", "spleen", "brain", "heart", "pancreas", "stomach", "urinary_bladder", "aorta")
+    },
+}
+
+
+def volumes(people: int) -> None:
+    """Percentiles of organ volumes in ml, of BMI and of the whole body's mean SUV."""
+    rows = []
+    for seed in range(1000, 1000 + people):
+        patient = body.draw(seed, spacing_mm=6.0)
+        voxel = patient.pet.geometry.voxel_ml
+        row = {name: float(patient.organs.mask(*parts).sum() * voxel) for name, parts in ORGANS.items()}
+        kilograms = float(patient.pet.array.sum(dtype=float) * voxel) / 1000 + LEGS_SHARE * LEGS_SUV * patient.weight_kg
+        rows.append(
+            row
+            | {
+                "BMI": patient.weight_kg / patient.height_m**2,
+                "mean SUV": kilograms / patient.weight_kg,
+                "structures": len(patient.organs.present()),
+                "lesions": len(patient.lesions),
+            }
+        )
+    for name in rows[0]:
+        low, middle, high = np.percentile([row[name] for row in rows], (5, 50, 95))
+        print(f"| {name.replace('_', ' ')} | {low:.4g} | {middle:.4g} | {high:.4g} |")
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("Resources/docs/img/digital-patients.png"))
     parser.add_argument("--time", action="store_true")
+    parser.add_argument("--volumes", type=int, default=0)
     options = parser.parse_args()
-    timing() if options.time else montage(options.out)
+    if options.time:
+        timing()
+    elif options.volumes:
+        volumes(options.volumes)
+    else:
+        montage(options.out)

@@ -2,8 +2,8 @@
 
     python Testing/benchmarks/phantom_realism.py [--data ../shared/data] [--people 16] [--plot FILE]
 
-Real: one trunk CT (TotalSegmentator's example, 3 mm), and 34 FDG scans of limbs, pelvis and trunk (soft-tissue sarcoma),
-away from the tumour. Simulated: digital patients drawn on like grids, their PET blurred to 7 mm, their CT given the
+Real: one trunk CT (TotalSegmentator's example, 3 mm), and 34 FDG scans of limbs, pelvis and trunk (sarcoma), away from
+the tumour. Simulated: digital patients drawn on like grids, their PET blurred to 7 mm, their CT given the
 noise of the real one; no noise is put on the PET, so within a patient it is smoother than a real scan.
 """
 

@@ -46,13 +46,15 @@ def test_half_offsets_hold_each_pair_once():
     assert set(both) == expected
 
 
-def test_thinned_offsets_keep_their_reach_and_symmetry():
+def test_thinned_offsets_keep_their_reach_their_symmetry_and_both_parities():
     everything = neighbours.half_offsets(12.0, (2.0, 2.0, 2.0), (40, 40, 40))
     thin = neighbours.half_offsets(12.0, (2.0, 2.0, 2.0), (40, 40, 40), 250)
-    assert len(thin) <= 250 < len(everything) and set(thin) < set(everything)
+    assert 200 < len(thin) <= 250 < len(everything) and set(thin) < set(everything)
     assert max(np.abs(thin).max(axis=0)) == 6
-    mirrored = {tuple(np.abs(o)) for o in thin}
-    assert {tuple(np.abs(m)) for m in np.array(thin)[:, ::-1]} == mirrored
+    both = {*thin, *[tuple(-o for o in offset) for offset in thin]}
+    for axis in range(3):
+        assert {tuple(-c if a == axis else c for a, c in enumerate(o)) for o in both} == both
+        assert 0.3 < np.mean([o[axis] % 2 for o in thin]) < 0.7
 
 
 def test_bilateral():

@@ -156,3 +156,41 @@ sys.exit(main(["denoise", {files["pet"]!r}, "--method", "gaussian", "--quiet", "
     assert process.returncode == 130 and "Stopped by the user" in err
     assert time.monotonic() - sent < 20
     assert not out.exists() or not list(out.iterdir())
+
+
+def test_compare_names_every_image_apart(files, tmp_path, capsys):
+    from shutil import copy
+
+    for place in ("one", "two"):
+        (tmp_path / place).mkdir()
+        for name in ("denoised.nii.gz", "reference.nii.gz"):
+            copy(files["pet"], tmp_path / place / name)
+    images = [
+        str(tmp_path / place / name) for place in ("one", "two") for name in ("denoised.nii.gz", "reference.nii.gz")
+    ]
+    assert (
+        main(["compare", *images, "--unit", "SUVbw", "--reference", files["reference"], "--out", str(tmp_path / "c")])
+        == 0
+    )
+    rows = (tmp_path / "c" / "image.csv").read_text(encoding="utf-8-sig").splitlines()[1:]
+    assert [row.split(",")[0] for row in rows] == [
+        "one/denoised",
+        "one/reference",
+        "two/denoised",
+        "two/reference",
+        "reference",
+    ]
+
+
+def test_numbers_that_json_has_no_word_for_become_null(capsys):
+    from petdiffusion.progress import JsonLines
+
+    JsonLines()({"event": "result", "tables": {"a": [{"x": float("inf"), "y": (float("nan"), 1.5)}]}})
+    assert events(capsys.readouterr().out)[0]["tables"] == {"a": [{"x": None, "y": [None, 1.5]}]}
+
+
+def test_quiet_runs_still_say_their_doubts(files, tmp_path, capsys):
+    silent = tmp_path / "pet.nii.gz"
+    silent.write_bytes(Path(files["pet"]).read_bytes())  # without its sidecar
+    assert main(["denoise", str(silent), "--method", "gaussian", "--quiet", "--out", str(tmp_path / "out")]) == 0
+    assert "unit is unknown" in capsys.readouterr().err

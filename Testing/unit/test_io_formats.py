@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from petdiffusion import read, suv
-from petdiffusion.errors import InputError, OutputError
+from petdiffusion.errors import InputError, OutputError, UnitError
 from petdiffusion.progress import Run
 from petdiffusion.read.totalsegmentator import TOTAL
 from petdiffusion.volume import ARBITRARY, BQML, HU, SUVBW, Facts, Geometry, LabelMap, Volume
@@ -76,7 +76,8 @@ def test_every_voxel_type_is_read(tmp_path, dtype, suffix):
     else:
         stored = values.astype(np.uint8) if dtype is bool else values
         nibabel.save(nibabel.Nifti1Image(stored.transpose(2, 1, 0), np.eye(4)), file)
-    np.testing.assert_array_equal(read.image(file).array, values.astype(np.float32))
+    role = "mr" if dtype is bool else "pet"  # two values are a mask, and no PET
+    np.testing.assert_array_equal(read.image(file, role).array, values.astype(np.float32))
 
 
 def test_scaled_and_big_endian_nifti(tmp_path):
@@ -124,12 +125,28 @@ def test_in_memory_images_of_both_libraries():
         assert back.geometry.close_to(GRID, 1e-6) and back.unit == SUVBW
 
 
-def test_declared_unit_wins_and_scales(tmp_path):
-    file = images.write(volume(SUVBW), tmp_path / "a.nrrd")
+def test_a_declared_unit_scales_where_the_file_is_silent(tmp_path):
+    file = images.write(volume(ARBITRARY), tmp_path / "a.nrrd")
     assert read.image(file, unit="Bq/ml").unit == BQML
     kilo = read.image(file, unit="kBq/ml")
     assert kilo.unit == BQML
     np.testing.assert_allclose(kilo.array, volume().array * 1e3, rtol=1e-6)
+
+
+@pytest.mark.parametrize("suffix", [".nrrd", ".nii.gz"])
+def test_a_declared_unit_that_contradicts_the_file_is_refused(tmp_path, suffix):
+    file = images.write(volume(SUVBW), tmp_path / f"a{suffix}")
+    for source in (file, volume(SUVBW)):
+        with pytest.raises(UnitError, match=r"is in SUVbw: and was declared to be in Bq/ml"):
+            read.image(source, unit="Bq/ml")
+    assert read.image(file, unit="SUVbw").unit == SUVBW
+
+
+@pytest.mark.parametrize("role", ["pet", "reference"])
+def test_a_mask_is_no_pet(tmp_path, role):
+    nibabel.save(nibabel.Nifti1Image((np.arange(24.0).reshape(2, 3, 4) > 9) * 1.0, np.eye(4)), tmp_path / "a.nii.gz")
+    with pytest.raises(InputError, match="make a mask, not a PET"):
+        read.image(tmp_path / "a.nii.gz", role)
 
 
 def test_pet_without_any_unit_is_arbitrary_and_ct_is_hu(tmp_path):

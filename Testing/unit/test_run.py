@@ -2,17 +2,19 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import petdiffusion
 import pytest
 from petdiffusion import read
-from petdiffusion.errors import ConditionError, OptionError, OutputError, UnitError
+from petdiffusion.errors import ConditionError, GeometryError, InputError, OptionError, OutputError, UnitError
 from petdiffusion.progress import Run
 from petdiffusion.request import Request
 from petdiffusion.run import rerun
-from petdiffusion.volume import ARBITRARY, BQML, SUVBW
+from petdiffusion.volume import ARBITRARY, BQML, SUVBW, Volume
+from petdiffusion.write import images
 from support.scans import small_patient, write_patient
 
 
@@ -81,7 +83,7 @@ def test_an_unknown_unit_is_said(tmp_path):
 def test_a_reference_in_another_unknown_unit_is_refused():
     case = small_patient()
     pet = case["pet"].with_array(case["pet"].array, ARBITRARY)
-    with pytest.raises(UnitError, match=r"Reference in SUVbw, PET in a\.u\."):
+    with pytest.raises(UnitError, match=r"reference is in SUVbw, the PET in a\.u\."):
         petdiffusion.denoise(pet, "gaussian", reference=case["reference"])
 
 
@@ -157,3 +159,76 @@ def test_no_record_names_the_patient_or_holds_voxels(files, tmp_path):
     assert "source" not in record["input"]["facts"]
     assert "source" not in json.loads((tmp_path / "out" / "denoised.json").read_text())
     assert record["research_use_only"] is True
+
+
+def test_a_rerun_of_changed_inputs_is_refused(files, tmp_path):
+    petdiffusion.denoise(files["pet"], "gaussian", out=tmp_path / "out")
+    images.write(small_patient(9)["pet"], files["pet"], overwrite=True)
+    with pytest.raises(InputError, match="has changed since"):
+        rerun(tmp_path / "out")
+
+
+def test_overwriting_leaves_nothing_of_the_earlier_result(files, tmp_path):
+    out = tmp_path / "out"
+    petdiffusion.denoise(files["pet"], "gaussian", labels=files["labels"], lesions=files["lesions"], out=out)
+    foreign = out / "notes.txt"
+    foreign.write_text("mine")
+    petdiffusion.denoise(files["pet"], "median", out=out, overwrite=True, report=False)
+    left = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()}
+    assert left == {"denoised.nii.gz", "denoised.json", "record.json", "tables/image.csv", "notes.txt"}
+
+
+def test_a_record_that_names_files_elsewhere_removes_nothing(files, tmp_path):
+    out = tmp_path / "out"
+    petdiffusion.denoise(files["pet"], "gaussian", out=out)
+    record = json.loads((out / "record.json").read_text())
+    record["files"]["evil"] = "../patient/ct.nii.gz"
+    (out / "record.json").write_text(json.dumps(record))
+    petdiffusion.denoise(files["pet"], "gaussian", out=out, overwrite=True)
+    assert Path(files["ct"]).is_file()
+
+
+def test_the_record_vouches_for_the_others_so_it_is_moved_last(files, tmp_path, monkeypatch):
+    """Whatever move is the last before a kill, no new record lies beside old or missing files."""
+    import os
+
+    real, moved, out = os.replace, [], tmp_path / "out"
+
+    def watched(source, target):
+        if out in (Path(source).parent, Path(target).parent):
+            moved.append((Path(source).name, Path(target).name))
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", watched)
+    petdiffusion.denoise(files["pet"], "gaussian", out=out)
+    assert moved[-1][1] == "record.json" and len(moved) == 4
+    moved.clear()
+    petdiffusion.denoise(files["pet"], "gaussian", out=out, overwrite=True)
+    assert moved[0] == ("record.json", "0") and moved[-1][1] == "record.json"
+
+
+@pytest.mark.parametrize("name", ["reference", "lesions", "labels", "ct"])
+def test_an_image_of_somewhere_else_is_refused_before_the_work(files, name):
+    far = small_patient()[name]
+    far = replace(far, geometry=replace(far.geometry, origin=(5000.0, 0.0, 0.0)))
+    run = Run()
+    with pytest.raises(GeometryError, match="covers only 0%"):
+        petdiffusion.denoise(files["pet"], "gaussian", run=run, **{name: far})
+    assert "denoise" not in run.seconds
+
+
+def test_a_reference_without_a_unit_is_taken_in_the_pets():
+    case = small_patient()
+    becquerel = case["pet"].with_array(case["pet"].array / 2e-4, BQML)
+    bare = Volume(case["reference"].array / 2e-4, case["reference"].geometry)
+    wanted = petdiffusion.denoise(case["pet"], "gaussian", reference=case["reference"]).tables["image"][1]["PSNR_dB"]
+    found = petdiffusion.denoise(becquerel, "gaussian", reference=bare).tables["image"][1]["PSNR_dB"]
+    assert found == pytest.approx(wanted, abs=0.01)
+
+
+def test_lesions_that_were_smoothed_away_are_said_in_the_record(files, tmp_path):
+    case = {k: files[k] for k in ("labels", "lesions", "reference")}
+    hard = petdiffusion.denoise(files["pet"], "gaussian", out=tmp_path / "out", fwhm_mm=30, **case)
+    assert any("SUVpeak" in text and "1 of 1" in text for text in hard.record["check"])
+    soft = petdiffusion.denoise(files["pet"], "gaussian", fwhm_mm=0, **case)
+    assert not any("SUVpeak" in text for text in soft.record["check"])

@@ -4,6 +4,7 @@ import csv
 import json
 
 import pytest
+import SimpleITK as sitk
 import torch
 from petdiffusion.errors import ModelError, OptionError, TrainingError
 from petdiffusion.methods.csrd.task import CsrdTask
@@ -13,6 +14,7 @@ from petdiffusion.training.bank import load_bank
 from petdiffusion.training.checkpoint import STATE
 from petdiffusion.training.export import export
 from petdiffusion.training.loop import train
+from petdiffusion.training.residual import conditions
 from petdiffusion.training.settings import TrainSettings
 from petdiffusion.zoo import store
 from safetensors.torch import load_file
@@ -166,3 +168,50 @@ def test_unknown_settings_and_configs_are_refused():
         TrainSettings.from_json({"steps": 1, "colour": 2})
     with pytest.raises(ModelError, match="Base"):
         CsrdTask(changes={"base": "magic"})
+
+
+def test_a_patch_of_the_channels_is_the_channels_of_the_patch(dataset):
+    """Training sees patches, inference whole volumes: a voxel must look the same to the network in both."""
+    data = bank(dataset, CsrdTask(changes=SMALL))
+    patient = data.train[0]
+    whole = {**patient.images, **patient.scans[0].images}
+    numbers = {k: torch.tensor([v]) for k, v in patient.scans[0].numbers.items()}
+    cut = (slice(3, 19), slice(5, 21), slice(6, 22))
+
+    def channels_of(images):
+        batch = {k: v.float()[None, None] for k, v in images.items()}
+        shape = batch["low"].shape[2:]
+        return conditions({**batch, **numbers, "coordinates": torch.zeros(1, 3, *shape)}).images[0]
+
+    part = channels_of({k: v[cut] for k, v in whole.items()})
+    torch.testing.assert_close(part, channels_of(whole)[(slice(None), *cut)])
+
+
+def test_inference_sees_what_training_saw(dataset):
+    """The same scan through the bank and through a prepared case gives the same channels and numbers."""
+    from petdiffusion import read
+    from petdiffusion.infer.residual import residual_case
+    from petdiffusion.prepare import case
+
+    data = bank(dataset, CsrdTask(changes=SMALL))
+    patient = data.train[0]
+    images = {k: v.float()[None, None] for k, v in {**patient.images, **patient.scans[0].images}.items()}
+    numbers = {k: torch.tensor([v]) for k, v in patient.scans[0].numbers.items()}
+    trained = conditions({**images, **numbers, "coordinates": torch.zeros(1, 3, *images["low"].shape[2:])})
+    low, ct = (read.image(dataset / "p0" / f"{n}.nii.gz", r) for n, r in (("pet", "pet"), ("ct", "ct")))
+    config = CsrdTask(changes=SMALL).settings
+    seen = residual_case(case.build(low, ct), config.base, config.base_fwhm_mm).conditions
+    assert (seen.images[:, :4] - trained.images[:, :4]).abs().mean() < 0.02
+    torch.testing.assert_close(seen.vector, trained.vector, atol=0.05, rtol=0)
+
+
+def test_images_elsewhere_or_without_a_unit_are_skipped(tmp_path):
+    folder = write_dataset(tmp_path / "wrong", ("train", "train", "train"))
+    shifted = sitk.ReadImage(str(folder / "p0" / "pet.nii.gz"))
+    shifted.SetOrigin((100.0, 0.0, 0.0))
+    sitk.WriteImage(shifted, str(folder / "p0" / "pet.nii.gz"))
+    (folder / "p1" / "pet.json").unlink()
+    run = Run()
+    data = load_bank(folder, CsrdTask(changes=SMALL).derive, settings(), run)
+    assert [p.id for p in data.train] == ["p2"] and data.skipped == 2
+    assert "lies elsewhere" in run.warnings[0] and "no unit" in run.warnings[1]

@@ -142,3 +142,12 @@ def test_unknown_models_say_what_there_is(model):
     store.add(model)
     with pytest.raises(ModelError, match="is not one of tiny"):
         store.find("tyni")
+
+
+def test_one_broken_card_does_not_hide_the_others(model):
+    store.add(model)
+    (store.user_folder() / "._tiny.json").write_bytes(b"\x00\x05")
+    assert list(store.models()) == ["tiny"] and not store.broken()
+    (store.user_folder() / "bad.json").write_text("{}")
+    assert list(store.models()) == ["tiny"] and "bad.json" in str(store.broken()[0])
+    store.remove("tiny")

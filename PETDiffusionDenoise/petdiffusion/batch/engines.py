@@ -8,16 +8,18 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import Any
 
 from ..errors import DependencyError, OptionError, ResourceError
 from ..progress import Run
-from .work import Row, do_case, limit_threads
+from .work import Row, do_case
 
 Job = tuple[str, dict[str, Any], str, bool, bool]
 """id, request, folder, report, overwrite"""
 POLL_S = 0.5
 ATTEMPTS = 3
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
 
 
 def serial(jobs: list[Job], run: Run) -> Iterator[Row]:
@@ -32,8 +34,7 @@ def serial(jobs: list[Job], run: Run) -> Iterator[Row]:
 
 def processes(jobs: list[Job], run: Run, workers: int) -> Iterator[Row]:
     """Several processes on this machine. Each slot is a pool of one, so that a death costs no neighbour its work."""
-    threads = max(1, (os.cpu_count() or 1) // workers)
-    idle = [_slot(threads) for _ in range(min(workers, len(jobs)))]
+    idle = [_slot() for _ in range(min(workers, len(jobs)))]
     todo = deque((job, 1) for job in jobs)
     busy: dict[Future, tuple[ProcessPoolExecutor, Job, int]] = {}
     try:
@@ -41,11 +42,12 @@ def processes(jobs: list[Job], run: Run, workers: int) -> Iterator[Row]:
             run.check()
             while todo and idle:
                 (job, attempt), slot = todo.popleft(), idle.pop()
-                busy[slot.submit(do_case, *job)] = (slot, job, attempt)
+                slot, future = _submitted(slot, job)
+                busy[future] = (slot, job, attempt)
             for future in wait(busy, POLL_S, FIRST_COMPLETED).done:
                 slot, job, attempt = busy.pop(future)
                 died = isinstance(future.exception(), BrokenProcessPool)
-                idle.append(_slot(threads) if died else slot)
+                idle.append(_slot() if died else slot)
                 if died and attempt < ATTEMPTS:
                     todo.append((job, attempt + 1))
                 else:
@@ -55,8 +57,30 @@ def processes(jobs: list[Job], run: Run, workers: int) -> Iterator[Row]:
             _end(slot)
 
 
-def _slot(threads: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), limit_threads, (threads,))
+def _slot() -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+
+
+def _submitted(slot: ProcessPoolExecutor, job: Job) -> tuple[ProcessPoolExecutor, Future]:
+    """The case in the slot, or in a new one where the slot died while it was idle."""
+    try:
+        return slot, slot.submit(do_case, *job)
+    except BrokenProcessPool:
+        fresh = _slot()
+        return fresh, fresh.submit(do_case, *job)
+
+
+@contextmanager
+def _threads_shared(workers: int) -> Iterator[None]:
+    """Libraries read these when a process loads them: workers together use the real cores and not more."""
+    threads = str(max(1, (os.cpu_count() or 1) // workers))
+    before = {name: os.environ.get(name) for name in THREADS}
+    os.environ.update(dict.fromkeys(THREADS, threads))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def _end(slot: ProcessPoolExecutor) -> None:
@@ -126,4 +150,9 @@ def choose(engine: str, jobs: list[Job], run: Run, workers: int, address: str | 
         return ray_cluster(jobs, run, address, device)
     if engine != "local":
         raise OptionError(f"Engine '{engine}'", "is not one of local, ray", "Choose one of them.")
-    return serial(jobs, run) if workers == 1 else processes(jobs, run, workers)
+    return serial(jobs, run) if workers == 1 else _processes(jobs, run, workers)
+
+
+def _processes(jobs: list[Job], run: Run, workers: int) -> Iterator[Row]:
+    with _threads_shared(workers):
+        yield from processes(jobs, run, workers)

@@ -10,7 +10,7 @@ from typing import Any
 
 from .. import registry
 from ..errors import OptionError
-from ..progress import Run
+from ..progress import Run, finite
 from ..request import Request
 from ..write import tables
 from . import engines
@@ -81,5 +81,5 @@ def _save(out: Path, rows: list[Row]) -> None:
     tables.write_csv(columns, aside)
     os.replace(aside, out / SUMMARY)
     aside = out / f".{DETAILS}.partial"
-    aside.write_text(json.dumps(rows, indent=2, default=str), encoding="utf-8")
+    aside.write_text(json.dumps(finite(rows), indent=2, default=str), encoding="utf-8")
     os.replace(aside, out / DETAILS)

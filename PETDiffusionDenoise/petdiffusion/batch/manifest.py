@@ -52,6 +52,8 @@ def _check_columns(file: Path, row: dict[str, str]) -> None:
 
 
 def _case(file: Path, number: int, row: dict[str, str]) -> BatchCase:
+    if None in row:
+        raise InputError(f"Manifest {file.name}, line {number}", "has more cells than the header", "Correct the row.")
     values = {name: (value or "").strip() for name, value in row.items()}
     if not values["pet"]:
         raise InputError(f"Manifest {file.name}, line {number}", "names no PET", "Fill in the column 'pet'.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 import traceback
 from pathlib import Path
@@ -23,7 +22,7 @@ def do_case(
     try:
         row = finished(Request.from_json(request), folder) if not overwrite else None
         if row is None:
-            row = {"status": "done", **_denoise(request, folder, report, overwrite, run)}
+            row = {"status": "done", **_denoise(request, folder, report, overwrite or cut_short(folder), run)}
     except Cancelled:
         raise
     except PETDiffusionError as error:
@@ -33,6 +32,11 @@ def do_case(
     return {"id": id_, "seconds": round(time.perf_counter() - began, 2), **row}
 
 
+def cut_short(folder: Path) -> bool:
+    """A run was killed while it moved its files here: they may be replaced."""
+    return any(folder.glob(".petdiffusion-*"))
+
+
 def _denoise(request: dict[str, Any], folder: Path, report: bool, overwrite: bool, run: Run | None) -> Row:
     from ..run import denoise
 
@@ -40,7 +44,7 @@ def _denoise(request: dict[str, Any], folder: Path, report: bool, overwrite: boo
     pet, method = fields.pop("pet"), fields.pop("method")
     fields.pop("tune")
     result = denoise(pet, method, out=folder, report=report, overwrite=overwrite, run=run, **fields)
-    return numbers(result.tables, result.warnings)
+    return numbers(result.tables, result.warnings, result.record["check"])
 
 
 def finished(request: Request, folder: Path) -> Row | None:
@@ -58,16 +62,10 @@ def finished(request: Request, folder: Path) -> Row | None:
 
     image = folder / "tables" / "image.csv"
     rows = {"image": tables.read_csv(image)} if image.exists() else {}
-    return {"status": "done before", **numbers(rows, record["warnings"])}
+    return {"status": "done before", **numbers(rows, record["warnings"], record.get("check", []))}
 
 
-def numbers(tables: Any, warnings: Any) -> Row:
+def numbers(tables: Any, warnings: Any, check: Any) -> Row:
     """What the summary shows of a case: the denoised image's row of the image table."""
     rows = [row for row in tables.get("image", []) if row.get("image") == "denoised"]
-    return {**(rows[0] if rows else {}), "warnings": "; ".join(warnings)}
-
-
-def limit_threads(threads: int) -> None:
-    """Called first in a worker, so that workers together use the real cores and not more."""
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"):
-        os.environ[name] = str(threads)
+    return {**(rows[0] if rows else {}), "check": " ".join(check), "warnings": "; ".join(warnings)}

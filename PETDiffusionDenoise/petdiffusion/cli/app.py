@@ -10,9 +10,9 @@ from typing import Any
 
 from .. import __version__
 from ..errors import Cancelled, OutputError, PETDiffusionError, ResourceError
-from ..progress import Bar, JsonLines, Run, silent
+from ..progress import Bar, JsonLines, Run, only_warnings, silent
 from . import batch, demo, denoise, info, models, numbers, simulate, train
-from .interrupt import EXIT_CANCELLED, stops_on_signals
+from .interrupt import EXIT_CANCELLED, PATIENCE_S, stops_on_signals
 
 COMMANDS = (denoise, batch, numbers, info, models, simulate, train, demo)
 EXIT_ERROR, EXIT_BUG = 1, 70
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     run = Run(report=_reporter(args))
     try:
-        with stops_on_signals(run):
+        with stops_on_signals(run, getattr(args, "patience", PATIENCE_S)):
             return args.execute(args, run) or 0
     except (KeyboardInterrupt, Cancelled):
         return _fail(Cancelled(), run, args, EXIT_CANCELLED)
@@ -83,7 +83,9 @@ def _defect(error: Exception) -> PETDiffusionError:
 def _reporter(args: argparse.Namespace) -> Any:
     if getattr(args, "json_lines", False):
         return JsonLines()
-    return silent if getattr(args, "quiet", False) or getattr(args, "json", False) else Bar()
+    if getattr(args, "json", False):
+        return silent
+    return only_warnings if getattr(args, "quiet", False) else Bar()
 
 
 def _fail(error: PETDiffusionError, run: Run, args: argparse.Namespace, code: int) -> int:

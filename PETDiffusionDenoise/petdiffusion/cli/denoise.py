@@ -120,6 +120,7 @@ def say_result(result: Result, args: argparse.Namespace, run: Run) -> None:
                 "files": dict(result.files),
                 "tables": dict(result.tables),
                 "warnings": list(result.warnings),
+                "check": list(result.record["check"]),
                 "record": dict(result.record),
             }
         )
@@ -127,6 +128,8 @@ def say_result(result: Result, args: argparse.Namespace, run: Run) -> None:
     for name in ("image", "organs", "lesions", "lesion_totals", "tuning"):
         if rows := result.tables.get(name):
             print(f"\n{name.capitalize().replace('_', ' ')}\n{table(shown(name, rows))}")
+    if check := result.record["check"]:
+        print("\nCheck before relying on these numbers\n" + "\n".join(f"  - {text}" for text in check))
     seconds = sum(result.record["seconds"].values())
     print(f"\n{result.record['method']['title']}: {seconds:.1f} s in all. For research use only.")
     for name in ("report", "denoised", "uncertainty", "organs", "lesions", "dicom", "record"):

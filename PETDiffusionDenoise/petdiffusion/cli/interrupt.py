@@ -17,14 +17,14 @@ EXIT_CANCELLED = 130
 
 
 @contextmanager
-def stops_on_signals(run: Run) -> Iterator[None]:
+def stops_on_signals(run: Run, patience: float = PATIENCE_S) -> Iterator[None]:
     """SIGINT and SIGTERM cancel the run; whatever has not stopped after a moment is ended, leaving nothing behind."""
     stopped = threading.Event()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def cancel(number: int, frame: Any) -> None:
         run.cancelled.set()
-        threading.Thread(target=_leave_unless, args=(stopped,), daemon=True).start()
+        threading.Thread(target=_leave_unless, args=(stopped, patience), daemon=True).start()
 
     for number in before:
         signal.signal(number, cancel)
@@ -36,12 +36,12 @@ def stops_on_signals(run: Run) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _leave_unless(stopped: threading.Event) -> None:
-    if stopped.wait(PATIENCE_S):
+def _leave_unless(stopped: threading.Event, patience: float) -> None:
+    if stopped.wait(patience):
         return
     from ..write import staging
 
     staging.discard_all()
-    sys.stderr.write("\nStopped by the user. Nothing was written.\n")
+    sys.stderr.write("\nStopped by the user. No partial file was left.\n")
     sys.stderr.flush()
     os._exit(EXIT_CANCELLED)

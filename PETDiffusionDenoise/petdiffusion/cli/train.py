@@ -36,7 +36,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the training")
     add_reporting(parser)
-    parser.set_defaults(execute=_train)
+    parser.set_defaults(execute=_train, patience=600.0)  # a checkpoint is worth waiting for
     export = commands.add_parser("export", help="make a model out of a training")
     export.add_argument("training", metavar="DIR", help="folder of the training")
     export.add_argument("--id", required=True, metavar="ID")

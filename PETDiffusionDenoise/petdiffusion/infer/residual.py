@@ -46,7 +46,7 @@ def residual_case(case: Case, base: str, base_fwhm_mm: float) -> ResidualCase:
     ct, mr = _image(case.ct, case), _image(case.mr, case)
     mr = channels.mr_scaled(mr)
     level, voxel = torch.tensor([white.level]), torch.tensor([float(np.prod(spacing) ** (1 / 3))])
-    images = channels.images(low, smooth, root, level, ct, mr)
+    images = channels.images(low, smooth, root, level, torch.tensor([white.root_mean]), ct, mr)
     numbers = channels.numbers(level, voxel, ct, mr)
     anchor = white.base if base == "filtered" else case.pet.array
     return ResidualCase(white, anchor, Conditions(images=images, vector=numbers, coordinates=True))

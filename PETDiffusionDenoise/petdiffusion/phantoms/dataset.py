@@ -161,8 +161,8 @@ def _readme(folder: Path, jobs: Sequence[Job], rows: Sequence[dict[str, Any]]) -
     settings = json.dumps(_read(folder / CARD), indent=2)
     return f"""# {folder.name}: digital PET patients
 
-Digital patients: {len(jobs)}; low-dose scans: {len(rows)}; made by petdiffusion {__version__}. Nobody was scanned: anatomy,
-activity and counts are simulated, so the truth behind every image is known.
+Digital patients: {len(jobs)}; low-dose scans: {len(rows)}; made by petdiffusion {__version__}.
+Nobody was scanned: anatomy, activity and counts are simulated, so the truth behind every image is known.
 
 | split | patients |
 | --- | --- |

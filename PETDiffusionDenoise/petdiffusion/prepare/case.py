@@ -66,12 +66,13 @@ def _placed(image: Volume | None, name: str, pet: Volume, body: np.ndarray, run:
 
         with run.stage(f"register {name}", f"Registering {name} to PET"):
             transform = rigid(image, pet, run, run.seed).matrix
-    _check_cover(image.geometry, name, pet, body, run, transform)
+    check_cover(image.geometry, name, pet, body, run, transform)
     return resample(image, pet.geometry, transform=transform), transform
 
 
-def _check_cover(geometry: Geometry, name: str, pet: Volume, body: np.ndarray, run: Run,
-                 transform: np.ndarray | None = None) -> None:
+def check_cover(geometry: Geometry, name: str, pet: Volume, body: np.ndarray, run: Run,
+                transform: np.ndarray | None = None) -> None:
+    """An image that covers hardly any of the body is an error, one that covers less than half of it is told."""
     index = np.argwhere(body if body.any() else np.ones_like(body))
     points = world_points(index[:: max(1, len(index) // 50_000)], pet.geometry)
     part = float(np.mean(covered(geometry, points, transform)))
@@ -86,7 +87,7 @@ def _placed_labels(labels: LabelMap | None, pet: Volume, body: np.ndarray, run: 
                    transform: np.ndarray | None) -> LabelMap | None:
     if labels is None:
         return None
-    _check_cover(labels.geometry, "label map", pet, body, run, transform)
+    check_cover(labels.geometry, "label map", pet, body, run, transform)
     placed = resample_labels(labels, pet.geometry, transform)
     if not placed.array.any():
         run.warn("The label map holds no structure within the PET.")

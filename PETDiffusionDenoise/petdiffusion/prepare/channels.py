@@ -16,10 +16,13 @@ NUMBERS = 4
 """log noise level, log voxel size, CT there, MR there."""
 
 
-def images(low: Tensor, base: Tensor, root: Tensor, level: Tensor, ct: Tensor, mr: Tensor) -> Tensor:
-    """(B, 4, z, y, x) from (B, 1, z, y, x) images; an image that is missing is all NaN and becomes zero."""
+def images(low: Tensor, base: Tensor, root: Tensor, level: Tensor, root_mean: Tensor, ct: Tensor, mr: Tensor) -> Tensor:
+    """(B, 4, z, y, x) from (B, 1, z, y, x) images, voxel by voxel: a patch of them is them of the patch.
+
+    `level` and `root_mean` (B,) are of the whole scan. An image that is missing is all NaN and becomes zero.
+    """
     scale = root * level.reshape(-1, 1, 1, 1, 1)
-    body = root / root.flatten(1).mean(1).reshape(-1, 1, 1, 1, 1)
+    body = root / root_mean.reshape(-1, 1, 1, 1, 1)
     return torch.cat(((low - base) / scale, body - 1, _ct(ct), _mr(mr)), 1)
 
 

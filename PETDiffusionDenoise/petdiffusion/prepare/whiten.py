@@ -20,12 +20,16 @@ FLOOR = 0.05
 
 @dataclass(frozen=True, eq=False)
 class Whitening:
-    """`base` and `root` = sqrt(f + floor) are images; `level` is k, in the square root of the image's unit."""
+    """`base` and `root` = sqrt(f + floor) are images; `level` is k, in the square root of the image's unit.
+
+    `root_mean` is the root's mean over the body: numbers of the whole scan, the same for each patch of it.
+    """
 
     base: np.ndarray
     root: np.ndarray
     level: float
     floor: float
+    root_mean: float
 
     @property
     def scale(self) -> np.ndarray:
@@ -49,4 +53,4 @@ def whiten(low: np.ndarray, spacing_mm: tuple[float, float, float], body: np.nda
     root = np.sqrt(np.maximum(base, 0) + np.float32(floor))
     noise = np.abs((low[inside] - base[inside]) / root[inside])
     level = max(1.4826 * float(np.median(noise)), 1e-4)  # SD from the median: lesions and edges do not count
-    return Whitening(base, root, level, floor)
+    return Whitening(base, root, level, floor, float(root[inside].mean()))

@@ -15,7 +15,8 @@ def image(source: Any, role: str = "pet", *, unit: str | None = None, run: Run |
     """Read an image as what it is used for: `pet`, `ct`, `mr` or `reference` (a PET to compare with).
 
     `source` is a file, a DICOM folder, one file of a DICOM series, a SimpleITK or nibabel image, or a Volume.
-    `unit` says what the values are, over what the file says. Doubts worth telling go to `run.warn`.
+    `unit` says what the values are where the image itself does not; a contradiction is refused.
+    Doubts worth telling go to `run.warn`.
     """
     from .sources import image as read
 

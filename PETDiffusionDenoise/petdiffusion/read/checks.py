@@ -70,5 +70,17 @@ def _check_pet(volume: Volume, low: float, high: float, name: str, run: Run | No
     if mean <= 0:
         raise InputError(f"{name}: values {low:g} to {high:g} with a mean of {mean:g}",
                          "activity cannot be negative on the whole; is this a CT?", "Give the PET.")
+    if not np.any((volume.array != low) & (volume.array != high)):
+        raise InputError(f"{name}: only the two values {low:g} and {high:g}", "make a mask, not a PET", "Give the PET.")
     if run is not None and volume.unit == BQML and high < 10:
         run.warn(f"{name}: the largest value is {high:.3g} Bq/ml, which looks like SUV.")
+
+
+def agreed(declared: tuple[str, float] | None, stated: tuple[str, float] | None,
+           name: str) -> tuple[str, float] | None:
+    """The unit that was declared or that the image states; where both are there they must agree."""
+    said = {unit for unit, _ in (u for u in (declared, stated) if u is not None)} - {ARBITRARY}
+    if len(said) > 1:
+        raise UnitError(f"{name} is in {stated[0]}", f"and was declared to be in {declared[0]}",
+                        "Leave the declaration out, or correct the file's own unit.")
+    return declared or stated

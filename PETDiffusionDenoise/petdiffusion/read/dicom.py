@@ -14,7 +14,7 @@ from ..suv import dicom as units
 from ..suv import header, tracers
 from ..suv.times import uptake_seconds
 from ..volume import ARBITRARY, HU, Facts, Volume
-from . import pixels, series, slices
+from . import checks, pixels, series, slices
 from .checks import PET_ROLES
 
 if TYPE_CHECKING:
@@ -30,12 +30,24 @@ def read(path: Path, role: str, declared: tuple[str, float] | None = None, run: 
     """The series of this role in a folder, or the one a file belongs to."""
     found = series.find(path, role)
     ordered, geometry = slices.arrange(series.load(found), run)
-    unit, scale = declared or _unit(ordered, role)
+    unit, scale = _agreed_unit(ordered, role, declared, path.name)
     array = pixels.stack(ordered, geometry, needs_rescale=role != "mr")
     if scale != 1.0:
         array *= np.float32(scale)
     facts = pet_facts(ordered, path, run) if role in PET_ROLES else common_facts(ordered[0], path)
     return Volume(array, geometry, unit, facts)
+
+
+def _agreed_unit(ordered: Sequence[Dataset], role: str, declared: tuple[str, float] | None,
+                 name: str) -> tuple[str, float]:
+    """What the header says; where it says nothing that can be used, what was declared."""
+    try:
+        stated = _unit(ordered, role)
+    except UnitError:
+        if declared is None:
+            raise
+        return declared
+    return checks.agreed(declared, stated, name) or stated
 
 
 def _unit(ordered: Sequence[Dataset], role: str) -> tuple[str, float]:

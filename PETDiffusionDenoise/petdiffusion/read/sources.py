@@ -50,7 +50,7 @@ def _opened(source: Any, role: str, declared: tuple[str, float] | None, run: Run
     from . import files
 
     array, geometry, hint = files.in_memory(source)
-    unit, scale = declared or hint or _usual_unit(role)
+    unit, scale = checks.agreed(declared, hint, "The image") or _usual_unit(role)
     return _scaled(Volume(array, geometry, unit), scale)
 
 
@@ -67,7 +67,7 @@ def _from_path(path: Path, role: str, declared: tuple[str, float] | None, run: R
     sidecar.check_modality(notes, role, path)
     array, geometry, hint = files.of_image(opened, path.name, run)
     stated = notes.unit if role != "mr" else None
-    unit, scale = declared or stated or hint or _usual_unit(role)
+    unit, scale = checks.agreed(declared, stated or hint, path.name) or _usual_unit(role)
     facts = notes.facts(source=str(path))
     return _scaled(Volume(array, geometry, unit, facts), scale)
 
@@ -78,9 +78,9 @@ def _usual_unit(role: str) -> tuple[str, float]:
 
 
 def _relabelled(volume: Volume, declared: tuple[str, float] | None) -> Volume:
-    if declared is None:
-        return volume
-    return _scaled(volume.with_array(volume.array, declared[0]), declared[1])
+    known = None if volume.unit == ARBITRARY else (volume.unit, 1.0)
+    unit, scale = checks.agreed(declared, known, "The image") or (ARBITRARY, 1.0)
+    return _scaled(volume.with_array(volume.array, unit), scale)
 
 
 def _scaled(volume: Volume, scale: float) -> Volume:

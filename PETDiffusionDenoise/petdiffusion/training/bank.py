@@ -17,7 +17,7 @@ import torch
 
 from ..errors import PETDiffusionError, TrainingError
 from ..progress import Run
-from ..volume import Volume
+from ..volume import ARBITRARY, LabelMap, Volume
 from .settings import TrainSettings
 from .task import Batch
 
@@ -145,11 +145,21 @@ def _patient(folder: Path, group: list[Mapping[str, str]], derive: Derive, run: 
 
 
 def _image(folder: Path, row: Mapping[str, str], column: str) -> Volume:
-    from .. import read
+    """CT and MR as they are; PETs in SUV, which is what methods are trained on."""
+    from .. import read, suv
 
-    role = column if column in ("pet", "ct", "mr") else "reference"
-    unit = (row.get("unit") or None) if column not in ("ct", "mr") else None
-    return read.image(folder / row[column], role, unit=unit)
+    if column in ("ct", "mr"):
+        return read.image(folder / row[column], column)
+    pet = read.image(folder / row[column], "pet" if column == "pet" else "reference", unit=row.get("unit") or None)
+    if pet.unit == ARBITRARY:
+        raise TrainingError(f"Image {row[column]}", "says no unit", "Add a column unit, or a sidecar with Units.")
+    return suv.to_suv(pet)
+
+
+def _same_grid(image: Volume | LabelMap, normal: Volume, name: str) -> None:
+    if not image.geometry.close_to(normal.geometry):
+        raise TrainingError(f"{name} on a grid of {image.geometry.size}", "lies elsewhere than its reference",
+                            "Give both on one grid.")  # fmt: skip
 
 
 def _shared(folder: Path, row: Mapping[str, str], normal: Volume) -> dict[str, torch.Tensor]:
@@ -163,22 +173,23 @@ def _shared(folder: Path, row: Mapping[str, str], normal: Volume) -> dict[str, t
         return _half(grids.resample(_image(folder, row, column), normal.geometry).array)
 
     images = {"normal": _half(normal.array), "ct": on_grid("ct"), "mr": _half(mr_scaled(on_grid("mr").float()).numpy())}
-    images["truth"] = _half(_image(folder, row, "truth").array) if row.get("truth") else images["normal"]
-    lesions = (
-        read.labels(folder / row["lesions"]).array > 0 if row.get("lesions") else np.zeros(normal.array.shape, bool)
-    )
+    images["truth"] = images["normal"]
+    if row.get("truth"):
+        truth = _image(folder, row, "truth")
+        _same_grid(truth, normal, "Truth")
+        images["truth"] = _half(truth.array)
+    lesions = np.zeros(normal.array.shape, bool)
+    if row.get("lesions"):
+        mask = read.labels(folder / row["lesions"])
+        _same_grid(mask, normal, "Lesion map")
+        lesions = mask.array > 0
     images["lesions"] = torch.from_numpy(lesions.astype(np.uint8))
     return images
 
 
 def _scan(folder: Path, row: Mapping[str, str], normal: Volume, body: np.ndarray, derive: Derive) -> Scan:
     low = _image(folder, row, "pet")
-    if low.geometry.size != normal.geometry.size:
-        raise TrainingError(
-            f"Low-count scan of size {low.geometry.size}",
-            f"its reference has {normal.geometry.size}",
-            "Give both on one grid.",
-        )
+    _same_grid(low, normal, "Low-count scan")
     images, numbers = derive(low.array, low.geometry.spacing, body)
     return Scan(
         {"low": _half(low.array), **{k: _half(v) for k, v in images.items()}},

@@ -57,6 +57,11 @@ def _half(value: torch.Tensor) -> torch.Tensor:
     return half.contiguous()
 
 
+def _without_names(data: dict[str, Any]) -> dict[str, Any]:
+    """Numbers of patients, not their names: a model may be given away."""
+    return {k: len(v) if isinstance(v, list) else v for k, v in data.items() if k != "source"}
+
+
 def _config(folder: Path, plan: dict[str, Any]) -> dict[str, Any]:
     return json.loads((folder / checkpoint.FACTS).read_text(encoding="utf-8"))["config"]
 
@@ -66,7 +71,7 @@ def _training(folder: Path, plan: dict[str, Any]) -> dict[str, Any]:
     log = (folder / "log.csv").read_text(encoding="utf-8").splitlines()
     return {
         "settings": plan["settings"],
-        "data": plan["data"],
+        "data": _without_names(plan["data"]),
         "steps": facts["step"],
         "minutes": round(facts["seconds"] / 60, 1),
         "last_validation": dict(zip(log[0].split(","), log[-1].split(","))),

@@ -15,6 +15,9 @@ from ..prepare import channels
 from ..prepare.whiten import whiten
 from .task import Batch
 
+AIR = 1.5
+"""Below this many floors of the whitening (a floor is a twentieth of the body's mean activity) there is only air."""
+
 
 class ResidualTask:
     """Base of the tasks of CSRD and of its regression twin. `settings` is the method's own frozen config with fields
@@ -36,7 +39,8 @@ class ResidualTask:
         """What the bank computes once per scan, on the whole volume."""
         white = whiten(low, spacing_mm, body, self.settings.base_fwhm_mm)
         voxel = float(np.prod(spacing_mm) ** (1 / 3))
-        return {"base": white.base, "root": white.root}, {"level": white.level, "voxel_mm": voxel}
+        numbers = {"level": white.level, "voxel_mm": voxel, "root_mean": white.root_mean, "floor": white.floor}
+        return {"base": white.base, "root": white.root}, numbers
 
     def calibrate(self, batches: list[Batch]) -> None:
         """Nothing is left open by default."""
@@ -54,7 +58,7 @@ class ResidualTask:
 
     def weight(self, batch: Batch) -> Tensor:
         """Mean 1 in each patch; zero in air, which teaches nothing; larger where activity is, as in linear units."""
-        inside = batch["root"] > 1.2 * batch["root"].flatten(1).amin(1).reshape(-1, 1, 1, 1, 1)
+        inside = batch["root"].square() > AIR * batch["floor"].reshape(-1, 1, 1, 1, 1)
         weight = inside * batch["root"] ** (2 * self.settings.weight_power)
         return weight / weight.flatten(1).mean(1).clamp_min(1e-6).reshape(-1, 1, 1, 1, 1)
 
@@ -70,6 +74,6 @@ class ResidualTask:
 
 def conditions(batch: Batch) -> Conditions:
     """Low-count image, anatomy and coordinates as channels; noise level and voxel size as numbers."""
-    images = channels.images(*(batch[k] for k in ("low", "base", "root", "level", "ct", "mr")))
+    images = channels.images(*(batch[k] for k in ("low", "base", "root", "level", "root_mean", "ct", "mr")))
     numbers = channels.numbers(batch["level"], batch["voxel_mm"], batch["ct"], batch["mr"])
     return Conditions(images=torch.cat((images, batch["coordinates"]), 1), vector=numbers)

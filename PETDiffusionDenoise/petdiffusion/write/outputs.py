@@ -8,12 +8,13 @@ from pathlib import Path
 
 from ..errors import OutputError
 from ..methods.contract import Case, MethodCard
-from ..progress import Run
+from ..progress import Run, finite
 from ..read.sources import kind_of
 from ..request import Result
 from ..volume import Volume
 from . import images, labels, staging, tables
 
+RECORD = "record.json"
 SUFFIX = {"nifti": ".nii.gz", "nrrd": ".nrrd", "mha": ".mha", "dicom": ".nii.gz"}
 
 
@@ -29,7 +30,8 @@ def write(
 ) -> dict[str, str]:
     """Write everything a result holds into `out`; returns the files by name."""
     format_ = result.record["request"]["format"]
-    with staging.Staging(out, protect=list(sources), overwrite=overwrite) as folder:
+    old = earlier_files(out) if overwrite else []
+    with staging.Staging(out, list(sources), overwrite, last=RECORD, obsolete=old) as folder:
         files = _volumes(result, folder, SUFFIX[format_]) | _tables(result, folder)
         run.progress(0.4)
         if format_ == "dicom":
@@ -37,17 +39,34 @@ def write(
         if report:
             files["report"] = _report(result, case, card, folder)
         run.progress(0.9)
-        files["record"] = folder / "record.json"
+        files["record"] = folder / RECORD
         names = {name: path.relative_to(folder).as_posix() for name, path in files.items()}
-        text = json.dumps({**result.record, "files": names}, indent=2, ensure_ascii=False, allow_nan=False, default=str)
+        text = json.dumps(
+            finite({**result.record, "files": names}), indent=2, ensure_ascii=False, allow_nan=False, default=str
+        )
         files["record"].write_text(text + "\n", encoding="utf-8")
         run.check()
     return {name: str(Path(out) / relative) for name, relative in names.items()}
 
 
+def earlier_files(out: Path) -> list[Path]:
+    """The files of the result that lies in a folder, as its own record lists them; none from outside the folder."""
+    try:
+        listed = json.loads((out / RECORD).read_text(encoding="utf-8"))["files"].values()
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return []
+    root, found = out.resolve(), []
+    for name in listed:
+        path = (out / str(name)).resolve()
+        if root in path.parents:
+            sidecar = path.with_name(path.name.split(".")[0] + ".json")
+            found += sorted(path.rglob("*")) if path.is_dir() else [path, sidecar]
+    return [out / path.relative_to(root) for path in found if path.is_file() and path.name != RECORD]
+
+
 def check(pet: Volume, sources: Sequence[str], format_: str, out: Path, overwrite: bool) -> None:
     """Refuse now what could not be written after the work."""
-    names = [f"denoised{SUFFIX[format_]}", "report.html", "record.json"]
+    names = [f"denoised{SUFFIX[format_]}", "report.html", RECORD]
     staging.Staging(out, protect=list(sources), overwrite=overwrite).check(*names)
     if format_ == "dicom" and (not pet.facts.source or kind_of(Path(pet.facts.source)) != "dicom"):
         raise OutputError(

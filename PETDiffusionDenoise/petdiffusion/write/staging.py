@@ -81,10 +81,14 @@ class Staging:
     """
 
     def __init__(self, folder: str | os.PathLike[str], protect: Iterable[str | os.PathLike[str]] = (),
-                 overwrite: bool = False) -> None:
+                 overwrite: bool = False, last: str = "", obsolete: Iterable[Path] = ()) -> None:
+        """`last` names the file that vouches for the others: an old one goes first, the new one comes last.
+        `obsolete` are files of an earlier result that go when the new one comes."""
         self.folder = Path(folder)
         self.protect = tuple(Path(p) for p in protect)
         self.overwrite = overwrite
+        self.last = last
+        self.obsolete = tuple(obsolete)
         self.temporary: Path | None = None
         self._made: list[Path] = []
         self._moving = threading.RLock()
@@ -186,8 +190,15 @@ class Staging:
                  if not one.is_dir()]
         for _, target in moves:
             self._check_target(target)
+        moves.sort(key=lambda move: move[1] == self.folder / self.last)
+        targets = {target for _, target in moves}
+        leaving = [self.folder / self.last] if self.last else []
+        leaving += [old for old in self.obsolete if old not in targets and not _is_protected(old, self.protect)]
         done: list[tuple[Path, Path | None]] = []
         try:
+            for old in leaving:
+                if old.is_file():
+                    done.append((old, _set_aside(old, backup, len(done))))
             for staged, target in moves:
                 with writing(target):
                     target.parent.mkdir(parents=True, exist_ok=True)

@@ -74,6 +74,15 @@ class ModelCard:
                 f"has missing or unknown fields: {', '.join(wrong)}",
                 "Give the card that came with the model.",
             )
+        shapes = {"tracers": list, "voxel_mm": list, "dose_fractions": list, "config": dict, "bytes": int}
+        if wrong := sorted(k for k, kind in shapes.items() if k in data and not isinstance(data[k], kind)):
+            raise ModelError(
+                f"Model card {name}", f"has fields of the wrong kind: {', '.join(wrong)}", "Give the card as it came."
+            )
+        if len(data["voxel_mm"]) != 2 or len(data["dose_fractions"]) != 2:
+            raise ModelError(
+                f"Model card {name}", "needs two voxel sizes and two dose fractions", "Give the card as it came."
+            )
         pairs = {key: tuple(data[key]) for key in ("tracers", "voxel_mm", "dose_fractions")}
         return cls(**{**data, **pairs})
 

@@ -53,13 +53,26 @@ def user_folder() -> Path:
 
 
 def models(method: str | None = None) -> dict[str, Model]:
-    """All models by id. A user's model may not take a bundled one's id."""
-    found: dict[str, Model] = {}
+    """All sound models by id. A user's model may not take a bundled one's id; broken cards are left out."""
+    found = {model.card.id: model for model in reversed([m for m in _all() if isinstance(m, Model)])}
+    return {id_: m for id_, m in sorted(found.items()) if method in (None, m.card.method)}
+
+
+def broken() -> list[ModelError]:
+    """What is wrong with the cards that cannot be used, for `doctor`."""
+    return [error for error in _all() if isinstance(error, ModelError)]
+
+
+def _all() -> list[Model | ModelError]:
+    """Bundled models first; hidden files (as some systems leave beside copies) do not count."""
+    found: list[Model | ModelError] = []
     for folder, bundled in ((BUNDLED, True), (user_folder(), False)):
-        for path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
-            model = Model(ModelCard.read(path), path.with_suffix(".safetensors"), bundled)
-            found.setdefault(model.card.id, model)
-    return {id_: m for id_, m in found.items() if method in (None, m.card.method)}
+        for path in sorted(folder.glob("[!.]*.json")) if folder.is_dir() else ():
+            try:
+                found.append(Model(ModelCard.read(path), path.with_suffix(".safetensors"), bundled))
+            except ModelError as error:
+                found.append(error)
+    return found
 
 
 def find(id_or_path: str, method: str | None = None) -> Model:

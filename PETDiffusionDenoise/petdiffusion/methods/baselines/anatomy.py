@@ -20,7 +20,7 @@ from .neighbours import half_offsets, pairs, slabs, weighted_mean
 
 TOLERANCE = 0.1
 """Differences in CT or MR below this part of their SD in the body are taken for noise."""
-MOST_NEIGHBOURS = 160
+MOST_NEIGHBOURS = 240
 
 
 def denoise(case: Case, options: Mapping[str, Any], run: Run) -> Output:
@@ -59,7 +59,7 @@ def _limits(tissue: torch.Tensor, offsets: list[tuple[int, int, int]], kept: flo
     limit = torch.empty_like(tissue)
     every = [*offsets, *[tuple(-s for s in o) for o in offsets]]
     rank = max(1, round(kept * len(every)))
-    for z in slabs(tuple(tissue.shape), run):
+    for z in slabs(tuple(tissue.shape), run, part=8):
         differs = torch.full((len(every), *limit[z].shape), float("inf"))
         for row, offset in zip(differs, every):
             run.check()

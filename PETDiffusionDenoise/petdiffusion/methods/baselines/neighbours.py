@@ -18,21 +18,34 @@ Offset = tuple[int, int, int]
 
 def half_offsets(radius_mm: float, spacing: tuple[float, ...], shape: tuple[int, ...],
                  at_most: int | None = None) -> list[Offset]:
-    """Offsets (z, y, x) of one of each pair within the radius, nearest first. Where there are more than
-    `at_most`, every second is dropped in a chequered way, again if needed: the reach stays the same."""
+    """Offsets (z, y, x) of one of each pair within the radius, nearest first; thinned to `at_most`."""
     reach = [int(radius_mm / s + 1e-6) if n > 1 else 0 for s, n in zip(spacing, shape)]
     reach = [min(r, n - 1) for r, n in zip(reach, shape)]
     axes = np.meshgrid(*[np.arange(-r, r + 1) for r in reach], indexing="ij")
     every = np.stack([a.ravel() for a in axes], axis=1)
     distance = np.linalg.norm(every * np.asarray(spacing), axis=1)
-    first = [tuple(o) > (0, 0, 0) for o in every.tolist()]
-    keep = (distance <= radius_mm + 1e-6) & np.array(first)
-    every, distance = every[keep], distance[keep]
-    every = every[np.lexsort((*every.T, np.round(distance, 6)))]
-    for rule in (lambda o: o.sum(1) % 2 == 0, lambda o: (o % 2 == 0).all(1), lambda o: (o % 4 == 0).all(1)):
-        if at_most is not None and len(every) > at_most and rule(every).any():
-            every = every[rule(every)]
-    return [tuple(o) for o in every.tolist()]
+    first = np.array([tuple(o) > (0, 0, 0) for o in every.tolist()])
+    every = every[(distance <= radius_mm + 1e-6) & first]
+    if at_most is not None and len(every) > at_most:
+        every = _thinned(every, spacing, at_most)
+    return [tuple(o) for o in every[np.lexsort((*every.T, _length(every, spacing)))].tolist()]
+
+
+def _length(offsets: np.ndarray, spacing: tuple[float, ...]) -> np.ndarray:
+    return np.round(np.linalg.norm(offsets * np.asarray(spacing), axis=1), 6)
+
+
+def _thinned(offsets: np.ndarray, spacing: tuple[float, ...], at_most: int) -> np.ndarray:
+    """Evenly fewer at every distance. Mirror images stay together, so a flipped image gives a flipped result,
+    and odd and even steps stay mixed: with even ones alone, neighbouring voxels would share no data."""
+    kinds, kind = np.unique(np.abs(offsets), axis=0, return_inverse=True)
+    order = np.argsort(_length(kinds, spacing), kind="stable")
+    sizes = np.bincount(kind.ravel())[order]
+    for count in range(len(kinds), 0, -1):
+        chosen = np.unique(np.linspace(0, len(kinds) - 1, count).round().astype(int))
+        if sizes[chosen].sum() <= at_most:
+            break
+    return offsets[np.isin(kind.ravel(), order[chosen])]
 
 
 def pairs(shape: tuple[int, ...], offset: Offset, z: slice) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
@@ -48,8 +61,9 @@ def pairs(shape: tuple[int, ...], offset: Offset, z: slice) -> tuple[tuple[slice
     return tuple(here), tuple(there)
 
 
-def slabs(shape: tuple[int, ...], run: Run) -> Iterator[slice]:
-    depth = max(1, SLAB_VOXELS // int(np.prod(shape[1:])))
+def slabs(shape: tuple[int, ...], run: Run, part: int = 1) -> Iterator[slice]:
+    """Slices to work on together; `part` makes them thinner where much is held for each voxel."""
+    depth = max(1, SLAB_VOXELS // part // int(np.prod(shape[1:])))
     for start in range(0, shape[0], depth):
         run.progress(start / shape[0])
         yield slice(start, min(shape[0], start + depth))

@@ -57,10 +57,10 @@ def organ_sizes(frame: Frame) -> dict[str, float]:
     liver, spleen = lattice(*_LIVER_BOX), lattice(*_SPLEEN_BOX)
     return {
         "liver": solve(
-            lambda tip: volume_ml(liver_surface(liver, frame, tip), person), liver_ml(person, rng), 160, 262
+            lambda tip: volume_ml(liver_surface(liver, frame, tip), person), 1.03 * liver_ml(person, rng), 160, 262
         ),
         "spleen": solve(
-            lambda size: volume_ml(spleen_surface(spleen, frame, size), person), spleen_ml(rng) * 1.06, 0.7, 1.6
+            lambda size: volume_ml(spleen_surface(spleen, frame, size), person), 1.1 * spleen_ml(rng), 0.7, 1.6
         ),
     }
 
@@ -81,10 +81,12 @@ def _liver(canvas: Canvas, frame: Frame, tip: float) -> None:
 
 
 def _fissure(canvas: Canvas, p: Points, liver: np.ndarray) -> None:
-    """The falciform fissure: a thin fold of fat at the left lobe's root, open below."""
-    sheet = np.abs(p.x - 8 - 0.12 * (p.y + 40)) - np.float32(1.2)
-    low = np.maximum(sheet, p.z - (325 + 0.5 * p.y))
-    canvas.paint(p, np.maximum(low, p.y + 20), "fat_visceral", None, within=liver < 3)
+    """Fissure of the round ligament: a short, bent wedge of fat in the front of the left lobe, open below."""
+    bend = 3.5 * canvas.texture("patch", p.where).astype(np.float32)
+    depth = np.clip((p.y + 62) / np.float32(40), 0, 1)
+    sheet = np.abs(p.x - 10 - 0.15 * (p.y + 40) - bend) - 2.6 * (1 - depth)
+    wedge = np.maximum(np.maximum(sheet, p.z - (296 - 0.2 * p.y)), p.y + 30)
+    canvas.paint(p, wedge, "fat_visceral", None, within=liver < 3)
 
 
 def spleen_surface(p: Points, frame: Frame, size: float) -> np.ndarray:

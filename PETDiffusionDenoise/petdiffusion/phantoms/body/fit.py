@@ -44,9 +44,9 @@ def body_surface(person: Person) -> float:
 def liver_ml(person: Person, rng: np.random.Generator) -> float:
     """Vauthey et al., Liver Transpl 2002;8:233: volume from body surface."""
     mean = -794.41 + 1267.28 * body_surface(person)
-    return float(np.clip(mean * np.exp(rng.normal(0.02, 0.12)), 1080, 2150))
+    return float(np.clip(mean * np.exp(rng.normal(0.02, 0.12)), 1150, 2150))
 
 
 def spleen_ml(rng: np.random.Generator) -> float:
     """Prassopoulos et al., Eur Radiol 1997;7:246: about 215 ml, 107 to 315 in adults."""
-    return float(np.clip(190 * np.exp(rng.normal(0, 0.3)), 100, 360))
+    return float(np.clip(190 * np.exp(rng.normal(0, 0.3)), 110, 360))

@@ -30,7 +30,7 @@ LEGS_SHARE, LEGS_SUV = 0.222, 0.5
 """Share of the body's mass below mid-thigh (Dempster: half a thigh, shank and foot of both legs), and its SUV."""
 FOREARMS_SHARE = 0.026
 """Share of the mass of raised forearms and hands that reaches out of the field."""
-TOTAL_SUV = (0.68, 1.02)
+TOTAL_SUV = (0.72, 1.02)
 """Bounds of the mean SUV over the whole body; it is 1 less what was voided before the scan."""
 
 

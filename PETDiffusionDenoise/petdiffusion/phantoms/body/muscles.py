@@ -150,7 +150,9 @@ def paint_septa(canvas: Canvas, frame: Frame, limbs: Limbs, lean: np.ndarray) ->
         _thigh_septa(canvas, limbs, side, lean)
     where = (slice(None),) * 3
     p = Points(canvas.grid.points.x, canvas.grid.points.y, canvas.grid.points.z, where)
-    plane = np.abs(canvas.texture("septa", where)) * np.float32(11.0) - np.float32(0.3 + 0.045 * frame.person.muscle_fat)
+    plane = np.abs(canvas.texture("septa", where)) * np.float32(11.0) - np.float32(
+        0.3 + 0.045 * frame.person.muscle_fat
+    )
     fade = np.clip(-(lean + 4) / 6, 0, 1)
     canvas.paint(
         p, plane, "septum", cover=(0.65 * fade).astype(np.float32), within=(lean < -3) & (p.z > -60) & (p.z < 640)

@@ -64,7 +64,7 @@ def draw_person(seed: int, sex: str | None, arms: str | None) -> Person:
     sex, arms = sex or sex_drawn, arms or arms_drawn
     male = sex == "M"
     height = float(np.clip(rng.normal(1.76 if male else 1.63, 0.07), 1.48, 2.0))
-    bmi = float(np.clip(25.3 * np.exp(rng.normal(0, 0.17)), 17.0, 41.0))
+    bmi = float(np.clip(25.3 * np.exp(rng.normal(0, 0.16)), 17.0, 40.0))
     age = float(np.clip(rng.normal(60, 14), 20, 90))
     return Person(
         seed=seed,
@@ -93,8 +93,8 @@ def _bone(rng: np.random.Generator, age: float, male: bool) -> float:
 
 def _subcutaneous(rng: np.random.Generator, bmi: float, male: bool) -> float:
     """About 17 mm in men and 23 mm in women of BMI 25, as abdominal CT measures it."""
-    mean = (17 if male else 22) + (1.75 if male else 2.0) * (bmi - 25)
-    return float(np.clip(mean * np.exp(rng.normal(0, 0.2)), 3.5, 65))
+    mean = (17 if male else 22) + (1.4 if male else 1.65) * (bmi - 25)
+    return float(np.clip(mean * np.exp(rng.normal(0, 0.17)), 3.5, 58))
 
 
 def _visceral(rng: np.random.Generator, bmi: float, male: bool, age: float) -> float:

@@ -26,7 +26,7 @@ _ORGANS = {
 # Canonical boxes of places without a label of their own: |x|, y, z in mm.
 _BOXES = {
     "node_cervical": ((24, 46), (-22, 32), (565, 640)),
-    "node_mediastinal": ((0, 34), (-40, 30), (415, 540)),
+    "node_mediastinal": ((0, 32), (-34, 28), (415, 535)),
     "node_axillary": ((104, 140), (-25, 45), (430, 492)),
     "node_paraaortic": ((0, 34), (-30, 40), (150, 290)),
     "node_iliac": ((30, 72), (-45, 45), (15, 125)),
@@ -42,6 +42,7 @@ _NAMES = {
     "node_inguinal": "lymph_node_inguinal",
     "throat": "throat",
 }
+_IN_FAT = ("node_mediastinal", "node_paraaortic", "node_iliac")
 # How far beyond the organ's edge a lesion may reach, in mm.
 _ROOM_BEYOND = {"lung": 0.0, "liver": 4.0, "spleen": 3.0}
 
@@ -74,6 +75,8 @@ class Sites:
             masks[site] = free.copy()
             for axis, (low, high) in zip((np.abs(p.x), p.y, p.z), limits):
                 masks[site] &= (axis >= low) & (axis <= high)
+            if site in _IN_FAT:
+                masks[site] &= ct < 0
         belly = (p.z > 40) & (p.z < 270) & (np.abs(p.x) < 105) & (p.y < 40)
         masks["peritoneum"] = free & belly & (ct < -60) & (deep > 30)
         fleshy = (ct > 20) & (ct < 100) & (deep > 18)

@@ -103,13 +103,25 @@ def _card(name: str, views: Views, cells: list[str]) -> str:
 
 
 def close_ups(views: Views) -> str:
-    """The largest lesions enlarged, axial, at their hottest voxel."""
+    """Lesions enlarged, axial, at their hottest voxel: those first that denoising changed most."""
+    numbers = _most_changed(views)
+    left = len(numbers) - CLOSE_UPS
+    note = f'<p class="note">{left} lesions that changed less are not shown here.</p>' if left > 0 else ""
+    return "".join(_close_up(views, number) for number in sorted(numbers[:CLOSE_UPS])) + note
+
+
+def _most_changed(views: Views) -> list[int]:
     if views.lesions is None:
-        return ""
-    sizes = np.bincount(views.lesions.ravel())
-    sizes[0] = 0
-    largest = [int(n) for n in np.argsort(-sizes, kind="stable")[:CLOSE_UPS] if sizes[n]]
-    return "".join(_close_up(views, number) for number in sorted(largest))
+        return []
+    rows = {row.get("number"): row for row in views.report.lesion_rows}
+    base = "reference" if views.report.reference is not None else "low"
+
+    def change(number: int) -> float:
+        row = rows.get(number, {})
+        names = (f"{prefix}peak_denoised_vs_{base}_percent" for prefix in ("SUV", ""))
+        return max((abs(row.get(name) or 0.0) for name in names), default=0.0)
+
+    return sorted(views.peaks, key=lambda number: (-change(number), number))
 
 
 def _close_up(views: Views, number: int) -> str:

@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from ...measure.cautions import cautions
 from .model import COLUMN, DENOISED, LOW, REFERENCE, CaseReport
 
 NONE = "–"
-PEAK_LIMIT, ORGAN_LIMIT, ACTIVITY_LIMIT = 15.0, 5.0, 2.0
-"""Per cent: differences beyond these are pointed out."""
 
 
 def number(value: Any, decimals: int = 2, signed: bool = False) -> str:
@@ -183,37 +182,4 @@ def _key(label: str, before: Any, after: Any, reference: Any, decimals: int | No
 
 def checks(report: CaseReport) -> list[str]:
     """What a careful reader should look at again before relying on a number."""
-    facts = Facts(report)
-    return [*_lesion_checks(facts), *_organ_checks(facts), *_activity_checks(facts)]
-
-
-def _lesion_checks(facts: Facts) -> list[str]:
-    column = f"{facts.prefix}peak_denoised_vs_reference_percent"
-    rows = facts.report.lesion_rows
-    beyond = sorted((r for r in rows if abs(r.get(column) or 0) > PEAK_LIMIT), key=lambda r: -abs(r[column]))
-    if not beyond:
-        return []
-    each = ", ".join(f"{r.get('number')}\u00a0({percent(r[column])})" for r in beyond[:12])
-    more = f" and {len(beyond) - 12} more" if len(beyond) > 12 else ""
-    return [
-        f"{facts.prefix}peak differs from the normal-dose scan by more than {PEAK_LIMIT:g}\u00a0% in {len(beyond)} of "
-        f"{len(rows)} lesions: {each}{more}."
-    ]
-
-
-def _organ_checks(facts: Facts) -> list[str]:
-    column = f"{facts.prefix}mean_denoised_vs_low_percent"
-    beyond = [r for r in facts.report.organ_rows if abs(r.get(column) or 0) > ORGAN_LIMIT and r.get("volume_ml", 0) > 5]
-    if not beyond:
-        return []
-    beyond.sort(key=lambda r: -abs(r[column]))
-    shown = ", ".join(f"{plain(str(r['organ']))} ({percent(r[column])})" for r in beyond[:5])
-    more = f" and {len(beyond) - 5} more" if len(beyond) > 5 else ""
-    return [f"The mean of these structures changed by more than {ORGAN_LIMIT:g} %: {shown}{more}."]
-
-
-def _activity_checks(facts: Facts) -> list[str]:
-    change = facts.image(DENOISED).get("activity_vs_low_percent")
-    if change is None or abs(change) <= ACTIVITY_LIMIT:
-        return []
-    return [f"Total activity in the body changed by {percent(change)}."]
+    return cautions({"image": report.image_rows, "organs": report.organ_rows, "lesions": report.lesion_rows})

@@ -1,0 +1,68 @@
+"""What a careful reader should look at again before relying on a number; in report, run record and on the terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+Row = Mapping[str, Any]
+PEAK_LIMIT, PEAK_LIMIT_LOW, ORGAN_LIMIT, ACTIVITY_LIMIT = 15.0, 30.0, 5.0, 2.0
+"""Per cent: differences beyond these are pointed out. Against the low-count scan noise alone moves a peak."""
+SHOWN_LESIONS, SHOWN_ORGANS, LEAST_ORGAN_ML = 12, 5, 5.0
+
+
+def cautions(tables: Mapping[str, Sequence[Row]]) -> list[str]:
+    """Sentences on lesions, organs and total activity whose numbers changed more than they should."""
+    found = [_lesions(tables.get("lesions", ())), _organs(tables.get("organs", ())), _activity(tables.get("image", ()))]
+    return [text for text in found if text]
+
+
+def _lesions(rows: Sequence[Row]) -> str:
+    for base, words, limit in (("reference", "normal-dose", PEAK_LIMIT), ("low", "low-count", PEAK_LIMIT_LOW)):
+        name = next((n for n in ("SUVpeak", "peak") if any(f"{n}_denoised_vs_{base}_percent" in r for r in rows)), None)
+        if name is None:
+            continue
+        column = f"{name}_denoised_vs_{base}_percent"
+        beyond = _beyond(rows, column, limit)
+        if not beyond:
+            return ""
+        each = ", ".join(f"{r.get('number')}\u00a0({_percent(r[column])})" for r in beyond[:SHOWN_LESIONS])
+        return (
+            f"{name} differs from the {words} scan by more than {limit:g}\u00a0% in {len(beyond)} of {len(rows)} "
+            f"lesions: {each}{_more(beyond, SHOWN_LESIONS)}."
+        )
+    return ""
+
+
+def _organs(rows: Sequence[Row]) -> str:
+    large = [row for row in rows if (row.get("volume_ml") or 0) > LEAST_ORGAN_ML]
+    column = next((c for c in ("SUVmean_denoised_vs_low_percent", "mean_denoised_vs_low_percent")
+                   if any(c in row for row in large)), "")  # fmt: skip
+    beyond = _beyond(large, column, ORGAN_LIMIT)
+    if not beyond:
+        return ""
+    shown = ", ".join(f"{str(r['organ']).replace('_', ' ')} ({_percent(r[column])})" for r in beyond[:SHOWN_ORGANS])
+    return f"The mean of these structures changed by more than {ORGAN_LIMIT:g} %: {shown}{_more(beyond, SHOWN_ORGANS)}."
+
+
+def _activity(rows: Iterable[Row]) -> str:
+    change = next((r.get("activity_vs_low_percent") for r in rows if r.get("image") == "denoised"), None)
+    if change is None or abs(change) <= ACTIVITY_LIMIT:
+        return ""
+    return f"Total activity in the body changed by {_percent(change)}."
+
+
+def _beyond(rows: Sequence[Row], column: str, limit: float) -> list[Row]:
+    return sorted((r for r in rows if abs(r.get(column) or 0) > limit), key=lambda r: -abs(r[column]))
+
+
+def _more(rows: Sequence[Row], shown: int) -> str:
+    return f" and {len(rows) - shown} more" if len(rows) > shown else ""
+
+
+def _percent(value: float) -> str:
+    """With a true minus sign, as in the report."""
+    if not math.isfinite(value):
+        return "–"
+    return f"{'−' if value < 0 else '+'}{abs(value):.1f}\u00a0%"
