@@ -52,10 +52,11 @@ def _dataset(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--n", type=int, required=True, metavar="N", help="number of patients")
     parser.add_argument("--kind", choices=("body", "brain"), default="body")
     parser.add_argument("--tracer", default="FDG")
-    parser.add_argument("--split", choices=("train", "validation", "test"), default="train")
+    parser.add_argument("--split", choices=("train", "validation", "test", "mixed"), default="train")
     parser.add_argument("--fraction", default="1,0.25,0.1", metavar="F[,F…]")
     parser.add_argument("--spacing", type=float, metavar="MM")
     parser.add_argument("--preset", metavar="SCANNER")
+    parser.add_argument("--first-seed", type=int, default=0, metavar="S", help="offset within the split's seeds")
     parser.add_argument("--workers", type=int, default=1, metavar="W")
     parser.set_defaults(execute=_run_dataset)
 
@@ -130,6 +131,7 @@ def _run_dataset(args: argparse.Namespace, run: Run) -> None:
             fractions=_fractions(args.fraction),
             spacing_mm=args.spacing,
             preset=args.preset,
+            first_seed=args.first_seed,
             workers=args.workers,
             run=run,
         ),

@@ -80,13 +80,8 @@ def paint_body(canvas: Canvas, body: Body, run: Run) -> np.ndarray:
     return skin
 
 
-def _everywhere(canvas: Canvas) -> Points:
-    p = canvas.grid.points
-    return Points(p.x, p.y, p.z)
-
-
 def _layers(canvas: Canvas, body: Body, lean: np.ndarray, skin: np.ndarray) -> None:
-    p = _everywhere(canvas)
+    p = canvas.grid.everywhere()
     canvas.paint(p, skin, "skin")
     canvas.paint(p, skin + SKIN_MM, "fat")
     _breast_glands(canvas, body)
@@ -107,8 +102,8 @@ def _breast_glands(canvas: Canvas, body: Body) -> None:
 
 
 def _cavity(canvas: Canvas, body: Body) -> None:
-    p = canvas.box((-190, -190, -110), (190, 120, 585))
-    if p is not None:
+    box = canvas.box((-190, -190, -110), (190, 120, 585))
+    for p in box.slabs() if box else ():
         d = smooth_cut(body.frame.cavity.closed(p, 20), np.float32(-58) - p.z, 14)
         canvas.paint(p, d, "fat_visceral")
 

@@ -66,6 +66,14 @@ class Canvas:
         `label`: "" keeps the label that is there, None clears it. `cover` scales the coverage (fine structures);
         `within`: where False nothing is painted; `gain` multiplies the uptake.
         """
+        first = 0
+        for part in p.slabs():
+            cut = slice(first, first + len(part.x))
+            first = cut.stop
+            cover_here, within_here, gain_here = (_cut(v, cut) for v in (cover, within, gain))
+            self._paint(part, d[cut], material, label, cover_here, within_here, gain_here)
+
+    def _paint(self, p: Points, d: np.ndarray, material: str, label: str | None, cover, within, gain) -> None:
         alpha = np.clip(np.float32(0.5) - d / np.float32(self.grid.voxel_mm), 0, 1)
         if cover is not None:
             alpha = alpha * cover
@@ -91,3 +99,8 @@ class Canvas:
             block = image[where]
             before = block[hit]
             block[hit] = before + alpha * (value - before)
+
+
+def _cut(values, part: slice):
+    """A slab of an array; None and single numbers as they are."""
+    return values[part] if np.ndim(values) == 3 else values

@@ -61,6 +61,9 @@ class Grid:
         )
         self._reach = [1.25 * _STEP * s for s in spacing]
 
+    def everywhere(self) -> Points:
+        return Points(self.points.x, self.points.y, self.points.z, tuple(slice(0, n) for n in self.points.x.shape))
+
     def box(self, low, high) -> Points | None:
         """The voxels in a canonical box, or None where the grid has none of them."""
         inside = np.ones(self._coarse.x.shape, bool)

@@ -148,15 +148,12 @@ def paint_septa(canvas: Canvas, frame: Frame, limbs: Limbs, lean: np.ndarray) ->
     """Fat between muscles: around the thigh's muscles, and as irregular planes in the wall of trunk and arms."""
     for side in (1, -1):
         _thigh_septa(canvas, limbs, side, lean)
-    where = (slice(None),) * 3
-    p = Points(canvas.grid.points.x, canvas.grid.points.y, canvas.grid.points.z, where)
-    plane = np.abs(canvas.texture("septa", where)) * np.float32(11.0) - np.float32(
-        0.3 + 0.045 * frame.person.muscle_fat
-    )
-    fade = np.clip(-(lean + 4) / 6, 0, 1)
-    canvas.paint(
-        p, plane, "septum", cover=(0.65 * fade).astype(np.float32), within=(lean < -3) & (p.z > -60) & (p.z < 640)
-    )
+    thickness = np.float32(0.3 + 0.045 * frame.person.muscle_fat)
+    for p in canvas.grid.everywhere().slabs():
+        depth = lean[p.where]
+        plane = np.abs(canvas.texture("septa", p.where)) * np.float32(11.0) - thickness
+        fade = np.float32(0.65) * np.clip(-(depth + 4) / 6, 0, 1)
+        canvas.paint(p, plane, "septum", cover=fade, within=(depth < -3) & (p.z > -60) & (p.z < 640))
 
 
 def paint_axillae(canvas: Canvas, limbs: Limbs, lean: np.ndarray) -> None:

@@ -74,17 +74,18 @@ class Outline:
                 grid, lean, skin, low, high, lambda p, one=piece: (one.distance(p), np.float32(one.fat), one.join)
             )
         self._add_breasts(grid, skin)
-        skin = smooth_cut(skin, grid.points.y - np.float32(self.table_y), 16)
-        return smooth_cut(lean, skin + 3, 4), skin
+        for p in grid.everywhere().slabs():
+            skin[p.where] = smooth_cut(skin[p.where], p.y - np.float32(self.table_y), 16)
+            lean[p.where] = smooth_cut(lean[p.where], skin[p.where] + 3, 4)
+        return lean, skin
 
     @staticmethod
     def _join(grid: Grid, lean: np.ndarray, skin: np.ndarray, low, high, part) -> None:
-        p = grid.box(np.array(low) - 45, np.array(high) + 45)
-        if p is None:
-            return
-        d, fat, k = part(p)
-        lean[p.where] = smooth_union(lean[p.where], d, k)
-        skin[p.where] = smooth_union(skin[p.where], d - fat, k)
+        box = grid.box(np.array(low) - 45, np.array(high) + 45)
+        for p in box.slabs() if box else ():
+            d, fat, k = part(p)
+            lean[p.where] = smooth_union(lean[p.where], d, k)
+            skin[p.where] = smooth_union(skin[p.where], d - fat, k)
 
     def _core(self):
         """Boxes and functions p -> (distance, fat thickness, rounding of the crease) of trunk, neck and head."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -32,6 +33,15 @@ class Points:
     def mirrored(self, side: int) -> Points:
         """x counted outwards on one side: +1 left, -1 right."""
         return self if side > 0 else Points(-self.x, self.y, self.z, self.where)
+
+    def slabs(self, voxels: int = 400_000) -> Iterator[Points]:
+        """The same voxels in slabs along z, small enough for the processor's cache."""
+        depth = max(int(voxels // max(self.x[0].size, 1)), 1) if self.x.size else 1
+        first = self.where[0].start or 0
+        for low in range(0, len(self.x), depth):
+            part = slice(low, min(low + depth, len(self.x)))
+            where = (slice(first + part.start, first + part.stop), *self.where[1:])
+            yield Points(self.x[part], self.y[part], self.z[part], where)
 
     def pick(self, mask: np.ndarray) -> Points:
         return Points(self.x[mask], self.y[mask], self.z[mask], self.where)
