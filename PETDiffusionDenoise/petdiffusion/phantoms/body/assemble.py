@@ -23,7 +23,7 @@ from .outline import SKIN_MM, Outline
 from .pelvic import paint_pelvic_organs
 from .person import Person
 from .ribcage import paint_ribcage
-from .shapes import Points, ellipsoid, smooth_cut
+from .shapes import ellipsoid, smooth_cut
 from .spine import paint_spine
 from .vessels import paint_portal, paint_vessels
 
