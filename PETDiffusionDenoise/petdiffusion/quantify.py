@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .errors import InputError, OptionError, OutputError
+from .errors import InputError, OptionError, OutputError, UnitError
 from .progress import Run
 from .volume import ARBITRARY, BQML, SUVBW, LabelMap, Volume
 
@@ -134,6 +134,8 @@ def _labels_on(source: Any, target: Volume, allow_empty: bool = False) -> LabelM
 def _found(pet: Volume, threshold: float, run: Run) -> LabelMap:
     from .measure import lesions
 
+    if pet.unit == ARBITRARY:
+        raise UnitError("--find-lesions", "needs a PET in SUV, and this one's unit is unknown", "Say it with --unit.")
     run.warn(f"Lesions are all connected regions above SUV {threshold:g}: physiological uptake is among them.")
     return lesions.find_lesions(pet, threshold)
 

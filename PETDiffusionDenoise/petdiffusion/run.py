@@ -105,7 +105,11 @@ def _request(method: str, images: Mapping[str, Any], settings: Mapping[str, Any]
 def _name_of(source: Any) -> str | None:
     if source is None:
         return None
-    return os.fspath(source) if isinstance(source, (str, os.PathLike)) else IN_MEMORY
+    if isinstance(source, (str, os.PathLike)):
+        if not os.fspath(source).strip():
+            raise InputError("An image's path", "is empty", "Give a file or a folder, or leave the image out.")
+        return os.fspath(source)
+    return IN_MEMORY
 
 
 def _read(images: Mapping[str, Any], request: Request, run: Run) -> _Given:

@@ -1,106 +1,128 @@
-"""Seconds and peak memory of every method that needs no model, beside what one would take instead.
+"""Seconds and peak memory of every classical filter, and of what scikit-image offers instead.
 
     python Testing/benchmarks/classical.py [--sizes small|large|both] [--methods nlm,tv] [--threads 2]
 
-Each row runs in a process of its own, so that its peak memory is its own. Small is 128 x 128 x 90 (a brain at 2 mm),
-large 192 x 192 x 300 (a body at 3 mm). The scan is a body of uneven activity with correlated noise that grows with it;
-`seconds` is the method alone, once, after the case was prepared. Peak memory holds the program itself and the case.
+Each filter runs in its own process, with its default options, on a noisy digital patient. `seconds` is the wall
+clock and `cpu` the processor time of the filter alone; `peak MB` is that of the whole process, `above` what the
+filter added to the loaded images. PSNR is inside the body, against the patient's true activity.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
+import resource
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
+from typing import Any
 
-SIZES = {"small": ((128, 128, 90), (2.0, 2.0, 2.0)), "large": ((192, 192, 300), (3.0, 3.0, 3.0))}
-INSTEAD = {"scikit-image NLM": "nlm", "scikit-image TV": "tv"}
-"""What a user would take instead, and of which method; on the small scan only."""
+import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-def scan(size: str):
-    """A prepared case: an elliptic body with warm and hot regions."""
-    import numpy as np
-    from petdiffusion.prepare import case
-    from petdiffusion.progress import Run
-    from petdiffusion.volume import SUVBW, Geometry, Volume
-    from scipy.ndimage import gaussian_filter
-
-    voxels, spacing = SIZES[size]
-    rng = np.random.default_rng(0)
-    shape = voxels[::-1]
-    z, y, x = np.meshgrid(*[np.linspace(-1, 1, n, dtype=np.float32) for n in shape], indexing="ij", sparse=True)
-    body = ((x / 0.8) ** 2 + (y / 0.6) ** 2 < 1) & (np.abs(z) < 0.95)
-    activity = body * (0.8 + 1.5 * (gaussian_filter(rng.normal(size=shape).astype(np.float32), 8) > 0.004))
-    activity = activity + body * 6.0 * (gaussian_filter(rng.normal(size=shape).astype(np.float32), 2) > 0.12)
-    noise = gaussian_filter(rng.normal(size=shape).astype(np.float32), 0.8) * np.sqrt(activity + 0.02)
-    image = gaussian_filter(activity.astype(np.float32), 0.8) + noise
-    return case.build(Volume(image, Geometry(voxels, spacing), SUVBW), run=Run())
+SIZES = {"small": ((90, 128, 128), (4.0, 4.0, 4.0)), "large": ((300, 192, 192), (3.0, 3.0, 3.0))}
+NOISE = 0.4
+OTHERS = ("skimage nl_means", "skimage tv_chambolle")
+COLUMNS = ("method", "seconds", "cpu", "peak MB", "above", "PSNR")
 
 
-def one(name: str, size: str, threads: int) -> dict[str, float]:
-    """One row, in this process."""
-    import resource
+def save_patient(size: str, file: Path) -> None:
+    from petdiffusion.prepare.case import build
+    from support.blobs import blobs
 
+    shape, spacing = SIZES[size]
+    patient = blobs(shape, spacing, relative_noise=NOISE, arms=True)
+    case = build(patient.noisy)
+    np.savez(file, pet=patient.noisy.array, truth=patient.truth.array, ct=patient.ct.array, mr=patient.mr.array,
+             body=case.body, inside=patient.body, noise=case.noise)
+
+
+def measure(name: str, size: str, file: Path, threads: int) -> dict[str, Any]:
+    """Runs in a process of its own."""
     import torch
-    from petdiffusion import registry
-    from petdiffusion.progress import Run
+    from petdiffusion.volume import Geometry, Volume
 
     torch.set_num_threads(threads)
-    case = scan(size)
-    if name in INSTEAD:
-        run = _instead(name, case)
-    else:
-        card = registry.card(name)
-        method, options = card.load(), card.resolve({})
-        run = lambda: method(case, options, Run())  # noqa: E731
-    began, spent = time.perf_counter(), time.process_time()
-    run()
-    return {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - spent,
-            "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}  # fmt: skip
+    data = np.load(file)
+    shape, spacing = SIZES[size]
+    geometry = Geometry(shape[::-1], spacing)
+    volumes = {key: Volume(data[key], geometry) for key in ("pet", "ct", "mr")}
+    job = _other(name, data) if name in OTHERS else _ours(name, volumes, data)
+    before, began, processor = _peak(), time.perf_counter(), time.process_time()
+    result = job()
+    spent, processor = time.perf_counter() - began, time.process_time() - processor
+    error = np.mean((result - data["truth"])[data["inside"]] ** 2)
+    top = data["truth"][data["inside"]].max()
+    return {"method": name, "seconds": spent, "cpu": processor, "peak MB": _peak(), "above": _peak() - before,
+            "PSNR": float(10 * np.log10(top ** 2 / error))}
 
 
-def _instead(name: str, case):
+def _ours(name: str, volumes: dict[str, Any], data: Any) -> Any:
+    from petdiffusion import registry
+    from petdiffusion.methods.contract import Case
+    from petdiffusion.progress import Run
+
+    card = registry.card(name)
+    case = Case(volumes["pet"], data["body"], float(data["noise"]), volumes["ct"], volumes["mr"])
+    denoise, options = card.load(), card.resolve({})
+    return lambda: denoise(case, options, Run()).pet.array
+
+
+def _other(name: str, data: Any) -> Any:
     from skimage.restoration import denoise_nl_means, denoise_tv_chambolle
 
-    image, noise = case.pet.array, case.noise
-    if name == "scikit-image TV":
-        return lambda: denoise_tv_chambolle(image, weight=noise)
-    # the same patches and search as our default: 10 mm patches, 16 mm around, in voxels of 2 mm
-    return lambda: denoise_nl_means(image, patch_size=5, patch_distance=8, h=noise, sigma=noise, fast_mode=True)
+    pet, noise = data["pet"], float(data["noise"])
+    if name == "skimage nl_means":
+        return lambda: denoise_nl_means(pet, 3, 4, h=0.8 * noise, sigma=noise, fast_mode=True)
+    return lambda: denoise_tv_chambolle(pet, weight=noise)
+
+
+def _peak() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def in_its_own_process(name: str, size: str, file: Path, threads: int) -> dict[str, Any]:
+    command = [sys.executable, __file__, "--one", name, "--sizes", size, "--file", str(file), "--threads", str(threads)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{name} failed:\n{done.stderr}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    lines = ["| " + " | ".join(COLUMNS) + " |", "| --- |" + " ---: |" * (len(COLUMNS) - 1)]
+    for row in rows:
+        lines.append(f"| {row['method']} | {row['seconds']:.1f} | {row['cpu']:.1f} | {row['peak MB']:.0f} | "
+                     f"{row['above']:.0f} | {row['PSNR']:.1f} |")
+    return "\n".join(lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sizes", choices=("small", "large", "both"), default="both")
-    parser.add_argument("--methods", help="names with commas between")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.one:
-        print(json.dumps(one(*args.one, args.threads)))
+    parser.add_argument("--sizes", choices=(*SIZES, "both"), default="both")
+    parser.add_argument("--methods", default="")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.one:
+        print(json.dumps(measure(given.one, given.sizes, given.file, given.threads)))
         return
     from petdiffusion import registry
 
-    names = args.methods.split(",") if args.methods else [n for n, c in registry.cards().items() if not c.needs_model]
-    names = [n for n in names if not registry.card(n).conditions or n == "guided"]  # those that need CT or MR left out
-    print("| method | size | seconds | CPU seconds | peak MB |\n| --- | --- | --- | --- | --- |")
-    for size in ("small", "large") if args.sizes == "both" else (args.sizes,):
-        rows = [*names, *(x for x, of in INSTEAD.items() if size == "small" and of in names)]
-        for name in rows:
-            command = [sys.executable, __file__, "--one", name, size, "--threads", str(args.threads)]
-            done = subprocess.run(command, capture_output=True, text=True)
-            if done.returncode:
-                sys.exit(f"{name}: {done.stderr}")
-            row = json.loads(done.stdout.splitlines()[-1])
-            voxels = " x ".join(str(n) for n in SIZES[size][0])
-            print(
-                f"| {name} | {voxels} | {row['seconds']:.1f} | {row['cpu_seconds']:.1f} | {row['peak_mb']:.0f} |",
-                flush=True,
-            )
+    classical = [name for name, card in registry.cards().items() if card.family == "classical"]
+    chosen = given.methods.split(",") if given.methods else classical
+    for size in SIZES if given.sizes == "both" else (given.sizes,):
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "patient.npz"
+            save_patient(size, file)
+            others = OTHERS if size == "small" and not given.methods else ()
+            rows = [in_its_own_process(name, size, file, given.threads) for name in (*chosen, *others)]
+        z, y, x = SIZES[size][0]
+        print(f"\n{x} x {y} x {z}, {given.threads} threads, noise {NOISE:.0%}\n\n{table(rows)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -37,6 +37,9 @@ def test_a_byte_order_mark_and_foreign_letters_are_no_trouble(tmp_path):
         ("id,pet\n../up,a.nii\n", "cannot name a folder"),
         ("id,pet\n1,a.nii\n1,b.nii\n", "'1': occurs twice"),
         ("id,pet\nA,a.nii\na,b.nii\n", "occurs twice"),
+        ("id,pet\nsummary.csv,a.nii\n", "cannot name a folder"),
+        ("id,pet\nx.,a.nii\n", "cannot name a folder"),
+        ("id,pet\n1,a.nii\n2,b.nii,c.nii\n", "more cells than the header|unknown columns"),
     ],
 )
 def test_a_faulty_manifest_is_refused(tmp_path, text, message):

@@ -232,3 +232,8 @@ def test_lesions_that_were_smoothed_away_are_said_in_the_record(files, tmp_path)
     assert any("SUVpeak" in text and "1 of 1" in text for text in hard.record["check"])
     soft = petdiffusion.denoise(files["pet"], "gaussian", fwhm_mm=0, **case)
     assert not any("SUVpeak" in text for text in soft.record["check"])
+
+
+def test_an_empty_path_is_not_this_folder(files):
+    with pytest.raises(InputError, match="is empty"):
+        petdiffusion.denoise(files["pet"], "gaussian", ct="")

@@ -47,7 +47,7 @@ def run_batch(
     with run.stage("batch", f"{len(jobs)} cases"):
         for row in engines.choose(engine, jobs, run, workers, address, str(settings.get("device", "auto"))):
             rows[row["id"]] = row
-            _save(out, [rows[job[0]] for job in jobs if job[0] in rows])
+            _save(out, [rows[job[0]] for job in jobs if job[0] in rows], run)
             if row["status"] == "failed":
                 run.warn(f"Case {row['id']} failed. {row['error']}")
             run.progress(len(rows) / len(jobs))
@@ -75,11 +75,14 @@ def _number(id_: str, name: str, text: str, kind: type) -> Any:
         raise OptionError(f"Case {id_}: {name} = '{text}'", "is not a number", "Correct the manifest.") from None
 
 
-def _save(out: Path, rows: list[Row]) -> None:
+def _save(out: Path, rows: list[Row], run: Run) -> None:
     columns = [{key: value for key, value in row.items() if key != "trace"} for row in rows]
     aside = out / f".{SUMMARY}.partial"
     tables.write_csv(columns, aside)
-    os.replace(aside, out / SUMMARY)
+    try:
+        os.replace(aside, out / SUMMARY)
+    except PermissionError:  # open in a spreadsheet on Windows: no reason to end a night's work
+        run.warn(f"{SUMMARY} is in use by another program; the newest rows are in {aside.name}.")
     aside = out / f".{DETAILS}.partial"
     aside.write_text(json.dumps(finite(rows), indent=2, default=str), encoding="utf-8")
     os.replace(aside, out / DETAILS)

@@ -13,6 +13,8 @@ PATHS = ("pet", "ct", "mr", "labels", "lesions", "reference")
 SETTINGS = ("unit", "dose_fraction", "text", "method", "seed")
 IGNORED = ("fraction", "split", "kind", "preset", "tracer", "truth")
 """Columns that data sets of digital patients carry for other uses."""
+RESERVED = {"summary", "batch", "con", "nul", "aux", "prn"}
+"""This program's own files, and names that Windows keeps for devices."""
 _ID = re.compile(r"[\w][\w .@+-]{0,99}")
 
 
@@ -58,7 +60,7 @@ def _case(file: Path, number: int, row: dict[str, str]) -> BatchCase:
     if not values["pet"]:
         raise InputError(f"Manifest {file.name}, line {number}", "names no PET", "Fill in the column 'pet'.")
     id_ = values.get("id") or Path(values["pet"]).name.split(".")[0]
-    if not _ID.fullmatch(id_):
+    if not _ID.fullmatch(id_) or id_.endswith((".", " ")) or id_.split(".")[0].lower() in RESERVED:
         raise InputError(
             f"Manifest {file.name}, line {number}: id '{id_}'",
             "cannot name a folder",

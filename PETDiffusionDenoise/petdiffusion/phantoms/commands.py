@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from .. import __version__
 from ..progress import Run
 from .dataset import make, write_scan
 from .scan import patient_of, scan
@@ -47,17 +49,20 @@ def simulate_dose(image: str | os.PathLike[str], fraction: float, seed: int, out
 
     run = run or Run(seed=seed)
     check_fraction(fraction)
-    name = f"low_{fraction:g}.nii.gz"
+    name, record = f"low_{fraction:g}.nii.gz", f"simulation_{fraction:g}.json"
     staging = Staging(out, protect=[p for p in (image, ct) if p is not None], overwrite=overwrite)
-    staging.check(name)
+    staging.check(name, record)
     with run.stage("read", "Reading the scan"):
         pet = read.image(image, "pet", unit=unit, run=run)
         attenuation = None if ct is None else read.image(ct, "ct", run=run)
     reduced = reduce_dose(pet, fraction, seed=seed, preset=preset, counts=counts, ct=attenuation, run=run)
     with run.stage("write", "Writing the scan"), staging as folder:
         images.write(reduced.with_facts(source=None), folder / name)
+        settings = {"fraction": fraction, "seed": seed, "preset": preset, "counts": counts, "ct": ct is not None,
+                    "unit": reduced.unit, "version": __version__, "said": run.warnings}
+        (folder / record).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
         run.check()
-    return {"low": str(Path(out) / name)}
+    return {"low": str(Path(out) / name), "record": str(Path(out) / record)}
 
 
 def simulate_dataset(out: str | os.PathLike[str], n: int, *, kind: str = "body", tracer: str = "FDG",
