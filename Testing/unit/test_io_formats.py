@@ -144,7 +144,8 @@ def test_a_declared_unit_that_contradicts_the_file_is_refused(tmp_path, suffix):
 
 @pytest.mark.parametrize("role", ["pet", "reference"])
 def test_a_mask_is_no_pet(tmp_path, role):
-    nibabel.save(nibabel.Nifti1Image((np.arange(24.0).reshape(2, 3, 4) > 9) * 1.0, np.eye(4)), tmp_path / "a.nii.gz")
+    mask = (np.arange(1000.0).reshape(10, 10, 10) > 300) * 1.0
+    nibabel.save(nibabel.Nifti1Image(mask, np.eye(4)), tmp_path / "a.nii.gz")
     with pytest.raises(InputError, match="make a mask, not a PET"):
         read.image(tmp_path / "a.nii.gz", role)
 

@@ -19,6 +19,8 @@ FLOAT_BYTES = 4
 HIGHEST = {SUVBW: 1e5, BQML: 1e11, HU: 1e6, ARBITRARY: 1e30}
 """Beyond these a value is not physical: the whole dose in one ml of an adult is an SUV of 70,000."""
 NARROWEST_CT_HU = 20.0
+LEAST_MASK = 500
+"""Voxels from which on two values alone can be no chance."""
 _GB = 1e9
 
 
@@ -70,7 +72,7 @@ def _check_pet(volume: Volume, low: float, high: float, name: str, run: Run | No
     if mean <= 0:
         raise InputError(f"{name}: values {low:g} to {high:g} with a mean of {mean:g}",
                          "activity cannot be negative on the whole; is this a CT?", "Give the PET.")
-    if not np.any((volume.array != low) & (volume.array != high)):
+    if volume.array.size >= LEAST_MASK and not np.any((volume.array != low) & (volume.array != high)):
         raise InputError(f"{name}: only the two values {low:g} and {high:g}", "make a mask, not a PET", "Give the PET.")
     if run is not None and volume.unit == BQML and high < 10:
         run.warn(f"{name}: the largest value is {high:.3g} Bq/ml, which looks like SUV.")

@@ -122,8 +122,9 @@ def _ramp(part: slice, size: int, width: int) -> np.ndarray:
 
 
 def anatomy_of(case: Case, choice: str, needed: bool) -> np.ndarray | None:
-    """CT (HU cut to soft tissue, lung and bone) or MR, scaled to SD 1 in the body. `auto`: CT before MR."""
-    image = {"ct": case.ct, "mr": case.mr}.get(choice, case.ct or case.mr)
+    """CT (HU cut to soft tissue, lung and bone) or MR, scaled to SD 1 in the body. `auto`: MR before CT, since
+    who has an MR has it for its contrast in soft tissue."""
+    image = {"ct": case.ct, "mr": case.mr}.get(choice, case.mr or case.ct)
     if image is None:
         if needed:
             name = "CT or MR" if choice == "auto" else choice.upper()
