@@ -51,11 +51,11 @@ def _dataset(parser: argparse.ArgumentParser) -> None:
     """many digital patients with scans, a manifest and fixed splits"""
     parser.add_argument("--n", type=int, required=True, metavar="N", help="number of patients")
     parser.add_argument("--kind", choices=("body", "brain"), default="body")
-    parser.add_argument("--tracer", default="FDG")
+    parser.add_argument("--tracer", default="FDG", metavar="TRACER[,TRACER…]", help="several are dealt out in turn")
     parser.add_argument("--split", choices=("train", "validation", "test", "mixed"), default="train")
     parser.add_argument("--fraction", default="1,0.25,0.1", metavar="F[,F…]")
     parser.add_argument("--spacing", type=float, metavar="MM")
-    parser.add_argument("--preset", metavar="SCANNER")
+    parser.add_argument("--preset", metavar="SCANNER[,SCANNER…]", help="several are dealt out in turn")
     parser.add_argument("--first-seed", type=int, default=0, metavar="S", help="offset within the split's seeds")
     parser.add_argument("--workers", type=int, default=1, metavar="W")
     parser.set_defaults(execute=_run_dataset)
@@ -68,6 +68,10 @@ def _fractions(text: str) -> tuple[float, ...]:
         raise OptionError(
             f"Dose fractions '{text}'", "are not numbers with commas between", "Write 1,0.25,0.1."
         ) from None
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
 
 
 def _said(files: dict[str, Any], args: argparse.Namespace, run: Run) -> None:
@@ -126,11 +130,11 @@ def _run_dataset(args: argparse.Namespace, run: Run) -> None:
             args.out,
             args.n,
             kind=args.kind,
-            tracer=args.tracer,
+            tracers=_names(args.tracer),
             split=args.split,
             fractions=_fractions(args.fraction),
             spacing_mm=args.spacing,
-            preset=args.preset,
+            presets=_names(args.preset) or (None,),
             first_seed=args.first_seed,
             workers=args.workers,
             run=run,

@@ -65,10 +65,10 @@ def simulate_dose(image: str | os.PathLike[str], fraction: float, seed: int, out
     return {"low": str(Path(out) / name), "record": str(Path(out) / record)}
 
 
-def simulate_dataset(out: str | os.PathLike[str], n: int, *, kind: str = "body", tracer: str = "FDG",
+def simulate_dataset(out: str | os.PathLike[str], n: int, *, kind: str = "body", tracers: Sequence[str] = ("FDG",),
                      split: str = "train", fractions: Sequence[float] = (1.0, 0.25, 0.1),
-                     spacing_mm: float | None = None, preset: str | None = None, first_seed: int = 0,
+                     spacing_mm: float | None = None, presets: Sequence[str | None] = (None,), first_seed: int = 0,
                      workers: int = 0, run: Run | None = None) -> dict[str, str]:
     """Many digital patients with scans, a manifest and fixed splits; goes on where it was stopped."""
-    return make(out, n, kinds=(kind,), tracers=(tracer,), fractions=fractions, presets=(preset,), split=split,
+    return make(out, n, kinds=(kind,), tracers=tracers, fractions=fractions, presets=presets, split=split,
                 first_seed=first_seed, spacing_mm=spacing_mm, workers=workers if workers > 1 else 0, run=run)

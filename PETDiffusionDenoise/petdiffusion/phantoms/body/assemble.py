@@ -70,7 +70,7 @@ def paint_body(canvas: Canvas, body: Body, run: Run) -> np.ndarray:
         lambda: paint_portal(canvas, frame),
         lambda: paint_spine(canvas, frame),
         lambda: paint_ribcage(canvas, frame, limbs),
-        lambda: paint_limb_bones(canvas, frame, limbs),
+        lambda: paint_limb_bones(canvas, limbs),
         lambda: paint_brown_fat(canvas, frame),
     ]
     for i, step in enumerate(steps):

@@ -54,12 +54,23 @@ class Grid:
         origin = np.asarray(low) + np.asarray(spacing) / 2
         self.geometry = Geometry(tuple(size), tuple(spacing), tuple(origin))
         self.axes = tuple((o + s * np.arange(n)).astype(np.float32) for o, s, n in zip(origin, spacing, size))
-        self.points = pose.canonical(*self.axes)
+        self.points = self._canonical(pose)
         self.voxel_mm = float(np.prod(spacing) ** (1 / 3) / np.prod(pose.person.scale) ** (1 / 3))
         self._coarse = Points(
             *(np.ascontiguousarray(v[::_STEP, ::_STEP, ::_STEP]) for v in (self.points.x, self.points.y, self.points.z))
         )
         self._reach = [1.25 * _STEP * s for s in spacing]
+
+    def _canonical(self, pose: Pose) -> Points:
+        """Slab by slab, as whole-grid intermediates would need more memory than the result."""
+        x, y, z = self.axes
+        whole = Points(*(np.empty(self.geometry.shape, np.float32) for _ in range(3)))
+        depth = max(400_000 // (len(x) * len(y)), 1)
+        for low in range(0, len(z), depth):
+            part = pose.canonical(x, y, z[low : low + depth])
+            for values, slab in ((whole.x, part.x), (whole.y, part.y), (whole.z, part.z)):
+                values[low : low + depth] = slab
+        return whole
 
     def everywhere(self) -> Points:
         return Points(self.points.x, self.points.y, self.points.z, tuple(slice(0, n) for n in self.points.x.shape))

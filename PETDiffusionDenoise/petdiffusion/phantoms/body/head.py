@@ -37,7 +37,8 @@ def paint_head(canvas: Canvas, frame: Frame, skin: np.ndarray) -> None:
     _skull(canvas, p, h, case)
     _airspaces(canvas, p, h)
     _eyes(canvas, p, h)
-    _brain(canvas, frame, p, h, case)
+    _brain(canvas, p, h, case)
+    _petrous_bones(canvas, p, h)
     _glands(canvas, frame, p, h)
 
 
@@ -52,8 +53,7 @@ def _cheek_fat(canvas: Canvas, p: Points, h: Points) -> None:
 
 
 def _skull(canvas: Canvas, p: Points, h: Points, case: np.ndarray) -> None:
-    outer = case - np.float32(6.5) - 2.0 * np.clip((p.z - 720) / 60, 0, 1)
-    d = outer
+    d = case - np.float32(6.5) - 2.0 * np.clip((p.z - 720) / 60, 0, 1)
     tubes = [
         ((60, -14, 684), (66, -46, 676), 4.5),
         ((66, -46, 676), (44, -72, 674), 5.5),
@@ -163,17 +163,16 @@ def _eyes(canvas: Canvas, p: Points, h: Points) -> None:
     canvas.paint(p, ellipsoid(h, (31, -82, 697), (12.2, 12.2, 12.2)), "eye", None)
 
 
-def _brain(canvas: Canvas, frame: Frame, p: Points, h: Points, case: np.ndarray) -> None:
+def _brain(canvas: Canvas, p: Points, h: Points, case: np.ndarray) -> None:
     canvas.paint(p, case, "csf", "brain")
-    fold = canvas.texture("gyri", p.where)
-    sulcus = np.abs(fold) * np.float32(5.3)
+    sulcus = np.abs(canvas.texture("gyri", p.where)) * np.float32(5.3)
     cleft = np.maximum(h.x - 1.0, 706 - p.z)
     tent = 700 + 14 * np.exp(-((p.x / 26) ** 2)) - 0.12 * (p.y - 40)
     lower_back = (p.y > 14) & (p.z < tent)
     pial = np.maximum(case + 2.6, -cleft)
     sylvian = np.maximum(
         np.abs(p.z - 706 - 0.30 * (p.y + 10) - 4 * np.sin(p.y / np.float32(9.0))) - 1.0,
-        np.maximum(40 - h.x, np.abs(p.y - 0) - 34),
+        np.maximum(40 - h.x, np.abs(p.y) - 34),
     )
     pial = np.maximum(pial, -sylvian)
     surface = np.maximum(pial, -np.where(pial > -17, sulcus - 0.5, 9.0))
@@ -183,7 +182,11 @@ def _brain(canvas: Canvas, frame: Frame, p: Points, h: Points, case: np.ndarray)
     white = np.where(lower_back, 5.0, 3.5 - depth)
     canvas.paint(p, white, "white_matter", "brain")
     _deep_grey(canvas, p, h)
-    _hindbrain(canvas, p, h, case, lower_back)
+    _hindbrain(canvas, p, h, case)
+
+
+def _petrous_bones(canvas: Canvas, p: Points, h: Points) -> None:
+    """Ridges of the skull's base that stand up between the lobes of the brain."""
     ridge = smooth_union(
         capsule(h, (14, 0, 686), (56, 24, 690), 6.5, 9), capsule(p, (0, -8, 690), (0, 6, 668), 7, 8), 5
     )
@@ -208,7 +211,7 @@ def _deep_grey(canvas: Canvas, p: Points, h: Points) -> None:
     canvas.paint(p, np.maximum(h.x - 1.6, np.maximum(np.abs(p.y - 6) - 12, np.abs(p.z - 722) - 8)), "csf", "brain")
 
 
-def _hindbrain(canvas: Canvas, p: Points, h: Points, case: np.ndarray, lower_back: np.ndarray) -> None:
+def _hindbrain(canvas: Canvas, p: Points, h: Points, case: np.ndarray) -> None:
     hemisphere = smooth_union(ellipsoid(h, (25, 48, 688), (28, 29, 20)), ellipsoid(p, (0, 46, 690), (14, 24, 21)), 8)
     hemisphere = np.maximum(hemisphere, case + 3)
     canvas.paint(p, hemisphere, "cerebellum", "brain")

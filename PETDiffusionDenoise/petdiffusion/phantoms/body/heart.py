@@ -46,9 +46,8 @@ def heart_of(frame: Frame) -> Heart:
 
 
 def left_ventricle(q: Points, h: Heart, inset: float = 0.0) -> np.ndarray:
-    """Half an egg: pointed at the apex, cut at the plane of the valves."""
-    egg = ellipsoid(q, (-6 * h.size, 0, 0), (h.long + 6 * h.size - inset, h.short - inset, h.short - inset))
-    return egg
+    """An egg pointed at the apex, still to be cut at the plane of the valves."""
+    return ellipsoid(q, (-6 * h.size, 0, 0), (h.long + 6 * h.size - inset, h.short - inset, h.short - inset))
 
 
 def chambers(p: Points, h: Heart) -> dict[str, np.ndarray]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from .canvas import Canvas
-from .frame import Frame
 from .limbs import Limbs
 from .shapes import Cloud, Points, capsule, curve, ellipsoid, resampled, smooth_cut, smooth_union
 
@@ -19,9 +18,9 @@ _BASE = np.array(
 _CUP_AXIS = np.array([0.68, -0.30, -0.67])
 
 
-def paint_limb_bones(canvas: Canvas, frame: Frame, limbs: Limbs) -> None:
+def paint_limb_bones(canvas: Canvas, limbs: Limbs) -> None:
     for side, word in ((1, "left"), (-1, "right")):
-        _hip(canvas, frame, side, f"hip_{word}")
+        _hip(canvas, side, f"hip_{word}")
         _femur(canvas, limbs, side, f"femur_{word}")
         _humerus(canvas, limbs, side, f"humerus_{word}")
         _forearm(canvas, limbs, side)
@@ -40,7 +39,7 @@ def ilium(side: int = 1) -> np.ndarray:
     return rows * np.array([side, 1, 1, 1])
 
 
-def _hip(canvas: Canvas, frame: Frame, side: int, name: str) -> None:
+def _hip(canvas: Canvas, side: int, name: str) -> None:
     cloud = Cloud([ilium(side)])
     near, far = sorted((0, side * 155))
     p = canvas.box((near, -75, -112), (far, 110, 155))

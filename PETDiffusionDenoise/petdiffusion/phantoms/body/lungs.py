@@ -55,16 +55,22 @@ def lobes(p: Points, frame: Frame) -> np.ndarray:
 
 
 def paint_lungs(canvas: Canvas, frame: Frame, heart: Heart) -> None:
-    p = canvas.box((-150, -110, 235), (150, 120, 575))
-    if p is None:
-        return
-    d = lung_space(p, frame, heart)
-    canvas.paint(p, d, "lung", "lung_upper_lobe_left")
-    inside = d < 0
-    canvas.label[p.where][inside] = lobes(p, frame)[inside]
-    _gravity(canvas, p, d)
-    if canvas.fine:
-        _vessels(canvas, frame, p, d)
+    box = canvas.box((-150, -110, 235), (150, 120, 575))
+    trees = [Cloud([rows]) for rows in both_trees(frame)] if canvas.fine else []
+    for p in box.slabs() if box else ():
+        d = lung_space(p, frame, heart)
+        canvas.paint(p, d, "lung", "lung_upper_lobe_left")
+        inside = d < 0
+        canvas.label[p.where][inside] = lobes(p, frame)[inside]
+        _gravity(canvas, p, d)
+        if trees:
+            _paint_tree(canvas, p, trees, d)
+
+
+def both_trees(frame: Frame) -> tuple[np.ndarray, np.ndarray]:
+    """Vessels and airways of both lungs."""
+    left, right = vessel_tree(frame, 1), vessel_tree(frame, -1)
+    return np.concatenate([left[0], right[0]]), np.concatenate([left[1], right[1]])
 
 
 def _gravity(canvas: Canvas, p: Points, d: np.ndarray) -> None:
@@ -75,21 +81,16 @@ def _gravity(canvas: Canvas, p: Points, d: np.ndarray) -> None:
     canvas.pet[p.where] *= 1 + share * (0.22 * slope)
 
 
-def _vessels(canvas: Canvas, frame: Frame, p: Points, lung: np.ndarray) -> None:
-    trees = [vessel_tree(frame, side) for side in (1, -1)]
-    for kind, material in ((0, "lung_vessel"), (1, "bronchus")):
-        rows = np.concatenate([tree[kind] for tree in trees])
-        if not len(rows):
-            continue
-        cloud = Cloud([rows])
-        d, index = cloud.nearest(p, 3.0 + canvas.grid.voxel_mm)
-        radius = cloud.radii[index]
-        cover = thin_cover(radius, canvas.grid.voxel_mm)
-        if material == "bronchus":
-            canvas.paint(p, d, "bronchus_wall", cover=cover, within=lung < 2)
-            canvas.paint(p, d + 1.2, "airway", within=lung < 2)
-        else:
-            canvas.paint(p, d, material, cover=cover, within=lung < -1.0)
+def _paint_tree(canvas: Canvas, p: Points, trees: list[Cloud], lung: np.ndarray) -> None:
+    """Vessels and airways, each with its true cross-section, inside the lung only."""
+    vessels, airways = trees
+    voxel = canvas.grid.voxel_mm
+    d, index = vessels.nearest(p, 3.0 + voxel)
+    canvas.paint(p, d, "lung_vessel", cover=thin_cover(vessels.radii[index], voxel), within=lung < -1.0)
+    d, index = airways.nearest(p, 3.0 + voxel)
+    cover = thin_cover(airways.radii[index], voxel)
+    canvas.paint(p, d, "bronchus_wall", cover=cover, within=lung < 2)
+    canvas.paint(p, d + 1.2, "airway", cover=cover, within=lung < 2)
 
 
 def vessel_tree(frame: Frame, side: int) -> tuple[np.ndarray, np.ndarray]:

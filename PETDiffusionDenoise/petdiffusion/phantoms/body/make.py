@@ -154,8 +154,9 @@ def _balance(draft: Canvas, plans: tuple[Plan, ...], weight: float) -> float:
 
 def _bias_field(canvas: Canvas) -> None:
     """Receive coils shade an MR image slowly by some ten per cent."""
-    field = SmoothField(canvas.person.rng("bias"), 190.0, 12).on_axes(*canvas.grid.axes)
-    canvas.mr *= np.exp(np.float32(0.10) * field)
+    field = SmoothField(canvas.person.rng("bias"), 190.0, 12)
+    for p in canvas.grid.everywhere().slabs():
+        canvas.mr[p.where] *= np.exp(np.float32(0.10) * field.on_axes(*canvas.grid.world_axes(p.where)))
 
 
 def _patient(

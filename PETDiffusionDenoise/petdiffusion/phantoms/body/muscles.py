@@ -176,13 +176,14 @@ def _thigh_septa(canvas: Canvas, limbs: Limbs, side: int, lean: np.ndarray) -> N
     q = p.mirrored(side)
     u = np.clip(-q.z / 430, 0, 1)
     bend = 9 * canvas.texture("broad", p.where).astype(np.float32)
+    wave = 4 * canvas.texture("patch", p.where).astype(np.float32)
     x = (q.x + bend - (104 + (knee[0] - 104) * u)) / np.float32(80)
-    y = (q.y - bend[::-1] - 6) / np.float32(80)
+    y = (q.y - bend + wave - 6) / np.float32(80)
     best, second = np.full(x.shape, 9.0, np.float32), np.full(x.shape, 9.0, np.float32)
     for cx, cy in _THIGH:
         d = np.sqrt((x - np.float32(cx)) ** 2 + (y - np.float32(cy)) ** 2)
         second = np.minimum(second, np.maximum(best, d))
         best = np.minimum(best, d)
-    gap = (second - best) * np.float32(40.0) - np.float32(0.7 + 0.02 * 20)
+    gap = (second - best) * np.float32(40.0) - np.float32(1.1)
     fade = np.clip((-30 - q.z) / 50, 0, 1) * 0.8
     canvas.paint(p, gap, "septum", cover=fade.astype(np.float32), within=lean[p.where] < -2)

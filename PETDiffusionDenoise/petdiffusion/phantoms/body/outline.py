@@ -10,6 +10,7 @@ import numpy as np
 from .frame import Frame
 from .grid import Grid
 from .limbs import Limbs
+from .pelvic import genital_front
 from .shapes import FAR, Loft, Points, capsule, ellipsoid, smooth_cut, smooth_union
 
 SKIN_MM = 2.0
@@ -105,10 +106,14 @@ class Outline:
         return np.maximum(share * np.float32(self.fat), 2.5)
 
     def pieces(self) -> Iterator[Piece]:
-        """Shoulders, arms, hands, thighs and buttocks of both sides."""
+        """Shoulders, arms, hands, thighs and buttocks of both sides; scrotum and penis."""
         for side in (-1, 1):
             yield from self._arm(side)
             yield from self._leg(side)
+        if self.frame.person.male:
+            front = genital_front(self.frame)
+            yield Piece(((np.array([-16, front + 22, -105]), np.array([16, front + 22, -108]), 20, 20),), 4.0, 14)
+            yield Piece(((np.array([0, front + 26, -62]), np.array([2, front - 8, -100]), 13, 12),), 3.0, 12)
 
     def _arm(self, side: int) -> Iterator[Piece]:
         shoulder, elbow, wrist, hand = (

@@ -71,7 +71,7 @@ def _testes(canvas: Canvas, frame: Frame) -> None:
     if p is None:
         return
     front = genital_front(frame)
-    canvas.paint(p, capsule(p, (0, front + 26, -58), (2, front - 14, -98), 12, 12), "penis", None)
+    canvas.paint(p, capsule(p, (0, front + 26, -58), (2, front - 8, -100), 12, 11), "penis", None)
     size = float(np.clip(frame.person.rng("testes").normal(1, 0.07), 0.8, 1.2))
     for side in (-1, 1):
         canvas.paint(
@@ -81,4 +81,4 @@ def _testes(canvas: Canvas, frame: Frame) -> None:
 
 def genital_front(frame: Frame) -> float:
     """y of the skin over the pubic bones."""
-    return -78 - 0.5 * frame.person.subcutaneous_mm
+    return -80 - 0.35 * frame.person.subcutaneous_mm

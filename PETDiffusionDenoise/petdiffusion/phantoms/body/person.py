@@ -77,7 +77,7 @@ def draw_person(seed: int, sex: str | None, arms: str | None) -> Person:
         subcutaneous_mm=_subcutaneous(rng, bmi, male),
         visceral=_visceral(rng, bmi, male, age),
         muscle=float(np.clip(rng.normal(0.97 if male else 0.88, 0.05) + 0.006 * (bmi - 24), 0.78, 1.2)),
-        scale=_scale(rng, height, bmi, male),
+        scale=_scale(rng, height, bmi),
         breath_mm=float(np.clip(rng.normal(2, 9), -12, 28)),
         nod_degrees=float(rng.normal(0, 5)),
         turn_degrees=float(rng.normal(0, 6)),
@@ -102,7 +102,7 @@ def _visceral(rng: np.random.Generator, bmi: float, male: bool, age: float) -> f
     return float(np.clip(mean * np.exp(rng.normal(0, 0.2)), 0.0, 3.2))
 
 
-def _scale(rng: np.random.Generator, height: float, bmi: float, male: bool) -> tuple[float, float, float]:
+def _scale(rng: np.random.Generator, height: float, bmi: float) -> tuple[float, float, float]:
     """Breadth grows less than height does."""
     tall = height / REFERENCE_HEIGHT_M
     broad = tall**0.6 * (1 + 0.006 * (bmi - 25))

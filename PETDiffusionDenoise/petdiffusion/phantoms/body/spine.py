@@ -122,7 +122,7 @@ def _discs(canvas: Canvas, frame: Frame) -> None:
             canvas.paint(p, body(local(p, disc), disc.width, disc.depth, disc.height), "disc", None)
 
 
-def canal_line(frame: Frame, low: str = "S2") -> np.ndarray:
+def canal_line(frame: Frame) -> np.ndarray:
     """Centre of the spinal canal from the skull to the sacrum: rows of x, y, z."""
     rows = []
     for v in frame.vertebrae:
