@@ -14,6 +14,7 @@ from petdiffusion.training.bank import load_bank
 from petdiffusion.training.checkpoint import STATE
 from petdiffusion.training.export import export
 from petdiffusion.training.loop import train
+from petdiffusion.training.origins import begin_from
 from petdiffusion.training.residual import conditions
 from petdiffusion.training.settings import TrainSettings
 from petdiffusion.zoo import store
@@ -215,3 +216,28 @@ def test_images_elsewhere_or_without_a_unit_are_skipped(tmp_path):
     data = load_bank(folder, CsrdTask(changes=SMALL).derive, settings(), run)
     assert [p.id for p in data.train] == ["p2"] and data.skipped == 2
     assert "lies elsewhere" in run.warnings[0] and "no unit" in run.warnings[1]
+
+
+def test_patients_of_several_data_sets_are_trained_on_together(dataset, tmp_path):
+    other = write_dataset(tmp_path / "other", ("train", "validation"))
+    task = CsrdTask(changes=SMALL)
+    data = load_bank([dataset, other / "manifest.csv"], task.derive, settings(), Run())
+    assert [p.id for p in data.train] == ["p0", "p1", "p0"] and [p.id for p in data.valid] == ["p2", "p1"]
+
+
+def test_a_training_can_begin_with_the_weights_of_another_or_of_a_model(dataset, tmp_path):
+    first = Unet3dTask(changes=SMALL)
+    folder = train(first, bank(dataset, first, steps=2), settings(steps=2), tmp_path / "first")
+    model = export(folder, tmp_path / "models", "unet-tiny", FACTS)
+    task = CsrdTask(changes=SMALL)
+    network = task.network()
+    begin_from(network, str(folder))
+    learnt = {k.removeprefix("average.module."): v for k, v in load_file(folder / STATE).items()
+              if k.startswith("average.module.")}  # fmt: skip
+    assert same(network.state_dict(), learnt)
+    begin_from(network, str(model))
+    assert same(network.state_dict(), {k: v.half().float() for k, v in learnt.items()})
+    second = train(task, bank(dataset, task, steps=1), settings(steps=1), tmp_path / "second", origin=str(folder))
+    assert json.loads((second / "plan.json").read_text())["begun_from"] == "a training of unet-3d"
+    with pytest.raises(TrainingError, match="do not fit this network"):
+        begin_from(torch.nn.Linear(2, 2), str(model))

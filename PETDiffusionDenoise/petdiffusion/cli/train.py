@@ -22,7 +22,12 @@ def add(commands: Any) -> None:
                     "that was stopped goes on where it was when the same command is given again.",
     )  # fmt: skip
     parser.add_argument("method", metavar="METHOD", help=f"one of {', '.join(names) or 'none yet'}")
-    parser.add_argument("--data", required=True, metavar="DIR", help="folder with manifest.csv, or a manifest")
+    parser.add_argument(
+        "--data", required=True, nargs="+", metavar="DIR", help="folders with manifest.csv, or manifests"
+    )
+    parser.add_argument(
+        "--from", dest="origin", metavar="MODEL", help="begin with the weights of a model, or of a training's folder"
+    )
     parser.add_argument("--config", default="compact", help="configuration of the method (default %(default)s)")
     length = parser.add_mutually_exclusive_group(required=True)
     length.add_argument("--minutes", type=float)
@@ -60,7 +65,7 @@ def _train(args: argparse.Namespace, run: Run) -> None:
     task = getattr(importlib.import_module(module), name)(args.config, _values(args.change))
     settings = TrainSettings.from_json({**_values(args.set), "minutes": args.minutes, "steps": args.steps})
     bank = load_bank(args.data, task.derive, settings, run)
-    folder = train(task, bank, settings, args.out, run)
+    folder = train(task, bank, settings, args.out, run, origin=args.origin)
     print(f"Trained: {folder}. Next: petdiffusion export {folder} --id ID --facts facts.json --out DIR")
 
 

@@ -7,7 +7,7 @@ say) is computed once on the whole volume, so that training sees exactly what in
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,13 +78,31 @@ class Bank:
         }
 
 
-def load_bank(manifest: str | Path, derive: Derive, settings: TrainSettings, run: Run) -> Bank:
-    """Patients of a manifest with columns id, pet, reference, split, fraction and more, as data sets have them."""
-    path = Path(manifest)
-    path = path / "manifest.csv" if path.is_dir() else path
-    rows = _rows(path)
-    groups: dict[str, list[Mapping[str, str]]] = {}
-    for row in rows:
+def load_bank(
+    manifests: str | Path | Sequence[str | Path], derive: Derive, settings: TrainSettings, run: Run
+) -> Bank:
+    """Patients of manifests with columns id, pet, reference, split, fraction and more, as data sets have them."""
+    given = [manifests] if isinstance(manifests, (str, Path)) else list(manifests)
+    paths = [Path(m) / "manifest.csv" if Path(m).is_dir() else Path(m) for m in given]
+    groups = [(path.parent, group) for path in paths for group in _groups(path)]
+    names = ", ".join(path.parent.name for path in paths)
+    train, valid, skipped = [], [], 0
+    with run.stage("load", f"Loading {len(groups)} patients"):
+        for number, (folder, group) in enumerate(groups):
+            patient, bad = _patient(folder, group, derive, run)
+            skipped += bad
+            if patient is not None:
+                (valid if group[0].get("split") == "validation" else train).append(patient)
+            run.progress((number + 1) / len(groups))
+    if not train:
+        raise TrainingError(f"Data {names}", "gave no patient to train on", "See the warnings above.")
+    return Bank(train, valid, settings, names, skipped)
+
+
+def _groups(path: Path) -> list[list[dict[str, str]]]:
+    """Rows of one patient together; a test patient among them is refused."""
+    groups: dict[str, list[dict[str, str]]] = {}
+    for row in _rows(path):
         if row.get("split", "train") == "test":
             raise TrainingError(
                 f"Row {row['id']} of {path.name}",
@@ -92,17 +110,7 @@ def load_bank(manifest: str | Path, derive: Derive, settings: TrainSettings, run
                 "Test patients may never be trained on: take them out of the manifest.",
             )
         groups.setdefault(row["reference"], []).append(row)
-    train, valid, skipped = [], [], 0
-    with run.stage("load", f"Loading {len(groups)} patients"):
-        for number, group in enumerate(groups.values()):
-            patient, bad = _patient(path.parent, group, derive, run)
-            skipped += bad
-            if patient is not None:
-                (valid if group[0].get("split") == "validation" else train).append(patient)
-            run.progress((number + 1) / len(groups))
-    if not train:
-        raise TrainingError(f"Manifest {path.name}", "gave no patient to train on", "See the warnings above.")
-    return Bank(train, valid, settings, path.parent.name, skipped)
+    return list(groups.values())
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

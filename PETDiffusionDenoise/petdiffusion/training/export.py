@@ -72,6 +72,7 @@ def _training(folder: Path, plan: dict[str, Any]) -> dict[str, Any]:
     return {
         "settings": plan["settings"],
         "data": _without_names(plan["data"]),
+        "begun_from": plan.get("begun_from"),
         "steps": facts["step"],
         "minutes": round(facts["seconds"] / 60, 1),
         "last_validation": dict(zip(log[0].split(","), log[-1].split(","))),

@@ -18,7 +18,7 @@ from torch import nn
 
 from ..errors import DependencyError, TrainingError
 from ..progress import Run
-from . import checkpoint
+from . import checkpoint, origins
 from .average import moving_average
 from .settings import TrainSettings
 from .task import Batch, Task
@@ -46,19 +46,25 @@ class _State:
 
 
 def train(
-    task: Task, data: Data, settings: TrainSettings, folder: str | Path, run: Run | None = None, resume: bool = True
+    task: Task, data: Data, settings: TrainSettings, folder: str | Path, run: Run | None = None, resume: bool = True,
+    origin: str | None = None,
 ) -> Path:
-    """Train until the length in the settings is reached; returns the folder with checkpoint, log and settings."""
+    """Train until the length in the settings is reached; returns the folder with checkpoint, log and settings.
+
+    `origin` is a model, or the folder of another training, whose weights this one begins with.
+    """
     run, folder = run or Run(), Path(folder)
     fabric = _fabric(settings, run)
     folder.mkdir(parents=True, exist_ok=True)
     task.calibrate(data.validation())
     torch.manual_seed(settings.seed)  # only the weights' first values come from the global generator
     network = task.network()
+    if origin is not None:
+        origins.begin_from(network, origin)
     average = moving_average(network, settings.ema_decay).to(fabric.device)
     model, optimizer = fabric.setup(network, _optimizer(network, settings))
     state = _restored(folder, network, average, optimizer, resume, task, settings)
-    _explain(folder, task, data, settings)
+    _explain(folder, task, data, settings, origin)
     with run.stage(
         "train", f"Training {task.method} ({sum(p.numel() for p in network.parameters()) / 1e6:.2f} M parameters)"
     ):
@@ -233,8 +239,14 @@ def _restored(
     return _State(facts["step"], facts["seconds"], facts["skipped"])
 
 
-def _explain(folder: Path, task: Task, data: Data, settings: TrainSettings) -> None:
-    plan = {"method": task.method, "config": dict(task.config), "settings": settings.to_json(), "data": data.describe()}
+def _explain(folder: Path, task: Task, data: Data, settings: TrainSettings, origin: str | None) -> None:
+    plan = {
+        "method": task.method,
+        "config": dict(task.config),
+        "settings": settings.to_json(),
+        "data": data.describe(),
+        "begun_from": origins.name_of(origin),
+    }
     (folder / "plan.json").write_text(json.dumps(plan, indent=2, default=str), encoding="utf-8")
 
 

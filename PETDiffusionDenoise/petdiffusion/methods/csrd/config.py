@@ -54,7 +54,7 @@ class CsrdConfig:
 NETWORK = {"condition_channels": 7, "vector": 4}
 COMPACT = {
     "channels": 24,
-    "multipliers": (1, 2, 4),
+    "multipliers": (1, 2, 3),
     "blocks": 1,
     "resample": "light",
     "attention": False,

@@ -33,7 +33,7 @@ class Unet3dConfig:
         return cls(**data)
 
 
-COMPACT = {"channels": 24, "multipliers": (1, 2, 4), "blocks": 1, "resample": "light", "attention": False,
+COMPACT = {"channels": 24, "multipliers": (1, 2, 3), "blocks": 1, "resample": "light", "attention": False,
            "dropout": 0.0, "stem": 2, "norm": "voxel",
            "condition_channels": 7, "vector": 4}  # fmt: skip
 CONFIGS = {"compact": Unet3dConfig(network=COMPACT)}
