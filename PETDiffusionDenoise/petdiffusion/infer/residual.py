@@ -16,9 +16,7 @@ from ..methods.contract import Case
 from ..networks.unet import UNet, UNetConfig
 from ..prepare import channels
 from ..prepare.whiten import Whitening, whiten
-from ..progress import Run
 from ..volume import Volume
-from ..zoo import store
 from ..zoo.store import Model
 from .device import prepare_process
 
@@ -50,20 +48,6 @@ def residual_case(case: Case, base: str, base_fwhm_mm: float) -> ResidualCase:
     numbers = channels.numbers(level, voxel, ct, mr)
     anchor = white.base if base == "filtered" else case.pet.array
     return ResidualCase(white, anchor, Conditions(images=images, vector=numbers, coordinates=True))
-
-
-def find_model(method: str, run: Run) -> Model:
-    """The model asked for, or the first that the method has."""
-    if run.model:
-        return store.find(run.model, method)
-    known = store.models(method)
-    if not known:
-        raise ModelError(
-            f"Method '{method}'",
-            "has no model on this machine",
-            f"Add one (petdiffusion models add SOURCE), or train one (petdiffusion train {method} --help).",
-        )
-    return next(iter(known.values())).verify()
 
 
 @cache

@@ -36,6 +36,8 @@ class ModelCard:
     """Smallest and largest dose fraction it was trained for."""
     intended_use: str
     limits: str
+    regions: tuple[str, ...] = ()
+    """`brain`, `body`; none means any."""
     config: Mapping[str, Any] = field(default_factory=dict)
     results: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
@@ -74,7 +76,8 @@ class ModelCard:
                 f"has missing or unknown fields: {', '.join(wrong)}",
                 "Give the card that came with the model.",
             )
-        shapes = {"tracers": list, "voxel_mm": list, "dose_fractions": list, "config": dict, "bytes": int}
+        lists = dict.fromkeys(("tracers", "regions", "voxel_mm", "dose_fractions"), list)
+        shapes = {**lists, "config": dict, "bytes": int}
         if wrong := sorted(k for k, kind in shapes.items() if k in data and not isinstance(data[k], kind)):
             raise ModelError(
                 f"Model card {name}", f"has fields of the wrong kind: {', '.join(wrong)}", "Give the card as it came."
@@ -83,7 +86,7 @@ class ModelCard:
             raise ModelError(
                 f"Model card {name}", "needs two voxel sizes and two dose fractions", "Give the card as it came."
             )
-        pairs = {key: tuple(data[key]) for key in ("tracers", "voxel_mm", "dose_fractions")}
+        pairs = {k: tuple(data[k]) for k in ("tracers", "voxel_mm", "dose_fractions", "regions") if k in data}
         return cls(**{**data, **pairs})
 
     @classmethod

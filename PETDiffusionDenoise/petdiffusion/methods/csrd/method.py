@@ -15,6 +15,7 @@ from ...infer import residual
 from ...infer.engine import Model, Sampling, Scene, sample_volume
 from ...infer.patches import PatchRules
 from ...progress import Run
+from ...zoo.choose import choose
 from ..contract import Case, Output
 from .config import CsrdConfig
 
@@ -32,7 +33,7 @@ class MeanAtTop:
 
 
 def denoise(case: Case, options: Mapping[str, Any], run: Run) -> Output:
-    model = residual.find_model("csrd", run)
+    model = choose("csrd", case, run)
     config = CsrdConfig.from_json(model.card.config)
     network = residual.load_network(model)
     seen = residual.residual_case(case, config.base, config.base_fwhm_mm)

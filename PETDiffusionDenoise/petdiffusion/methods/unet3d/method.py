@@ -13,12 +13,13 @@ from ...infer import residual
 from ...infer.engine import Model, Sampling, Scene, sample_volume
 from ...infer.patches import PatchRules
 from ...progress import Run
+from ...zoo.choose import choose
 from ..contract import Case, Output
 from .config import Unet3dConfig
 
 
 def denoise(case: Case, options: Mapping[str, Any], run: Run) -> Output:
-    model = residual.find_model("unet-3d", run)
+    model = choose("unet-3d", case, run)
     config = Unet3dConfig.from_json(model.card.config)
     network = residual.load_network(model)
     seen = residual.residual_case(case, config.base, config.base_fwhm_mm)

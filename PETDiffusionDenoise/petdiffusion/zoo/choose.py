@@ -1,0 +1,55 @@
+"""Which of a method's models a scan is given, and what the model was not made for: said, never silent."""
+
+from __future__ import annotations
+
+import math
+
+from ..errors import ModelError
+from ..methods.contract import Case
+from ..prepare.region import region_of
+from ..progress import Run
+from . import store
+from .card import ModelCard
+from .store import Model
+
+_SLACK = 1.1
+"""Voxels a tenth beyond the card's range are still as trained."""
+
+
+def choose(method: str, case: Case, run: Run) -> Model:
+    """The model asked for, or the one made for scans most like this one; what does not fit is warned about."""
+    model = store.find(run.model, method) if run.model else _best(method, case)
+    if reasons := misfits(model.card, case):
+        run.warn(f"The model {model.card.id} was not trained for this scan: {'; '.join(reasons)}. "
+                 "Compare its result with a classical filter before you rely on it.")  # fmt: skip
+    return model
+
+
+def _best(method: str, case: Case) -> Model:
+    """Bundled before added ones where both fit alike; the first by name among equals."""
+    known = list(store.models(method).values())
+    if not known:
+        raise ModelError(
+            f"Method '{method}'",
+            "has no model on this machine",
+            f"Add one (petdiffusion models add SOURCE), or train one (petdiffusion train {method} --help).",
+        )
+    return min(known, key=lambda m: (len(misfits(m.card, case)), not m.bundled)).verify()
+
+
+def misfits(card: ModelCard, case: Case) -> list[str]:
+    """What of the scan lies outside the card: region, voxel size, tracer, dose fraction. Unknown facts are not held
+    against it."""
+    pet, found = case.pet, []
+    region = region_of(pet, case.body)
+    if card.regions and region not in card.regions:
+        found.append(f"it shows a {region}, the model was trained on the {' and '.join(card.regions)}")
+    voxel, (low, high) = math.prod(pet.geometry.spacing) ** (1 / 3), card.voxel_mm
+    if not low / _SLACK <= voxel <= high * _SLACK:
+        found.append(f"its voxels measure {voxel:.2g} mm, trained were {low:g} to {high:g} mm")
+    if pet.facts.tracer and card.tracers and pet.facts.tracer not in card.tracers:
+        found.append(f"its tracer is {pet.facts.tracer}, trained were {', '.join(card.tracers)}")
+    fraction, (low, high) = case.dose_fraction or pet.facts.dose_fraction, card.dose_fractions
+    if fraction and not low / _SLACK <= fraction <= high * _SLACK:
+        found.append(f"its dose fraction is {fraction:.3g}, trained were {low:.3g} to {high:.3g}")
+    return found

@@ -1,0 +1,82 @@
+"""The model that suits a scan is chosen, and what does not suit is said."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from petdiffusion.errors import ModelError
+from petdiffusion.methods.contract import Case
+from petdiffusion.prepare.region import region_of
+from petdiffusion.progress import Run
+from petdiffusion.volume import Facts, Geometry, Volume
+from petdiffusion.zoo import store
+from petdiffusion.zoo.choose import choose, misfits
+from support.model_files import make_model
+
+
+def scan(sides_mm, voxel_mm, suv, tracer=None, fraction=None):
+    """A box of one activity in air."""
+    size = tuple(round(side / voxel_mm) + 8 for side in sides_mm)
+    array = np.zeros(size, np.float32)
+    array[4:-4, 4:-4, 4:-4] = suv
+    geometry = Geometry(size[::-1], (voxel_mm,) * 3)
+    pet = Volume(array, geometry, "SUVbw", Facts(tracer=tracer, dose_fraction=fraction))
+    return Case(pet, array > 0, 0.1)
+
+
+HEAD, LIMB, BODY = (160, 200, 160), (160, 200, 160), (400, 300, 400)
+
+
+@pytest.mark.parametrize(
+    ("sides", "voxel", "suv", "tracer", "expected"),
+    [
+        (HEAD, 2.0, 0.6, None, "brain"),
+        (HEAD, 4.0, 1.4, "FDG", "brain"),
+        (HEAD, 4.0, 0.6, "DASB", "brain"),
+        (LIMB, 4.0, 0.6, "FDG", "body"),
+        (BODY, 2.0, 1.4, "FDG", "body"),
+        ((80, 80, 80), 2.0, 1.4, "FDG", "body"),
+    ],
+)
+def test_a_head_is_told_by_its_size_and_by_voxels_tracer_or_uptake(sides, voxel, suv, tracer, expected):
+    case = scan(sides, voxel, suv, tracer)
+    assert region_of(case.pet, case.body) == expected
+    flipped = dataclasses.replace(case.pet, array=np.ascontiguousarray(case.pet.array[::-1, :, ::-1]))
+    assert region_of(flipped, case.body[::-1, :, ::-1]) == expected
+
+
+def test_an_empty_scan_is_no_brain():
+    case = scan(HEAD, 2.0, 0.0)
+    assert region_of(case.pet, case.body) == "body"
+
+
+@pytest.fixture
+def two_models(tmp_path):
+    for name, region, voxels in (("a-body", "body", [3, 5.5]), ("b-brain", "brain", [1, 3])):
+        store.add(make_model(tmp_path / name, name, regions=[region], voxel_mm=voxels, method="csrd"))
+
+
+@pytest.mark.parametrize(("case", "expected"), [(scan(HEAD, 2, 1.4), "b-brain"), (scan(BODY, 4, 1.4), "a-body")])
+def test_each_scan_is_given_its_model_without_a_word(two_models, case, expected):
+    run = Run()
+    assert choose("csrd", case, run).card.id == expected and not run.warnings
+
+
+def test_what_a_model_was_not_trained_for_is_said(two_models):
+    run = Run(model="a-body")
+    assert choose("csrd", scan(HEAD, 2, 1.4, "DASB", 0.01), run).card.id == "a-body"
+    (said,) = run.warnings
+    for part in ("a-body", "shows a brain", "2 mm", "DASB", "0.01"):
+        assert part in said
+
+
+def test_a_misfit_is_counted_once_and_unknown_facts_not(two_models):
+    card = store.find("a-body").card
+    assert misfits(card, scan(BODY, 4, 1.4)) == []
+    assert len(misfits(card, scan(BODY, 4, 1.4, fraction=0.9))) == 1
+    assert len(misfits(card, scan(BODY, 8, 1.4, fraction=0.9))) == 2
+
+
+def test_a_method_without_a_model_says_how_to_get_one():
+    with pytest.raises(ModelError, match="petdiffusion train nothing"):
+        choose("nothing", scan(HEAD, 2, 1.4), Run())
