@@ -66,7 +66,8 @@ def dataset(region: str, split: str, n: int, out: Path) -> list[str]:
 
 
 def train(method: str, data: list[str], out: Path, *more: str) -> list[str]:
-    return [*PROGRAM, "train", method, "--data", *data, "--steps", str(STEPS[method]), *more, *SETTINGS, "--out", str(out)]
+    length = ["--steps", str(STEPS[method])]
+    return [*PROGRAM, "train", method, "--data", *data, *length, *more, *SETTINGS, "--out", str(out)]
 
 
 def export(training: Path, out: Path) -> list[str]:

@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("scans", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--fractions", default="0.25,0.1")
-    parser.add_argument("--preset", default="DiscoveryST", help="scanner whose noise texture is given to the low counts")
+    parser.add_argument("--preset", default="DiscoveryST", help="scanner whose noise texture the low counts get")
     parser.add_argument("--validation", type=int, default=2)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--last", type=int, default=28)
@@ -56,7 +56,8 @@ def row(folder: Path, args: argparse.Namespace, fraction: float, split: str) -> 
     if not low.is_file():
         simulate_dose(folder / "pet_suv.nii.gz", fraction, number(folder), place, preset=args.preset,
                       ct=ct if ct.is_file() else None, unit="SUVbw", overwrite=True)  # fmt: skip
-    known = {column: relative(folder / name, args.out) for column, name in OPTIONAL.items() if (folder / name).is_file()}
+    there = {column: folder / name for column, name in OPTIONAL.items() if (folder / name).is_file()}
+    known = {column: relative(file, args.out) for column, file in there.items()}
     return {"id": f"{folder.name}-{fraction:g}", "pet": relative(low, args.out),
             "reference": relative(folder / "pet_suv.nii.gz", args.out), **known, "fraction": fraction, "split": split,
             "unit": "SUVbw"}  # fmt: skip

@@ -2,9 +2,9 @@
 
     python Testing/benchmarks/engine_speed.py [--model csrd-body] [--steps 8] [--size small|body] [--budget-gb 1.5]
 
-Beside it: the same network and weights with MONAI's SlidingWindowInferer (Gaussian blending) and diffusers' scheduler for
-EDM networks, stepping the whole volume, at the same noise levels and so the same number of evaluations; once in float32
-as it comes, once in bf16 autocast. Windows are as large as the patches that the engine's memory plan chose.
+Beside it: the same network and weights with MONAI's SlidingWindowInferer (Gaussian blending) and diffusers' scheduler
+for EDM networks, stepping the whole volume, at the same noise levels and so the same number of evaluations; once in
+float32 as it comes, once in bf16 autocast. Windows are as large as the patches that the engine's memory plan chose.
 PSNR is that of one sample and of the mean against the normal-dose scan. A digital patient, made from its seed.
 """
 
@@ -51,7 +51,8 @@ def main() -> None:
     bench = Bench(args)
     print(f"{bench.case.pet.geometry.size} voxels, {args.steps} noise levels, {torch.get_num_threads()} threads")
     print(f"plan: {bench.plan}")
-    print("| what | seconds | CPU seconds | PSNR of a sample, dB | PSNR of the mean, dB |\n| --- | --- | --- | --- | --- |")
+    print("| what | seconds | CPU seconds | PSNR of a sample, dB | PSNR of the mean, dB |")
+    print("| --- | --- | --- | --- | --- |")
     rows = {
         "this program": bench.engine,
         "MONAI + diffusers, bf16": lambda: bench.others(torch.bfloat16),
