@@ -25,11 +25,21 @@ def _patient(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=1, metavar="S")
     parser.add_argument("--kind", choices=("body", "brain"), default="body")
     parser.add_argument("--tracer", default="FDG", help="FDG, or DASB for the brain")
-    parser.add_argument("--spacing", type=float, metavar="MM", help="voxel size")
-    parser.add_argument(
+    parser.add_argument("--spacing", metavar="MM[,MM,MM]", help="voxel size; three numbers (x, y, z) for a body")
+    parser.add_argument("--lesions", type=int, metavar="N", help="0 to 30; drawn if not given")
+    body = parser.add_argument_group("of a body", "drawn from the seed where not given")
+    body.add_argument("--arms", choices=("up", "down"))
+    body.add_argument("--sex", choices=("F", "M"))
+    body.add_argument("--field", choices=("body", "trunk"), help="vertex to mid-thigh (default), or chin to groin")
+    brain = parser.add_argument_group("of a brain")
+    brain.add_argument("--field-mm", metavar="X,Y,Z", help="field of view (default 256,256,180)")
+    scan = parser.add_argument_group("of the scan")
+    scan.add_argument(
         "--fraction", default="1,0.1", metavar="F[,F…]", help="dose fractions to scan (default %(default)s)"
     )
-    parser.add_argument("--preset", metavar="SCANNER", help="scanner to imitate")
+    scan.add_argument("--preset", metavar="SCANNER", help="scanner to imitate")
+    scan.add_argument("--counts", type=float, metavar="N", help="true counts of the normal dose, in all")
+    scan.add_argument("--nested", action="store_true", help="low doses are part of the normal dose's events")
     parser.set_defaults(execute=_run_patient)
 
 
@@ -62,12 +72,30 @@ def _dataset(parser: argparse.ArgumentParser) -> None:
 
 
 def _fractions(text: str) -> tuple[float, ...]:
+    return _numbers(text, "Dose fractions", "1,0.25,0.1")
+
+
+def _numbers(text: str, what: str, such_as: str) -> tuple[float, ...]:
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
-        raise OptionError(
-            f"Dose fractions '{text}'", "are not numbers with commas between", "Write 1,0.25,0.1."
-        ) from None
+        raise OptionError(f"{what} '{text}'", "are not numbers with commas between", f"Write {such_as}.") from None
+
+
+def _spacing(text: str | None) -> float | tuple[float, ...] | None:
+    """One number for a cube, or one along each axis."""
+    if text is None:
+        return None
+    sizes = _numbers(text, "Voxel sizes", "4 or 2,2,3")
+    return sizes[0] if len(sizes) == 1 else sizes
+
+
+def _choices(args: argparse.Namespace) -> dict[str, Any]:
+    """What was chosen about the patient's anatomy and field of view."""
+    chosen = {"arms": args.arms, "sex": args.sex, "field": args.field}
+    if args.field_mm is not None:
+        chosen["field_mm"] = _numbers(args.field_mm, "Lengths of the field", "256,256,180")
+    return {name: value for name, value in chosen.items() if value is not None}
 
 
 def _names(text: str | None) -> tuple[str, ...]:
@@ -90,9 +118,13 @@ def _run_patient(args: argparse.Namespace, run: Run) -> None:
             args.seed,
             args.out,
             tracer=args.tracer,
-            spacing_mm=args.spacing,
+            spacing_mm=_spacing(args.spacing),
             fractions=_fractions(args.fraction),
             preset=args.preset,
+            lesions=args.lesions,
+            counts=args.counts,
+            nested=args.nested,
+            choices=_choices(args),
             overwrite=args.overwrite,
             run=run,
         ),

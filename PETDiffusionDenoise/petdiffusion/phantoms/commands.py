@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from .. import __version__
 from ..progress import Run
@@ -14,22 +15,25 @@ from .scan import patient_of, scan
 
 
 def simulate_patient(kind: str, seed: int, out: str | os.PathLike[str], *, tracer: str = "FDG",
-                     spacing_mm: float | None = None, fractions: Sequence[float] = (1.0, 0.1),
+                     spacing_mm: float | Sequence[float] | None = None, fractions: Sequence[float] = (1.0, 0.1),
                      preset: str | None = None, lesions: int | None = None, counts: float | None = None,
-                     nested: bool = False, overwrite: bool = False, run: Run | None = None) -> dict[str, str]:
-    """A digital patient with scans of it: truth, normal dose, reduced doses, CT, MR, organs and lesions."""
-    from ..physics.poisson import check_fraction
+                     nested: bool = False, choices: Mapping[str, Any] | None = None, overwrite: bool = False,
+                     run: Run | None = None) -> dict[str, str]:
+    """A digital patient with scans of it: truth, normal dose, reduced doses, CT, MR, organs and lesions.
+
+    `choices` fix what is drawn otherwise: arms, sex and field of a body, field_mm of a brain.
+    """
     from ..physics.presets import scanner
     from ..write.staging import Staging
 
     run = run or Run(seed=seed)
-    for fraction in fractions:
-        check_fraction(fraction)
+    _check(fractions, counts)
     scanner(preset or "mCT")
     staging = Staging(out, overwrite=overwrite)
     names = ["normal", "truth", "ct", "mr", "organs", "lesions", *(f"low_{f:g}" for f in fractions if f != 1)]
     staging.check("patient.json", *(f"{name}.nii.gz" for name in names))
-    patient = patient_of(kind, seed, spacing_mm=spacing_mm, tracer=tracer, lesions=lesions, run=run)
+    patient = patient_of(kind, seed, spacing_mm=spacing_mm, tracer=tracer, lesions=lesions, run=run,
+                         **(choices or {}))
     scanned = scan(patient, fractions=fractions, preset=preset, seed=seed, counts=counts, nested=nested, run=run)
     with run.stage("write", "Writing the patient"), staging as folder:
         written = write_scan(scanned, folder)
@@ -43,12 +47,11 @@ def simulate_dose(image: str | os.PathLike[str], fraction: float, seed: int, out
     """The scan as it would have been at a fraction of its dose, on its own grid and in its own unit."""
     from .. import read
     from ..physics.dose import reduce_dose
-    from ..physics.poisson import check_fraction
     from ..write import images
     from ..write.staging import Staging
 
     run = run or Run(seed=seed)
-    check_fraction(fraction)
+    _check((fraction,), counts)
     name, record = f"low_{fraction:g}.nii.gz", f"simulation_{fraction:g}.json"
     staging = Staging(out, protect=[p for p in (image, ct) if p is not None], overwrite=overwrite)
     staging.check(name, record)
@@ -72,3 +75,13 @@ def simulate_dataset(out: str | os.PathLike[str], n: int, *, kind: str = "body",
     """Many digital patients with scans, a manifest and fixed splits; goes on where it was stopped."""
     return make(out, n, kinds=(kind,), tracers=tracers, fractions=fractions, presets=presets, split=split,
                 first_seed=first_seed, spacing_mm=spacing_mm, workers=workers if workers > 1 else 0, run=run)
+
+
+def _check(fractions: Sequence[float], counts: float | None) -> None:
+    """Impossible numbers are refused before anything is read or drawn."""
+    from ..physics.poisson import check_fraction, check_total
+
+    for fraction in fractions:
+        check_fraction(fraction)
+    if counts is not None:
+        check_total(counts)

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import OptionError
 from ..progress import Run
-from .scan import DEFAULT_SPACING_MM, Scan, checked_kind, patient_of, scan
+from .scan import DEFAULT_SPACING_MM, PROTOCOLS, Scan, checked_kind, patient_of, scan
 
 
 @dataclass(frozen=True)
@@ -60,16 +60,18 @@ class Recipe:
             checked_kind(kind)
         names = tuple(None if p is None else scanners.scanner(p).name for p in presets)
         recipe = cls(tuple(kinds), tuple(tracers), low, names or (None,), spacing_mm, nested)
-        if not recipe.turns:
-            raise OptionError(f"Tracers {', '.join(tracers) or '(none)'}", "are not given to such patients",
+        given = {tracer for _, tracer, _ in recipe.turns}
+        if not given or not given.issuperset(tracers):
+            strange = ", ".join(dict.fromkeys(t for t in tracers if t not in given)) or "(none)"
+            raise OptionError(f"Tracer {strange}", f"is not given to a digital {' or '.join(kinds) or 'patient'}",
                               "Choose FDG, or DASB for the brain.")
         return recipe
 
     @property
     def turns(self) -> list[tuple[str, str, str | None]]:
-        """Kind, tracer and scanner of one patient after the other; bodies are given FDG only."""
+        """Kind, tracer and scanner of one patient after the other; each kind is given only tracers made for it."""
         return [(kind, tracer, preset) for preset in self.presets for kind in self.kinds for tracer in self.tracers
-                if kind == "brain" or tracer == "FDG"]
+                if (kind, tracer) in PROTOCOLS]
 
     def job(self, number: int, seed: int) -> Job:
         """The patient whose turn it is."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -125,16 +125,28 @@ DEFAULT_SPACING_MM = {"body": 4.0, "brain": 2.0}
 KINDS = tuple(DEFAULT_SPACING_MM)
 
 
-def patient_of(kind: str, seed: int, *, spacing_mm: float | None = None, tracer: str = "FDG",
-               lesions: int | None = None, run: Run | None = None) -> Patient:
-    """The digital patient of a kind and seed, at the kind's usual voxel size if none is given."""
+CHOICES = {"body": ("arms", "sex", "field"), "brain": ("field_mm",)}
+"""What may be chosen about a patient of a kind instead of being drawn."""
+
+
+def patient_of(kind: str, seed: int, *, spacing_mm: float | Sequence[float] | None = None, tracer: str = "FDG",
+               lesions: int | None = None, run: Run | None = None, **choices: Any) -> Patient:
+    """The digital patient of a kind and seed, at the kind's usual voxel size if none is given.
+
+    `choices` are those of `body.draw` (arms, sex, field) and `brain.draw` (field_mm).
+    """
     checked_kind(kind)
+    for name in choices:
+        if name not in CHOICES[kind]:
+            raise OptionError(f"Option '{name}'", f"is not one of a digital {kind}",
+                              f"Leave it out; there are {', '.join(CHOICES[kind])}.")
     if isinstance(seed, bool) or seed != int(seed) or seed < 0:
         raise OptionError(f"Seed {seed}", "must be a whole number from 0", "Give another seed.")
     from . import body, brain
 
     draw = body.draw if kind == "body" else brain.draw
-    return draw(int(seed), spacing_mm=spacing_mm or DEFAULT_SPACING_MM[kind], tracer=tracer, lesions=lesions, run=run)
+    spacing = DEFAULT_SPACING_MM[kind] if spacing_mm is None else spacing_mm
+    return draw(int(seed), spacing_mm=spacing, tracer=tracer, lesions=lesions, run=run, **choices)
 
 
 def checked_kind(kind: str) -> str:

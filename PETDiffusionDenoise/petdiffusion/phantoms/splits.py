@@ -9,7 +9,10 @@
 
 from __future__ import annotations
 
-from ..errors import OptionError
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import InputError, OptionError
 
 VALIDATION_FROM, TEST_FROM, END = 800_000, 900_000, 1_000_000
 RANGES = {"train": (0, VALIDATION_FROM), "validation": (VALIDATION_FROM, TEST_FROM), "test": (TEST_FROM, END)}
@@ -37,3 +40,19 @@ def seeds_of(split: str, n: int, first: int = 0) -> list[int]:
         raise OptionError(f"{n} patients from number {first}", f"do not fit the {split} split's {high - low} seeds",
                           "Ask for fewer, or start earlier.")
     return list(range(low + first, low + first + n))
+
+
+def split_of_row(row: Mapping[str, Any]) -> str:
+    """The split of a manifest's row: a digital patient's is that of its seed, whatever the row was changed to say.
+
+    Rows of other patients (no seed, or no kind that is drawn here) are taken at their word, `train` if they say none.
+    """
+    said = str(row.get("split") or "")
+    seed = str(row.get("seed") or "")
+    if row.get("kind") not in ("body", "brain") or not seed.isdecimal():
+        return said or "train"
+    own = split_of(int(seed))
+    if said not in ("", own):
+        raise InputError(f"Row {row.get('id', '?')}", f"says split {said}, but seed {seed} belongs to {own}",
+                         "Splits go by seed and cannot be changed: draw patients of the split you want.")
+    return own

@@ -54,6 +54,11 @@ def check_fraction(fraction: float) -> None:
                            "Give for instance 0.1 for a tenth of the dose.")
 
 
+def check_total(counts: float) -> None:
+    if not (math.isfinite(counts) and counts > 0):
+        raise PhysicsError(f"{counts} counts", "cannot make an image", "Give a positive number of expected counts.")
+
+
 def _check_counts(values: torch.Tensor, what: str) -> None:
     lowest = float(values.min()) if values.numel() else 0.0
     if not lowest >= 0 or not torch.isfinite(values).all():
@@ -71,8 +76,7 @@ def scale_to_counts(trues: torch.Tensor, total: float, *, per_slice: bool = Fals
 
     With `per_slice`, slices without activity get the factor zero.
     """
-    if not (math.isfinite(total) and total > 0):
-        raise PhysicsError(f"{total} counts", "cannot make an image", "Give a positive number of expected counts.")
+    check_total(total)
     _check_counts(trues, "Expected trues")
     sums = trues.double().sum((-2, -1), keepdim=True)
     if not per_slice:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from ..errors import PETDiffusionError, TrainingError
+from ..phantoms.splits import split_of_row
 from ..progress import Run
 from ..volume import ARBITRARY, LabelMap, Volume
 from .settings import TrainSettings
@@ -92,7 +93,7 @@ def load_bank(
             patient, bad = _patient(folder, group, derive, run)
             skipped += bad
             if patient is not None:
-                (valid if group[0].get("split") == "validation" else train).append(patient)
+                (valid if split_of_row(group[0]) == "validation" else train).append(patient)
             run.progress((number + 1) / len(groups))
     if not train:
         raise TrainingError(f"Data {names}", "gave no patient to train on", "See the warnings above.")
@@ -103,7 +104,7 @@ def _groups(path: Path) -> list[list[dict[str, str]]]:
     """Rows of one patient together; a test patient among them is refused."""
     groups: dict[str, list[dict[str, str]]] = {}
     for row in _rows(path):
-        if row.get("split", "train") == "test":
+        if split_of_row(row) == "test":
             raise TrainingError(
                 f"Row {row['id']} of {path.name}",
                 "is a test patient",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 
@@ -67,9 +68,9 @@ def _check(spacing_mm: float, tracer: str, lesions: int | None, field_mm: Sequen
     if tracer not in TRACERS:
         raise OptionError(f"Tracer '{tracer}'", f"is not one that a digital brain knows ({', '.join(TRACERS)})",
                           "Choose one of these.")
-    if not 0.5 <= spacing_mm <= 8.0:
-        raise GeometryError(f"Voxel size {spacing_mm} mm", "a digital brain is drawn at 0.5 to 8 mm",
-                            "Choose a size in this range.")
+    if not isinstance(spacing_mm, Real) or not 0.5 <= spacing_mm <= 8.0:
+        raise GeometryError(f"Voxel size {spacing_mm} mm", "a digital brain is drawn in cubes of 0.5 to 8 mm",
+                            "Choose one size in this range.")
     if lesions is not None and not 0 <= lesions <= 30:
         raise OptionError(f"lesions = {lesions}", "must lie between 0 and 30", "Leave it out for a random number.")
     if len(field_mm) != 3 or not all(10 <= f <= 600 for f in field_mm):
