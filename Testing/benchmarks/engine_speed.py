@@ -21,7 +21,6 @@ prepare_process()
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from petdiffusion.diffusion.parameterisation import Edm, Preconditioned  # noqa: E402
 from petdiffusion.diffusion.schedules import karras_sigmas  # noqa: E402
 from petdiffusion.infer import device, residual  # noqa: E402
 from petdiffusion.infer.engine import Model, Sampling, Scene, network_cost, sample_volume  # noqa: E402
@@ -31,7 +30,7 @@ from petdiffusion.infer.tiles import Box  # noqa: E402
 from petdiffusion.measure import image as measures  # noqa: E402
 from petdiffusion.methods.contract import Case  # noqa: E402
 from petdiffusion.methods.csrd.config import CsrdConfig  # noqa: E402
-from petdiffusion.methods.csrd.method import MeanAtTop  # noqa: E402
+from petdiffusion.methods.csrd.method import denoisers  # noqa: E402
 from petdiffusion.phantoms.scan import patient_of, scan  # noqa: E402
 from petdiffusion.prepare.mask import body_mask  # noqa: E402
 from petdiffusion.progress import Run  # noqa: E402
@@ -74,7 +73,7 @@ class Bench:
         self.config = CsrdConfig.from_json(model.card.config)
         self.network = residual.load_network(model)
         self.seen = residual.residual_case(self.case, self.config.base, self.config.base_fwhm_mm)
-        self.D = MeanAtTop(Preconditioned(self.network, Edm(self.config.sigma_data)), self.config.sigma_max)
+        self.D = denoisers(self.network, self.config)[0]
         self.sigmas = karras_sigmas(args.steps, self.config.sigma_min, self.config.sigma_max)
         self.rules = PatchRules(multiple=self.network.config.multiple)
         self.policy = device.choose_policy("cpu")

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...diffusion.parameterisation import Denoiser, Edm, Preconditioned
 from ...diffusion.schedules import karras_sigmas
 from ...infer import residual
 from ...infer.engine import Model, Sampling, Scene, sample_volume
 from ...infer.patches import PatchRules
+from ...infer.views import VIEWS, OnceAtTop, at_top, two_views
 from ...progress import Run
 from ...zoo.choose import choose
 from ..contract import Case, Output
@@ -22,14 +23,18 @@ from .config import CsrdConfig
 
 @dataclass(frozen=True, eq=False)
 class MeanAtTop:
-    """At the highest level the residual is drowned in noise: the network was trained to be given none there."""
+    """At the highest level the residual is drowned in noise: the network was trained to be given none there.
+
+    What it says then is the mean, taken from two views of the patch.
+    """
 
     denoiser: Denoiser
     sigma_max: float
 
     def __call__(self, x: Tensor, sigma: Tensor, cond: Any = None) -> Tensor:
-        top = float(sigma.max()) >= self.sigma_max * (1 - 1e-6)
-        return self.denoiser(torch.zeros_like(x) if top else x, sigma, cond)
+        if not at_top(sigma, self.sigma_max):
+            return self.denoiser(x, sigma, cond)
+        return two_views(lambda seen: self.denoiser(torch.zeros_like(x), sigma, seen), cond)
 
 
 def denoise(case: Case, options: Mapping[str, Any], run: Run) -> Output:
@@ -37,16 +42,38 @@ def denoise(case: Case, options: Mapping[str, Any], run: Run) -> Output:
     config = CsrdConfig.from_json(model.card.config)
     network = residual.load_network(model)
     seen = residual.residual_case(case, config.base, config.base_fwhm_mm)
-    D = Preconditioned(network, Edm(config.sigma_data))
-    D = MeanAtTop(D, config.sigma_max) if config.mean_share > 0 else D
-    plan = Model(D, network, PatchRules(multiple=network.config.multiple))
+    D, wrap = denoisers(network, config)
+    plan = Model(D, network, PatchRules(multiple=network.config.multiple), wrap=wrap)
     scene = Scene(case.pet.array.shape, seen.conditions, case.body)
     estimate = sample_volume(plan, scene, sampling(options, config), run)
     sd = None if estimate.sd is None else case.pet.with_array(seen.spread(estimate.sd))
-    details = {**residual.model_facts(model), **estimate.details()}
-    return Output(
-        case.pet.with_array(seen.restored(estimate.image)), sd=sd, evaluations=estimate.evaluations, details=details
-    )
+    evaluations = estimate.evaluations if wrap is None else wrap.spent(estimate.evaluations)
+    details = {**residual.model_facts(model), **estimate.details(), "evaluations": evaluations}
+    return Output(case.pet.with_array(seen.restored(estimate.image)), sd=sd, evaluations=evaluations, details=details)
+
+
+def denoisers(network: nn.Module, config: CsrdConfig) -> tuple[Denoiser, Once | None]:
+    """D of patches, and what is put around that of the whole volume; a model without a trained mean has neither."""
+    D = Preconditioned(network, Edm(config.sigma_data))
+    if config.mean_share == 0:
+        return D, None
+    return MeanAtTop(D, config.sigma_max), Once(config.sigma_max)
+
+
+@dataclass(eq=False)
+class Once:
+    """Makes the Denoiser of a volume find its mean once, and knows what that saved."""
+
+    sigma_max: float
+    made: OnceAtTop | None = None
+
+    def __call__(self, denoiser: Denoiser) -> Denoiser:
+        self.made = OnceAtTop(denoiser, self.sigma_max)
+        return self.made
+
+    def spent(self, asked: int) -> int:
+        """Network evaluations that were made of those that the sampler asked for."""
+        return asked - self.made.reused + VIEWS - 1
 
 
 def sampling(options: Mapping[str, Any], config: CsrdConfig) -> Sampling:
