@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +24,12 @@ def add(commands: Any) -> None:
                     "that was stopped goes on where it was when the same command is given again.",
     )  # fmt: skip
     parser.add_argument("method", metavar="METHOD", help=f"one of {', '.join(names) or 'none yet'}")
-    parser.add_argument(
-        "--data", required=True, nargs="+", metavar="DIR", help="folders with manifest.csv, or manifests"
-    )
+    patients = parser.add_mutually_exclusive_group(required=True)
+    patients.add_argument("--data", nargs="+", metavar="DIR", help="folders with manifest.csv, or manifests")
+    patients.add_argument(
+        "--stream", nargs="+", metavar="NAME=VALUE", default=[],
+        help="digital patients drawn meanwhile, without files, such as kind=brain tracer=FDG,DASB fraction=0.25,0.1",
+    )  # fmt: skip
     parser.add_argument(
         "--from", dest="origin", metavar="MODEL", help="begin with the weights of a model, or of a training's folder"
     )
@@ -52,7 +57,6 @@ def add(commands: Any) -> None:
 
 def _train(args: argparse.Namespace, run: Run) -> None:
     from ..infer import device
-    from ..training.bank import load_bank
     from ..training.loop import train
     from ..training.settings import TrainSettings
 
@@ -64,9 +68,24 @@ def _train(args: argparse.Namespace, run: Run) -> None:
     module, name = card.trainer.split(":")
     task = getattr(importlib.import_module(module), name)(args.config, _values(args.change))
     settings = TrainSettings.from_json({**_values(args.set), "minutes": args.minutes, "steps": args.steps})
-    bank = load_bank(args.data, task.derive, settings, run)
-    folder = train(task, bank, settings, args.out, run, origin=args.origin)
+    with _patients(args, task, settings, run) as patients:
+        folder = train(task, patients, settings, args.out, run, origin=args.origin)
     print(f"Trained: {folder}. Next: petdiffusion export {folder} --id ID --facts facts.json --out DIR")
+
+
+@contextlib.contextmanager
+def _patients(args: argparse.Namespace, task: Any, settings: Any, run: Run) -> Iterator[Any]:
+    from ..training.bank import load_bank
+    from ..training.streamed import open_stream
+
+    own = getattr(task, "load", None)  # unsupervised methods read normal-dose images alone
+    if args.stream and own:
+        raise OptionError(f"Method '{args.method}'", "is trained from files only", "Give --data.")
+    if args.stream:
+        with contextlib.closing(open_stream(assignments(args.stream), task.derive, settings, run)) as streamed:
+            yield streamed
+    else:
+        yield own(args.data, settings, run) if own else load_bank(args.data, task.derive, settings, run)
 
 
 def _values(pairs: list[str]) -> dict[str, Any]:
