@@ -40,6 +40,8 @@ class Sampling:
     """What the mean is made of: `first` evaluations from pure noise, or whole `samples`."""
     batch: int = 1
     """Samples run together; does not change them."""
+    alike: float = 0.0
+    """Slices over which neighbours share their noise (FWHM of its correlation along z): for 2D networks."""
     extra: Mapping[str, Any] = field(default_factory=dict)
     """Further arguments of the sampler: eta, variance, s_churn, s_tmin, s_tmax, s_noise."""
 
@@ -143,6 +145,7 @@ def sample_volume(model: Model, scene: Scene, sampling: Sampling, run: Run, *, o
     with torch.no_grad():
         estimate = _drawn(model.wrap(patched) if model.wrap else patched, model, scene, sampling, run, on_step,
                           progress, patched)
+    run.progress(1.0)  # a method may have needed fewer evaluations than the sampler asked for
     return _finished(estimate, time.perf_counter() - began, patched.plan, sampling)
 
 
@@ -179,7 +182,8 @@ def _drawn(D: Denoiser, model: Model, scene: Scene, sampling: Sampling, run: Run
 
     if sampling.samples == 0:
         return mean_at_once(D, begin(sample_generators(run.seed, 1)), sampling.sigmas[0], scene.cond)
-    return draw(D, chain, sample_generators(run.seed, sampling.samples), batch=sampling.batch, mean=sampling.mean)
+    generators = sample_generators(run.seed, sampling.samples, alike=sampling.alike)
+    return draw(D, chain, generators, batch=sampling.batch, mean=sampling.mean)
 
 
 def _finished(estimate: Estimate, seconds: float, plan: Plan, sampling: Sampling) -> VolumeEstimate:
