@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,15 +27,22 @@ def tune(card: MethodCard, case: Case, reference: Volume, run: Run | None = None
     Options named in `base_options` keep the value given there. Of equal results the first tried is taken, and
     the first tried is the starting point, so a tie changes nothing.
     """
+    return tune_on(card, [(case, reference)], run, base_options)
+
+
+def tune_on(card: MethodCard, pairs: Sequence[tuple[Case, Volume]], run: Run | None = None,
+            base_options: Mapping[str, Any] | None = None) -> tuple[dict[str, Any], list[Row]]:
+    """The same over several pairs of a case and its reference: the highest mean of their PSNRs wins."""
     run = run or Run()
-    if not reference.geometry.close_to(case.pet.geometry):
-        raise GeometryError("The reference", "does not lie on the grid of the PET", "Resample it to the PET first.")
+    for case, reference in pairs:
+        if not reference.geometry.close_to(case.pet.geometry):
+            raise GeometryError("The reference", "does not lie on the grid of the PET", "Resample it to the PET first.")
     base = card.resolve(base_options or {})
     free = [o for o in card.options if o.tune and o.name not in (base_options or {})]
     if not free:
         raise OptionError(f"Method '{card.name}'", "has nothing left to tune",
                           "Leave some of its options open, or choose another method.")
-    trials = _Trials(card, case, reference, run, free)
+    trials = _Trials(card, pairs, run, free)
     combinations = int(np.prod([len(o.tune) for o in free]))
     trials.expected = combinations if combinations <= SMALL_GRID else 2 * sum(len(o.tune) for o in free)
     best = _grid(trials, base) if combinations <= SMALL_GRID else _one_by_one(trials, base)
@@ -46,8 +53,8 @@ def tune(card: MethodCard, case: Case, reference: Volume, run: Run | None = None
 class _Trials:
     """Runs each combination once and keeps the table."""
 
-    def __init__(self, card: MethodCard, case: Case, reference: Volume, run: Run, free: list[Option]) -> None:
-        self.card, self.case, self.reference, self.run, self.free = card, case, reference, run, free
+    def __init__(self, card: MethodCard, pairs: Sequence[tuple[Case, Volume]], run: Run, free: list[Option]) -> None:
+        self.card, self.pairs, self.run, self.free = card, pairs, run, free
         self.denoise = card.load()
         self.rows: list[Row] = []
         self.known: dict[tuple[Any, ...], float] = {}
@@ -57,14 +64,17 @@ class _Trials:
         key = tuple(options[o.name] for o in self.free)
         if key not in self.known:
             self.run.progress(min(0.99, len(self.rows) / self.expected))
-            # The method reports its own progress; only that of the search is passed on.
-            quiet = Run(seed=self.run.seed, device=self.run.device, model=self.run.model, cancelled=self.run.cancelled)
-            result = self.denoise(self.case, dict(options), quiet)
-            for text in quiet.warnings:
-                self.run.warn(text)
-            self.known[key] = body_psnr(result.pet, self.reference, self.case.body)
+            self.known[key] = float(np.mean([self._psnr(case, reference, options) for case, reference in self.pairs]))
             self.rows.append({**dict(zip((o.name for o in self.free), key)), "psnr": self.known[key]})
         return self.known[key]
+
+    def _psnr(self, case: Case, reference: Volume, options: Mapping[str, Any]) -> float:
+        # The method reports its own progress; only that of the search is passed on.
+        quiet = Run(seed=self.run.seed, device=self.run.device, model=self.run.model, cancelled=self.run.cancelled)
+        result = self.denoise(case, dict(options), quiet)
+        for text in quiet.warnings:
+            self.run.warn(text)
+        return body_psnr(result.pet, reference, case.body)
 
 
 def _grid(trials: _Trials, base: dict[str, Any]) -> dict[str, Any]:

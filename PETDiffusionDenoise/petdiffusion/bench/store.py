@@ -1,0 +1,92 @@
+"""Where benchmarks keep what they have made: named by everything it depends on, written aside, checked when used.
+
+    PETDIFFUSION_CACHE or the user's cache folder / petdiffusion / bench /
+        patients/brain-900000-<digest>/     scans of a digital patient, seal.json with the files' SHA-256
+        tuned/<digest>.json                 settings of a filter and all trials
+        results/<digest>.json               numbers of one row on one scan
+
+A digest covers the program's own code that the result comes from, so a result of older code is never taken for one of
+today's. The folder may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from ..write.staging import writing
+
+PACKAGE = Path(__file__).resolve().parents[1]
+LENGTH = 20
+
+
+def folder() -> Path:
+    """`$PETDIFFUSION_CACHE`, or the system's place for caches."""
+    given = os.environ.get("PETDIFFUSION_CACHE")
+    return (Path(given).expanduser() if given else _system_cache() / "petdiffusion") / "bench"
+
+
+def _system_cache() -> Path:
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+
+
+def digest(value: Any) -> str:
+    """Of anything that JSON can say."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=True, default=_plain)
+    return hashlib.sha256(text.encode()).hexdigest()[:LENGTH]
+
+
+def _plain(value: Any) -> Any:
+    return vars(value) if hasattr(value, "__dict__") else value.item() if hasattr(value, "item") else dict(value)
+
+
+def snapshot(package: Path) -> dict[str, str]:
+    """SHA-256 of every source file by its name."""
+    return {file.relative_to(package).as_posix(): sha256(file) for file in sorted(package.rglob("*.py"))}
+
+
+def code(*parts: str) -> str:
+    """Of the program's own source: folders (`physics`) and files (`tune.py`) of the package."""
+    chosen = {n: sha for part in parts for n, sha in SOURCES.items() if n == part or n.startswith(f"{part}/")}
+    return digest(chosen)
+
+
+def sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+SOURCES = snapshot(PACKAGE)
+"""As they were when this process began: a file that is edited while it runs is not what its results come from."""
+
+
+def write_text(text: str, file: Path) -> None:
+    """Aside, then into place: a killed run leaves the whole file or none."""
+    with writing(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        aside = file.with_name(f".{file.name}.{os.getpid()}.part")
+        try:
+            aside.write_text(text, encoding="utf-8")
+            os.replace(aside, file)
+        finally:
+            aside.unlink(missing_ok=True)
+
+
+def write_json(data: Any, file: Path) -> None:
+    write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", file)
+
+
+def read_json(file: Path) -> Any:
+    """None where there is nothing that can be read: it is then made again."""
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,325 @@
+"""Whole benchmarks on small patients: what they keep, what they may see, and that users get the same numbers."""
+
+import json
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import petdiffusion
+import psutil
+import pytest
+from petdiffusion import registry
+from petdiffusion.bench import cases, patients, real, run, score, store, tuning
+from petdiffusion.bench.contract import Bench, Claim, Dose, Real, Row, Table
+from petdiffusion.cli import main
+from petdiffusion.errors import Cancelled, OptionError
+from petdiffusion.measure.texture import TextureSettings, haralick_distance
+from petdiffusion.methods.contract import MethodCard
+from petdiffusion.phantoms.patient import Patient
+from petdiffusion.phantoms.recipe import Job
+from petdiffusion.phantoms.scan import Scan
+from petdiffusion.phantoms.splits import split_of
+from petdiffusion.progress import Run
+from petdiffusion.write import tables
+from support import tiny_models
+from support.scans import small_patient, write_patient
+
+DOSES = (Dose("1/4", 0.25), Dose("1/10", 0.1))
+ROWS = (
+    Row("low", "Low-dose", paper="Low"),
+    Row("gaussian", "Gaussian, tuned", "gaussian", tuned=True),
+    Row("median", "Median", "median", {"radius_mm": 4.0}),
+    Row("equal", "Gaussian as noisy as the median", "gaussian", matched="median"),
+)
+TABLE = Table("tiny", "Tiny patients", "body", "FDG", "mCT", 4.0, DOSES, ROWS, "gaussian", ("1/10",), 2, 1, 2,
+              ("liver",), paper={"Low": {"PSNR_dB": (30.0, 1.0)}}, differs=("everything",),
+              claims=(Claim("better", "PSNR_dB", "gaussian", ("low",)),))  # fmt: skip
+BENCH = Bench("tiny", "Tiny", "Nobody, nowhere.", (TABLE,), quick=("tiny",))
+
+
+def tiny_scan(job: Job, run: Run) -> Scan:
+    """In place of drawing a person: noise by seed, and more of it at lower doses."""
+    known = small_patient(job.seed)
+    normal = known["reference"]
+    person = Patient(job.seed, job.kind, normal, known["ct"], known["ct"], known["labels"], known["lesions"], ())
+    low = {f: known["pet"].with_facts(dose_fraction=f) for f in job.fractions}
+    DRAWN.append(job.seed)
+    return Scan(person, "mCT", normal, low, normal)
+
+
+DRAWN: list[int] = []
+CALLS: list[str] = []
+_load = MethodCard.load
+
+
+@pytest.fixture(autouse=True)
+def small_world(monkeypatch, tmp_path):
+    monkeypatch.setenv("PETDIFFUSION_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(Job, "scan", tiny_scan)
+    monkeypatch.setattr(MethodCard, "load", counted)
+    monkeypatch.setattr(score, "haralick_distance", a_few_slices)
+    DRAWN.clear()
+    CALLS.clear()
+
+
+def a_few_slices(image, reference, mask):
+    """Texture takes half the time of these small tables, and is tested elsewhere."""
+    return haralick_distance(image, reference, mask, TextureSettings(every=8))
+
+
+def counted(card):
+    def called(case, options, run):
+        CALLS.append(card.name)
+        return _load(card)(case, options, run)
+
+    return called
+
+
+def ask(**changes) -> run.Ask:
+    return run.Ask(workers=0, command="petdiffusion bench tiny", **changes)
+
+
+@pytest.fixture
+def report(small_world):
+    return run.bench(BENCH, ask())
+
+
+def test_results_are_of_test_patients_and_settings_of_validation_patients(monkeypatch):
+    seen = []
+    monkeypatch.setattr(tuning, "search", lambda card, pairs, fixed, run: (seen.extend(pairs), ({"fwhm_mm": 5.0}, [
+        {"fwhm_mm": 5.0, "psnr": 1.0}]))[1])  # fmt: skip
+    report = run.bench(BENCH, ask())["tables"][0]
+    used = {"test": report["seeds"], "validation": [int(p.split()[1]) for p in report["tuned"][0]["patients"]]}
+    assert all(split_of(seed) == split for split, seeds in used.items() for seed in seeds)
+    assert sorted(DRAWN) == sorted(used["test"] + used["validation"]) and len(set(DRAWN)) == len(DRAWN)
+    held = [small_patient(seed)["reference"].array for seed in used["validation"]]
+    for _, normal in seen:
+        assert any(normal.array[5, 9, 9] in array[:, 9, 9] for array in held)
+    assert {case["patient"] for case in report["cases"]} == {f"body-{seed}" for seed in used["test"]}
+
+
+@pytest.mark.parametrize("split, seed", [("validation", 800_500), ("train", 5)])
+def test_other_patients_are_refused(split, seed, monkeypatch):
+    with pytest.raises(OptionError, match=split):
+        cases.run_case(TABLE, ROWS, seed, DOSES[0], {}, cases.Settings(), Run())
+    monkeypatch.setattr(Table, "tuning_seeds", lambda self: [900_000])
+    with pytest.raises(OptionError, match="test patient"):
+        tuning.tuned(TABLE, ROWS[1], DOSES[0], Run())
+    assert not CALLS
+
+
+def test_a_stopped_run_goes_on_where_it_was(monkeypatch):
+    whole = run.bench(BENCH, ask())
+    calls = list(CALLS)
+    monkeypatch.setenv("PETDIFFUSION_CACHE", str(store.folder().parent / "second"))
+    CALLS.clear()
+
+    def stops_at(number):
+        def called(card):
+            def inner(case, options, run_):
+                if len(CALLS) == number:
+                    raise Cancelled()
+                return counted(card)(case, options, run_)
+
+            return inner
+
+        return called
+
+    for number in (len(calls) // 3, len(calls) - 3):
+        with monkeypatch.context() as patch:
+            patch.setattr(MethodCard, "load", stops_at(number))
+            with pytest.raises(Cancelled):
+                run.bench(BENCH, ask())
+    again = run.bench(BENCH, ask())
+    for result in (whole, again):
+        for case in result["tables"][0]["cases"]:
+            case.pop("seconds")
+    assert again["tables"][0]["cases"] == whole["tables"][0]["cases"]
+    assert 0 <= len(CALLS) - len(calls) < 2 * 14  # what was under way at the two stops: a search, a matched width
+    before = len(CALLS)
+    run.bench(BENCH, ask())
+    assert len(CALLS) == before and len(DRAWN) == 2 * len(set(DRAWN))
+
+
+def test_a_new_model_or_setting_is_a_new_result(report):
+    before = len(CALLS)
+    changed = replace(TABLE, rows=(*ROWS[:2], replace(ROWS[2], options={"radius_mm": 5.0}), ROWS[3]))
+    run.bench(replace(BENCH, tables=(changed,)), ask())
+    medians = CALLS[before:].count("median")
+    assert medians == len(report["tables"][0]["seeds"]) * len(DOSES)
+
+
+def test_a_damaged_patient_is_made_again():
+    job = TABLE.job(900_000)
+    place = patients.ready(job, Run())
+    assert patients.ready(job, Run()) == place and DRAWN == [900_000]
+    (place / "normal.nii.gz").write_bytes(b"cut off")
+    assert not patients.sound(place)
+    assert patients.ready(job, Run()) == place and patients.sound(place) and DRAWN == [900_000] * 2
+    assert [p.name for p in place.parent.iterdir()] == [place.name]
+    known = patients.load(place, 0.25)
+    assert np.array_equal(known.low.array, small_patient(900_000)["pet"].array)
+    assert known.low.facts.dose_fraction == 0.25
+
+
+def test_users_get_the_same_numbers(monkeypatch, tmp_path):
+    tiny_models._write(tmp_path, registry.card("csrd"))
+    monkeypatch.setenv("PETDIFFUSION_MODELS", str(tmp_path))
+    rows = (Row("csrd", "CSRD", "csrd", {"estimate": "sample", "samples": 1, "steps": 2}, ("ct",)), ROWS[2])
+    found = cases.run_case(TABLE, rows, 900_000, DOSES[1], {}, cases.Settings(), Run())
+    assert not found.skipped
+    known = small_patient(900_000)
+    for row in rows:
+        ct = known["ct"] if row.anatomy else None
+        result = petdiffusion.denoise(known["pet"], row.method, ct=ct, labels=known["labels"], lesions=known["lesions"],
+                                      reference=known["reference"], seed=900_000, options=row.options)  # fmt: skip
+        image = next(r for r in result.tables["image"] if r["image"] == "denoised")
+        lesion = result.tables["lesions"][0]
+        mine, keys = found.rows[row.name], ("PSNR_dB", "SSIM", "MAE")
+        assert [mine[k] for k in keys] == pytest.approx([image[k] for k in keys])
+        assert mine["lesion_SUVmax_bias"] == pytest.approx(lesion["SUVmax_denoised_vs_reference_percent"])
+        assert mine["evaluations"] == result.record["evaluations"]
+    assert found.rows["csrd"]["model"] == "csrd-tiny" and len(found.rows["csrd"]["model_sha256"]) == 64
+
+
+def test_rows_without_a_model_are_left_out_and_said(report):
+    rows = (*ROWS, Row("csrd", "CSRD", "csrd"))
+    part = run.bench(replace(BENCH, tables=(replace(TABLE, rows=rows),)), ask())["tables"][0]
+    assert "no model on this machine" in part["skipped"]["CSRD"]
+    assert part["summary"]["all"]["rows"][0]["scans"] == 4
+
+
+def test_the_matched_filter_leaves_as_much_noise(report):
+    by = {(c["patient"], c["dose"], c["row"]): c for c in report["tables"][0]["cases"]}
+    for (patient, dose, row), case in by.items():
+        if row == "equal":
+            assert case["noise_percent"] == pytest.approx(by[patient, dose, "median"]["noise_percent"], rel=0.02)
+
+
+def test_tuning_is_the_best_of_its_trials_over_all_its_patients(report):
+    for one in report["tables"][0]["tuned"]:
+        best = max(one["trials"], key=lambda t: t["psnr"])
+        assert one["options"]["fwhm_mm"] == best["fwhm_mm"] and len(one["trials"]) >= 7
+        card, width = registry.card("gaussian"), best["fwhm_mm"]
+        seeds = TABLE.tuning_seeds()
+        known = [patients.load(patients.ready(TABLE.job(s), Run()), 0.1) for s in seeds]
+        pairs = [tuning.slab(cases.preparing.build(k.low), k.normal) for k in known]
+        alone = [tuning.tune_on(card, [pair], Run())[1] for pair in pairs]
+        psnr = [next(t["psnr"] for t in trials if t["fwhm_mm"] == width) for trials in alone]
+        assert best["psnr"] == pytest.approx(np.mean(psnr))
+
+
+def test_files_hold_every_number(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "usual", lambda: 1)
+    report = run.bench(BENCH, ask(out=str(tmp_path / "out"), json=str(tmp_path / "numbers.json")))
+    data = json.loads((tmp_path / "numbers.json").read_text())
+    assert data == json.loads((tmp_path / "out" / "bench-tiny.json").read_text()) and "NaN" not in json.dumps(data)
+    assert data["asked"]["workers"] == 0 and data["tables"][0]["tuned"][0]["options"] and data["metrics"]["H_dist"]
+    rows = tables.read_csv(tmp_path / "out" / "bench-tiny-tiny.csv")
+    assert len(rows) == 2 * 2 * 4 == len(report["tables"][0]["cases"])
+    assert rows[0]["PSNR_dB"] == report["tables"][0]["cases"][0]["PSNR_dB"]
+    page = (tmp_path / "out" / "bench-tiny.md").read_text()
+    for words in ("paper: Low", "everything", "better", "fwhm_mm = ", "weights of VGG-19", "simulated", "research use"):
+        assert words in page, words
+    assert "P_dist  |" not in page  # no number, no column
+
+
+def test_quick_takes_few_patients_and_doses():
+    part = run.bench(BENCH, ask(quick=True))["tables"][0]
+    assert len(part["patients"]) == 1 and {case["dose"] for case in part["cases"]} == {"1/10"}
+    with pytest.raises(OptionError, match="few"):
+        run.bench(BENCH, ask(patients=0))
+    with pytest.raises(OptionError, match="tiny"):
+        run.bench(BENCH, ask(parts=("body",)))
+
+
+REAL = Real("Few people", "DiscoveryST", (Dose("1/4", 0.25),), ROWS[:2], "gaussian", (2, 3), (29, 30))
+
+
+@pytest.fixture
+def people(tmp_path):
+    for number in (2, 3, 4, 29, 30, 31):
+        folder = tmp_path / "people" / f"STS_{number:03}"
+        paths = write_patient(folder, number)
+        for mine, theirs in (("reference", real.PET), ("ct", real.CT), ("lesions", real.TUMOUR)):
+            (folder / f"{mine}.nii.gz").rename(folder / theirs)
+            assert paths[mine]
+            (folder / f"{mine}.json").unlink(missing_ok=True)
+    return tmp_path / "people"
+
+
+def test_real_scans_are_a_table_of_their_own(people, tmp_path):
+    both = replace(BENCH, real=REAL)
+    report = run.bench(both, ask(quick=True, real=str(people), out=str(tmp_path / "out")))
+    assert report["real"]["patients"] == ["STS_029", "STS_030"]
+    assert report["real"]["tuned"][0]["patients"] == ["STS_002", "STS_003"]
+    assert {c["patient"] for c in report["real"]["cases"]} == {"STS_029", "STS_030"}
+    assert not {c["patient"] for c in report["tables"][0]["cases"]} & {"STS_029", "STS_030"}
+    assert "real" in report["real"]["data"] and "simulated" in report["tables"][0]["data"]
+    low = next(c for c in report["real"]["cases"] if c["row"] == "low")
+    assert low["PSNR_dB"] < 60 and low["lesions"] == 1
+    assert len(tables.read_csv(tmp_path / "out" / "bench-tiny-real.csv")) == 4
+    with pytest.raises(OptionError, match="not a test patient"):
+        real.run_case(REAL, people / "STS_003", DOSES[0], {}, cases.Settings(), Run())
+
+
+def test_scores_by_hand():
+    known = small_patient()
+    case = cases.preparing.build(known["pet"])
+    twice = known["reference"].with_array(known["reference"].array * 1.1)
+    found = score.score(twice, case, known["reference"], known["labels"], known["lesions"], ("liver",))
+    for name in ("lesion_SUVmean_bias", "lesion_SUVmax_bias", "small_SUVmean_bias", "small_SUVmean_error"):
+        assert found[name] == pytest.approx(10, abs=1e-3)
+    inside = known["reference"].array[case.body].astype(float)
+    assert found["MAE"] == pytest.approx(0.1 * np.abs(inside).mean(), rel=1e-5)
+    assert found["PSNR_dB"] == pytest.approx(10 * np.log10(inside.max() ** 2 / np.mean((0.1 * inside) ** 2)), abs=1e-4)
+    assert found["P_dist"] is None and found["lesions"] == 1
+
+
+def test_the_command_line(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr("petdiffusion.cli.bench.paper", lambda name: BENCH)
+    file = tmp_path / "numbers.json"
+    assert main(["bench", "tiny", "--quick", "--workers", "1", "--quiet", "--json", str(file)]) == 0
+    out = capsys.readouterr().out
+    assert "# Tiny: benchmark" in out and "petdiffusion bench tiny --quick" in out and file.exists()
+    assert main(["bench", "tiny", "--only", "nothing"]) == 1
+
+
+WORKER = """
+import os, sys, time
+from pathlib import Path
+from petdiffusion.phantoms.workers import Pool
+from petdiffusion.progress import Run
+
+def job(file, run):
+    Path(file + ".part").write_text(str(os.getpid()))
+    os.replace(file + ".part", file)
+    time.sleep(600)
+
+if __name__ == "__main__":
+    with Pool(1, Run()) as pool:
+        list(pool.unordered(job, [(sys.argv[1],)]))
+"""
+
+
+def test_workers_leave_with_a_killed_program(tmp_path):
+    (tmp_path / "program.py").write_text(WORKER)
+    told = tmp_path / "worker"
+    program = subprocess.Popen([sys.executable, str(tmp_path / "program.py"), str(told)])
+    try:
+        until(told.exists)
+        worker = psutil.Process(int(told.read_text()))
+        program.kill()
+        until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
+    finally:
+        program.kill()
+        program.wait()
+
+
+def until(happened, patience=240):
+    end = time.monotonic() + patience
+    while not happened():
+        assert time.monotonic() < end
+        time.sleep(0.1)
