@@ -78,7 +78,9 @@ def _working_unit(found: units.Unit, needs_suv: bool) -> tuple[str, float]:
 
 def _write_other(name: str, node: Any, sources: Sources, unit: str, folder: Path) -> str:
     if name in ("labels", "lesions"):
-        return write_labels(scene.labels_of(node, sources.pet), folder / f"{name}{SUFFIX}")
+        # A patient may well have no lesion; an organ map without organs is a mistake.
+        labels = scene.labels_of(node, sources.pet, may_be_empty=name == "lesions")
+        return write_labels(labels, folder / f"{name}{SUFFIX}")
     if name == "reference":
         return _write_pet(_reference(node, sources, unit), folder / f"reference{SUFFIX}")
     return _write_image(scene.volume_of(node), folder / f"{name}{SUFFIX}")

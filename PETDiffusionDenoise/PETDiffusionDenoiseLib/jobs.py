@@ -164,7 +164,7 @@ def _bring_in(answer: Mapping[str, Any], request: JobRequest, handed: exchange.H
     files = answer.get("files") or {}
     if "denoised" not in files:
         raise InputError("The backend's answer", "holds no denoised image", "Copy the log and report it.")
-    source, title = request.sources, request.card.title
+    source, title = request.sources, request.method
     inputs = results.Inputs(source.pet, handed.found, source.ct, source.mr, source.reference, source.labels,
                             source.lesions)
     low = slicer.util.arrayFromVolume(source.pet).astype(np.float32)
@@ -181,12 +181,20 @@ def _bring_in(answer: Mapping[str, Any], request: JobRequest, handed: exchange.H
     if "difference" in request.outputs:
         nodes.difference = results.add_difference(denoised - low, inputs, source.pet, title)
     if "masks" in request.outputs:
-        _add_masks(nodes, files, handed, inputs, low.shape, title)
+        found = {kind: path for kind, path in files.items() if kind in MASKS and not _was_given(kind, request)}
+        _add_masks(nodes, found, handed, inputs, low.shape, title)
     if "tables" in request.outputs:
         name = f"{source.pet.GetName()} ({title})"
         nodes.tables, nodes.charts = results.add_tables(answer.get("tables") or {}, name)
     results.sign(nodes, inputs, _facts(request, nodes.record))
     return nodes
+
+
+def _was_given(mask: str, request: JobRequest) -> bool:
+    """The backend writes the masks it measured with; those that came from the scene are there already."""
+    if mask == "lesions":
+        return request.sources.lesions is not None
+    return request.sources.labels is not None and mask not in request.card.outputs
 
 
 def _add_masks(nodes: results.ResultNodes, files: Mapping[str, str], handed: exchange.Handed, inputs: results.Inputs,

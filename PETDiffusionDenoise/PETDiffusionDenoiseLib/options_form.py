@@ -13,8 +13,8 @@ from .signals import Signal
 
 AUTOMATIC = "automatic"
 WIDEST = 1e6
-LABEL_WIDTH = 108
-"""As wide as the labels of the .ui, so that all fields of the panel stand in one line."""
+LABEL_WIDTH = 100
+"""The labels of the .ui less the margin of the section inside, so that all fields of the panel stand in one line."""
 _SPELLED = {"fwhm": "FWHM", "sd": "SD", "tv": "TV", "nlm": "NLM", "mr": "MR", "ct": "CT", "lr": "Learning rate"}
 
 

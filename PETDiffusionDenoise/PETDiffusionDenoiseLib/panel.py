@@ -8,9 +8,9 @@ from typing import Any
 import qt
 from petdiffusion.errors import PETDiffusionError
 
-from . import exchange, jobs, panel_inputs, results, validity
+from . import exchange, jobs, models, panel_inputs, results, validity
 from .panel_inputs import InputsPart
-from .panel_method import MethodPart, models
+from .panel_method import MethodPart
 from .panel_review import ReviewPart
 from .panel_run import RunPart
 from .panel_setup import SetupPart
@@ -60,8 +60,8 @@ class Panel:
             return
         self._refreshing = True
         try:
-            self.method.refresh()
             self.inputs.refresh(self.method.card)
+            self.method.refresh(self.inputs.unit)
             self.review.refresh()
             for name in OUTPUTS:
                 check = getattr(self.ui, f"{name}Check")
@@ -74,7 +74,7 @@ class Panel:
     def reason(self) -> str | None:
         """Why Denoise cannot be clicked now."""
         card = self.method.card
-        known = models(card) if card is not None and card.needs_model else {}
+        known = models.installed(card) if card is not None and card.needs_model else {}
         return validity.reason(self.parameters, card, self.inputs.unit, known, self.setup.not_ready)
 
     def make_job(self) -> jobs.DenoiseJob:
@@ -83,8 +83,7 @@ class Panel:
         sources = exchange.Sources(given.pet, given.ct, given.mr, given.labels, given.lesions, given.reference,
                                    given.region, given.unit, given.suv_factor)
         outputs = frozenset(name for name in OUTPUTS if getattr(given, f"make_{name}"))
-        known = models(card)
-        model = given.model if given.model in known else next(iter(known), "")
+        model = given.model if given.model in models.installed(card) else models.AUTOMATIC
         request = jobs.JobRequest(sources, card.name, self.method.options(), model, given.seed, given.device,
                                   given.text if card.uses("text") else "", given.dose_fraction or None,
                                   given.register and (card.uses("ct") or card.uses("mr")), outputs)

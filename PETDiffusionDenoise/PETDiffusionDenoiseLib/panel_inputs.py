@@ -75,7 +75,7 @@ class InputsPart:
                 self.ui.factorEdit.setText(f"{given.suv_factor:.6g}" if given.suv_factor > 0 else "")
         self.unit = self._find_unit()
         self.ui.unitLabel.setText(_line(self.unit) if given.pet is not None else "")
-        self.ui.unitButton.setVisible(given.pet is not None)
+        show_row(self.ui, ("unitLabel", "unitButton"), given.pet is not None)
         self._show_unit_row()
 
     def _find_unit(self) -> units.Unit | None:

@@ -9,7 +9,7 @@ from petdiffusion import registry
 from petdiffusion.errors import PETDiffusionError
 from petdiffusion.methods.contract import MethodCard
 
-from . import presets
+from . import models, presets, units
 from .options_form import OptionsForm
 from .parameters import Parameters
 from .signals import Signal
@@ -27,12 +27,15 @@ class MethodPart:
     def __init__(self, ui: Any, changed: Signal) -> None:
         self.ui, self.changed = ui, changed
         self.parameters: Parameters | None = None
+        self._unit: units.Unit | None = None
         self.devices: Sequence[Mapping[str, Any]] = ()
+        self.fits = models.Fits()
         self.form = OptionsForm(ui.optionsFrame)
         self.form.changed.connect(self._on_option)
         self._fill_methods()
         ui.methodCombo.connect("currentIndexChanged(int)", lambda i: self._set("method", key_of(ui.methodCombo)))
         ui.modelCombo.connect("currentIndexChanged(int)", lambda i: self._set("model", key_of(ui.modelCombo)))
+        ui.modelButton.toggled.connect(lambda on: self.refresh(self._unit))
         ui.presetCombo.connect("currentIndexChanged(int)", lambda i: self._on_preset())
         ui.deviceCombo.connect("currentIndexChanged(int)", lambda i: self._set("device", key_of(ui.deviceCombo)))
         ui.promptEdit.editingFinished.connect(lambda: self._set("text", str(ui.promptEdit.text)))
@@ -89,9 +92,10 @@ class MethodPart:
             self.parameters.preset = chosen
             self.parameters.set_options(self.card.name, values)
 
-    def refresh(self) -> None:
-        card, ui = self.card, self.ui
-        if card is None:
+    def refresh(self, unit: units.Unit | None) -> None:
+        """Show what the parameters say; `unit` is what is known of the PET's numbers."""
+        card, ui, self._unit = self.card, self.ui, unit
+        if card is None or self.parameters is None:
             return
         choose_key(ui.methodCombo, card.name)
         ui.methodText.setText(text_of(card))
@@ -102,21 +106,30 @@ class MethodPart:
         self._refresh_rest(card)
 
     def _refresh_model(self, card: MethodCard) -> None:
-        found = models(card)
-        show_row(self.ui, ("modelLabel", "modelCombo", "modelText"), card.needs_model or bool(found))
+        ui, given, found = self.ui, self.parameters, models.installed(card)
+        show_row(ui, ("modelLabel", "modelCombo", "modelText"), card.needs_model or bool(found))
         if not found:
-            fill(self.ui.modelCombo, {"": "None installed"})
-            self.ui.modelText.setText("Add a model under 'Set-up'.")
+            ui.modelButton.hide()
+            fill(ui.modelCombo, {"": "None installed"})
+            ui.modelText.setText("Add a model under 'Set-up'.")
             return
-        fill(self.ui.modelCombo, {id_: f"{id_}  (version {m.version})" for id_, m in found.items()},
-             self.parameters.model)
-        self.ui.modelText.setText(text_of_model(found[key_of(self.ui.modelCombo)]))
+        fits = self.fits.of(given.pet, self._unit, given.dose_fraction, found)
+        suited = models.suited(found, fits)
+        fill(ui.modelCombo, models.choices(found, suited), given.model)
+        shown = key_of(ui.modelCombo) or suited
+        ui.modelButton.setVisible(bool(shown))
+        if shown:
+            text = models.text_of(found[shown], bool(ui.modelButton.checked))
+            text += models.caution((fits or {}).get(shown, []))
+        else:
+            text = "<br>".join(f"<b>{id_}</b>: {paragraph(found[id_].summary)}" for id_ in found)
+        ui.modelText.setText(text + (models.missing(given.model) if given.model and given.model not in found else ""))
 
     def _refresh_preset(self, card: MethodCard) -> None:
         offered = presets.presets(card)
         now = presets.preset_of(card, self.options())
         names = [*offered, *([presets.CUSTOM] if now == presets.CUSTOM else [])]
-        fill(self.ui.presetCombo, {name: f"{name}: {presets.TEXTS[name]}" for name in names}, now)
+        fill(self.ui.presetCombo, {name: f"{name}: {presets.text_of(name, card)}" for name in names}, now)
         show_row(self.ui, ("presetLabel", "presetCombo"), len(offered) > 1)
 
     def _refresh_rest(self, card: MethodCard) -> None:
@@ -135,12 +148,8 @@ class MethodPart:
             ui.doseSpin.setValue(given.dose_fraction)
             ui.registerCheck.setChecked(given.register)
         fill(ui.deviceCombo, device_choices(self.devices), given.device)
-        for name, output in (("uncertainty", "uncertainty"), ("masks", "organs"), ("masks", "lesions")):
-            getattr(ui, f"{name}Check").setEnabled(output in card.outputs or (name == "masks" and _gives_masks(card)))
-
-
-def _gives_masks(card: MethodCard) -> bool:
-    return bool({"organs", "lesions"} & set(card.outputs))
+        ui.uncertaintyCheck.setVisible("uncertainty" in card.outputs)
+        ui.masksCheck.setVisible(bool({"organs", "lesions"} & set(card.outputs)))
 
 
 def text_of(card: MethodCard) -> str:
@@ -152,27 +161,6 @@ def text_of(card: MethodCard) -> str:
     paper = f'<br><span style="color:#6c757d">{paragraph(card.paper)}</span>' if card.paper else ""
     said = paragraph(" ".join(filter(None, (card.summary, *facts))))
     return f"<b>{FAMILIES[card.family]}.</b> {said}{paper}"
-
-
-def models(card: MethodCard) -> dict[str, Any]:
-    """The cards of the models installed for a method; a damaged model folder is no reason to fail here."""
-    from petdiffusion.zoo import store
-
-    try:
-        return {id_: model.card for id_, model in store.models(card.name).items()}
-    except (PETDiffusionError, OSError):
-        return {}
-
-
-def text_of_model(model: Any) -> str:
-    """What a physician wants to know of a model before trusting it."""
-    low, high = model.dose_fractions
-    small, large = model.voxel_mm
-    lines = [model.summary, f"Trained on: {model.training_data}",
-             f"Tracer: {', '.join(model.tracers)}. Dose: {100 * low:g} to {100 * high:g} % of normal. "
-             f"Voxels: {small:g} to {large:g} mm.",
-             f"Limits: {model.limits}", f"Use: {model.intended_use}"]
-    return "<br>".join(paragraph(line) for line in lines)
 
 
 def device_choices(devices: Sequence[Mapping[str, Any]]) -> dict[str, str]:

@@ -8,13 +8,15 @@ from typing import Any
 import qt
 import vtk
 
-from . import results, review
+from . import colors, results, review, review_content
 from .parameters import Parameters
-from .widgets import fill, fill_table, icon, key_of, quiet, show_row
+from .widgets import choose_key, fill, fill_table, icon, key_of, quiet, show_row
 
 FLICKER_MS = 500
-NO_UNDERLAY = ""
+NOTHING = ""
+SLIDER_SUV = 30.0
 _LESION_COLUMNS = (("low", "Before"), ("denoised", "Denoised"), ("reference", "Normal"))
+_MAPS = ("difference", "uncertainty")
 
 
 class ReviewPart:
@@ -25,29 +27,37 @@ class ReviewPart:
         self.parameters: Parameters | None = None
         self._rows: list[dict[str, Any]] = []
         self._underlays: dict[str, Any] = {}
+        self._overlays: dict[str, Any] = {}
         self._shown = ""
         self._slice_observer: tuple[Any, int] | None = None
         self._timer = qt.QTimer()
         self._timer.setInterval(FLICKER_MS)
         self._timer.timeout.connect(self._flick)
         ui.resultSelector.addAttribute("vtkMRMLScalarVolumeNode", results.ROLE, "denoised")
-        ui.resultSelector.connect("currentNodeChanged(vtkMRMLNode*)", lambda node: self._on_result())
-        for name in review.ORIENTATIONS:
-            button = getattr(ui, f"{name.lower()}Button")
-            button.clicked.connect(lambda checked=False, name=name: self.review.set_orientation(name))
-        ui.windowSlider.connect("valueChanged(double)", lambda value: self.review.set_window(float(value)))
-        for name in ("Lesions", "Organs"):
-            getattr(ui, f"show{name}Check").toggled.connect(lambda on: self._on_outlines())
-        ui.underlayCombo.connect("currentIndexChanged(int)", lambda index: self._on_underlay())
-        ui.fadeSlider.connect("valueChanged(int)", lambda value: self.review.set_fade(value / 100.0))
-        ui.flickerButton.toggled.connect(self._on_flicker)
-        ui.compareButton.clicked.connect(lambda: self.compare())
-        ui.differenceButton.toggled.connect(lambda on: self._rearrange())
-        ui.chartButton.toggled.connect(lambda on: self._rearrange())
-        ui.lesionTable.connect("cellClicked(int,int)", lambda row, column: self._go_to(row))
-        for name in ("compare", "difference", "flicker"):
+        fill(ui.colorsCombo, {NOTHING: "Grey; heat over CT or MR", **colors.CHOICES})
+        self._connect()
+        for name in ("compare", "flicker", *_MAPS):
             getattr(ui, f"{name}Button").setIcon(icon(name.capitalize()))
         self._fill(None)
+
+    def _connect(self) -> None:
+        ui = self.ui
+        ui.resultSelector.connect("currentNodeChanged(vtkMRMLNode*)", lambda node: self._on_result())
+        ui.compareButton.toggled.connect(lambda on: self.compare() if on else self.leave())
+        for name in _MAPS:
+            getattr(ui, f"{name}Button").toggled.connect(lambda on: self.compare())
+        ui.numbersCombo.connect("currentIndexChanged(int)", lambda index: self._rearrange())
+        for name in review.ORIENTATIONS:
+            getattr(ui, f"{name.lower()}Button").clicked.connect(
+                lambda checked=False, name=name: self._on_orientation(name))
+        ui.windowSlider.connect("valueChanged(double)", lambda value: self._on_window(float(value)))
+        ui.colorsCombo.connect("currentIndexChanged(int)", lambda index: self._on_colors())
+        ui.fusionCombo.connect("currentIndexChanged(int)", lambda index: self._on_fusion())
+        for name in ("Lesions", "Organs"):
+            getattr(ui, f"show{name}Check").toggled.connect(lambda on: self._on_outlines())
+        ui.fadeSlider.connect("valueChanged(int)", lambda value: self.review.set_fade(value / 100.0))
+        ui.flickerButton.toggled.connect(self._on_flicker)
+        ui.lesionTable.connect("cellClicked(int,int)", lambda row, column: self._go_to(row))
 
     def _on_result(self) -> None:
         node = self.ui.resultSelector.currentNode()
@@ -59,55 +69,78 @@ class ReviewPart:
         node = self.parameters.result
         with quiet(self.ui.resultSelector):
             self.ui.resultSelector.setCurrentNode(node)
+        choose_key(self.ui.colorsCombo, self.parameters.colors)
+        getattr(self.ui, f"{self._orientation().lower()}Button").setChecked(True)
         key = node.GetID() if node is not None else ""
         if key != self._shown:
             self._shown = key
             self._fill(results.of_denoised(node) if results.is_result(node) else None)
 
+    def _orientation(self) -> str:
+        asked = self.parameters.orientation if self.parameters is not None else ""
+        return asked if asked in review.ORIENTATIONS else "Coronal"
+
     def _fill(self, nodes: results.ResultNodes | None) -> None:
         ui = self.ui
         has = nodes is not None
-        for name in ("axial", "coronal", "sagittal", "mip", "compare"):
-            getattr(ui, f"{name}Button").setEnabled(has)
-        for name in ("windowSlider", "fadeSlider", "flickerButton"):
+        if not has:
+            self.leave()
+        names = [f"{name.lower()}Button" for name in review.ORIENTATIONS]
+        for name in (*names, "compareButton", "windowSlider", "fadeSlider", "flickerButton", "colorsCombo"):
             getattr(ui, name).setEnabled(has)
-        ui.differenceButton.setEnabled(has and nodes.difference is not None)
-        ui.chartButton.setEnabled(has and bool(nodes.charts))
-        self._underlays = review.underlays(nodes) if has else {}
-        fill(ui.underlayCombo, {NO_UNDERLAY: "Nothing", **{name: name for name in self._underlays}})
-        show_row(ui, ("underlayLabel", "underlayCombo"), bool(self._underlays))
-        kinds = {kind for _, kind in review.segmentations(nodes)} if has else set()
-        show_row(ui, ("outlineLabel",), bool(kinds))
-        ui.showLesionsCheck.setVisible("lesions" in kinds)
-        ui.showOrgansCheck.setVisible("organs" in kinds)
+        there = review_content.maps(nodes) if has else {}
+        for name in _MAPS:
+            getattr(ui, f"{name}Button").setVisible(name in there)
+        ui.resultSelector.toolTip = nodes.denoised.GetName() if has else "A denoised PET made here."
+        self._fill_choices(nodes)
         self._fill_lesions(nodes)
         self._fill_window(nodes)
         ui.promptView.hide()
 
+    def _fill_choices(self, nodes: results.ResultNodes | None) -> None:
+        """What this result can be laid over, outlined with, and read from."""
+        ui, has = self.ui, nodes is not None
+        numbers = review_content.numbers(nodes) if has else {}
+        titles = {key: title for key, (title, _) in numbers.items()}
+        fill(ui.numbersCombo, {NOTHING: "Nothing", **titles}, key_of(ui.numbersCombo))
+        show_row(ui, ("numbersLabel", "numbersCombo"), bool(numbers))
+        self._underlays = review_content.underlays(nodes) if has else {}
+        self._overlays = review_content.overlays(nodes) if has else {}
+        names = [*self._underlays, *self._overlays]
+        fill(ui.fusionCombo, {NOTHING: "Nothing", **{name: name for name in names}})
+        show_row(ui, ("fusionLabel", "fusionCombo"), bool(names))
+        kinds = {kind for _, kind in review_content.segmentations(nodes)} if has else set()
+        show_row(ui, ("outlineLabel",), bool(kinds))
+        ui.showLesionsCheck.setVisible("lesions" in kinds)
+        ui.showOrgansCheck.setVisible("organs" in kinds)
+
     def _fill_lesions(self, nodes: results.ResultNodes | None) -> None:
-        self._rows = review.lesion_rows(nodes) if nodes is not None else []
+        self._rows = review_content.lesion_rows(nodes) if nodes is not None else []
         show_row(self.ui, ("lesionLabel", "lesionTable"), bool(self._rows))
         if not self._rows:
             return
         metric = "SUVmax" if any(key.startswith("SUVmax_") for key in self._rows[0]) else "max"
         images = [(k, title) for k, title in _LESION_COLUMNS if f"{metric}_{k}" in self._rows[0]]
-        lines = [[*(_number(row.get(f"{metric}_{k}")) for k, _ in images), _number(row.get("volume_ml")),
-                  _short(str(row.get("lesion", "")))] for row in self._rows]
-        self.ui.lesionLabel.setText(f"Lesions: {metric} and volume in ml. Click one to go there.")
-        fill_table(self.ui.lesionTable, [*(title for _, title in images), "ml", "Lesion"], lines,
-                   [str(row.get("lesion", "")) for row in self._rows])
+        lines = [[_short(str(row.get("lesion", ""))), *(_number(row.get(f"{metric}_{k}")) for k, _ in images),
+                  _number(row.get("volume_ml"))] for row in self._rows]
+        self.ui.lesionLabel.setText(f"Lesions: {metric} and volume. Click one to go there.")
+        titles = ["Lesion", *(title for _, title in images), "ml"]
+        fill_table(self.ui.lesionTable, titles, lines, [str(row.get("lesion", "")) for row in self._rows], wide=0,
+                   numbers=range(1, len(titles)))
 
     def _fill_window(self, nodes: results.ResultNodes | None) -> None:
         """The slider is in SUV, or in the scan's own unit where no SUV is known."""
-        in_suv = nodes is None or review.suv_of(nodes.denoised) is not None
+        in_suv = nodes is None or review_content.suv_of(nodes.denoised) is not None
         self.ui.windowLabel.setText("SUV window:" if in_suv else "Window (Bq/ml):")
-        top = 30.0 if in_suv else _brightest(nodes.denoised)
+        top = SLIDER_SUV if in_suv else review_content.brightest(nodes.denoised)
+        chosen = self.parameters.window if self.parameters is not None else 0.0
+        first = review_content.window_of(results.input_of(nodes.denoised) or nodes.denoised) if nodes else top / 4
         with quiet(self.ui.windowSlider):
             self.ui.windowSlider.maximum = top
             self.ui.windowSlider.minimum = top / 60.0
             self.ui.windowSlider.singleStep = 0.5 if in_suv else top / 100.0
             self.ui.windowSlider.decimals = 1 if in_suv else 0
-            self.ui.windowSlider.setValue(review.DEFAULT_SUV if in_suv else top / 2.0)
+            self.ui.windowSlider.setValue(chosen if chosen > 0 else first)
 
     def compare(self) -> None:
         """The one click: linked views side by side."""
@@ -115,17 +148,61 @@ class ReviewPart:
         if not results.is_result(node):
             return
         nodes, ui = results.of_denoised(node), self.ui
-        self.review.high = float(ui.windowSlider.value)
-        self.review.show(nodes, bool(ui.differenceButton.checked), bool(ui.chartButton.checked))
-        self._on_underlay()
+        with quiet(ui.compareButton):
+            ui.compareButton.setChecked(True)
+        self.review.high, self.review.orientation = float(ui.windowSlider.value), self._orientation()
+        self.review.colors = key_of(ui.colorsCombo)
+        self.review.show_lesions = bool(ui.showLesionsCheck.checked)
+        self.review.show_organs = bool(ui.showOrgansCheck.checked)
+        self.review.underlay, self.review.overlay = self._fused()
+        self.review.show(nodes, [name for name in _MAPS if getattr(ui, f"{name}Button").checked],
+                         key_of(ui.numbersCombo))
         self._watch_prompts(nodes)
 
+    def leave(self) -> None:
+        """Back to the views from before; what was added to them is not kept for another time."""
+        ui = self.ui
+        self._unwatch()
+        ui.flickerButton.setChecked(False)
+        buttons = [ui.compareButton, *(getattr(ui, f"{name}Button") for name in _MAPS)]
+        with quiet(*buttons, ui.numbersCombo):
+            for button in buttons:
+                button.setChecked(False)
+            ui.numbersCombo.setCurrentIndex(0)
+        ui.promptView.hide()
+        self.review.leave()
+
     def _rearrange(self) -> None:
-        if self.review.active:
+        if self.review.active or key_of(self.ui.numbersCombo):
             self.compare()
 
-    def _on_underlay(self) -> None:
-        self.review.set_underlay(self._underlays.get(key_of(self.ui.underlayCombo)))
+    def _on_orientation(self, name: str) -> None:
+        """A view that is asked for is shown, also when nothing was compared yet."""
+        self.parameters.orientation = name
+        if self.review.active:
+            self.review.set_orientation(name)
+        else:
+            self.compare()
+
+    def _on_window(self, value: float) -> None:
+        self.review.set_window(value)
+        if self.parameters is not None:
+            self.parameters.keep("window", value)
+
+    def _on_colors(self) -> None:
+        if self.parameters is not None:
+            self.parameters.colors = key_of(self.ui.colorsCombo)
+        self.review.set_colors(key_of(self.ui.colorsCombo))
+
+    def _fused(self) -> tuple[Any, Any]:
+        chosen = key_of(self.ui.fusionCombo)
+        return self._underlays.get(chosen), self._overlays.get(chosen)
+
+    def _on_fusion(self) -> None:
+        if self.review.active:
+            self.review.set_fusion(*self._fused())
+        else:
+            self.compare()
 
     def _on_outlines(self) -> None:
         self.review.set_outlines(bool(self.ui.showLesionsCheck.checked), bool(self.ui.showOrgansCheck.checked))
@@ -143,14 +220,14 @@ class ReviewPart:
         self.review.set_fade(0.0 if self.review.fade > 0.5 else 1.0)
 
     def _go_to(self, row: int) -> None:
-        place = review.place_of(self._rows[row]) if 0 <= row < len(self._rows) else None
+        place = review_content.place_of(self._rows[row]) if 0 <= row < len(self._rows) else None
         if place is None:
             return
+        if self._orientation() == review.MIP:
+            self.parameters.orientation = "Axial"
+            self.review.set_orientation("Axial")
         if not self.review.active:
             self.compare()
-        if self.review.orientation == review.MIP:
-            self.ui.axialButton.setChecked(True)
-            self.review.set_orientation("Axial")
         self.review.jump(*place)
 
     def _watch_prompts(self, nodes: results.ResultNodes) -> None:
@@ -161,8 +238,8 @@ class ReviewPart:
         node = self.review.slice_node("denoised")
 
         def show(caller: Any = None, event: str = "") -> None:
-            text = review.prompt_at(nodes, node.GetSliceToRAS().GetElement(2, 3))
-            self.ui.promptView.setText(f"Prompt of this slice: {text}" if text else "")
+            text = review_content.prompt_at(nodes, node.GetSliceToRAS().GetElement(2, 3))
+            self.ui.promptView.setText(f"<b>Prompt of this slice:</b> {text}" if text else "")
             self.ui.promptView.setVisible(bool(text))
 
         self._slice_observer = (node, node.AddObserver(vtk.vtkCommand.ModifiedEvent, show))
@@ -194,8 +271,3 @@ def _short(name: str) -> str:
 
 def _number(value: Any, unit: str = "") -> str:
     return "–" if value is None else f"{value:.3g}{unit}"
-
-
-def _brightest(node: Any) -> float:
-    image = node.GetImageData()
-    return max(float(image.GetScalarRange()[1]), 1.0) if image is not None else 1.0

@@ -167,6 +167,8 @@ class RunPart:
         more = len(nodes.all()) - 1
         text = (f"<b>Done in {clock(seconds)}.</b> '{paragraph(nodes.denoised.GetName())}'"
                 f"{f' and {more} more results are' if more else ' is'} in the scene.")
+        model = (nodes.record.get("details") or {}).get("model")
+        text += f" Model: {paragraph(str(model))}." if model else ""
         if nodes.warnings:
             text += "".join(f"<br>• {paragraph(warning)}" for warning in nodes.warnings)
         self.say("warning" if nodes.warnings else "done", text, details="\n".join(nodes.warnings))

@@ -16,6 +16,7 @@ DEFAULTS: dict[str, Any] = {
     "method": "", "model": "", "preset": "Standard", "unit": units.AUTOMATIC, "suv_factor": 0.0, "seed": 0,
     "device": "auto", "text": "", "dose_fraction": 0.0, "register": False, "make_uncertainty": True,
     "make_masks": True, "make_tables": True, "make_difference": True,
+    "orientation": "Coronal", "window": 0.0, "colors": "",
 }
 _CONVERT: dict[type, Callable[[str], Any]] = {str: str, int: int, float: float, bool: lambda text: text == "true"}
 
@@ -61,6 +62,15 @@ class Parameters:
 
     def set_options(self, method: str, values: dict[str, Any]) -> None:
         self.node.SetParameter(f"options.{method}", json.dumps(values, sort_keys=True))
+
+    def keep(self, name: str, value: Any) -> None:
+        """Save a setting without telling observers: for sliders, which already show it."""
+        was = self.node.GetDisableModifiedEvent()
+        self.node.SetDisableModifiedEvent(1)
+        try:
+            setattr(self, name, value)
+        finally:
+            self.node.SetDisableModifiedEvent(was)
 
     @contextmanager
     def together(self) -> Any:

@@ -7,8 +7,9 @@ from typing import Any
 from petdiffusion.methods.contract import MethodCard, Option
 
 STANDARD, QUICK, THOROUGH, CUSTOM = "Standard", "Quick look", "Thorough", "Custom"
-TEXTS = {QUICK: "fewer steps and samples, for a first impression", STANDARD: "the method's own settings",
-         THOROUGH: "more steps and samples: slower, better uncertainty", CUSTOM: "your own settings"}
+TEXTS = {QUICK: "less work, for a first impression", STANDARD: "the method's own settings",
+         THOROUGH: "slower, better uncertainty", CUSTOM: "your own settings"}
+WITHOUT_UNCERTAINTY = "fastest, no uncertainty map"
 SAMPLES_FOR_UNCERTAINTY = 8
 _STEPS, _SAMPLES = ("steps", "iterations", "epochs"), ("samples",)
 
@@ -23,7 +24,8 @@ def presets(card: MethodCard) -> dict[str, dict[str, Any]]:
             levels[QUICK][option.name] = _within(option, option.default // 2)
             levels[THOROUGH][option.name] = _within(option, option.default * 2)
         elif option.name in _SAMPLES:
-            levels[QUICK][option.name] = _within(option, 1)
+            # Where no samples are needed for the image, a quick look takes none.
+            levels[QUICK][option.name] = 0 if option.minimum == 0 else _within(option, 1)
             levels[THOROUGH][option.name] = _within(option, max(SAMPLES_FOR_UNCERTAINTY, option.default * 2))
     changed = {name: {k: v for k, v in values.items() if v != card.option(k).default}
                for name, values in levels.items()}
@@ -34,6 +36,13 @@ def _within(option: Option, value: int) -> int:
     low = option.minimum if option.minimum is not None else 1
     high = option.maximum if option.maximum is not None else value
     return int(min(max(value, low), high))
+
+
+def text_of(name: str, card: MethodCard) -> str:
+    """What a preset means for this method, in a few words."""
+    if presets(card).get(name, {}).get(_SAMPLES[0]) == 0:
+        return WITHOUT_UNCERTAINTY
+    return TEXTS[name]
 
 
 def preset_of(card: MethodCard, options: dict[str, Any]) -> str:

@@ -20,6 +20,7 @@ CT, MR = "PETDiffusion.CT", "PETDiffusion.MR"
 LABELS, LESIONS = "PETDiffusion.Labels", "PETDiffusion.Lesions"
 ROLE, RECORD = "PETDiffusion.Role", "PETDiffusion.Record"
 MASK_OPACITY = 0.45
+SPELLED = {"grad_cam": "Grad-CAM", "gradcam": "Grad-CAM"}
 CHARTS = {"organs": ("organ", ("SUVmean", "mean")), "lesions": ("lesion", ("SUVmax", "max"))}
 
 
@@ -58,6 +59,11 @@ class Inputs:
     lesions: Any = None
 
 
+def title_of(name: str) -> str:
+    """`organ_errors` as `organ errors`, `grad_cam` as `Grad-CAM`."""
+    return SPELLED.get(name, name.replace("_", " "))
+
+
 def add_denoised(array: np.ndarray, inputs: Inputs, title: str) -> Any:
     node = _volume(array, inputs, f"{inputs.pet.GetName()} denoised ({title})")
     units.copy(node, inputs.pet, inputs.unit)
@@ -67,7 +73,7 @@ def add_denoised(array: np.ndarray, inputs: Inputs, title: str) -> Any:
 
 
 def add_uncertainty(array: np.ndarray, inputs: Inputs, title: str) -> Any:
-    node = _volume(array, inputs, f"{inputs.pet.GetName()} uncertainty, 1 SD ({title})")
+    node = _volume(array, inputs, f"{inputs.pet.GetName()} uncertainty ({title})")
     units.copy(node, inputs.pet, inputs.unit)
     colors.as_uncertainty(node, array)
     return node
@@ -75,14 +81,14 @@ def add_uncertainty(array: np.ndarray, inputs: Inputs, title: str) -> Any:
 
 def add_extra(array: np.ndarray, inputs: Inputs, name: str, title: str) -> Any:
     """An image that explains a result, such as what a network looked at."""
-    node = _volume(array, inputs, f"{inputs.pet.GetName()} {name} ({title})")
+    node = _volume(array, inputs, f"{inputs.pet.GetName()} {title_of(name)} ({title})")
     colors.as_uncertainty(node, array)
     return node
 
 
 def add_difference(array: np.ndarray, inputs: Inputs, against: Any, title: str) -> Any:
     """Result minus the other image, on the PET's grid."""
-    node = _volume(array, inputs, f"Difference ({title}) - {against.GetName()}")
+    node = _volume(array, inputs, f"{against.GetName()} difference ({title})")
     units.copy(node, inputs.pet, inputs.unit)
     colors.as_difference(node, array)
     return node
@@ -129,7 +135,7 @@ def add_tables(given: Mapping[str, tables.Rows], name: str) -> tuple[dict[str, A
     for kind, rows in given.items():
         if not rows:
             continue
-        nodes[kind] = tables.add_table(rows, f"{name}: {kind}")
+        nodes[kind] = tables.add_table(rows, f"{name}: {title_of(kind)}")
         label, metrics = CHARTS.get(kind, ("", ()))
         for metric in metrics:
             chart = tables.add_chart(rows, label, metric, f"{name}: {metric} per {label}")

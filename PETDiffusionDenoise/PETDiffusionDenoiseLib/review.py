@@ -1,4 +1,4 @@
-"""Reading a result beside the low-count and the normal-dose scan: linked views, one window, fade, fusion, lesions."""
+"""The review of a result: linked views with one SUV window, MIP, maps, fade, fusion, outlines, lesions."""
 
 from __future__ import annotations
 
@@ -10,35 +10,13 @@ import slicer
 import slicer.util
 import vtk
 
-from . import colors, results, tables, units
+from . import colors, results, review_content, review_layout
+from .review_layout import GROUP, TAGS
 
-LAYOUT = 7390
-GROUP = 7390
-DEFAULT_SUV = 7.0
-FUSED_OPACITY = 0.55
+UNDERLAY_OPACITY, OVERLAY_OPACITY = 0.55, 0.5
 MIP = "MIP"
 ORIENTATIONS = ("Axial", "Coronal", "Sagittal", MIP)
-TAGS = {"low": "PETDiffusionLow", "denoised": "PETDiffusionDenoised", "reference": "PETDiffusionReference",
-        "difference": "PETDiffusionDifference"}
-LABELS = {"low": "Low-count", "denoised": "Denoised", "reference": "Normal dose", "difference": "Difference"}
-VIEW_COLORS = {"low": "#868e96", "denoised": "#2a9d8f", "reference": "#e9a23b", "difference": "#5b7db1"}
-PLOT_TAG = "PETDiffusionPlot"
 _SLAB_MAX = 1
-
-
-def layout_xml(views: Sequence[str], chart: bool) -> str:
-    """Views side by side, the chart below them."""
-    row = "".join(
-        f'<item><view class="vtkMRMLSliceNode" singletontag="{TAGS[v]}">'
-        f'<property name="orientation" action="default">Coronal</property>'
-        f'<property name="viewlabel" action="default">{LABELS[v]}</property>'
-        f'<property name="viewcolor" action="default">{VIEW_COLORS[v]}</property></view></item>' for v in views)
-    row = f'<layout type="horizontal" split="true">{row}</layout>'
-    if not chart:
-        return row
-    plot = f'<view class="vtkMRMLPlotViewNode" singletontag="{PLOT_TAG}"></view>'
-    return (f'<layout type="vertical" split="true"><item splitSize="650">{row}</item>'
-            f'<item splitSize="350">{plot}</item></layout>')
 
 
 class Review:
@@ -47,8 +25,13 @@ class Review:
     def __init__(self) -> None:
         self.nodes: results.ResultNodes | None = None
         self.views: tuple[str, ...] = ()
-        self.orientation, self.high, self.fade = "Coronal", DEFAULT_SUV, 1.0
+        self.orientation, self.high, self.fade = "Coronal", review_content.BODY_SUV, 1.0
+        self.colors = ""
+        """A colour node for the PETs; empty for grey, and heat over CT or MR."""
         self.underlay: Any = None
+        """CT or MR below the PETs."""
+        self.overlay: Any = None
+        """A map above the denoised PET."""
         self.show_lesions, self.show_organs = True, False
         self._kept: dict[str, tuple[Any, ...]] = {}
         self._kept_masks: dict[str, tuple[Any, ...]] = {}
@@ -58,47 +41,43 @@ class Review:
 
     @property
     def active(self) -> bool:
-        return self.nodes is not None
+        return self.nodes is not None and bool(slicer.mrmlScene.IsNodePresent(self.nodes.denoised))
 
     def volumes(self) -> dict[str, Any]:
-        """The PETs that are compared, by view."""
-        found = {"low": results.input_of(self.nodes.denoised), "denoised": self.nodes.denoised,
-                 "reference": results.reference_of(self.nodes.denoised)}
-        return {name: node for name, node in found.items() if node is not None}
+        return review_content.pets(self.nodes)
 
-    def show(self, nodes: results.ResultNodes, difference: bool = False, chart: bool = False) -> None:
-        """Arrange the views for a result."""
+    def show(self, nodes: results.ResultNodes, maps: Sequence[str] = (), below: str = "") -> None:
+        """Arrange the views for a result. `below` is one of `review_content.numbers`."""
         if self.nodes is not None and self.nodes.denoised is not nodes.denoised:
             self._put_back()
         self.nodes = nodes
-        self.views = (*self.volumes(), *(("difference",) if difference and nodes.difference is not None else ()))
-        self._set_layout(chart and bool(nodes.charts))
+        there = review_content.maps(nodes)
+        self.views = (*self.volumes(), *(name for name in review_layout.MAPS if name in maps and name in there))
+        self._set_layout(below)
         for node in self.volumes().values():
             self._keep(node)
         self._fill_views()
         self.set_orientation(self.orientation)
         self.set_window(self.high)
 
-    def _set_layout(self, chart: bool) -> None:
+    def _set_layout(self, below: str) -> None:
+        _, shown = review_content.numbers(self.nodes).get(below, ("", None))
+        kind = "" if shown is None else below.split(" ")[0]
         manager = slicer.app.layoutManager()
         layout = manager.layoutLogic().GetLayoutNode()
-        number = LAYOUT + sum(1 << i for i, view in enumerate(TAGS) if view in self.views) + (16 if chart else 0)
+        number = review_layout.number(self.views, kind)
         if not layout.IsLayoutDescription(number):
-            layout.AddLayoutDescription(number, layout_xml(self.views, chart))
-        if not LAYOUT <= layout.GetViewArrangement() < LAYOUT + 32:
+            layout.AddLayoutDescription(number, review_layout.xml(self.views, kind))
+        if not review_layout.is_ours(layout.GetViewArrangement()):
             self._layout_before = layout.GetViewArrangement()
         manager.setLayout(number)
-        if chart:
-            self._fill_chart()
-
-    def _fill_chart(self) -> None:
-        chart = self.nodes.charts.get("lesions") or next(iter(self.nodes.charts.values()))
-        view = slicer.mrmlScene.GetSingletonNode(PLOT_TAG, "vtkMRMLPlotViewNode")
-        if view is not None:
-            view.SetPlotChartNodeID(chart.GetID())
+        if kind == review_layout.CHART:
+            _singleton(review_layout.PLOT_TAG, "vtkMRMLPlotViewNode").SetPlotChartNodeID(shown.GetID())
+        elif kind == review_layout.TABLE:
+            _singleton(review_layout.TABLE_TAG, "vtkMRMLTableViewNode").SetTableNodeID(shown.GetID())
 
     def slice_node(self, view: str) -> Any:
-        return slicer.mrmlScene.GetSingletonNode(TAGS[view], "vtkMRMLSliceNode")
+        return _singleton(TAGS[view], "vtkMRMLSliceNode")
 
     def composite(self, view: str) -> Any:
         logic = slicer.app.applicationLogic().GetSliceLogicByLayoutName(TAGS[view])
@@ -106,27 +85,52 @@ class Review:
 
     def _fill_views(self) -> None:
         """Which image lies in which layer of which view."""
-        volumes = self.volumes()
         for view in self.views:
             composite = self.composite(view)
             self.slice_node(view).SetViewGroup(GROUP)
             composite.SetLinkedControl(True)
             composite.SetHotLinkedControl(True)
             composite.SetLabelVolumeID(None)
-            if view == "difference":
-                _layers(composite, self.nodes.difference, None, 0.0)
-            elif self.underlay is not None:
-                _layers(composite, self.underlay, self._faded(view, volumes), FUSED_OPACITY)
-            elif view == "denoised":
-                _layers(composite, volumes["low"] if "low" in volumes else None, volumes["denoised"], self.fade)
-            else:
-                _layers(composite, volumes[view], None, 0.0)
+            _layers(composite, *self._layers_of(view))
         self._show_masks()
         self._color()
+        self._show_legends()
 
-    def _faded(self, view: str, volumes: dict[str, Any]) -> Any:
-        """Over CT or MR the middle view switches between before and after instead of fading."""
-        return volumes.get("low", volumes[view]) if view == "denoised" and self.fade < 0.5 else volumes[view]
+    def _layers_of(self, view: str) -> tuple[Any, Any, float]:
+        """Background, foreground and the foreground's opacity."""
+        volumes = self.volumes()
+        if view in review_layout.MAPS:
+            return review_content.maps(self.nodes).get(view), None, 0.0
+        if self.underlay is not None:
+            return self.underlay, self._faded(view), UNDERLAY_OPACITY
+        if view != "denoised":
+            return volumes.get(view), None, 0.0
+        if self.overlay is not None:
+            return self._faded(view), self.overlay, OVERLAY_OPACITY
+        return volumes.get("low"), volumes["denoised"], self.fade
+
+    def _faded(self, view: str) -> Any:
+        """Where a third image is in the view, the middle one switches between before and after instead of fading."""
+        volumes = self.volumes()
+        return volumes.get("low" if view == "denoised" and self.fade < 0.5 else view)
+
+    def _show_legends(self) -> None:
+        """Every map that is looked at says what its colours mean."""
+        self._hide_legends()
+        unit = review_content.unit_word(self.nodes.denoised)
+        for view, title in (("uncertainty", f"{unit}, 1 SD"), ("difference", f"{unit} change")):
+            if view in self.views:
+                colors.show_legend(review_content.maps(self.nodes)[view], title)
+        if self.overlay is not None and self.underlay is None:
+            colors.hide_low_values(self.overlay, True)
+            is_sd = self.overlay is self.nodes.uncertainty
+            colors.show_legend(self.overlay, f"{unit}, 1 SD" if is_sd else "")
+
+    def _hide_legends(self) -> None:
+        for node in (*review_content.maps(self.nodes).values(), *self.nodes.extras.values()):
+            if slicer.mrmlScene.IsNodePresent(node):
+                colors.hide_legend(node)
+                colors.hide_low_values(node, False)
 
     def set_outlines(self, lesions: bool, organs: bool) -> None:
         """Show or hide the outlines of lesions and organs, found ones and given ones alike."""
@@ -141,7 +145,7 @@ class Review:
         """
         plane = self.orientation != MIP
         wanted = {"lesions": plane and self.show_lesions, "organs": plane and self.show_organs}
-        for node, kind in segmentations(self.nodes):
+        for node, kind in review_content.segmentations(self.nodes):
             display = node.GetDisplayNode()
             if display is None:
                 continue
@@ -150,14 +154,20 @@ class Review:
             display.SetVisibility(wanted[kind])
             display.SetOpacity2DFill(0.0)
 
+    def set_colors(self, color_id: str) -> None:
+        """The PETs in one of Slicer's PET colours; empty for grey alone and heat over CT or MR."""
+        self.colors = color_id
+        if self.active:
+            self._color()
+
     def _color(self) -> None:
-        chosen = colors.PET_COLORS if self.underlay is None else colors.FUSION_COLORS
+        chosen = self.colors or (colors.PET_COLORS if self.underlay is None else colors.FUSION_COLORS)
         for node in self.volumes().values():
             node.GetDisplayNode().SetAndObserveColorNodeID(chosen)
 
-    def set_underlay(self, node: Any) -> None:
-        """Show the PETs in colour over CT or MR; None for the PETs alone in grey."""
-        self.underlay = node
+    def set_fusion(self, underlay: Any = None, overlay: Any = None) -> None:
+        """Show the PETs in colour over CT or MR, or a map over the denoised PET; nothing for the PETs alone."""
+        self.underlay, self.overlay = underlay, overlay
         if self.active:
             self._fill_views()
             self.set_window(self.high)
@@ -169,11 +179,13 @@ class Review:
             return
         depth = self._depth()
         for view in self.views:
+            # The maximum of a difference would show what was added and hide what was taken away.
+            projected = orientation == MIP and view != "difference"
             node = self.slice_node(view)
             node.SetOrientation("Coronal" if orientation == MIP else orientation)
-            node.SetSlabReconstructionEnabled(orientation == MIP)
+            node.SetSlabReconstructionEnabled(projected)
             node.SetSlabReconstructionType(_SLAB_MAX)
-            node.SetSlabReconstructionThickness(depth if orientation == MIP else 1.0)
+            node.SetSlabReconstructionThickness(depth if projected else 1.0)
         self._show_masks()
         self.fit()
 
@@ -208,7 +220,7 @@ class Review:
             return
         self._copying = True
         for node in self.volumes().values():
-            factor = suv_of(node) or 1.0
+            factor = review_content.suv_of(node) or 1.0
             display = node.GetDisplayNode()
             display.SetAutoWindowLevel(False)
             display.SetWindowLevelMinMax(0.0, high / factor)
@@ -217,13 +229,8 @@ class Review:
     def set_fade(self, fade: float) -> None:
         """0 shows the low-count PET in the middle view, 1 the denoised one."""
         self.fade = min(max(float(fade), 0.0), 1.0)
-        if not self.active:
-            return
-        composite = self.composite("denoised")
-        if self.underlay is None:
-            composite.SetForegroundOpacity(self.fade)
-        else:
-            composite.SetForegroundVolumeID(self._faded("denoised", self.volumes()).GetID())
+        if self.active:
+            _layers(self.composite("denoised"), *self._layers_of("denoised"))
 
     def _keep(self, node: Any) -> None:
         """Remember how an image was shown, and pass on a window that is set with the mouse."""
@@ -241,11 +248,11 @@ class Review:
         if self._copying or not self.active:
             return
         self._copying = True
-        display, factor = node.GetDisplayNode(), suv_of(node) or 1.0
+        display, factor = node.GetDisplayNode(), review_content.suv_of(node) or 1.0
         low, high = display.GetWindowLevelMin() * factor, display.GetWindowLevelMax() * factor
         for other in self.volumes().values():
             if other is not node:
-                own = suv_of(other) or 1.0
+                own = review_content.suv_of(other) or 1.0
                 other.GetDisplayNode().SetAutoWindowLevel(False)
                 other.GetDisplayNode().SetWindowLevelMinMax(low / own, high / own)
         self.high = high
@@ -253,7 +260,7 @@ class Review:
 
     def leave(self) -> None:
         """Back to the layout and the display from before."""
-        if not self.active:
+        if self.nodes is None:
             return
         self._put_back()
         self.nodes = None
@@ -262,76 +269,43 @@ class Review:
             self._layout_before = None
 
     def _put_back(self) -> None:
-        for display, tag in self._observed:
-            display.RemoveObserver(tag)
-        self._observed = []
+        self._hide_legends()
+        self._unobserve()
         for id_, (automatic, window, level, color) in self._kept.items():
-            node = slicer.mrmlScene.GetNodeByID(id_)
-            if node is not None and node.GetDisplayNode() is not None:
-                display = node.GetDisplayNode()
+            display = _display(id_)
+            if display is not None:
                 display.SetAndObserveColorNodeID(color)
                 display.SetWindowLevel(window, level)
                 display.SetAutoWindowLevel(automatic)
-        self._kept = {}
         for id_, (visible, fill) in self._kept_masks.items():
-            node = slicer.mrmlScene.GetNodeByID(id_)
-            if node is not None and node.GetDisplayNode() is not None:
-                node.GetDisplayNode().SetVisibility(visible)
-                node.GetDisplayNode().SetOpacity2DFill(fill)
-        self._kept_masks = {}
+            display = _display(id_)
+            if display is not None:
+                display.SetVisibility(visible)
+                display.SetOpacity2DFill(fill)
+        self._kept, self._kept_masks = {}, {}
+
+    def _unobserve(self) -> None:
+        for display, tag in self._observed:
+            display.RemoveObserver(tag)
+        self._observed = []
 
     def forget(self) -> None:
         """The scene was closed: there is nothing to put back."""
-        self._observed, self._kept, self._kept_masks = [], {}, {}
-        self.nodes, self.underlay, self._layout_before = None, None, None
+        self._unobserve()
+        self._kept, self._kept_masks = {}, {}
+        self.nodes, self.underlay, self.overlay, self._layout_before = None, None, None, None
+
+
+def _singleton(tag: str, kind: str) -> Any:
+    return slicer.mrmlScene.GetSingletonNode(tag, kind)
+
+
+def _display(id_: str) -> Any:
+    node = slicer.mrmlScene.GetNodeByID(id_)
+    return node.GetDisplayNode() if node is not None else None
 
 
 def _layers(composite: Any, background: Any, foreground: Any, opacity: float) -> None:
     composite.SetBackgroundVolumeID(background.GetID() if background is not None else None)
     composite.SetForegroundVolumeID(foreground.GetID() if foreground is not None else None)
     composite.SetForegroundOpacity(opacity)
-
-
-def suv_of(node: Any) -> float | None:
-    """SUV of the value 1 in this node, None where it is not known."""
-    return units.find(node).to_suv
-
-
-def underlays(nodes: results.ResultNodes) -> dict[str, Any]:
-    """What the PETs can be laid over, by the name shown."""
-    found = {"CT": nodes.denoised.GetNodeReference(results.CT), "MR": nodes.denoised.GetNodeReference(results.MR)}
-    return {name: node for name, node in found.items() if node is not None} | dict(nodes.extras)
-
-
-def segmentations(nodes: results.ResultNodes) -> list[tuple[Any, str]]:
-    """The masks of a result, found by the method or given to it, with what they are of."""
-    given = ((nodes.denoised.GetNodeReference(results.LESIONS), "lesions"),
-             (nodes.denoised.GetNodeReference(results.LABELS), "organs"))
-    found = ((nodes.lesions, "lesions"), (nodes.organs, "organs"))
-    return [(node, kind) for node, kind in (*found, *given) if node is not None and node.IsA("vtkMRMLSegmentationNode")]
-
-
-def lesion_rows(nodes: results.ResultNodes) -> list[dict[str, Any]]:
-    node = nodes.tables.get("lesions")
-    return tables.rows_of(node) if node is not None else []
-
-
-def place_of(row: dict[str, Any]) -> tuple[float, float, float] | None:
-    """A lesion's centre in RAS; tables keep it in LPS."""
-    values = [row.get(key) for key in ("x_mm", "y_mm", "z_mm")]
-    if any(value is None for value in values):
-        return None
-    x, y, z = values
-    return -x, -y, z
-
-
-def prompt_at(nodes: results.ResultNodes, s_mm: float) -> str:
-    """The text that a text-guided method used for the axial slice at this height, where it tells."""
-    table = nodes.tables.get("prompts")
-    rows = tables.rows_of(table) if table is not None else []
-    known = [row for row in rows if isinstance(row.get("z_mm"), (int, float)) and row.get("prompt")]
-    if not known:
-        return ""
-    return str(min(known, key=lambda row: abs(row["z_mm"] - s_mm))["prompt"])
-
-

@@ -147,10 +147,12 @@ def load(folder: Path, sample: Sample) -> dict[str, Any]:
     subject = tree.CreateSubjectItem(tree.GetSceneItemID(), f"Digital patient ({sample.kind})")
     nodes: dict[str, Any] = {}
     for role, (path, title) in roles.items():
-        if role in ("organs", "lesions"):
-            nodes[role] = _load_labels(folder / path, title, nodes["low"], role)
-        else:
-            nodes[role] = _load_image(folder / path, title, role, sample)
+        masks = role in ("organs", "lesions")
+        made = (_load_labels(folder / path, title, nodes["low"], role) if masks
+                else _load_image(folder / path, title, role, sample))
+        if made is None:
+            continue
+        nodes[role] = made
         item = tree.GetItemByDataNode(nodes[role]) or tree.CreateItem(subject, nodes[role])
         tree.SetItemParent(item, subject)
     return nodes
@@ -158,9 +160,9 @@ def load(folder: Path, sample: Sample) -> dict[str, Any]:
 
 def roles_of(files: Mapping[str, str], sample: Sample) -> dict[str, tuple[str, str]]:
     """The files that are loaded, with the names of their nodes; the low dose first."""
-    name = f"PETDiffusion {sample.kind}"
-    wanted = {"low": (f"low_{sample.fraction:g}", f"{name} low dose ({100 * sample.fraction:g} %)"),
-              "normal": ("normal", f"{name} normal dose"),
+    name = f"Digital {sample.kind}"
+    wanted = {"low": (f"low_{sample.fraction:g}", f"{name} PET {100 * sample.fraction:g} %"),
+              "normal": ("normal", f"{name} PET 100 %"),
               "anatomy": (sample.anatomy.lower(), f"{name} {sample.anatomy}"),
               "organs": ("organs", f"{name} organs"), "lesions": ("lesions", f"{name} lesions")}
     return {role: (files[key], title) for role, (key, title) in wanted.items() if key in files}
@@ -184,6 +186,9 @@ def _load_image(path: Path, title: str, role: str, sample: Sample) -> Any:
     if role == "anatomy":
         node.SetAttribute("DICOM.Modality", sample.anatomy)
         display.SetAndObserveColorNodeID(colors.GREY)
+        if sample.anatomy == "CT":
+            display.SetAutoWindowLevel(False)
+            display.SetWindowLevelMinMax(*colors.SOFT_TISSUE_HU)
         return node
     node.SetAttribute("DICOM.Modality", "PT")
     units.mark(node, SUVBW)
@@ -193,10 +198,13 @@ def _load_image(path: Path, title: str, role: str, sample: Sample) -> Any:
     return node
 
 
-def _load_labels(path: Path, title: str, pet: Any, role: str) -> Any:
+def _load_labels(path: Path, title: str, pet: Any, role: str) -> Any | None:
+    """A segmentation; None where there is nothing in it, as a healthy brain has no lesion."""
     from petdiffusion.read import label_names
 
     array, geometry = _read(path)
+    if not array.any():
+        return None
     labels = LabelMap(array, geometry, label_names.beside(path))
     inputs = results.Inputs(pet, units.find(pet))
     node = results.add_segmentation(labels, inputs, title, role == "lesions")

@@ -55,10 +55,10 @@ def volume_of(node: Any, unit: str = ARBITRARY, facts: Facts | None = None) -> V
     return Volume(array, geometry_of(node), unit, facts or Facts())
 
 
-def labels_of(node: Any, reference: Any) -> LabelMap:
+def labels_of(node: Any, reference: Any, may_be_empty: bool = False) -> LabelMap:
     """A label map or a segmentation with its names; a segmentation is drawn on the reference's grid."""
     if node.IsA(SEGMENTATION):
-        return _labels_of_segmentation(node, reference)
+        return _labels_of_segmentation(node, reference, may_be_empty)
     array = _voxels(node)
     return LabelMap(array, geometry_of(node), _names_of_labels(node, array))
 
@@ -75,10 +75,10 @@ def _names_of_labels(node: Any, array: np.ndarray) -> dict[int, str]:
     return {v: name for v, name in names.items() if name}
 
 
-def _labels_of_segmentation(node: Any, reference: Any) -> LabelMap:
+def _labels_of_segmentation(node: Any, reference: Any, may_be_empty: bool) -> LabelMap:
     segmentation = node.GetSegmentation()
     ids = list(segmentation.GetSegmentIDs())
-    if not ids:
+    if not ids and not may_be_empty:
         raise InputError(f"'{node.GetName()}'", "has no segments", "Draw or load a segment first.")
     geometry = geometry_of(reference)
     merged = np.zeros(geometry.shape, np.int16)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import slicer
 import vtk
 
+from . import terminology
+
 Rows = Sequence[Mapping[str, Any]]
 IMAGES = {"low": "before", "denoised": "denoised", "reference": "normal dose"}
 CHART_COLORS = {"low": (0.60, 0.62, 0.65), "denoised": (0.05, 0.45, 0.70), "reference": (0.85, 0.55, 0.10)}
-MOST_BARS = 12
+MOST_BARS = 10
 READ_MOST = ("liver", "spleen", "aorta", "heart", "brain", "kidney_left", "kidney_right", "lung", "muscle", "bone",
-             "pancreas", "urinary_bladder")
+             "pancreas")
 _WORDS = {"volume_ml": "Volume (ml)", "CoV": "CoV (%)", "CoV_percent": "CoV (%)", "MTV_ml": "MTV (ml)",
           "x_mm": "x (mm, left)", "y_mm": "y (mm, back)", "z_mm": "z (mm, up)",
           "contrast_recovery_percent": "Contrast recovery (%)"}
@@ -89,7 +92,8 @@ def add_chart(rows: Rows, labels: str, metric: str, name: str) -> Any | None:
     data = _chart_data(rows, labels, metric, present, name)
     chart = scene.AddNewNodeByClass("vtkMRMLPlotChartNode", scene.GenerateUniqueName(name))
     chart.SetTitle(f"{metric} per {labels}")
-    chart.SetXAxisTitle(labels.capitalize())
+    more = f" (the {MOST_BARS} main ones of {len(rows)})" if len(rows) > MOST_BARS else ""
+    chart.SetXAxisTitle(f"{labels.capitalize()}{more}")
     chart.SetYAxisTitle(f"{metric} ({rows[0]['unit']})" if rows[0].get("unit") else metric)
     for image in present:
         series = scene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", f"{metric} {IMAGES[image]}")
@@ -105,21 +109,35 @@ def add_chart(rows: Rows, labels: str, metric: str, name: str) -> Any | None:
 def _chart_data(rows: Rows, labels: str, metric: str, images: Sequence[str], name: str) -> Any:
     """The chart's own small table, kept out of the way."""
     columns = [f"{metric}_{image}" for image in images]
-    chosen = [{labels: str(row.get(labels, "")).replace("_", " "), **{c: row.get(c) for c in columns}}
+    chosen = [{labels: short(str(row.get(labels, ""))), **{c: row.get(c) for c in columns}}
               for row in main_rows(rows, labels)]
     node = add_table(chosen, f"{name} (data)")
     node.SetHideFromEditors(True)
     return node
 
 
+def short(name: str) -> str:
+    """A name that fits under a bar: `Lesion 3 (lymph node)` is `3`, `Kidney, left` is `Kidney L`."""
+    name = name.replace("_", " ")
+    if lesion := re.match(r"lesion (\d+)", name, flags=re.IGNORECASE):
+        return lesion[1]
+    return re.sub(r",? (left|right)$", lambda found: f" {found[1][0].upper()}", name)
+
+
 def main_rows(rows: Rows, labels: str) -> list[Mapping[str, Any]]:
-    """At most a dozen rows: the organs that are read most, then the largest; lesions, the largest."""
+    """A few rows: the organs that are read most, then the largest; lesions, the largest."""
     if len(rows) <= MOST_BARS:
         return list(rows)
-    rank = {organ: i for i, organ in enumerate(READ_MOST)}
+    rank = {_spelled(organ): i for i, organ in enumerate(READ_MOST)}
 
     def key(row: Mapping[str, Any]) -> tuple[int, float]:
-        return rank.get(str(row.get(labels, "")).lower(), len(rank)), -float(row.get("volume_ml") or 0.0)
+        return rank.get(_spelled(str(row.get(labels, ""))), len(rank)), -float(row.get("volume_ml") or 0.0)
 
     kept = sorted(rows, key=key)[:MOST_BARS]
     return [row for row in rows if any(row is other for other in kept)]
+
+
+def _spelled(organ: str) -> str:
+    """Files call it `kidney_left`, segments `Kidney, left`."""
+    known = terminology.term(organ)
+    return (known.title if known is not None else organ).lower()

@@ -136,17 +136,18 @@ TERMS = _table()
 
 
 def term(name: str) -> Term | None:
-    """The term of a structure, by any usual spelling (`Kidney left`, `kidney_left`, `lesion 3`)."""
+    """The term of a structure, by any usual spelling (`Kidney left`, `kidney_left`, `Kidney, left`, `lesion 3`)."""
     key = "_".join(name.strip().replace("-", " ").replace("_", " ").split())
     if key in TERMS:
         return TERMS[key]
     low = key.lower()
     if low.startswith(("lesion", "tumor", "tumour", "metastasis")):
         return LESION
-    return _BY_LOWER_NAME.get(low)
+    return _BY_LOWER_NAME.get(low) or _BY_TITLE.get(name.strip().lower())
 
 
 _BY_LOWER_NAME = {name.lower(): known for name, known in TERMS.items()}
+_BY_TITLE = {known.title.lower(): known for known in TERMS.values()}
 
 
 def entry(known: Term) -> str:

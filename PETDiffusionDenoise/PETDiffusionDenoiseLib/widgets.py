@@ -58,8 +58,9 @@ def choose_key(combo: Any, key: str) -> None:
             combo.setCurrentIndex(index)
 
 
-def fill_table(table: Any, titles: Sequence[str], rows: Sequence[Sequence[str]], tips: Sequence[str] = ()) -> None:
-    """Texts into a table, the last column taking the room that is left."""
+def fill_table(table: Any, titles: Sequence[str], rows: Sequence[Sequence[str]], tips: Sequence[str] = (),
+               wide: int = -1, numbers: Sequence[int] = ()) -> None:
+    """Texts into a table, the wide column taking the room that is left; columns of numbers end at the right."""
     with quiet(table):
         table.clear()
         table.setColumnCount(len(titles))
@@ -69,12 +70,13 @@ def fill_table(table: Any, titles: Sequence[str], rows: Sequence[Sequence[str]],
             for c, text in enumerate(row):
                 item = qt.QTableWidgetItem(text)
                 item.setToolTip(tips[r] if r < len(tips) else text)
+                if c in numbers:
+                    item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
                 table.setItem(r, c, item)
     table.verticalHeader().setVisible(False)
     table.verticalHeader().setDefaultSectionSize(ROW_HEIGHT)
-    last = len(titles) - 1
     for column in range(len(titles)):
-        mode = qt.QHeaderView.Stretch if column == last else qt.QHeaderView.ResizeToContents
+        mode = qt.QHeaderView.Stretch if column == wide % len(titles) else qt.QHeaderView.ResizeToContents
         table.horizontalHeader().setSectionResizeMode(column, mode)
     table.resizeRowsToContents()
 

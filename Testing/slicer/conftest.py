@@ -64,27 +64,45 @@ def open_panel(scene, monkeypatch):
         widget.cleanup()
 
 
+def _card(id_: str, region: str, tracer: str, voxels: tuple[float, float]):
+    from petdiffusion.zoo.card import ModelCard
+
+    return ModelCard(
+        id=id_,
+        method="diffuse",
+        version="1.0",
+        sha256="a" * 64,
+        bytes=10_000_000,
+        summary=f"A small model for the {region}.",
+        training_data="Digital patients.",
+        data_licence="CC0",
+        licence="Apache-2.0",
+        tracers=(tracer,),
+        voxel_mm=voxels,
+        dose_fractions=(0.05, 0.5),
+        intended_use="Research.",
+        limits=f"Nothing but a {region}.",
+        regions=(region,),
+        results={"digital patients": {"liver_bias_percent": -0.4}},
+    )
+
+
+def _install(monkeypatch, *cards) -> None:
+    from petdiffusion.zoo import store
+
+    known = {card.id: store.Model(card, Path("x"), True) for card in cards}
+    monkeypatch.setattr(store, "models", lambda method=None: known if method in (None, "diffuse") else {})
+
+
 @pytest.fixture
 def models(monkeypatch):
     """Pretends that a model for 'diffuse' is installed."""
-    from petdiffusion.zoo import store
-    from petdiffusion.zoo.card import ModelCard
+    _install(monkeypatch, _card("tiny-1", "body", "FDG", (1.5, 5.0)))
 
-    card = ModelCard(
-        "tiny-1",
-        "diffuse",
-        "1.0",
-        "a" * 64,
-        10,
-        "A small model.",
-        "Digital patients.",
-        "CC0",
-        "CC0",
-        ("FDG",),
-        (1.5, 5.0),
-        (0.05, 0.5),
-        "Research.",
-        "Not for brains.",
+
+@pytest.fixture
+def two_models(monkeypatch):
+    """Pretends that a model for the body and one for the brain are installed."""
+    _install(
+        monkeypatch, _card("tiny-body", "body", "FDG", (2.5, 5.0)), _card("tiny-brain", "brain", "FDG", (1.0, 3.0))
     )
-    known = {card.id: store.Model(card, Path("x"), True)}
-    monkeypatch.setattr(store, "models", lambda method=None: known if method in (None, "diffuse") else {})

@@ -93,6 +93,7 @@ def result(reference=True, lesion_rows=True):
     array = smooth(truth()[0], 1)
     nodes = results.ResultNodes(results.add_denoised(array, inputs, "Demo"), record={"details": {}})
     nodes.difference = results.add_difference(array - slicer.util.arrayFromVolume(low), inputs, low, "Demo")
+    nodes.uncertainty = results.add_uncertainty(0.1 * array + 0.02, inputs, "Demo")
     nodes.lesions = results.add_segmentation(lesions, inputs, "Lesions", True)
     nodes.organs = results.add_segmentation(organs, inputs, "Organs", False)
     rows = [_lesion_row(number, centre, array) for number, centre in enumerate(LESIONS, 1)] if lesion_rows else []

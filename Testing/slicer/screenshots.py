@@ -23,11 +23,11 @@ import qt  # noqa: E402
 import render  # noqa: E402
 import slicer  # noqa: E402
 import slicer_app  # noqa: E402
+from PETDiffusionDenoiseLib import review_layout  # noqa: E402
 
 OUT = ROOT / "Resources" / "screenshots"
 SIZE = (1280, 800)
-PANEL_WIDTH = 480
-TITLES = {"low": "Low-count", "denoised": "Denoised", "reference": "Normal dose", "difference": "Difference"}
+PANEL_WIDTH, TITLE_HEIGHT = 480, 25
 
 
 def main() -> None:
@@ -110,28 +110,37 @@ def panel_picture(widget, width: int, height: int, scroll_to=None):
     return area.grab()
 
 
-def views(widget, orientation: str, height: int = SIZE[1]):
-    """The review's views side by side, with their titles, as Slicer's layout puts them."""
+def views(widget, orientation: str, height: int = SIZE[1], place=None):
+    """The review's views in their rows, with their titles, as Slicer's layout puts them; `place` to be centred on."""
     review = widget.panel.review.review
-    width = (SIZE[0] - PANEL_WIDTH) // len(review.views)
-    picture = qt.QPixmap(width * len(review.views), height)
+    rows = review_layout.rows(review.views)
+    picture = qt.QPixmap(SIZE[0] - PANEL_WIDTH, height)
     picture.fill(qt.QColor("#000000"))
     painter = qt.QPainter(picture)
-    for i, view in enumerate(review.views):
-        name = review.slice_node(view).GetLayoutName()
-        logic = slicer.app.applicationLogic().GetSliceLogicByLayoutName(name)
-        logic.ResizeSliceNode(width - 2, height - 26)
-        logic.FitSliceToAll()
-        image = np.ascontiguousarray(render.picture(logic, logic.GetSliceNode(), (width - 2, height - 26)))
-        drawn = qt.QImage(image.data, image.shape[1], image.shape[0], 3 * image.shape[1], qt.QImage.Format_RGB888)
-        painter.drawImage(qt.QPoint(i * width + 1, 26), drawn.copy())
-        painter.fillRect(qt.QRect(i * width, 0, width, 25), qt.QColor("#343a40"))
-        painter.setPen(qt.QColor("#ffffff"))
-        painter.drawText(
-            qt.QRect(i * width + 10, 0, width, 25), qt.Qt.AlignVCenter, f"{TITLES[view]}   ({orientation})"
-        )
+    for r, row in enumerate(rows):
+        for c, view in enumerate(row):
+            width, tall = picture.width() // len(row), height // len(rows)
+            draw_view(painter, review, view, (c * width, r * tall, width, tall), orientation, place)
     painter.end()
     return picture
+
+
+def draw_view(painter, review, view: str, where: tuple[int, int, int, int], orientation: str, place) -> None:
+    left, top, width, height = where
+    logic = slicer.app.applicationLogic().GetSliceLogicByLayoutName(review.slice_node(view).GetLayoutName())
+    size = (width - 2, height - TITLE_HEIGHT - 1)
+    logic.ResizeSliceNode(*size)
+    logic.FitSliceToAll()
+    if place is not None:
+        logic.GetSliceNode().JumpSliceByCentering(*place)
+    image = np.ascontiguousarray(render.picture(logic, logic.GetSliceNode(), size))
+    drawn = qt.QImage(image.data, image.shape[1], image.shape[0], 3 * image.shape[1], qt.QImage.Format_RGB888)
+    painter.drawImage(qt.QPoint(left + 1, top + TITLE_HEIGHT + 1), drawn.copy())
+    painter.fillRect(qt.QRect(left, top, width, TITLE_HEIGHT), qt.QColor("#343a40"))
+    painter.setPen(qt.QColor("#ffffff"))
+    plane = "Coronal" if (view, orientation) == ("difference", "MIP") else orientation
+    title = f"{review_layout.TITLES[view]}   ({plane})"
+    painter.drawText(qt.QRect(left + 10, top, width, TITLE_HEIGHT), qt.Qt.AlignVCenter, title)
 
 
 def whole(panel, right):

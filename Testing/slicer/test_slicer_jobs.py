@@ -68,6 +68,40 @@ def test_a_run_brings_everything_into_the_scene_and_leaves_no_file(setting) -> N
     assert temporary_files() == []
 
 
+def test_whatever_a_method_explains_itself_with_comes_too(setting) -> None:
+    import builders
+    from PETDiffusionDenoiseLib import results, tables
+
+    nodes = run(setting("explains"), builders.pet())
+    assert set(nodes.extras) == {"grad_cam"}
+    assert np.allclose(values(nodes.extras["grad_cam"]), builders.pet_array() * 0.2, rtol=1e-6)
+    assert nodes.extras["grad_cam"].GetDisplayNode().GetColorNode().GetName().startswith("PETDiffusion")
+    assert [row["z_mm"] for row in tables.rows_of(nodes.tables["prompts"])] == [0.0, 40.0, 80.0]
+    found = results.of_denoised(nodes.denoised)
+    assert set(found.extras) == {"grad_cam"} and "prompts" in found.tables
+
+
+def test_a_patient_without_lesions_can_be_measured_but_not_one_without_organs(setting) -> None:
+    import builders
+    import slicer
+
+    pet, python = builders.pet(), setting("success")
+    empty = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Empty")
+    assert "--lesions" in run(python, pet, lesions=empty).record["argv"]
+    with pytest.raises(PETDiffusionError, match="has no segments"):
+        run(python, pet, labels=empty)
+
+
+def test_masks_that_were_given_do_not_come_back_as_found_ones(setting) -> None:
+    import builders
+    from PETDiffusionDenoiseLib import scene as volumes
+
+    pet = builders.pet()
+    lesions = builders.node_of((builders.pet_array() > 4).astype(np.int16), "Mine", kind=volumes.LABELS)
+    assert run(setting("success"), pet, lesions=lesions).lesions is None
+    assert run(setting("success"), pet).lesions is not None
+
+
 def test_only_the_outputs_that_were_asked_for_come(setting) -> None:
     import builders
 

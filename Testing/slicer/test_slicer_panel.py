@@ -24,13 +24,15 @@ def test_a_new_method_appears_by_its_card(open_panel) -> None:
     [
         (
             "smooth",
-            ("settingsSection",),
-            ("ctSelector", "mrSelector", "modelCombo", "presetCombo", "deviceCombo", "seedSpin"),
+            ("settingsSection", "tablesCheck", "differenceCheck"),
+            ("ctSelector", "mrSelector", "modelCombo", "presetCombo", "deviceCombo", "seedSpin", "uncertaintyCheck",
+             "masksCheck"),
         ),
         ("guided", ("ctSelector", "registerCheck"), ("mrSelector", "modelCombo", "promptEdit")),
         (
             "diffuse",
-            ("mrSelector", "modelCombo", "presetCombo", "deviceCombo", "seedSpin", "doseSpin"),
+            ("mrSelector", "modelCombo", "presetCombo", "deviceCombo", "seedSpin", "doseSpin", "uncertaintyCheck",
+             "masksCheck"),
             ("ctSelector",),
         ),
         ("prompted", ("promptEdit", "deviceCombo"), ("ctSelector", "modelCombo")),
@@ -48,8 +50,83 @@ def test_the_card_of_the_model_is_shown(open_panel, models) -> None:
     widget.panel.parameters.method = "diffuse"
     text = widget.ui.modelText.text
     assert [
-        word for word in ("Digital patients", "FDG", "5 to 50 %", "Not for brains", "Research") if word not in text
+        word
+        for word in ("Digital patients", "body; FDG", "5 to 50 %", "Nothing but a body", "Research")
+        if word not in text
     ] == []
+    assert "SHA-256" not in text
+    widget.ui.modelButton.setChecked(True)
+    whole = widget.ui.modelText.text
+    assert "Apache-2.0" in whole and "a" * 16 in whole and "liver bias percent:</span> -0.4" in whole
+
+
+def scan(name: str, side_mm: float, spacing: float):
+    """A cube of activity in air."""
+    import builders
+    import numpy as np
+    from PETDiffusionDenoiseLib import units
+
+    n = round(side_mm / spacing)
+    array = np.zeros((n + 12,) * 3, np.float32)
+    array[6:-6, 6:-6, 6:-6] = np.random.default_rng(0).gamma(20.0, 0.1, (n, n, n))
+    node = builders.node_of(array, name, np.diag([-spacing, -spacing, spacing, 1.0]))
+    units.mark(node, SUVBW)
+    return node
+
+
+def test_of_two_models_the_one_made_for_the_scan_is_taken_and_shown(open_panel, two_models) -> None:
+    head, body = scan("Head", 160.0, 3.0), scan("Body", 340.0, 4.0)
+    widget = open_panel()
+    ui, given = widget.ui, widget.panel.parameters
+    given.method, given.pet = "diffuse", head
+    combo = ui.modelCombo
+    assert [combo.itemData(i) for i in range(combo.count)] == ["", "tiny-body", "tiny-brain"]
+    assert combo.itemText(0) == "Automatic: tiny-brain" and "for the brain" in ui.modelText.text
+    given.pet = body
+    assert combo.itemText(0) == "Automatic: tiny-body" and "for the body" in ui.modelText.text
+    assert "Not trained for this scan" not in ui.modelText.text
+    assert widget.panel.make_job().request.model == "", "the backend chooses by the same rule"
+    combo.setCurrentIndex(combo.findData("tiny-brain"))
+    assert "Not trained for this scan: it shows a body" in ui.modelText.text
+    assert widget.panel.make_job().request.model == "tiny-brain" and ui.applyButton.enabled
+
+
+def test_before_a_scan_is_chosen_both_models_are_named(open_panel, two_models) -> None:
+    widget = open_panel()
+    widget.panel.parameters.method = "diffuse"
+    assert widget.ui.modelCombo.itemText(0) == "Automatic, by what the scan shows"
+    assert "for the brain" in widget.ui.modelText.text and "for the body" in widget.ui.modelText.text
+    assert widget.ui.modelButton.isHidden(), "there is no one card to show"
+
+
+def test_a_scan_is_looked_at_again_only_when_something_has_changed(open_panel, two_models, monkeypatch) -> None:
+    import slicer.util
+    from PETDiffusionDenoiseLib import models as lib
+
+    looks = []
+    real = lib._misfits
+    monkeypatch.setattr(lib, "_misfits", lambda *given: looks.append(1) or real(*given))
+    node = scan("Head", 160.0, 3.0)
+    widget = open_panel()
+    given = widget.panel.parameters
+    given.pet, given.method = node, "diffuse"
+    for seed in range(3):
+        given.seed = seed
+    assert len(looks) == 1
+    given.dose_fraction = 0.01
+    assert len(looks) == 2 and "dose fraction" in widget.ui.modelText.text
+    slicer.util.arrayFromVolume(node)[:] = 0
+    slicer.util.arrayFromVolumeModified(node)
+    widget.panel.refresh()
+    assert len(looks) == 3
+
+
+def test_a_model_of_the_scene_that_is_not_installed_is_said(open_panel, two_models) -> None:
+    widget = open_panel()
+    given = widget.panel.parameters
+    given.pet, given.method, given.model = scan("Head", 160.0, 3.0), "diffuse", "somebody-elses"
+    assert 'model "somebody-elses" that was chosen is not installed' in widget.ui.modelText.text
+    assert widget.panel.make_job().request.model == ""
 
 
 def test_devices_come_with_their_free_memory(open_panel) -> None:
@@ -216,6 +293,19 @@ def test_presets_set_steps_and_samples_and_own_changes_become_custom(open_panel,
     assert ui.presetCombo.itemData(ui.presetCombo.currentIndex) == "Custom"
 
 
+def test_a_quick_look_takes_no_samples_where_the_image_needs_none() -> None:
+    from dataclasses import replace
+
+    import cards
+    from PETDiffusionDenoiseLib import presets
+
+    options = tuple(replace(o, minimum=0) if o.name == "samples" else o for o in cards.DIFFUSE.options)
+    card = replace(cards.DIFFUSE, options=options)
+    assert presets.presets(card)["Quick look"] == {"steps": 9, "samples": 0}
+    assert presets.text_of("Quick look", card) == presets.WITHOUT_UNCERTAINTY
+    assert "impression" in presets.text_of("Quick look", cards.DIFFUSE)
+
+
 def test_everything_that_was_set_survives_saving_and_loading_the_scene(open_panel, models, tmp_path) -> None:
     import builders
     import bundle
@@ -232,6 +322,8 @@ def test_everything_that_was_set_survives_saving_and_loading_the_scene(open_pane
     given.method, given.model, given.seed, given.device, given.text = "diffuse", "tiny-1", 42, "cuda:0", "ü; a:b"
     given.unit, given.suv_factor, given.dose_fraction, given.register = BQML, 2.5e-4, 0.1, True
     given.make_masks = False
+    given.orientation, given.colors = "MIP", "vtkMRMLPETProceduralColorNodePET-Heat"
+    given.keep("window", 12.5)
     given.set_options("diffuse", {"steps": 30, "estimate": "sample"})
     bundle.save(tmp_path / "scene.mrb")
     bundle.load(tmp_path / "scene.mrb", tmp_path / "cache")
@@ -246,6 +338,7 @@ def test_everything_that_was_set_survives_saving_and_loading_the_scene(open_pane
     )
     assert (again.unit, again.suv_factor, again.dose_fraction, again.register) == (BQML, 2.5e-4, 0.1, True)
     assert again.make_masks is False and again.make_tables is True
+    assert (again.orientation, again.window) == ("MIP", 12.5) and again.colors.endswith("PET-Heat")
     assert again.options("diffuse") == {"steps": 30, "estimate": "sample"}
 
 

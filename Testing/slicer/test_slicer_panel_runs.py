@@ -50,10 +50,11 @@ def test_a_click_denoises_shows_progress_and_offers_the_review(open_panel) -> No
     values = [value for _, value, *_ in seen]
     assert values == sorted(values) and max(values) == 950 and len(set(values)) > 5
     assert any("left" in left for _, _, left, _ in seen)
-    assert "PET denoised (Smoothing)" in ui.messageLabel.text and "A warning." in ui.messageLabel.text
+    assert "PET denoised (smooth)" in ui.messageLabel.text and "A warning." in ui.messageLabel.text
+    assert "Model: tiny-1." in ui.messageLabel.text
     assert ui.applyButton.text == "Denoise" and ui.applyButton.enabled and ui.progressFrame.isHidden()
     assert ui.actionButton.text == "Compare side by side" and not ui.reviewSection.collapsed
-    assert widget.panel.parameters.result.GetName() == "PET denoised (Smoothing)"
+    assert widget.panel.parameters.result.GetName() == "PET denoised (smooth)"
 
 
 def test_the_application_stays_alive_while_a_job_runs(open_panel) -> None:
@@ -207,6 +208,7 @@ def test_what_is_chosen_is_what_is_asked_of_the_backend(open_panel, models) -> N
     given = widget.panel.parameters
     given.pet, given.mr, given.reference = pet, builders.ct("MR"), builders.pet(SUVBW, "Full")
     given.method, given.seed, given.device, given.suv_factor, given.dose_fraction = "diffuse", 5, "cuda:0", 2e-4, 0.1
+    given.model = "tiny-1"
     given.set_options("diffuse", {"steps": 30, "augment": True})
     run(widget)
     words = json.loads(given.result.GetAttribute("PETDiffusion.Record"))["argv"]

@@ -21,7 +21,8 @@ def shown(scene):
 
     nodes, found = patients.result(), review.Review()
     found.show(nodes)
-    return found, nodes
+    yield found, nodes
+    found.forget()
 
 
 def voxel_of(node, view_node):
@@ -101,11 +102,11 @@ def test_the_mip_is_the_maximum_along_the_body(shown) -> None:
 
 def test_a_click_on_a_lesion_goes_there_in_all_views(shown) -> None:
     import patients
-    from PETDiffusionDenoiseLib import review
+    from PETDiffusionDenoiseLib import review_content
 
     found, nodes = shown
-    for row, centre in zip(review.lesion_rows(nodes), patients.LESIONS):
-        found.jump(*review.place_of(row))
+    for row, centre in zip(review_content.lesion_rows(nodes), patients.LESIONS):
+        found.jump(*review_content.place_of(row))
         for view in found.views:
             assert tuple(voxel_of(nodes.denoised, found.slice_node(view))) == centre
 
@@ -117,7 +118,7 @@ def test_fade_and_fusion(shown) -> None:
     found.set_fade(0.3)
     assert found.composite("denoised").GetForegroundOpacity() == pytest.approx(0.3)
     ct = slicer.util.getNode("CT")
-    found.set_underlay(ct)
+    found.set_fusion(underlay=ct)
     for view in found.views:
         assert found.composite(view).GetBackgroundVolumeID() == ct.GetID()
     low = slicer.util.getNode("Low-count PET")
@@ -156,7 +157,7 @@ def test_a_result_without_a_reference_has_two_views(scene) -> None:
     from PETDiffusionDenoiseLib import review
 
     found = review.Review()
-    found.show(patients.result(reference=False), difference=True)
+    found.show(patients.result(reference=False), maps=("difference",))
     assert found.views == ("low", "denoised", "difference")
 
 
@@ -172,7 +173,7 @@ def test_leaving_puts_everything_back(scene) -> None:
     low.SetWindowLevel(3.0, 1.0)
     before = (low.GetWindow(), low.GetLevel(), low.GetColorNodeID())
     found = review.Review()
-    found.show(nodes, difference=True, chart=True)
+    found.show(nodes, maps=("difference",), below="chart lesions")
     found.set_window(12.0)
     found.leave()
     assert (low.GetWindow(), low.GetLevel(), low.GetColorNodeID()) == before
@@ -181,25 +182,141 @@ def test_leaving_puts_everything_back(scene) -> None:
     assert nodes.denoised.GetDisplayNode().GetWindow() != 5.0, "windows are no longer tied"
 
 
-def test_the_chart_is_shown_on_request(scene) -> None:
+@pytest.mark.parametrize(
+    "below, tag, kind", [("chart lesions", "PLOT_TAG", "Plot"), ("table lesions", "TABLE_TAG", "Table")]
+)
+def test_charts_and_tables_are_shown_below_on_request(scene, below, tag, kind) -> None:
     import patients
     import slicer
-    from PETDiffusionDenoiseLib import review
+    from PETDiffusionDenoiseLib import review, review_content, review_layout
 
     found, nodes = review.Review(), patients.result()
-    found.show(nodes, chart=True)
-    view = slicer.mrmlScene.GetSingletonNode(review.PLOT_TAG, "vtkMRMLPlotViewNode")
-    assert view.GetPlotChartNodeID() == nodes.charts["lesions"].GetID()
+    found.show(nodes, below=below)
+    view = slicer.mrmlScene.GetSingletonNode(getattr(review_layout, tag), f"vtkMRML{kind}ViewNode")
+    shown = view.GetPlotChartNodeID() if kind == "Plot" else view.GetTableNodeID()
+    assert shown == review_content.numbers(nodes)[below][1].GetID()
+
+
+def legends(node) -> list[str]:
+    displays = [node.GetNthDisplayNode(i) for i in range(node.GetNumberOfDisplayNodes())]
+    return [d.GetTitleText() for d in displays if d.IsA("vtkMRMLColorLegendDisplayNode")]
+
+
+def test_maps_have_views_of_their_own_and_legends_while_they_are_looked_at(shown) -> None:
+    found, nodes = shown
+    assert legends(nodes.difference) == legends(nodes.uncertainty) == []
+    for _ in range(2):
+        found.show(nodes, maps=("difference", "uncertainty"))
+        assert found.views == ("low", "denoised", "reference", "uncertainty", "difference")
+        assert found.composite("uncertainty").GetBackgroundVolumeID() == nodes.uncertainty.GetID()
+        assert legends(nodes.difference) == ["SUV change"] and legends(nodes.uncertainty) == ["SUV, 1 SD"]
+    found.show(nodes, maps=("difference",))
+    assert legends(nodes.uncertainty) == []
+    found.leave()
+    assert legends(nodes.difference) == []
+
+
+def test_more_than_three_views_stand_in_two_rows(scene) -> None:
+    from PETDiffusionDenoiseLib import review_layout
+
+    five = ("low", "denoised", "reference", "uncertainty", "difference")
+    assert review_layout.rows(five[:3]) == [five[:3]]
+    assert review_layout.rows(five[:4]) == [five[:2], five[2:4]] and review_layout.rows(five) == [five[:3], five[3:]]
+    numbers = {review_layout.number(five[:n], below) for n in range(1, 6) for below in ("", "chart", "table")}
+    assert len(numbers) == 15 and all(map(review_layout.is_ours, numbers))
+    assert not review_layout.is_ours(min(numbers) - 8) and not review_layout.is_ours(7390 + 96)
+
+
+def test_a_projection_leaves_the_difference_a_slice(shown) -> None:
+    """The maximum of a difference shows what was added and hides what was taken away."""
+    found, nodes = shown
+    found.show(nodes, maps=("difference", "uncertainty"))
+    found.set_orientation("MIP")
+    projected = {view: bool(found.slice_node(view).GetSlabReconstructionEnabled()) for view in found.views}
+    assert projected.pop("difference") is False and all(projected.values())
+
+
+def test_a_map_over_the_denoised_pet_leaves_free_where_it_is_low(shown) -> None:
+    import slicer
+
+    found, nodes = shown
+    found.set_fusion(overlay=nodes.uncertainty)
+    middle = found.composite("denoised")
+    assert middle.GetBackgroundVolumeID() == nodes.denoised.GetID()
+    assert middle.GetForegroundVolumeID() == nodes.uncertainty.GetID() and middle.GetForegroundOpacity() == 0.5
+    assert found.composite("low").GetForegroundVolumeID() is None
+    display = nodes.uncertainty.GetDisplayNode()
+    assert display.GetApplyThreshold() and display.GetLowerThreshold() > 0 and legends(nodes.uncertainty)
+    found.set_fade(0.0)
+    assert middle.GetBackgroundVolumeID() == slicer.util.getNode("Low-count PET").GetID()
+    found.set_fusion()
+    assert not display.GetApplyThreshold() and not legends(nodes.uncertainty)
+    assert middle.GetForegroundOpacity() == 0.0, "the fade is kept"
+
+
+def test_pet_colours_can_be_chosen_and_are_put_back(shown) -> None:
+    import slicer
+    from PETDiffusionDenoiseLib import colors
+
+    found, nodes = shown
+    displays = [node.GetDisplayNode() for node in found.volumes().values()]
+    for color_id in colors.CHOICES:
+        assert slicer.mrmlScene.GetNodeByID(color_id) is not None
+        found.set_colors(color_id)
+        found.set_fusion(underlay=slicer.util.getNode("CT"))
+        assert {d.GetColorNodeID() for d in displays} == {color_id}
+    found.set_colors("")
+    assert {d.GetColorNodeID() for d in displays} == {colors.FUSION_COLORS}
+    found.leave()
+    assert nodes.denoised.GetDisplayNode().GetColorNodeID() not in {*colors.CHOICES, colors.FUSION_COLORS}
+
+
+def test_the_first_window_is_the_scans_own_or_fits_the_part_that_it_shows(scene) -> None:
+    import builders
+    import patients
+    from PETDiffusionDenoiseLib import review_content
+
+    body, head = patients.load()[0], builders.pet()
+    for node in (body, head):
+        node.GetDisplayNode().SetAutoWindowLevel(True)
+    assert review_content.window_of(body) == 7.0
+    assert review_content.window_of(head) == np.ceil(np.percentile(builders.pet_array(), 99))
+    head.GetDisplayNode().SetAutoWindowLevel(False)
+    head.GetDisplayNode().SetWindowLevelMinMax(0.0, 4.5)
+    assert review_content.window_of(head) == 4.5
+
+
+def test_a_result_that_is_deleted_during_the_review_ends_it_quietly(shown) -> None:
+    import slicer
+
+    found, nodes = shown
+    slicer.mrmlScene.RemoveNode(nodes.denoised)
+    assert not found.active
+    found.set_fade(0.0)
+    found.set_window(3.0)
+    found.leave()
+    assert found.nodes is None
+
+
+def test_an_input_that_is_deleted_during_the_review_leaves_its_view_empty(shown) -> None:
+    import slicer
+
+    found, _ = shown
+    slicer.mrmlScene.RemoveNode(slicer.util.getNode("Low-count PET"))
+    found.set_fade(0.0)
+    found.set_fusion()
+    assert found.composite("low").GetBackgroundVolumeID() is None
 
 
 def test_prompts_of_a_text_guided_method_follow_the_slice(scene) -> None:
     import patients
-    from PETDiffusionDenoiseLib import results, review
+    from PETDiffusionDenoiseLib import results, review_content
 
     nodes = patients.result()
     rows = [{"z_mm": 0.0, "prompt": "liver, spleen"}, {"z_mm": 60.0, "prompt": "heart, lungs"}]
     nodes.tables |= results.add_tables({"prompts": rows}, "x")[0]
-    assert review.prompt_at(nodes, 55.0) == "heart, lungs" and review.prompt_at(nodes, -80.0) == "liver, spleen"
+    assert review_content.prompt_at(nodes, 55.0) == "heart, lungs"
+    assert review_content.prompt_at(nodes, -80.0) == "liver, spleen"
 
 
 @pytest.mark.parametrize(
@@ -211,6 +328,8 @@ def test_prompts_of_a_text_guided_method_follow_the_slice(scene) -> None:
         ("mip", "denoised", {"mip": True}),
         ("fused", "denoised", {"fused": True}),
         ("difference", "difference", {}),
+        ("uncertainty", "uncertainty", {}),
+        ("overlay", "denoised", {"overlay": True}),
     ],
 )
 def test_the_views_look_as_they_should(scene, name, view, setting) -> None:
@@ -218,19 +337,21 @@ def test_the_views_look_as_they_should(scene, name, view, setting) -> None:
     import patients
     import render
     import slicer
-    from PETDiffusionDenoiseLib import review
+    from PETDiffusionDenoiseLib import review, review_content
 
     found, nodes = review.Review(), patients.result()
-    found.show(nodes, difference=True)
+    found.show(nodes, maps=("difference", "uncertainty"))
     found.set_window(7.0)
+    if setting.get("overlay"):
+        found.set_fusion(overlay=nodes.uncertainty)
     if setting.get("fused"):
-        found.set_underlay(slicer.util.getNode("CT"))
+        found.set_fusion(underlay=slicer.util.getNode("CT"))
     if setting.get("mip"):
         found.set_orientation("MIP")
     logic = slicer.app.applicationLogic().GetSliceLogicByLayoutName(review.TAGS[view])
     logic.ResizeSliceNode(200, 220)
     logic.FitSliceToAll()
-    logic.GetSliceNode().JumpSliceByOffsetting(*review.place_of(review.lesion_rows(nodes)[0]))
+    logic.GetSliceNode().JumpSliceByOffsetting(*review_content.place_of(review_content.lesion_rows(nodes)[0]))
     picture = render.picture(logic, logic.GetSliceNode(), (200, 220))
     path = REFERENCES / f"{name}.png"
     if not path.exists():

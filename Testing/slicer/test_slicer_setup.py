@@ -284,11 +284,11 @@ def test_practice_data_are_made_once_checked_and_loaded(scene, monkeypatch) -> N
     nodes = list(make().values())
     names = [node.GetName() for node in nodes]
     assert names == [
-        "PETDiffusion body low dose (10 %)",
-        "PETDiffusion body normal dose",
-        "PETDiffusion body CT",
-        "PETDiffusion body organs",
-        "PETDiffusion body lesions",
+        "Digital body PET 10 %",
+        "Digital body PET 100 %",
+        "Digital body CT",
+        "Digital body organs",
+        "Digital body lesions",
     ]
     assert units.find(nodes[0]).unit == "SUVbw" and nodes[2].GetAttribute("DICOM.Modality") == "CT"
     assert nodes[3].GetSegmentation().GetNthSegment(0).GetName() == "Liver"
@@ -304,6 +304,24 @@ def test_practice_data_are_made_once_checked_and_loaded(scene, monkeypatch) -> N
         make()
     monkeypatch.setenv("FAKE_BACKEND", "success")
     assert len(make()) == 5 and samples.is_sound(samples.folder_of("body")), "damaged data are made anew"
+
+
+def test_a_digital_patient_without_lesions_has_no_lesion_node(scene, tmp_path) -> None:
+    """A segmentation without segments would only be in the way of the next run."""
+    import json
+    import shutil
+
+    import numpy as np
+    import SimpleITK as sitk
+    from PETDiffusionDenoiseLib import samples
+
+    make()
+    shutil.copytree(samples.folder_of("body"), tmp_path / "healthy")
+    names = json.loads((tmp_path / "healthy" / "manifest.json").read_text())["files"]
+    sitk.WriteImage(
+        sitk.GetImageFromArray(np.zeros((4, 5, 6), np.int16)), str(tmp_path / "healthy" / names["lesions"])
+    )
+    assert list(samples.load(tmp_path / "healthy", samples.SAMPLES["body"])) == ["low", "normal", "anatomy", "organs"]
 
 
 def test_practice_data_that_cannot_be_made_leave_nothing(scene, monkeypatch) -> None:
@@ -361,8 +379,8 @@ def test_the_button_makes_practice_data_and_chooses_them(panel) -> None:
         slicer.app.processEvents()
         time.sleep(0.01)
     assert "5 images" in panel.ui.messageLabel.text
-    assert panel.parameters.pet.GetName() == "PETDiffusion body low dose (10 %)"
-    assert panel.parameters.reference.GetName() == "PETDiffusion body normal dose"
+    assert panel.parameters.pet.GetName() == "Digital body PET 10 %"
+    assert panel.parameters.reference.GetName() == "Digital body PET 100 %"
 
 
 def test_an_unreadable_practice_image_is_a_named_error(scene, tmp_path) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import slicer
+import slicer.util
 import vtk
+from PETDiffusionDenoiseLib import colors
 from vtk.util.numpy_support import vtk_to_numpy
 
 MANAGERS = (
     "vtkMRMLVolumeGlyphSliceDisplayableManager",
     "vtkMRMLModelSliceDisplayableManager",
     "vtkMRMLSegmentationsDisplayableManager2D",
+    "vtkMRMLColorLegendDisplayableManager",
 )
 
 
@@ -38,6 +41,7 @@ def picture(logic, node, size: tuple[int, int]) -> np.ndarray:
         renderer.AddViewProp(actor)
     group = _managers(renderer)
     group.SetMRMLDisplayableNode(node)
+    _renew_legends()
     node.Modified()
     window.Render()
     return _grab(window)
@@ -64,6 +68,12 @@ def _managers(renderer):
         if not factory.IsDisplayableManagerRegistered(name):
             factory.RegisterDisplayableManager(name)
     return factory.InstantiateDisplayableManagers(renderer)
+
+
+def _renew_legends() -> None:
+    """A view draws the legends that are added after it; in Slicer the views are there first."""
+    for legend in slicer.util.getNodesByClass("vtkMRMLColorLegendDisplayNode"):
+        colors.show_legend(legend.GetDisplayableNode(), legend.GetTitleText())
 
 
 def _grab(window) -> np.ndarray:

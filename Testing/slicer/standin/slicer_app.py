@@ -150,6 +150,7 @@ def new_scene():
     app.SetMRMLScene(scene)
     app.GetColorLogic().SetMRMLScene(scene)
     app.GetColorLogic().AddDefaultColorNodes()
+    scene.RegisterNodeClass(slicer.vtkMRMLColorLegendDisplayNode())  # as Slicer's Colors module does
     app.SetSliceLogics(vtk.vtkCollection())
     app.SetViewLogics(vtk.vtkCollection())
     for name in (

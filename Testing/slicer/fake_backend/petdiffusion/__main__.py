@@ -24,7 +24,7 @@ def begin() -> None:
     say("progress", stage="denoise", fraction=0.5, seconds_left=12.0)
 
 
-def success(warnings: tuple[str, ...] = ("A warning.",), begun: bool = False) -> None:
+def success(warnings: tuple[str, ...] = ("A warning.",), begun: bool = False, extra: dict | None = None) -> None:
     """Halves the PET; the uncertainty is a tenth of it; everything above its mean is a lesion."""
     import SimpleITK as sitk
 
@@ -36,6 +36,7 @@ def success(warnings: tuple[str, ...] = ("A warning.",), begun: bool = False) ->
     out.mkdir(parents=True)
     pet = sitk.ReadImage(sys.argv[2])
     files = {"denoised": pet * 0.5, "uncertainty": pet * 0.1, "lesions": sitk.Cast(pet > 4.0, sitk.sitkInt16)}
+    files |= {name: pet * 0.2 for name in (extra or {}).get("images", ())}
     for name, image in files.items():
         image.EraseMetaData("petdiffusion")
         if name == "lesions":
@@ -58,10 +59,21 @@ def success(warnings: tuple[str, ...] = ("A warning.",), begun: bool = False) ->
     say(
         "result",
         files={name: str(out / f"{name}.mha") for name in files},
-        tables={"lesions": rows, "image": [{"metric": "CoV", "low": 1.0}]},
+        tables={"lesions": rows, "image": [{"metric": "CoV", "low": 1.0}], **(extra or {}).get("tables", {})},
         warnings=list(warnings),
-        record={"version": "9.9", "request": {"pet": sys.argv[2]}, "argv": sys.argv[1:]},
+        record={
+            "version": "9.9",
+            "request": {"pet": sys.argv[2]},
+            "argv": sys.argv[1:],
+            "details": {"model": "tiny-1"},
+        },
     )
+
+
+def explains() -> None:
+    """A method that says what it looked at, and which prompt it was guided by."""
+    prompts = [{"z_mm": z, "prompt": f"height {z:g} mm"} for z in (0.0, 40.0, 80.0)]
+    success(extra={"images": ["grad_cam"], "tables": {"prompts": prompts}})
 
 
 def wrong_grid(name: str = "denoised") -> None:

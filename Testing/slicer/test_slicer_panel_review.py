@@ -1,0 +1,179 @@
+"""The 'Review' section: every button over the real layout and slice logics."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture
+def reviewed(open_panel):
+    """A panel with a finished result that has everything: maps, a Grad-CAM, prompts, masks, lesions."""
+    import numpy as np
+    import patients
+    import slicer.util
+    from PETDiffusionDenoiseLib import results, units
+
+    widget = open_panel()
+    nodes = patients.result()
+    low = results.input_of(nodes.denoised)
+    inputs = results.Inputs(low, units.find(low))
+    nodes.extras["grad_cam"] = results.add_extra(np.abs(slicer.util.arrayFromVolume(low)), inputs, "grad_cam", "Demo")
+    prompts = [{"z_mm": -200.0, "prompt": "bladder"}, {"z_mm": 200.0, "prompt": "heart"}]
+    nodes.tables |= results.add_tables({"prompts": prompts}, "Demo")[0]
+    results.sign(nodes, inputs, {"Method": "demo"})
+    widget.panel.parameters.result = nodes.denoised
+    return widget, nodes
+
+
+def texts(combo) -> list[str]:
+    return [combo.itemText(i) for i in range(combo.count)]
+
+
+def layout() -> int:
+    import slicer
+
+    return slicer.app.layoutManager().layoutLogic().GetLayoutNode().GetViewArrangement()
+
+
+def test_without_a_result_there_is_nothing_to_click(open_panel) -> None:
+    ui = open_panel().ui
+    for name in ("compareButton", "axialButton", "mipButton", "windowSlider", "fadeSlider", "flickerButton"):
+        assert not getattr(ui, name).enabled, name
+    for name in ("differenceButton", "uncertaintyButton", "fusionCombo", "numbersCombo", "lesionTable", "promptView"):
+        assert getattr(ui, name).isHidden(), name
+
+
+def test_what_a_result_has_is_offered(reviewed) -> None:
+    ui = reviewed[0].ui
+    assert not ui.differenceButton.isHidden() and not ui.uncertaintyButton.isHidden()
+    assert texts(ui.fusionCombo) == ["Nothing", "CT", "Uncertainty", "Grad-CAM"]
+    assert texts(ui.numbersCombo) == ["Nothing", "Chart: SUVmax per lesion", "Table: lesions", "Table: prompts"]
+    assert ui.lesionTable.rowCount == 2 and ui.lesionTable.item(0, 0).text() == "lesion 1"
+    assert ui.lesionTable.item(0, 3).text() == "7.3" and ui.resultSelector.toolTip == reviewed[1].denoised.GetName()
+
+
+def test_compare_shows_the_views_and_a_second_click_goes_back(reviewed) -> None:
+    import slicer
+
+    widget, nodes = reviewed
+    ui, found = widget.ui, widget.panel.review.review
+    slicer.app.layoutManager().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
+    color = nodes.denoised.GetDisplayNode().GetColorNodeID()
+    ui.compareButton.click()
+    assert found.views == ("low", "denoised", "reference") and layout() > 7000
+    ui.colorsCombo.setCurrentIndex(1)
+    assert nodes.denoised.GetDisplayNode().GetColorNodeID() != color
+    ui.compareButton.click()
+    assert not found.active and layout() == slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView
+    assert nodes.denoised.GetDisplayNode().GetColorNodeID() == color
+
+
+@pytest.mark.parametrize(
+    "button, views",
+    [
+        ("differenceButton", ("low", "denoised", "reference", "difference")),
+        ("uncertaintyButton", ("low", "denoised", "reference", "uncertainty")),
+        ("mipButton", ("low", "denoised", "reference")),
+        ("flickerButton", ("low", "denoised", "reference")),
+    ],
+)
+def test_any_button_begins_the_review(reviewed, button, views) -> None:
+    widget, _ = reviewed
+    getattr(widget.ui, button).click()
+    assert widget.panel.review.review.views == views and widget.ui.compareButton.checked
+    assert widget.panel.review.review.orientation == ("MIP" if button == "mipButton" else "Coronal")
+    widget.ui.compareButton.click()
+    assert not widget.ui.flickerButton.checked and not widget.panel.review._timer.isActive()
+    assert not widget.ui.differenceButton.checked and not widget.ui.uncertaintyButton.checked
+
+
+def test_flicker_switches_between_before_and_after(reviewed) -> None:
+    import time
+
+    import slicer
+
+    widget, _ = reviewed
+    found = widget.panel.review.review
+    widget.ui.flickerButton.click()
+    seen, until = set(), time.monotonic() + 5
+    while len(seen) < 2 and time.monotonic() < until:
+        slicer.app.processEvents()
+        seen.add(found.composite("denoised").GetForegroundOpacity())
+    assert seen == {0.0, 1.0}
+    widget.ui.fadeSlider.setValue(40)
+    widget.ui.flickerButton.click()
+    assert found.composite("denoised").GetForegroundOpacity() == pytest.approx(0.4)
+
+
+def test_a_click_on_a_lesion_goes_there_even_from_the_mip(reviewed) -> None:
+    from PETDiffusionDenoiseLib import review_content
+
+    widget, nodes = reviewed
+    widget.ui.mipButton.click()
+    widget.ui.lesionTable.cellClicked.emit(1, 0)
+    found = widget.panel.review.review
+    assert found.orientation == "Axial" and widget.ui.axialButton.checked
+    matrix = found.slice_node("reference").GetSliceToRAS()
+    place = review_content.place_of(review_content.lesion_rows(nodes)[1])
+    assert [matrix.GetElement(i, 3) for i in range(3)] == pytest.approx(place, abs=0.01)
+
+
+def test_the_prompt_of_the_slice_in_view_is_shown(reviewed) -> None:
+    widget, _ = reviewed
+    widget.ui.axialButton.click()
+    found, label = widget.panel.review.review, widget.ui.promptView
+    found.jump(0.0, 0.0, 150.0)
+    assert not label.isHidden() and label.text.endswith("heart")
+    found.jump(0.0, 0.0, -150.0)
+    assert label.text.endswith("bladder")
+    widget.ui.compareButton.click()
+    assert label.isHidden()
+    found.slice_node("denoised").JumpSliceByCentering(0.0, 0.0, 150.0)
+    assert label.text.endswith("bladder"), "nobody listens after the review"
+
+
+def test_a_grad_cam_is_laid_over_the_denoised_pet(reviewed) -> None:
+    widget, nodes = reviewed
+    combo = widget.ui.fusionCombo
+    combo.setCurrentIndex(combo.findText("Grad-CAM"))
+    middle = widget.panel.review.review.composite("denoised")
+    assert middle.GetForegroundVolumeID() == nodes.extras["grad_cam"].GetID()
+    combo.setCurrentIndex(combo.findText("CT"))
+    assert middle.GetForegroundVolumeID() == nodes.denoised.GetID()
+
+
+def test_a_table_below_the_views(reviewed) -> None:
+    import slicer
+    from PETDiffusionDenoiseLib import review_layout
+
+    widget, nodes = reviewed
+    combo = widget.ui.numbersCombo
+    combo.setCurrentIndex(combo.findText("Table: prompts"))
+    view = slicer.mrmlScene.GetSingletonNode(review_layout.TABLE_TAG, "vtkMRMLTableViewNode")
+    assert view.GetTableNodeID() == nodes.tables["prompts"].GetID()
+    combo.setCurrentIndex(0)
+    assert widget.panel.review.review.active and layout() == review_layout.number(("low", "denoised", "reference"))
+
+
+def test_what_was_set_in_the_review_is_kept_in_the_scene(reviewed) -> None:
+    widget, _ = reviewed
+    ui, given = widget.ui, widget.panel.parameters
+    ui.sagittalButton.click()
+    ui.windowSlider.setValue(11.0)
+    ui.colorsCombo.setCurrentIndex(2)
+    assert (given.orientation, given.window, given.colors) == ("Sagittal", 11.0, ui.colorsCombo.itemData(2))
+    widget.panel.review._shown = ""
+    ui.windowSlider.value = 3.0
+    given.keep("window", 11.0)
+    widget.panel.refresh()
+    assert ui.windowSlider.value == 11.0 and ui.sagittalButton.checked
+
+
+def test_a_deleted_result_ends_the_review(reviewed) -> None:
+    import slicer
+
+    widget, nodes = reviewed
+    widget.ui.compareButton.click()
+    slicer.mrmlScene.RemoveNode(nodes.denoised)
+    assert not widget.panel.review.review.active and not widget.ui.compareButton.checked
+    assert not widget.ui.compareButton.enabled
