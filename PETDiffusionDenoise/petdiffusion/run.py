@@ -7,7 +7,7 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from .methods.contract import Case, MethodCard, Output
 from .progress import Run
 from .request import IMAGES, IN_MEMORY, RECORD_VERSION, Request, Result, sha256_of
 from .volume import ARBITRARY, BQML, SUVBW, LabelMap, Volume
+
+if TYPE_CHECKING:
+    from .trust import Trust
 
 
 def denoise(
@@ -74,8 +77,11 @@ def denoise(
         output = _checked(card.load()(case, options, run), case, card)
     with run.stage("measure", "Measuring"):
         tables = _measure(case, output, given, run) | ({"tuning": tuning} if tuning else {})
-    result = _restore(case, output, given, tables, run)
-    result = replace(result, record=_record(request, card, options, case, output, result, run))
+    with run.stage("trust", "Checking the result against the scan's noise"):
+        doubts = _check(case, output, given)
+    result = _restore(case, output, given, tables | doubts.tables(), run)
+    record = _record(request, card, options, case, output, result, run)
+    result = replace(result, record=record | {"trust": doubts.summary})
     return _write(result, given, case, card, Path(out), report, overwrite, run) if out is not None else result
 
 
@@ -266,6 +272,12 @@ def _measure(case: Case, output: Output, given: _Given, run: Run) -> dict[str, l
     return {**measure.tables(volumes, case.body, case.labels or output.organs, lesions, run=run), **output.tables}
 
 
+def _check(case: Case, output: Output, given: _Given) -> Trust:
+    from . import trust
+
+    return trust.check(case.pet, output.pet, case.body, case.labels or output.organs, given.lesions or output.lesions)
+
+
 def _restore(case: Case, output: Output, given: _Given, tables: Mapping[str, Any], run: Run) -> Result:
     """Back from the working unit to the one the PET came in."""
     factor = _back_factor(given.pet, case.pet)
@@ -302,6 +314,7 @@ def _record(
     request: Request, card: MethodCard, options: Mapping[str, Any], case: Case, output: Output, result: Result, run: Run
 ) -> dict[str, Any]:
     from .measure.cautions import cautions
+    from .trust import sentences
 
     facts = {k: v for k, v in case.pet.facts.to_json().items() if k != "source"}
     return {
@@ -320,7 +333,7 @@ def _record(
             "working_unit": case.pet.unit,
         },
         "inputs_sha256": {name: sha256_of(path) for name in IMAGES if (path := _path_of(request, name))},
-        "check": cautions(result.tables),
+        "check": [*cautions(result.tables), *sentences(result.tables.get("trust", ()))],
         "evaluations": output.evaluations,
         "details": dict(output.details),
         "warnings": list(run.warnings),

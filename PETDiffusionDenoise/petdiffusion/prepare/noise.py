@@ -201,7 +201,7 @@ def _fit_line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     x, y = x[y > 0], y[y > 0]
     if x.size == 0:
         return 0.0, 0.0
-    unit = max(float(np.median(x)), np.finfo(float).tiny)
+    unit = float(np.median(x)) or float(x.max()) or 1.0
     design = np.stack([x / unit, np.ones_like(x)], axis=1) / y[:, None]
     (gain, offset), _ = nnls(design, np.ones_like(y))
     return float(gain / unit), float(offset)

@@ -40,6 +40,9 @@ class CaseReport:
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """How the result was made, by heading: method, options, model, run, versions."""
     warnings: Sequence[str] = ()
+    trust_rows: Rows = ()
+    trust_facts: Mapping[str, Any] = field(default_factory=dict)
+    """What the check against the scan's noise found, and with what settings; empty where it was not made."""
 
     def __post_init__(self) -> None:
         known = (LOW, DENOISED, REFERENCE, SD)

@@ -7,7 +7,7 @@ from html import escape
 from importlib.resources import files
 
 from ... import __version__
-from . import figures, sections, viewer, words
+from . import figures, sections, trust, viewer, words
 from .model import REFERENCE, SD, CaseReport
 from .views import Views
 
@@ -31,6 +31,7 @@ def case_report(report: CaseReport) -> str:
         _part("Slices and what changed", _slices_note(views), figures.slices(views)),
         _lesions(report, views),
         _organs(report),
+        _trust(report),
         _part("Image quality", _quality_note(report), sections.image_section(report)) if report.image_rows else "",
         *(_part(name, "", sections.other_section(rows)) for name, rows in report.other_tables.items() if rows),
         _part("How this was made", "", sections.settings_section(report.settings)) if report.settings else "",
@@ -156,3 +157,11 @@ def _organs(report: CaseReport) -> str:
         return ""
     note = "Lesions are left out of the organs. CoV is SD / mean over the organ, true differences in it included."
     return _part("Organs", note, sections.legend(report) + sections.organ_section(report))
+
+
+def _trust(report: CaseReport) -> str:
+    if not report.trust_facts:
+        return ""
+    return _part(
+        "Does the scan support it?", trust.trust_note(report.trust_facts), trust.trust_section(report), "trust"
+    )

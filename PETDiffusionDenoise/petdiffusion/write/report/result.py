@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ...methods.contract import Case, MethodCard
     from ...request import Result
 
-OWN_TABLES = ("image", "organs", "lesions", "lesion_totals", "organ_errors")
+OWN_TABLES = ("image", "organs", "lesions", "lesion_totals", "organ_errors", "trust")
 HEADINGS = {"tuning": "Settings tried", "prompts": "Text prompts"}
 
 
@@ -38,6 +38,8 @@ def of_result(result: Result, case: Case, card: MethodCard) -> str:
             organ_rows=tables.get("organs", ()),
             lesion_rows=tables.get("lesions", ()),
             lesion_totals=tables.get("lesion_totals", ()),
+            trust_rows=tables.get("trust", ()),
+            trust_facts=result.record.get("trust", {}),
             other_tables={
                 HEADINGS.get(name, name.replace("_", " ").capitalize()): rows
                 for name, rows in tables.items()

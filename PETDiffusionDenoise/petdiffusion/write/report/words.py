@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...measure.cautions import cautions
+from ...trust.findings import sentences
 from .model import COLUMN, DENOISED, LOW, REFERENCE, CaseReport
 
 NONE = "–"
@@ -182,4 +183,5 @@ def _key(label: str, before: Any, after: Any, reference: Any, decimals: int | No
 
 def checks(report: CaseReport) -> list[str]:
     """What a careful reader should look at again before relying on a number."""
-    return cautions({"image": report.image_rows, "organs": report.organ_rows, "lesions": report.lesion_rows})
+    tables = {"image": report.image_rows, "organs": report.organ_rows, "lesions": report.lesion_rows}
+    return [*cautions(tables), *sentences(report.trust_rows)]

@@ -1,0 +1,93 @@
+"""What the output asserts that the scan does not support: the rows that chance does not explain first, the others
+folded away beside how many of them chance alone gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+from ...trust.findings import BEYOND
+from .model import CaseReport, Rows
+from .words import NONE, number, percent, plain, suv
+
+SHOWN = 40
+
+
+def trust_note(facts: Mapping[str, Any]) -> str:
+    if not facts.get("checked"):
+        return f"Not checked: {escape(str(facts.get('why', 'nothing is known')))}."
+    sizes = facts["sizes_mm"]
+    blurred = facts["output_blurred_by_mm"]
+    sharper = f" The output is sharper than the scan and was blurred by {blurred:g} mm for this." if blurred else ""
+    return (
+        "The difference of scan and output should be the scan’s noise and nothing else. It was searched for spots of "
+        f"{sizes[0]:g} to {sizes[-1]:g} mm, and for means of organs, lesions and the body that changed by more than "
+        f"that noise.{sharper} This needs no normal-dose scan. What lies within the noise cannot be told."
+    )
+
+
+def trust_section(report: CaseReport) -> str:
+    sure = [row for row in report.trust_rows if row.get("weight") == BEYOND]
+    rest = [row for row in report.trust_rows if row.get("weight") != BEYOND]
+    text = _table(report, sure) if sure else "<p>Nothing was found that chance does not explain.</p>"
+    facts = report.trust_facts
+    if rest:
+        flagged = (
+            f"{number(facts.get('regions_flagged'), 0)} of {number(facts.get('regions'), 0)} places of the size of a "
+            f"lesion are this unlikely by themselves; by chance alone it would be about "
+            f"{number(facts.get('regions_expected_by_chance'), 0)}. "
+        )
+        text += (
+            f"<details><summary>{len(rest)} places to look at, none certain</summary>"
+            f'<p class="note">{flagged}The strongest are listed.</p>{_table(report, rest[:SHOWN])}</details>'
+        )
+    return text + _small_print(facts)
+
+
+def _table(report: CaseReport, rows: Rows) -> str:
+    prefix = "SUV" if report.quantity == "SUV" else ""
+    heads = ("", "Where", "x, y, z mm (LPS)", "Slice", "Size, mm", f"{prefix}mean scan", f"{prefix}mean output",
+             "Change, 95 %", "Change", "p", "p, all places")  # fmt: skip
+    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in _cells(row, prefix))}</tr>" for row in rows)
+    return (
+        '<div class="scroll"><table class="plain text"><thead><tr>'
+        + "".join(f"<th>{escape(h)}</th>" for h in heads)
+        + f"</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def _cells(row: Mapping[str, Any], prefix: str) -> list[str]:
+    where = ", ".join(plain(str(row[key])) for key in ("lesion", "organ") if row.get(key))
+    place = [row.get(f"{axis}_mm") for axis in "xyz"]
+    low, high = row.get(f"{prefix}change_low95"), row.get(f"{prefix}change_high95")
+    return [
+        f"<b>{escape(row['kind'])}</b>",
+        escape(where),
+        NONE if None in place else ", ".join(number(v, 0) for v in place),
+        NONE if row.get("slice") is None else str(row["slice"]),
+        number(row.get("size_mm"), 1),
+        suv(row.get(f"{prefix}mean_low")),
+        suv(row.get(f"{prefix}mean_denoised")),
+        NONE if low is None else f"{suv(low)} to {suv(high)}",
+        percent(row.get("change_percent"), 0),
+        _p(row.get("p")),
+        _p(row.get("p_adjusted")),
+    ]
+
+
+def _p(value: Any) -> str:
+    if value is None:
+        return NONE
+    return "&lt;\u00a00.0001" if value < 1e-4 else number(value, 4 if value < 0.01 else 2)
+
+
+def _small_print(facts: Mapping[str, Any]) -> str:
+    if not facts.get("checked"):
+        return ""
+    fwhm = " × ".join(f"{f:.1f}" for f in reversed(facts["noise_fwhm_mm"]))
+    return (
+        f'<p class="small">Noise of the scan: SD {number(facts["noise_sd_median"], 3)} at the median, correlated over '
+        f"{fwhm} mm (x, y, z); the output no longer has {number(facts['noise_removed_percent'], 0)} % of its variance. "
+        "p: chance in one place of that kind; p, all places: chance anywhere among all that were looked at.</p>"
+    )
