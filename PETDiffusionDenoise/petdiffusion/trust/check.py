@@ -59,29 +59,53 @@ class Scene:
     blurred_mm: float
 
 
-def check(low: Volume, output: Volume, body: np.ndarray, organs: LabelMap | None = None,
-          lesions: LabelMap | None = None) -> Trust:
-    """What the output asserts that the scan does not support. Findings are listed the most certain first."""
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What the check looks at, before anything is called a finding."""
+
+    scene: Scene
+    maps: list[ZMap]
+    null: Chance
+
+    @property
+    def regions(self) -> float:
+        """How many lesion-sized regions the body holds."""
+        return float(self.scene.body.sum()) / float(np.prod(self.null.region_voxels))
+
+    @property
+    def threshold(self) -> float:
+        return self.null.threshold(ALARM)
+
+
+def evidence(low: Volume, output: Volume, body: np.ndarray) -> Evidence | str:
+    """The z-maps and their null distribution, or why there are none."""
     grid = Grid.of(low.geometry)
     inside = grid.mean(body) > 0.5
     filters = usable_sizes(grid.spacing, inside.shape)
     if not inside.any() or not filters or min(inside.shape) < 5:
-        return Trust(summary={"checked": False, "why": "the scan is too small or shows no body"})
+        return "the scan is too small or shows no body"
     scene = _scene(grid, low, output, inside)
     if not np.median(scene.noise.sd[inside]) > 0:
-        return Trust(summary={"checked": False, "why": "the output differs nowhere from the scan"})
+        return "the output differs nowhere from the scan"
     maps = z_maps(scene.low, scene.output, inside, scene.noise, filters)
-    null = chance(filters, scene.noise.fwhm_mm)
-    regions = float(inside.sum()) / float(np.prod(null.region_voxels))
+    return Evidence(scene, maps, chance(filters, scene.noise.fwhm_mm))
+
+
+def check(low: Volume, output: Volume, body: np.ndarray, organs: LabelMap | None = None,
+          lesions: LabelMap | None = None) -> Trust:
+    """What the output asserts that the scan does not support. Findings are listed the most certain first."""
+    seen = evidence(low, output, body)
+    if isinstance(seen, str):
+        return Trust(summary={"checked": False, "why": seen})
     found = [
-        *_spots(scene, maps, null, regions, organs, lesions),
-        *_lesions(scene, lesions),
-        *_organs(scene, organs),
-        *_total(scene),
-        *_structure(scene, maps),
+        *_spots(seen, organs, lesions),
+        *_lesions(seen.scene, lesions),
+        *_organs(seen.scene, organs),
+        *_total(seen.scene),
+        *_structure(seen.scene, seen.maps),
     ]
     found.sort(key=lambda f: (f.p_adjusted, f.p, -abs(f.z)))
-    return Trust(tuple(found), _summary(scene, maps, null, regions), prefix({"low": low}))
+    return Trust(tuple(found), _summary(seen), prefix({"low": low}))
 
 
 def _scene(grid: Grid, low: Volume, output: Volume, inside: np.ndarray) -> Scene:
@@ -90,9 +114,9 @@ def _scene(grid: Grid, low: Volume, output: Volume, inside: np.ndarray) -> Scene
     return Scene(grid, scan, shown, inside, noise_model(scan, shown, inside, grid.spacing), width)
 
 
-def _spots(scene: Scene, maps: list[ZMap], null: Chance, regions: float, organs: LabelMap | None,
-           lesions: LabelMap | None) -> Iterator[Finding]:
-    for peak in peaks(maps, scene.noise, null.threshold(ALARM), MOST_SPOTS):
+def _spots(seen: Evidence, organs: LabelMap | None, lesions: LabelMap | None) -> Iterator[Finding]:
+    scene, null, regions = seen.scene, seen.null, seen.regions
+    for peak in peaks(seen.maps, scene.noise, seen.threshold, MOST_SPOTS):
         local, middle = _around(scene, peak)
         spot = Filter(peak.size_mm, scene.grid.spacing)
         low, output = (float(spot(image[local], "nearest")[middle]) for image in (scene.low, scene.output))
@@ -202,9 +226,9 @@ def _structure(scene: Scene, maps: list[ZMap]) -> Iterator[Finding]:
                           size_mm=one.filter.size_mm)  # fmt: skip
 
 
-def _summary(scene: Scene, maps: list[ZMap], null: Chance, regions: float) -> dict[str, Any]:
+def _summary(seen: Evidence) -> dict[str, Any]:
+    scene, maps, null, regions, threshold = seen.scene, seen.maps, seen.null, seen.regions, seen.threshold
     best, _ = strongest(maps)
-    threshold = null.threshold(ALARM)
     return {
         "checked": True,
         "output_blurred_by_mm": scene.blurred_mm,

@@ -3,7 +3,8 @@
 The difference of scan and output holds the scan's noise without the patient's structure. PET noise is about
 k sqrt(activity), where k changes slowly with depth: so the difference is divided by the root of the output, and the
 remaining level is measured around every place. Second differences leave out what is smooth; they see a known part of
-correlated noise (see `prepare.noise`). Where the output kept part of the noise, the level is raised to the scan's own.
+correlated noise (see `prepare.noise`). Where the output kept part of the noise, level and correlation are brought to
+the scan's own.
 """
 
 from __future__ import annotations
@@ -22,9 +23,8 @@ AROUND_MM = 30.0
 """FWHM of the neighbourhood in which the level is measured."""
 FAR_MM = 12.0
 SMOOTH_MM = 25.0
-LEAST_KEPT, WEAK = 0.01, 0.3
-"""Parts of the scan's noise variance in the residual: never taken as less; below the second the correlation is
-taken from the scan itself."""
+LEAST_KEPT = 0.01
+"""Part of the scan's noise variance in the residual that is never taken as less."""
 _CLIP = 4.0
 """SDs beyond which a difference no longer counts more: lesions and edges."""
 _TABLE = np.linspace(0.0, 14.0, 141)
@@ -50,9 +50,14 @@ def noise_model(low: np.ndarray, output: np.ndarray, body: np.ndarray, spacing: 
     fwhm = tuple(_width(residual, body, axis, step) for axis, step in enumerate(spacing))
     level = _level(residual, body, spacing, fwhm)
     removed, scan_fwhm = _removed(low, output, body, spacing)
-    if removed < WEAK:
-        fwhm = scan_fwhm
+    fwhm = tuple(_between(own, scan, min(removed, 1.0)) for own, scan in zip(fwhm, scan_fwhm))
     return NoiseModel(level * root / np.float32(np.sqrt(min(removed, 1.0))), fwhm, removed)
+
+
+def _between(residual: float, scan: float, removed: float) -> float:
+    """What a smoothing output kept is the coarse part of the noise, so the residual's correlation is too short by as
+    much as was kept. The scan's own tells better then, though structure makes that too long."""
+    return float(np.sqrt(residual**2 + (1 - removed) * max(scan**2 - residual**2, 0.0)))
 
 
 def _removed(low: np.ndarray, output: np.ndarray, body: np.ndarray, spacing: Triple
