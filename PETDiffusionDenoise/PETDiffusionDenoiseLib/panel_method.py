@@ -19,6 +19,7 @@ FAMILIES = {"diffusion": "Diffusion", "supervised": "Trained network", "unsuperv
             "classical": "Filter"}
 CONDITION_WORDS = {"ct": "CT", "mr": "MR", "labels": "organs", "text": "a prompt"}
 AUTO_DEVICE = "auto"
+PAPER_LETTERS = 46
 
 
 class MethodPart:
@@ -99,6 +100,7 @@ class MethodPart:
             return
         choose_key(ui.methodCombo, card.name)
         ui.methodText.setText(text_of(card))
+        ui.methodText.toolTip = card.paper
         self._refresh_model(card)
         self.form.show(card)
         self.form.set_values(self.options())
@@ -152,13 +154,18 @@ class MethodPart:
         ui.masksCheck.setVisible(bool({"organs", "lesions"} & set(card.outputs)))
 
 
+def _one_line(paper: str) -> str:
+    """Authors and the beginning of the title; the rest stands in the tool tip."""
+    return paper if len(paper) <= PAPER_LETTERS else f"{paper[:PAPER_LETTERS].rsplit(' ', 1)[0]} …"
+
+
 def text_of(card: MethodCard) -> str:
     """What a method does and what it needs, for the line under its name."""
     needed = [CONDITION_WORDS[c.kind] for c in card.conditions if c.required]
     used = [CONDITION_WORDS[c.kind] for c in card.conditions if not c.required]
     facts = [f"Needs {' and '.join(needed)}." if needed else "", f"Can use {' and '.join(used)}." if used else "",
              "" if needed or used else "Needs the PET alone."]
-    paper = f'<br><span style="color:#6c757d">{paragraph(card.paper)}</span>' if card.paper else ""
+    paper = f'<br><span style="color:#6c757d">{paragraph(_one_line(card.paper))}</span>' if card.paper else ""
     said = paragraph(" ".join(filter(None, (card.summary, *facts))))
     return f"<b>{FAMILIES[card.family]}.</b> {said}{paper}"
 

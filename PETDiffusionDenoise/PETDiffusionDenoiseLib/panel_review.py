@@ -1,21 +1,19 @@
-"""The 'Review' section: drives the views and lists the lesions."""
+"""The 'Review' section: drives the views, and lists what to look at."""
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import qt
 import vtk
 
-from . import colors, results, review, review_content
+from . import colors, results, review, review_content, review_lists
 from .parameters import Parameters
 from .widgets import choose_key, fill, fill_table, icon, key_of, quiet, show_row
 
 FLICKER_MS = 500
 NOTHING = ""
 SLIDER_SUV = 30.0
-_LESION_COLUMNS = (("low", "Before"), ("denoised", "Denoised"), ("reference", "Normal"))
 _MAPS = ("difference", "uncertainty")
 
 
@@ -25,7 +23,7 @@ class ReviewPart:
     def __init__(self, ui: Any) -> None:
         self.ui, self.review = ui, review.Review()
         self.parameters: Parameters | None = None
-        self._rows: list[dict[str, Any]] = []
+        self._lists: dict[str, review_lists.Listing] = {}
         self._underlays: dict[str, Any] = {}
         self._overlays: dict[str, Any] = {}
         self._shown = ""
@@ -57,7 +55,8 @@ class ReviewPart:
             getattr(ui, f"show{name}Check").toggled.connect(lambda on: self._on_outlines())
         ui.fadeSlider.connect("valueChanged(int)", lambda value: self.review.set_fade(value / 100.0))
         ui.flickerButton.toggled.connect(self._on_flicker)
-        ui.lesionTable.connect("cellClicked(int,int)", lambda row, column: self._go_to(row))
+        ui.listCombo.connect("currentIndexChanged(int)", lambda index: self._fill_list())
+        ui.listTable.connect("cellClicked(int,int)", lambda row, column: self._go_to(row))
 
     def _on_result(self) -> None:
         node = self.ui.resultSelector.currentNode()
@@ -93,7 +92,10 @@ class ReviewPart:
             getattr(ui, f"{name}Button").setVisible(name in there)
         ui.resultSelector.toolTip = nodes.denoised.GetName() if has else "A denoised PET made here."
         self._fill_choices(nodes)
-        self._fill_lesions(nodes)
+        self._lists = review_lists.lists(nodes) if has else {}
+        fill(ui.listCombo, {key: listing.title for key, listing in self._lists.items()}, key_of(ui.listCombo))
+        show_row(ui, ("listLabel", "listCombo", "listTable"), bool(self._lists))
+        self._fill_list()
         self._fill_window(nodes)
         ui.promptView.hide()
 
@@ -114,19 +116,11 @@ class ReviewPart:
         ui.showLesionsCheck.setVisible("lesions" in kinds)
         ui.showOrgansCheck.setVisible("organs" in kinds)
 
-    def _fill_lesions(self, nodes: results.ResultNodes | None) -> None:
-        self._rows = review_content.lesion_rows(nodes) if nodes is not None else []
-        show_row(self.ui, ("lesionLabel", "lesionTable"), bool(self._rows))
-        if not self._rows:
-            return
-        metric = "SUVmax" if any(key.startswith("SUVmax_") for key in self._rows[0]) else "max"
-        images = [(k, title) for k, title in _LESION_COLUMNS if f"{metric}_{k}" in self._rows[0]]
-        lines = [[_short(str(row.get("lesion", ""))), *(_number(row.get(f"{metric}_{k}")) for k, _ in images),
-                  _number(row.get("volume_ml"))] for row in self._rows]
-        self.ui.lesionLabel.setText(f"Lesions: {metric} and volume. Click one to go there.")
-        titles = ["Lesion", *(title for _, title in images), "ml"]
-        fill_table(self.ui.lesionTable, titles, lines, [str(row.get("lesion", "")) for row in self._rows], wide=0,
-                   numbers=range(1, len(titles)))
+    def _fill_list(self) -> None:
+        listing = self._lists.get(key_of(self.ui.listCombo))
+        if listing is not None:
+            fill_table(self.ui.listTable, listing.columns, listing.lines, listing.tips, wide=0,
+                       numbers=range(1, len(listing.columns)))
 
     def _fill_window(self, nodes: results.ResultNodes | None) -> None:
         """The slider is in SUV, or in the scan's own unit where no SUV is known."""
@@ -220,7 +214,8 @@ class ReviewPart:
         self.review.set_fade(0.0 if self.review.fade > 0.5 else 1.0)
 
     def _go_to(self, row: int) -> None:
-        place = review_content.place_of(self._rows[row]) if 0 <= row < len(self._rows) else None
+        listing = self._lists.get(key_of(self.ui.listCombo))
+        place = listing.places[row] if listing is not None and 0 <= row < len(listing.places) else None
         if place is None:
             return
         if self._orientation() == review.MIP:
@@ -262,12 +257,3 @@ class ReviewPart:
         self._timer.stop()
         self._unwatch()
         self.review.leave()
-
-
-def _short(name: str) -> str:
-    """`Lesion 2 (lymph node)` as `2 lymph node`: the column's title says what it is."""
-    return re.sub(r"^lesion (\d+) \((.*)\)$", r"\1 \2", name, flags=re.IGNORECASE)
-
-
-def _number(value: Any, unit: str = "") -> str:
-    return "–" if value is None else f"{value:.3g}{unit}"

@@ -12,11 +12,13 @@ from petdiffusion.errors import PETDiffusionError
 from . import jobs, results
 from .process import Failure
 from .signals import Signal
-from .widgets import clock, color_frame, icon, paragraph, to_clipboard
+from .widgets import bring_into_view, clock, color_frame, icon, paragraph, to_clipboard
 
 POLL_MS = 100
 SILENT_S = 90.0
 STEPS = 1000
+NOTES = 4
+"""Warnings and checks that the message shows; the details have all."""
 
 
 class RunPart:
@@ -104,6 +106,7 @@ class RunPart:
         ui.progressBar.setRange(0, 0)
         ui.stageLabel.setText("Starting")
         ui.timeLabel.setText("")
+        bring_into_view(ui.progressFrame)
 
     def _poll(self) -> None:
         job = self.job
@@ -169,9 +172,10 @@ class RunPart:
                 f"{f' and {more} more results are' if more else ' is'} in the scene.")
         model = (nodes.record.get("details") or {}).get("model")
         text += f" Model: {paragraph(str(model))}." if model else ""
-        if nodes.warnings:
-            text += "".join(f"<br>• {paragraph(warning)}" for warning in nodes.warnings)
-        self.say("warning" if nodes.warnings else "done", text, details="\n".join(nodes.warnings))
+        notes = [*nodes.warnings, *map(str, nodes.record.get("check") or ())]
+        text += "".join(f"<br>• {paragraph(note)}" for note in notes[:NOTES])
+        text += f"<br>{len(notes) - NOTES} more: see the lists under 'Review'." if len(notes) > NOTES else ""
+        self.say("warning" if notes else "done", text, details="\n".join(notes))
 
     def say(self, kind: str, text: str, details: str = "") -> None:
         """Show a message under the button, with details to copy."""
@@ -182,6 +186,7 @@ class RunPart:
         ui.copyButton.setVisible(bool(details))
         ui.actionButton.hide()
         ui.messageFrame.show()
+        bring_into_view(ui.messageFrame)
 
     def offer(self, text: str, action: Callable[[], None]) -> None:
         """Add a next step to click to the message that is shown."""

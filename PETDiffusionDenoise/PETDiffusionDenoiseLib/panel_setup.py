@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -204,7 +205,7 @@ class SetupPart:
             if code == 0:
                 self._say("done", paragraph(said[-1] if said else "Done."))
             else:
-                self._say("error", paragraph(said[-1] if said else "This did not work. See the log."))
+                self._say("error", paragraph(_plain(said[-1]) if said else "This did not work. See the log."))
             self._fill_models()
             self._refresh_buttons()
             self.changed.emit()
@@ -233,6 +234,11 @@ class SetupPart:
             self._query.stop()
         if self._sample is not None:
             self._sample.kill()
+
+
+def _plain(line: str) -> str:
+    """`ModelError: Model 'x': is damaged.` without the name of the error, which is for programs."""
+    return re.sub(r"^\w+Error: ", "", line)
 
 
 def _file_of(answer: Any) -> str:

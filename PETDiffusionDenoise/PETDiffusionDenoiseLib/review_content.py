@@ -1,4 +1,4 @@
-"""What a result has to look at: images to lay over each other, maps, masks, charts, tables, lesions and prompts."""
+"""What a result has to look at: images to lay over each other, maps, masks, charts, tables and prompts."""
 
 from __future__ import annotations
 
@@ -88,20 +88,6 @@ def numbers(nodes: results.ResultNodes) -> dict[str, tuple[str, Any]]:
     charts = {f"chart {kind}": (f"Chart: {node.GetTitle()}", node) for kind, node in nodes.charts.items()}
     listed = {f"table {kind}": (f"Table: {results.title_of(kind)}", node) for kind, node in nodes.tables.items()}
     return charts | listed
-
-
-def lesion_rows(nodes: results.ResultNodes) -> list[dict[str, Any]]:
-    node = nodes.tables.get("lesions")
-    return tables.rows_of(node) if node is not None else []
-
-
-def place_of(row: dict[str, Any]) -> tuple[float, float, float] | None:
-    """A lesion's centre in RAS; tables keep it in LPS."""
-    values = [row.get(key) for key in ("x_mm", "y_mm", "z_mm")]
-    if any(value is None for value in values):
-        return None
-    x, y, z = values
-    return -x, -y, z
 
 
 def prompt_at(nodes: results.ResultNodes, s_mm: float) -> str:

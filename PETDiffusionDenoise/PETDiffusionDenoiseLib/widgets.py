@@ -90,6 +90,18 @@ def link(text: str, target: str) -> str:
     return f'<a href="{target}" style="color:#1d6fa5">{escape(text)}</a>'
 
 
+def bring_into_view(widget: Any) -> None:
+    """Scrolls the module panel so far that a widget is seen, once its place is known."""
+    def scroll() -> None:
+        parent = widget.parentWidget()
+        while parent is not None and not parent.inherits("QScrollArea"):
+            parent = parent.parentWidget()
+        if parent is not None and widget.isVisible():
+            parent.ensureWidgetVisible(widget)
+
+    later(0, scroll)
+
+
 def color_frame(frame: Any, kind: str) -> None:
     edge, ground = COLORS[kind]
     name = frame.objectName

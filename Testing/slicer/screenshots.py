@@ -1,6 +1,9 @@
-"""Makes the pictures of the README: the panel as a real window, and the review's views, with the real backend.
+"""Makes the pictures of the README and the tutorial: the panel as a real window, and the review's views, with the
+real backend.
 
-    xvfb-run -a -s "-screen 0 1600x1200x24" python Testing/slicer/screenshots.py [--method NAME]
+    xvfb-run -a -s "-screen 0 1600x1200x24" env QT_QPA_PLATFORM=xcb python Testing/slicer/screenshots.py [--method NAME]
+
+Without a name it takes CSRD where a model of it is installed, else the default filter.
 
 The panel is drawn by Qt over the stand-ins of this folder, the views by Slicer's own MRML library; a full Slicer would
 show the same around its own window frame.
@@ -26,32 +29,59 @@ import slicer_app  # noqa: E402
 from PETDiffusionDenoiseLib import review_layout  # noqa: E402
 
 OUT = ROOT / "Resources" / "screenshots"
+HELP = ROOT / "PETDiffusionDenoise" / "Resources" / "Help"
 SIZE = (1280, 800)
 PANEL_WIDTH, TITLE_HEIGHT = 480, 25
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--method", default="nlm")
+    parser.add_argument("--method", default="")
     parser.add_argument("--sample", default="body")
     parser.add_argument("--cache", default="", help="folder that keeps the practice data between calls")
     asked = parser.parse_args()
     slicer_app.start(asked.cache or tempfile.mkdtemp())
     widget = open_panel()
     make_sample(widget, asked.sample)
-    before = panel_picture(widget, PANEL_WIDTH, SIZE[1])
-    before.save(str(OUT / "panel.png"))
-    denoise(widget, asked.method)
-    widget.ui.actionButton.click()
-    after = panel_picture(widget, PANEL_WIDTH, SIZE[1], scroll_to=widget.ui.applyButton)
-    whole(after, views(widget, "Coronal")).save(str(OUT / "review.png"))
-    widget.ui.mipButton.click()
-    views(widget, "MIP", 540).save(str(OUT / "mip.png"))
+    widget.panel.parameters.method = asked.method or best_method()
+    settle()
+    save(panel_picture(widget, PANEL_WIDTH, SIZE[1]), "panel", help_too=True)
+    denoise(widget)
+    picture_review(widget)
     fold(widget, "setupSection")
     widget.panel.setup.check()
     widget.panel.setup.wait()
-    panel_picture(widget, PANEL_WIDTH, SIZE[1], scroll_to=widget.ui.setupSection).save(str(OUT / "setup.png"))
+    save(panel_picture(widget, PANEL_WIDTH, SIZE[1], scroll_to=widget.ui.setupSection), "setup")
     widget.cleanup()
+
+
+def best_method() -> str:
+    from petdiffusion import registry
+    from petdiffusion.zoo import store
+
+    return "csrd" if store.models("csrd") else registry.DEFAULT_METHOD
+
+
+def save(picture, name: str, help_too: bool = False) -> None:
+    picture.save(str(OUT / f"{name}.png"))
+    if help_too:
+        picture.save(str(HELP / f"{name}.png"))
+
+
+def picture_review(widget) -> None:
+    """Side by side, with all maps, and as projections."""
+    ui = widget.ui
+    ui.actionButton.click()
+    shown = panel_picture(widget, PANEL_WIDTH, SIZE[1], scroll_to=ui.applyButton)
+    save(whole(shown, views(widget, "Coronal")), "review", help_too=True)
+    for button in (ui.differenceButton, ui.uncertaintyButton):
+        button.setChecked(not button.isHidden())
+    shown = panel_picture(widget, PANEL_WIDTH, SIZE[1], scroll_to=ui.applyButton)
+    save(whole(shown, views(widget, "Coronal")), "maps", help_too=True)
+    for button in (ui.differenceButton, ui.uncertaintyButton):
+        button.setChecked(False)
+    ui.mipButton.click()
+    save(views(widget, "MIP", 540), "mip")
 
 
 def settle(seconds: float = 0.2) -> None:
@@ -77,14 +107,14 @@ def make_sample(widget, name: str) -> None:
     widget.ui.messageFrame.hide()
 
 
-def denoise(widget, method: str) -> None:
-    widget.panel.parameters.method = method
+def denoise(widget) -> None:
     widget.ui.applyButton.click()
     taken = False
     while widget.panel.run.running:
         settle(0.05)
         if not taken and widget.ui.progressBar.maximum and 300 < widget.ui.progressBar.value < 800:
-            taken = panel_picture(widget, PANEL_WIDTH, SIZE[1]).save(str(OUT / "progress.png"))
+            save(panel_picture(widget, PANEL_WIDTH, SIZE[1]), "progress")
+            taken = True
 
 
 def fold(widget, open_section: str) -> None:

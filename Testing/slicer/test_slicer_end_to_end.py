@@ -72,7 +72,7 @@ def mean_in(node, mask) -> float:
 def test_click_denoise_and_read_the_results(widget, in_scene, patient, tmp_path) -> None:
     import bundle
     import slicer
-    from PETDiffusionDenoiseLib import results, review_content, tables
+    from PETDiffusionDenoiseLib import results, review_lists, tables
 
     drawn, low, _ = patient
     given = widget.panel.parameters
@@ -102,10 +102,10 @@ def test_click_denoise_and_read_the_results(widget, in_scene, patient, tmp_path)
     widget.ui.actionButton.click()
     found = widget.panel.review.review
     assert found.views == ("low", "denoised", "reference")
-    rows = review_content.lesion_rows(nodes)
-    assert len(rows) == widget.ui.lesionTable.rowCount == len(drawn.lesions)
-    widget.ui.lesionTable.cellClicked.emit(0, 0)
-    place = review_content.place_of(rows[0])
+    rows = review_lists.lists(nodes)["lesions"].lines
+    assert len(rows) == widget.ui.listTable.rowCount == len(drawn.lesions)
+    widget.ui.listTable.cellClicked.emit(0, 0)
+    place = review_lists.lists(nodes)["lesions"].places[0]
     matrix = found.slice_node("low").GetSliceToRAS()
     assert [matrix.GetElement(i, 3) for i in range(3)] == pytest.approx(place, abs=0.01)
     voxel = np.linalg.inv(drawn.pet.geometry.affine) @ [-place[0], -place[1], place[2], 1]

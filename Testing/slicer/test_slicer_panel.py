@@ -19,6 +19,11 @@ def test_a_new_method_appears_by_its_card(open_panel) -> None:
     assert shown == ["diffuse", "prompted", "smooth", "guided"], "families in order, from the cards alone"
 
 
+def unfold(widget) -> None:
+    for name in ("scans", "optional", "method", "settings", "results", "review", "setup", "log"):
+        getattr(widget.ui, f"{name}Section").collapsed = False
+
+
 @pytest.mark.parametrize(
     "method, shown, hidden",
     [
@@ -40,7 +45,8 @@ def test_a_new_method_appears_by_its_card(open_panel) -> None:
 )
 def test_only_what_the_method_uses_is_shown(open_panel, method, shown, hidden) -> None:
     widget = open_panel()
-    widget.panel.parameters.method = method
+    widget.panel.parameters.method = method  # while the sections are folded, as they are at first
+    unfold(widget)
     assert [name for name in shown if getattr(widget.ui, name).isHidden()] == []
     assert [name for name in hidden if not getattr(widget.ui, name).isHidden()] == []
 

@@ -4,6 +4,32 @@ from __future__ import annotations
 
 import pytest
 
+TRUST = [
+    {
+        "number": i,
+        "kind": kind,
+        "weight": weight,
+        "organ": organ,
+        "lesion": "",
+        "x_mm": place[0] if place else None,
+        "y_mm": place[1] if place else None,
+        "z_mm": place[2] if place else None,
+        "SUVmean_low": 0.8,
+        "SUVmean_denoised": 2.125,
+        "change_percent": 165.0,
+        "p": p / 100,
+        "p_adjusted": p,
+    }
+    for i, (kind, weight, organ, place, p) in enumerate(
+        [
+            ("lost hot spot", "worth a look", "", (1.0, 2.0, 3.0), 0.4),
+            ("new hot spot", "beyond chance", "lung_upper_lobe_left", (-30.0, 12.0, 48.0), 0.0004),
+            ("total changed", "beyond chance", "", None, 0.012),
+        ],
+        1,
+    )
+]
+
 
 @pytest.fixture
 def reviewed(open_panel):
@@ -20,8 +46,11 @@ def reviewed(open_panel):
     nodes.extras["grad_cam"] = results.add_extra(np.abs(slicer.util.arrayFromVolume(low)), inputs, "grad_cam", "Demo")
     prompts = [{"z_mm": -200.0, "prompt": "bladder"}, {"z_mm": 200.0, "prompt": "heart"}]
     nodes.tables |= results.add_tables({"prompts": prompts}, "Demo")[0]
+    nodes.tables |= results.add_tables({"trust": TRUST}, "Demo")[0]
+    nodes.record = {"details": {}, "check": ["SUVpeak differs in 1 of 2 lesions.", "The mean of the liver changed."]}
     results.sign(nodes, inputs, {"Method": "demo"})
     widget.panel.parameters.result = nodes.denoised
+    widget.ui.reviewSection.collapsed = False
     return widget, nodes
 
 
@@ -37,9 +66,10 @@ def layout() -> int:
 
 def test_without_a_result_there_is_nothing_to_click(open_panel) -> None:
     ui = open_panel().ui
+    ui.reviewSection.collapsed = False
     for name in ("compareButton", "axialButton", "mipButton", "windowSlider", "fadeSlider", "flickerButton"):
         assert not getattr(ui, name).enabled, name
-    for name in ("differenceButton", "uncertaintyButton", "fusionCombo", "numbersCombo", "lesionTable", "promptView"):
+    for name in ("differenceButton", "uncertaintyButton", "fusionCombo", "numbersCombo", "listTable", "promptView"):
         assert getattr(ui, name).isHidden(), name
 
 
@@ -47,9 +77,11 @@ def test_what_a_result_has_is_offered(reviewed) -> None:
     ui = reviewed[0].ui
     assert not ui.differenceButton.isHidden() and not ui.uncertaintyButton.isHidden()
     assert texts(ui.fusionCombo) == ["Nothing", "CT", "Uncertainty", "Grad-CAM"]
-    assert texts(ui.numbersCombo) == ["Nothing", "Chart: SUVmax per lesion", "Table: lesions", "Table: prompts"]
-    assert ui.lesionTable.rowCount == 2 and ui.lesionTable.item(0, 0).text() == "lesion 1"
-    assert ui.lesionTable.item(0, 3).text() == "7.3" and ui.resultSelector.toolTip == reviewed[1].denoised.GetName()
+    assert texts(ui.numbersCombo)[:2] == ["Nothing", "Chart: SUVmax per lesion"]
+    assert texts(ui.numbersCombo)[2:] == ["Table: lesions", "Table: prompts", "Table: trust"]
+    assert texts(ui.listCombo)[0] == "Lesions: SUVmax and volume"
+    assert ui.listTable.rowCount == 2 and ui.listTable.item(0, 0).text() == "lesion 1"
+    assert ui.listTable.item(0, 3).text() == "7.3" and ui.resultSelector.toolTip == reviewed[1].denoised.GetName()
 
 
 def test_compare_shows_the_views_and_a_second_click_goes_back(reviewed) -> None:
@@ -106,16 +138,47 @@ def test_flicker_switches_between_before_and_after(reviewed) -> None:
 
 
 def test_a_click_on_a_lesion_goes_there_even_from_the_mip(reviewed) -> None:
-    from PETDiffusionDenoiseLib import review_content
+    from PETDiffusionDenoiseLib import review_lists
 
     widget, nodes = reviewed
     widget.ui.mipButton.click()
-    widget.ui.lesionTable.cellClicked.emit(1, 0)
+    widget.ui.listTable.cellClicked.emit(1, 0)
     found = widget.panel.review.review
     assert found.orientation == "Axial" and widget.ui.axialButton.checked
     matrix = found.slice_node("reference").GetSliceToRAS()
-    place = review_content.place_of(review_content.lesion_rows(nodes)[1])
+    place = review_lists.lists(nodes)["lesions"].places[1]
     assert [matrix.GetElement(i, 3) for i in range(3)] == pytest.approx(place, abs=0.01)
+
+
+def lines(table) -> list[list[str]]:
+    return [[table.item(r, c).text() for c in range(table.columnCount)] for r in range(table.rowCount)]
+
+
+def test_doubts_are_listed_the_sure_ones_first_and_a_click_goes_there(reviewed) -> None:
+    widget, _ = reviewed
+    ui = widget.ui
+    assert texts(ui.listCombo)[1] == "Doubts: 2 beyond the scan's noise (●), 1 to look at"
+    ui.listCombo.setCurrentIndex(1)
+    assert lines(ui.listTable) == [
+        ["● new hot spot, lung upper lobe left", "0.8", "2.12", "< 0.001"],
+        ["● total changed", "0.8", "2.12", "0.012"],
+        ["lost hot spot", "0.8", "2.12", "0.4"],
+    ]
+    assert "Change 165 %" in ui.listTable.item(0, 0).toolTip()
+    ui.listTable.cellClicked.emit(0, 0)
+    matrix = widget.panel.review.review.slice_node("denoised").GetSliceToRAS()
+    assert [matrix.GetElement(i, 3) for i in range(3)] == pytest.approx([30.0, -12.0, 48.0], abs=0.01)
+    ui.listTable.cellClicked.emit(1, 0)
+    assert [matrix.GetElement(i, 3) for i in range(3)] == pytest.approx([30.0, -12.0, 48.0], abs=0.01), "no place"
+
+
+def test_what_was_checked_can_be_read_again(reviewed) -> None:
+    ui = reviewed[0].ui
+    assert texts(ui.listCombo)[2] == "Checks: 2 to read"
+    ui.listCombo.setCurrentIndex(2)
+    assert lines(ui.listTable) == [["SUVpeak differs in 1 of 2 lesions."], ["The mean of the liver changed."]]
+    ui.listTable.cellClicked.emit(0, 0)
+    assert not reviewed[0].panel.review.review.active
 
 
 def test_the_prompt_of_the_slice_in_view_is_shown(reviewed) -> None:

@@ -213,6 +213,25 @@ def test_everything_survives_saving_and_loading(made, tmp_path) -> None:
     assert min(middle) > 0.9
 
 
+def test_a_scene_that_is_saved_during_the_review_can_be_reviewed_again(scene, tmp_path) -> None:
+    import bundle
+    import patients
+    import slicer
+    from PETDiffusionDenoiseLib import results, review
+
+    review.Review().show(patients.result(), maps=("difference", "uncertainty"))
+    bundle.save(tmp_path / "case.mrb")
+    bundle.load(tmp_path / "case.mrb", tmp_path / "cache")
+    denoised = next(n for n in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") if results.is_result(n))
+    nodes, found = results.of_denoised(denoised), review.Review()
+    assert nodes.uncertainty.GetDisplayNode().GetColorNode().GetName() == "PETDiffusion uncertainty"
+    found.show(nodes, maps=("difference", "uncertainty"))
+    legends = slicer.util.getNodesByClass("vtkMRMLColorLegendDisplayNode")
+    assert sorted(node.GetTitleText() for node in legends) == ["SUV change", "SUV, 1 SD"]
+    found.leave()
+    assert slicer.util.getNodesByClass("vtkMRMLColorLegendDisplayNode") == []
+
+
 def test_a_second_run_leaves_the_first_alone(made) -> None:
     import builders
     from PETDiffusionDenoiseLib import results

@@ -102,11 +102,11 @@ def test_the_mip_is_the_maximum_along_the_body(shown) -> None:
 
 def test_a_click_on_a_lesion_goes_there_in_all_views(shown) -> None:
     import patients
-    from PETDiffusionDenoiseLib import review_content
+    from PETDiffusionDenoiseLib import review_lists
 
     found, nodes = shown
-    for row, centre in zip(review_content.lesion_rows(nodes), patients.LESIONS):
-        found.jump(*review_content.place_of(row))
+    for place, centre in zip(review_lists.lists(nodes)["lesions"].places, patients.LESIONS):
+        found.jump(*place)
         for view in found.views:
             assert tuple(voxel_of(nodes.denoised, found.slice_node(view))) == centre
 
@@ -337,7 +337,7 @@ def test_the_views_look_as_they_should(scene, name, view, setting) -> None:
     import patients
     import render
     import slicer
-    from PETDiffusionDenoiseLib import review, review_content
+    from PETDiffusionDenoiseLib import review, review_lists
 
     found, nodes = review.Review(), patients.result()
     found.show(nodes, maps=("difference", "uncertainty"))
@@ -351,7 +351,7 @@ def test_the_views_look_as_they_should(scene, name, view, setting) -> None:
     logic = slicer.app.applicationLogic().GetSliceLogicByLayoutName(review.TAGS[view])
     logic.ResizeSliceNode(200, 220)
     logic.FitSliceToAll()
-    logic.GetSliceNode().JumpSliceByOffsetting(*review_content.place_of(review_content.lesion_rows(nodes)[0]))
+    logic.GetSliceNode().JumpSliceByOffsetting(*review_lists.lists(nodes)["lesions"].places[0])
     picture = render.picture(logic, logic.GetSliceNode(), (200, 220))
     path = REFERENCES / f"{name}.png"
     if not path.exists():

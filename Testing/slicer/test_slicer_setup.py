@@ -27,6 +27,7 @@ def panel(scene, monkeypatch):
     chosen = backend.chosen
     monkeypatch.setattr(backend, "chosen", lambda: backend.Backend(chosen().python, FAKE))
     widget = PETDiffusionDenoiseWidget()
+    widget.ui.setupSection.collapsed = False
     yield widget.panel
     widget.cleanup()
 

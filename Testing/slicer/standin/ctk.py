@@ -10,14 +10,17 @@ HEADER = 26
 
 @custom_widget
 class ctkCollapsibleButton(qt.QWidget):
-    """A section with a header that folds."""
+    """A section with a header that folds.
+
+    As in ctk, a child that is shown or hidden while the section is folded is so when it is unfolded.
+    """
 
     contentsCollapsed = qt.Signal(bool)
     clicked = qt.Signal()
 
     def __init__(self, *args):
         super().__init__(*args)
-        self._collapsed, self._text = False, ""
+        self._collapsed, self._text, self._forcing = False, "", False
         self.setContentsMargins(0, HEADER, 0, 0)
 
     def _set_collapsed(self, value):
@@ -28,14 +31,35 @@ class ctkCollapsibleButton(qt.QWidget):
     def _apply(self):
         for child in self.children():
             if child.isWidgetType():
-                if self._collapsed and not child.isHidden():
-                    child.hide()
-                    child.setProperty("_foldedAway", True)
-                elif not self._collapsed and child.property("_foldedAway"):
-                    child.setProperty("_foldedAway", False)
-                    child.show()
+                self._place(child)
         self.setMaximumHeight(HEADER + 2 if self._collapsed else 16777215)
         self.updateGeometry()
+
+    def _place(self, child):
+        wanted = child.property("visibilityToParent")
+        self._forcing = True
+        child.setVisible(not self._collapsed and wanted is not False)
+        if wanted is not False:
+            child.setAttribute(qt.Qt.WA_WState_ExplicitShowHide, False)
+        self._forcing = False
+
+    def childEvent(self, event):
+        if event.type() == qt.QEvent.ChildAdded and event.child().isWidgetType():
+            event.child().installEventFilter(self)
+            self._place(event.child())
+
+    def setVisible(self, visible):
+        self._forcing = True
+        qt.QWidget.setVisible(self, visible)
+        self._forcing = False
+
+    def eventFilter(self, child, event):
+        kind = event.type()
+        if kind in (qt.QEvent.ShowToParent, qt.QEvent.HideToParent) and not self._forcing:
+            child.setProperty("visibilityToParent", kind == qt.QEvent.ShowToParent)
+            if kind == qt.QEvent.ShowToParent:
+                self._place(child)
+        return False
 
     def _set_text(self, value):
         self._text = value
@@ -43,9 +67,6 @@ class ctkCollapsibleButton(qt.QWidget):
 
     collapsed = qt.Property(bool, lambda self: self._collapsed, _set_collapsed)
     text = qt.Property(str, lambda self: self._text, _set_text)
-
-    def showEvent(self, event):
-        self._apply()
 
     def mousePressEvent(self, event):
         if event.position().y() < HEADER:
