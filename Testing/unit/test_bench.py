@@ -10,11 +10,13 @@ import numpy as np
 import petdiffusion
 import psutil
 import pytest
+import torch
 from petdiffusion import registry
 from petdiffusion.bench import cases, patients, real, run, score, store, tuning
 from petdiffusion.bench.contract import Bench, Claim, Dose, Real, Row, Table
 from petdiffusion.cli import main
 from petdiffusion.errors import Cancelled, OptionError
+from petdiffusion.measure.perceptual import perceptual_distance
 from petdiffusion.measure.texture import TextureSettings, haralick_distance
 from petdiffusion.methods.contract import MethodCard
 from petdiffusion.phantoms.patient import Patient
@@ -276,6 +278,28 @@ def test_scores_by_hand():
     assert found["MAE"] == pytest.approx(0.1 * np.abs(inside).mean(), rel=1e-5)
     assert found["PSNR_dB"] == pytest.approx(10 * np.log10(inside.max() ** 2 / np.mean((0.1 * inside) ** 2)), abs=1e-4)
     assert found["P_dist"] is None and found["lesions"] == 1
+
+
+class SmallNetwork:
+    """In place of VGG-19's 80 MB."""
+
+    weights = ((torch.zeros(1),),)
+    kind, sha256 = "small", "0" * 64
+
+    def features(self, grey):
+        return torch.nn.functional.avg_pool2d(grey, 4) ** 2
+
+
+def test_the_perceptual_distance_is_the_programs_on_every_fourth_slice():
+    known, vgg = small_patient(), SmallNetwork()
+    body = np.zeros(known["pet"].array.shape, bool)
+    body[3:18, 4:20, 4:20] = True
+    chosen, peak = [3, 7, 11, 15], float(known["reference"].array[body].max())
+    for image in (known["pet"], known["reference"].with_array(known["pet"].array * 0.5)):
+        cut = (volume.array[chosen] for volume in (image, known["reference"]))
+        whole = perceptual_distance(*cut, vgg, data_range=peak)["perceptual_distance"]
+        mine = score.perceptual(image, known["reference"], body, vgg, Run())
+        assert mine == pytest.approx(whole, rel=1e-5) and mine > 0
 
 
 def test_the_command_line(monkeypatch, capsys, tmp_path):

@@ -107,14 +107,13 @@ def _table(table: Table, ask: Ask, pool: Workers, run: Run) -> dict[str, Any]:
     seeds = table.test_seeds(ask.count(table))
     settings = ask.settings()
     wanted = [(table, row, dose) for dose in doses for row in rows if row.tuned]
-    open_ = [job for job in wanted if not tuning.known(*job)]
+    known = all(tuning.known(*job) for job in wanted)
     with run.stage(f"{table.name} patients", f"{table.title}: patients, drawn and scanned once"):
-        drawn = [*seeds, *(table.tuning_seeds() if open_ else [])]
+        drawn = [*seeds, *([] if known else table.tuning_seeds())]
         jobs = [(table.job(s),) for s in drawn if not patients.sound(patients.place_of(table.job(s)))]
         gathered(pool, patients.ready, jobs, run)
     with run.stage(f"{table.name} tuning", f"{table.title}: filters, tuned on validation patients"):
-        gathered(pool, tuning.tuned, open_, run)
-        tuned = [tuning.tuned(*job, run) for job in wanted]
+        tuned = gathered(pool, tuning.tuned, wanted, run)
     what = f"{table.title}: {len(seeds)} patients at {len(doses)} doses, {len(rows)} rows"
     with run.stage(f"{table.name} cases", what):
         jobs = [(table, rows, seed, dose, options_at(tuned, dose), settings) for seed in seeds for dose in doses]

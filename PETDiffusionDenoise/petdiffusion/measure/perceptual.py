@@ -122,14 +122,18 @@ def perceptual_distance(
     }
 
 
-def _batch_errors(vgg: Vgg19, image: np.ndarray, reference: np.ndarray, peak: float) -> np.ndarray:
+def slice_features(vgg: Vgg19, slices: np.ndarray, peak: float) -> torch.Tensor:
+    """Features of slices divided by the data range and cut to [0, 1]; for whoever compares many with one reference."""
     import torch
 
-    stacked = np.clip(np.concatenate([image, reference]) / peak, 0, 1).astype(np.float32)
+    given = np.clip(slices / peak, 0, 1).astype(np.float32)
     with torch.inference_mode():
-        given = torch.from_numpy(stacked)[:, None].to(vgg.weights[0][0].device)
-        first, second = vgg.features(given).chunk(2)
-        return ((first - second) ** 2).mean(dim=(1, 2, 3)).cpu().numpy()
+        return vgg.features(torch.from_numpy(given)[:, None].to(vgg.weights[0][0].device))
+
+
+def _batch_errors(vgg: Vgg19, image: np.ndarray, reference: np.ndarray, peak: float) -> np.ndarray:
+    first, second = slice_features(vgg, np.concatenate([image, reference]), peak).chunk(2)
+    return ((first - second) ** 2).mean(dim=(1, 2, 3)).cpu().numpy()
 
 
 def _imagenet(x: torch.Tensor) -> torch.Tensor:
