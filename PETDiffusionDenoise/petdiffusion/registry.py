@@ -11,7 +11,7 @@ from . import methods
 from .errors import OptionError
 from .methods.contract import MethodCard
 
-DEFAULT_METHOD = "nlm"
+DEFAULT_METHOD = "csrd"
 
 
 @cache
