@@ -11,12 +11,13 @@ from petdiffusion.methods.contract import Case, MethodCard
 from petdiffusion.volume import SUVBW
 
 from . import scene, units
-from .widgets import paragraph
+from .widgets import beginning, paragraph
 
 AUTOMATIC = ""
 """The backend takes the model that was made for scans most like this one."""
 LARGEST = 60_000_000
 """Voxels; a larger scan is not looked at before the run, so that the panel never waits."""
+TRAINING_LETTERS = 110
 _GREY, _AMBER = "#6c757d", "#b07d00"
 
 
@@ -89,7 +90,7 @@ def text_of(card: Any, whole: bool = False) -> str:
     low, high = card.dose_fractions
     small, large = card.voxel_mm
     made_for = f"{' and '.join(card.regions)}; " if getattr(card, "regions", ()) else ""
-    facts = {"Trained on": card.training_data,
+    facts = {"Trained on": card.training_data if whole else beginning(card.training_data, TRAINING_LETTERS),
              "Made for": f"{made_for}{', '.join(card.tracers)}; {100 * low:g} to {100 * high:g} % of the normal dose; "
                          f"voxels of {small:g} to {large:g} mm", "Limits": card.limits, "Use": card.intended_use}
     if whole:

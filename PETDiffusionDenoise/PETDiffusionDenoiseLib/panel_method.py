@@ -13,7 +13,7 @@ from . import models, presets, units
 from .options_form import OptionsForm
 from .parameters import Parameters
 from .signals import Signal
-from .widgets import choose_key, fill, key_of, paragraph, quiet, show_row
+from .widgets import beginning, choose_key, fill, key_of, paragraph, quiet, show_row
 
 FAMILIES = {"diffusion": "Diffusion", "supervised": "Trained network", "unsupervised": "Trains on this scan",
             "classical": "Filter"}
@@ -154,18 +154,14 @@ class MethodPart:
         ui.masksCheck.setVisible(bool({"organs", "lesions"} & set(card.outputs)))
 
 
-def _one_line(paper: str) -> str:
-    """Authors and the beginning of the title; the rest stands in the tool tip."""
-    return paper if len(paper) <= PAPER_LETTERS else f"{paper[:PAPER_LETTERS].rsplit(' ', 1)[0]} …"
-
-
 def text_of(card: MethodCard) -> str:
     """What a method does and what it needs, for the line under its name."""
     needed = [CONDITION_WORDS[c.kind] for c in card.conditions if c.required]
     used = [CONDITION_WORDS[c.kind] for c in card.conditions if not c.required]
     facts = [f"Needs {' and '.join(needed)}." if needed else "", f"Can use {' and '.join(used)}." if used else "",
              "" if needed or used else "Needs the PET alone."]
-    paper = f'<br><span style="color:#6c757d">{paragraph(_one_line(card.paper))}</span>' if card.paper else ""
+    cited = paragraph(beginning(card.paper, PAPER_LETTERS))
+    paper = f'<br><span style="color:#6c757d">{cited}</span>' if cited else ""
     said = paragraph(" ".join(filter(None, (card.summary, *facts))))
     return f"<b>{FAMILIES[card.family]}.</b> {said}{paper}"
 

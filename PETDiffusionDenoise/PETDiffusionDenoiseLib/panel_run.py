@@ -12,13 +12,13 @@ from petdiffusion.errors import PETDiffusionError
 from . import jobs, results
 from .process import Failure
 from .signals import Signal
-from .widgets import bring_into_view, clock, color_frame, icon, paragraph, to_clipboard
+from .widgets import beginning, bring_into_view, clock, color_frame, icon, paragraph, to_clipboard
 
 POLL_MS = 100
 SILENT_S = 90.0
 STEPS = 1000
-NOTES = 4
-"""Warnings and checks that the message shows; the details have all."""
+CHECK_LETTERS = 110
+"""Of each check in the message; the review's list and the details have all."""
 
 
 class RunPart:
@@ -172,10 +172,11 @@ class RunPart:
                 f"{f' and {more} more results are' if more else ' is'} in the scene.")
         model = (nodes.record.get("details") or {}).get("model")
         text += f" Model: {paragraph(str(model))}." if model else ""
-        notes = [*nodes.warnings, *map(str, nodes.record.get("check") or ())]
-        text += "".join(f"<br>• {paragraph(note)}" for note in notes[:NOTES])
-        text += f"<br>{len(notes) - NOTES} more: see the lists under 'Review'." if len(notes) > NOTES else ""
-        self.say("warning" if notes else "done", text, details="\n".join(notes))
+        checks = [str(check) for check in nodes.record.get("check") or ()]
+        shown = [*nodes.warnings, *(beginning(check, CHECK_LETTERS) for check in checks)]
+        text += "".join(f"<br>• {paragraph(note)}" for note in shown)
+        text += "<br>In full, with places to click: 'Review', 'List'." if checks else ""
+        self.say("warning" if shown else "done", text, details="\n".join([*nodes.warnings, *checks]))
 
     def say(self, kind: str, text: str, details: str = "") -> None:
         """Show a message under the button, with details to copy."""

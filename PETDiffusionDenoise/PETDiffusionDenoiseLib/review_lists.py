@@ -72,12 +72,12 @@ def _doubts(rows: Sequence[Mapping[str, Any]]) -> Listing:
               _p(row.get("p_adjusted"))] for row in rows]
     tips = [f"{_where(row)}: {row.get('weight', '')}. Change {number(row.get('change_percent'))} %. Chance of it in "
             f"its own place {_p(row.get('p'))}, anywhere in the scan {_p(row.get('p_adjusted'))}." for row in rows]
-    title = f"Doubts: {sure} beyond the scan's noise (●), {len(rows) - sure} to look at"
+    title = f"Doubts: {sure} beyond chance (●), {len(rows) - sure} to look at"
     return Listing(title, ("Finding", "Before", "Denoised", "Chance"), lines, tips, [place_of(row) for row in rows])
 
 
 def _where(row: Mapping[str, Any]) -> str:
-    name = row.get("lesion") or str(row.get("organ") or "").replace("_", " ")
+    name = _short(str(row.get("lesion") or "")) or str(row.get("organ") or "").replace("_", " ")
     return f"{row.get('kind', '')}{f', {name}' if name else ''}"
 
 

@@ -81,6 +81,11 @@ def fill_table(table: Any, titles: Sequence[str], rows: Sequence[Sequence[str]],
     table.resizeRowsToContents()
 
 
+def beginning(text: str, letters: int) -> str:
+    """A text that may be long, broken off between words; where it is used the whole can be had."""
+    return text if len(text) <= letters else f"{text[:letters].rsplit(' ', 1)[0].rstrip(',;:')} …"
+
+
 def paragraph(text: str) -> str:
     """Plain text for a label that shows rich text."""
     return escape(text).replace("\n", "<br>")

@@ -157,7 +157,7 @@ def lines(table) -> list[list[str]]:
 def test_doubts_are_listed_the_sure_ones_first_and_a_click_goes_there(reviewed) -> None:
     widget, _ = reviewed
     ui = widget.ui
-    assert texts(ui.listCombo)[1] == "Doubts: 2 beyond the scan's noise (●), 1 to look at"
+    assert texts(ui.listCombo)[1] == "Doubts: 2 beyond chance (●), 1 to look at"
     ui.listCombo.setCurrentIndex(1)
     assert lines(ui.listTable) == [
         ["● new hot spot, lung upper lobe left", "0.8", "2.12", "< 0.001"],

@@ -53,7 +53,7 @@ def test_a_click_denoises_shows_progress_and_offers_the_review(open_panel) -> No
     assert "PET denoised (smooth)" in ui.messageLabel.text and "A warning." in ui.messageLabel.text
     assert "Model: tiny-1." in ui.messageLabel.text
     assert "• The mean of the liver changed." in ui.messageLabel.text
-    assert "2 more: see the lists" in ui.messageLabel.text
+    assert "• Check 3 is a long …<br>In full" in ui.messageLabel.text and "- sentence." in widget.panel.run._details
     assert ui.applyButton.text == "Denoise" and ui.applyButton.enabled and ui.progressFrame.isHidden()
     assert ui.actionButton.text == "Compare side by side" and not ui.reviewSection.collapsed
     assert widget.panel.parameters.result.GetName() == "PET denoised (smooth)"

@@ -66,7 +66,7 @@ def success(warnings: tuple[str, ...] = ("A warning.",), begun: bool = False, ex
             "request": {"pet": sys.argv[2]},
             "argv": sys.argv[1:],
             "details": {"model": "tiny-1"},
-            "check": ["The mean of the liver changed.", *(f"Check {i}." for i in range(4))],
+            "check": ["The mean of the liver changed.", f"Check 3 is a long {'-' * 99} sentence."],
         },
     )
 
