@@ -13,24 +13,69 @@ import argparse
 import shlex
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 PROGRAM = [sys.executable, "-m", "petdiffusion"]
+
+
+@dataclass(frozen=True)
+class DataSet:
+    name: str
+    n: int
+    options: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One training; `model` is the id under which its end is exported, if it is."""
+
+    name: str
+    method: str
+    steps: int
+    begins: str | None = None
+    data: tuple[str, ...] = ()
+    """Training sets; the validation set and real scans come to them."""
+    changes: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+    model: str | None = None
+
+
+LINEAR = ("weight_power=1.0",)
+"""The loss in SUV: what PSNR and lesions are measured in."""
+_BRAIN = ("--kind", "brain", "--fraction", "0.25,0.1667,0.125")
+_BODY = ("--kind", "body", "--fraction", "0.25,0.1,0.05", "--preset")
 DATA = {
-    "brain": {"kind": "brain", "tracer": "FDG,DASB", "fraction": "0.25,0.1667,0.125"},
-    "body": {"kind": "body", "preset": "mCT,Vision,mCT,DiscoveryST,Quadra,Discovery", "fraction": "0.25,0.1,0.05"},
+    "brain": (
+        DataSet("brain-valid", 8, (*_BRAIN, "--tracer", "FDG,DASB", "--split", "validation")),
+        DataSet("brain-train", 24, (*_BRAIN, "--tracer", "FDG,DASB")),
+        DataSet("brain-more", 24, (*_BRAIN, "--tracer", "DASB", "--first-seed", "1000")),
+    ),
+    "body": (
+        DataSet("body-valid", 6, (*_BODY, "mCT,Vision,Quadra", "--split", "validation")),
+        DataSet("body-train", 24, (*_BODY, "mCT,Vision,mCT,DiscoveryST,Quadra,Discovery")),
+    ),
 }
-VALIDATION = {"body": {"preset": "mCT,Vision,Quadra"}}
-PATIENTS = {"brain": (24, 8), "body": (24, 6)}
-"""For training and validation; of these scanners and tracers, dealt out in turn."""
-STEPS = {"unet-3d": 2600, "csrd": 3600}
-SETTINGS = ["--set", "batch=4", "--set", "validate_every=400"]
+_FEW, _ALL = ("brain-train",), ("brain-train", "brain-more")
+STAGES = {
+    "brain": (
+        Stage("unet3d-1", "unet-3d", 2600, data=_FEW),
+        Stage("unet3d-2", "unet-3d", 3000, "unet3d-1", _ALL, LINEAR, ("seed=1",), "unet3d-brain"),
+        Stage("csrd-1", "csrd", 2000, "unet3d-2", _ALL, LINEAR, ("seed=2",)),
+        Stage("csrd-2", "csrd", 1600, "csrd-1", _ALL, (*LINEAR, "mean_share=0.8"), ("seed=3", "learning_rate=7e-4"),
+              "csrd-brain"),
+    ),
+    "body": (
+        Stage("unet3d-1", "unet-3d", 2600, data=("body-train",), model="unet3d-body"),
+        Stage("csrd-1", "csrd", 2600, "unet3d-1", ("body-train",), LINEAR, ("seed=2",), "csrd-body"),
+    ),
+}  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("region", choices=tuple(DATA))
+    parser.add_argument("region", choices=tuple(STAGES))
     parser.add_argument("--work", type=Path, required=True, help="folder for data, trainings and models")
     parser.add_argument("--real", type=Path, help="folder of real scans, for the body")
     parser.add_argument("--run", action="store_true")
@@ -42,37 +87,30 @@ def main() -> None:
 
 
 def commands(region: str, work: Path, real: Path | None = None) -> list[list[str]]:
-    data = {split: work / "data" / f"{region}-{split}" for split in ("train", "validation")}
-    made = [dataset(region, split, n, data[split]) for split, n in zip(data, PATIENTS[region])]
-    used = [str(folder) for folder in data.values()]
+    data = work / "data"
+    simulate = [*PROGRAM, "simulate", "dataset", "--workers", "2"]
+    made = [[*simulate, "--n", str(d.n), *d.options, "--out", str(data / d.name)] for d in DATA[region]]
+    more = [f"{region}-valid"]
     if real is not None:
-        made.append([sys.executable, str(HERE / "real_scans.py"), str(real), str(work / "data" / "real")])
-        used.append(str(work / "data" / "real"))
-    regression, diffusion = work / f"unet3d-{region}", work / f"csrd-{region}"
-    return [
-        *made,
-        train("unet-3d", used, regression),
-        train("csrd", used, diffusion, "--from", str(regression)),
-        export(regression, work / "models"),
-        export(diffusion, work / "models"),
-    ]
+        made.append([sys.executable, str(HERE / "real_scans.py"), str(real), str(data / "real")])
+        more.append("real")
+    stages = [command for stage in STAGES[region] for command in trained(stage, work / region, data, more)]
+    return [*made, *stages]
 
 
-def dataset(region: str, split: str, n: int, out: Path) -> list[str]:
-    changed = VALIDATION.get(region, {}) if split == "validation" else {}
-    options = [word for name, value in {**DATA[region], **changed}.items() for word in (f"--{name}", value)]
-    return [*PROGRAM, "simulate", "dataset", "--n", str(n), "--split", split, *options, "--workers", "2",
-            "--out", str(out)]  # fmt: skip
-
-
-def train(method: str, data: list[str], out: Path, *more: str) -> list[str]:
-    length = ["--steps", str(STEPS[method])]
-    return [*PROGRAM, "train", method, "--data", *data, *length, *more, *SETTINGS, "--out", str(out)]
-
-
-def export(training: Path, out: Path) -> list[str]:
-    facts = HERE / f"{training.name}.json"
-    return [*PROGRAM, "export", str(training), "--id", training.name, "--facts", str(facts), "--out", str(out)]
+def trained(stage: Stage, folder: Path, data: Path, more: list[str]) -> list[list[str]]:
+    """The training, and its model if it has one."""
+    out = folder / stage.name
+    words = [*PROGRAM, "train", stage.method, "--data", *(str(data / name) for name in (*stage.data, *more))]
+    words += ["--steps", str(stage.steps), *(["--from", str(folder / stage.begins)] if stage.begins else [])]
+    words += [word for change in stage.changes for word in ("--change", change)]
+    words += [word for setting in ("batch=4", *stage.settings) for word in ("--set", setting)]
+    found = [[*words, "--out", str(out)]]
+    if stage.model:
+        facts = str(HERE / f"{stage.model}.json")
+        target = str(folder.parent / "models")
+        found.append([*PROGRAM, "export", str(out), "--id", stage.model, "--facts", facts, "--out", target])
+    return found
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def filters(anatomy: str) -> tuple[Row, ...]:
         Row("gaussian", "Gaussian, tuned", "gaussian", tuned=True),
         Row("tv", "Total variation, tuned", "tv", tuned=True, paper="TV"),
         Row("nlm", "Non-local means, tuned", "nlm", tuned=True),
-        Row("bm4d", "BM4D, tuned", "bm4d", tuned=True),
+        Row("bm4d", "BM4D, tuned", "bm4d", tuned=True, quick=False),
         Row(f"guided-{anatomy}", f"Guided filter with {name}, tuned", "guided", anatomy=(anatomy,), tuned=True),
         Row(f"anatomy-{anatomy}", f"Anatomical filter with {name}, tuned", "anatomy", anatomy=(anatomy,), tuned=True,
             quick=False),
