@@ -45,6 +45,24 @@ def test_generators_stay_what_they_are():
     assert [g.initial_seed() for g in sample_generators(0, 2)] == [4334430513956379144, 2440950710608614359]
 
 
+def test_neighbouring_slices_share_noise_and_each_is_white():
+    """Correlation along z falls to one half at half the FWHM, as promised; within a slice there is none."""
+    noise = torch.cat([g.normal((1, 24, 64, 64)) for g in sample_generators(0, 8, alike=4.0)])
+    assert noise.std((0, 2, 3)) == pytest.approx(np.ones(24), abs=0.02)  # at both borders too
+    for lag, expected in ((1, 0.5 ** (1 / 4)), (2, 0.5), (4, 0.5**4)):
+        assert float((noise[:, lag:] * noise[:, :-lag]).mean()) == pytest.approx(expected, abs=0.02)
+    assert abs(float((noise[..., 1:] * noise[..., :-1]).mean())) < 0.01
+
+
+def test_shared_noise_reaches_the_samples_and_only_when_asked():
+    def drawn(**settings):
+        sampling = Sampling(LEVELS, "ddpm", samples=1, estimate="sample", **settings)
+        x = sample_volume(Model(gaussian), Scene((12, 16, 16)), sampling, Run(seed=3)).sample[0] - 0.3
+        return float((x[1:] * x[:-1]).mean() / x.square().mean())
+
+    assert abs(drawn()) < 0.1 < 0.7 < drawn(alike=6.0)
+
+
 # Devices
 
 def test_devices_are_chosen_or_refused():

@@ -52,7 +52,13 @@ def normal_like(x: Tensor, generators: Generators) -> Tensor:
     """Standard normal noise of x's shape, image i from generator i alone, drawn where it lives (the CPU)."""
     if len(generators) != len(x):
         raise ValueError(f"{len(x)} images need {len(x)} generators, not {len(generators)}")
-    return torch.stack([torch.randn(x.shape[1:], generator=g, device=g.device) for g in generators]).to(x)
+    return torch.stack([_normal(x.shape[1:], g) for g in generators]).to(x)
+
+
+def _normal(shape: torch.Size, generator: torch.Generator) -> Tensor:
+    """A generator may bring a `normal(shape)` of its own, such as noise that neighbouring slices share."""
+    own = getattr(generator, "normal", None)
+    return own(shape) if own else torch.randn(shape, generator=generator, device=generator.device)
 
 
 def pure_noise(like: Tensor, sigma: float, generators: Generators) -> Tensor:

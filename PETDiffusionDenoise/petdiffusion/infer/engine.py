@@ -123,11 +123,13 @@ class Scene:
 
 
 def sample_volume(model: Model, scene: Scene, sampling: Sampling, run: Run, *, on_step: Hook | None = None,
-                  policy: Policy | None = None, plan: Plan | None = None) -> VolumeEstimate:
+                  policy: Policy | None = None, plan: Plan | None = None,
+                  on_sample: Callable[[Tensor], None] | None = None) -> VolumeEstimate:
     """Draws what `sampling` asks for over a whole volume.
 
-    Progress goes to the present stage of `run`; a cancel takes effect at the next patch. `policy` and `plan` are
-    chosen for this machine unless given.
+    `on_sample` sees every sample, (channels, z, y, x) on the CPU, as it comes; none is kept. Progress goes to the
+    present stage of `run`; a cancel takes effect at the next patch. `policy` and `plan` are chosen for this machine
+    unless given.
     """
     if scene.start is not None and sampling.mean == "first":
         raise OptionError("mean = first", "needs chains that start from pure noise", "Use mean = samples.")
@@ -144,7 +146,7 @@ def sample_volume(model: Model, scene: Scene, sampling: Sampling, run: Run, *, o
     began = time.perf_counter()
     with torch.no_grad():
         estimate = _drawn(model.wrap(patched) if model.wrap else patched, model, scene, sampling, run, on_step,
-                          progress, patched)
+                          progress, patched, on_sample)
     run.progress(1.0)  # a method may have needed fewer evaluations than the sampler asked for
     return _finished(estimate, time.perf_counter() - began, patched.plan, sampling)
 
@@ -164,7 +166,7 @@ def network_cost(model: Model, scene: Scene, policy: Policy) -> Cost:
 
 
 def _drawn(D: Denoiser, model: Model, scene: Scene, sampling: Sampling, run: Run, on_step: Hook | None,
-           progress: _Progress, patched: Patched) -> Estimate:
+           progress: _Progress, patched: Patched, on_sample: Callable[[Tensor], None] | None = None) -> Estimate:
     sigmas = torch.tensor(sampling.sigmas, dtype=torch.float64)
     shape = (model.channels, *scene.shape)
 
@@ -183,7 +185,8 @@ def _drawn(D: Denoiser, model: Model, scene: Scene, sampling: Sampling, run: Run
     if sampling.samples == 0:
         return mean_at_once(D, begin(sample_generators(run.seed, 1)), sampling.sigmas[0], scene.cond)
     generators = sample_generators(run.seed, sampling.samples, alike=sampling.alike)
-    return draw(D, chain, generators, batch=sampling.batch, mean=sampling.mean)
+    seen = None if on_sample is None else lambda _, image: on_sample(image.float().cpu())
+    return draw(D, chain, generators, batch=sampling.batch, mean=sampling.mean, on_sample=seen)
 
 
 def _finished(estimate: Estimate, seconds: float, plan: Plan, sampling: Sampling) -> VolumeEstimate:

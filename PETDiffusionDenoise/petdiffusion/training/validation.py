@@ -10,16 +10,23 @@ from .task import Batch
 
 
 def score(judge: Callable[[Batch], dict[str, torch.Tensor]], batches: list[Batch]) -> dict[str, float]:
-    """PSNR against normal dose and truth, of the input too, and lesion bias, over all batches together."""
-    errors = {"psnr": [], "psnr_truth": [], "psnr_low": []}
+    """PSNR against normal dose and truth, of the input too, and lesion bias, over all batches together.
+
+    What a batch does not hold is left out; what `judge` returns beside `denoised` takes the place of the batch's.
+    """
+    errors: dict[str, list[torch.Tensor]] = {}
     peaks, kept = [], []
     for batch in batches:
-        denoised = judge(batch)["denoised"].float().cpu()
-        normal, truth, low = (batch[name].float().cpu() for name in ("normal", "truth", "low"))
+        found = {name: value.float().cpu() for name, value in {**batch, **judge(batch)}.items()}
+        denoised, normal = found["denoised"], found["normal"]
         peaks.append(normal.flatten(1).amax(1))
-        for name, a, b in (("psnr", denoised, normal), ("psnr_truth", denoised, truth), ("psnr_low", low, normal)):
-            errors[name].append(((a - b) ** 2).flatten(1).mean(1))
-        kept += _recoveries(denoised, normal, batch["lesions"].cpu())
+        pairs = {"psnr": (denoised, normal), "psnr_truth": (denoised, found.get("truth")),
+                 "psnr_low": (found.get("low"), normal)}  # fmt: skip
+        for name, (a, b) in pairs.items():
+            if a is not None and b is not None:
+                errors.setdefault(name, []).append(((a - b) ** 2).flatten(1).mean(1))
+        if "lesions" in found:
+            kept += _recoveries(denoised, normal, found["lesions"])
     scores = {name: _psnr(torch.cat(values), torch.cat(peaks)) for name, values in errors.items()}
     if kept:
         scores["lesion_mean_bias"] = float(torch.tensor(kept).median()) - 1.0
