@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -49,13 +50,31 @@ def real_trunk(folder: Path) -> np.ndarray:
     return ct[largest_body(ct)]
 
 
-def drawn_trunk(seed: int) -> np.ndarray:
-    """From the level of the hip joints to T11, as the real scan."""
+ORGANS = ("liver", "spleen", "kidney_left", "pancreas", "aorta", "autochthon_left", "iliopsoas_left", "vertebrae_L1",
+          "lung_lower_lobe_right", "costal_cartilages")  # fmt: skip
+
+
+def organ_hu(ct: np.ndarray, label: np.ndarray) -> dict[str, float]:
+    """Median HU within organs, a voxel away from their surface."""
+    inner = {name: ndimage.binary_erosion(label == labels.ID[name]) for name in ORGANS}
+    return {name: float(np.median(ct[mask])) for name, mask in inner.items() if mask.sum() > 30}
+
+
+def real_organs(folder: Path) -> dict[str, float]:
+    """The lower part of the trunk's CT, with TotalSegmentator's own labels of it."""
+    import nibabel
+
+    files = (folder / f"{name}.nii.gz" for name in ("example_ct_sm", "example_seg"))
+    return organ_hu(*(np.asarray(nibabel.load(file).dataobj) for file in files))
+
+
+def drawn_trunk(seed: int) -> tuple[np.ndarray, dict[str, float]]:
+    """HU from the level of the hip joints to T11, as the real scan; and by organ."""
     person = body.draw(seed, spacing_mm=3.0, field="trunk", arms="up", lesions=0)
     rows = lambda name: np.flatnonzero(person.organs.mask(name).any((1, 2)))  # noqa: E731
     ct = person.ct.array[rows("hip_left").min() + 10 : rows("vertebrae_T11").max()]
     noisy = ct + np.random.default_rng(seed).normal(0, NOISE_HU, ct.shape)
-    return noisy[largest_body(ct)]
+    return noisy[largest_body(ct)], organ_hu(person.ct.array, person.organs.array)
 
 
 def tissue(pet: np.ndarray, ct: np.ndarray, allowed: np.ndarray) -> dict[str, np.ndarray]:
@@ -102,7 +121,12 @@ def suv_summary(people: list[dict[str, np.ndarray]]) -> dict[str, dict[str, floa
     return {name: {key: round(float(value), 3) for key, value in row.items()} for name, row in result.items()}
 
 
-def plot(path: Path, trunk: np.ndarray, trunks: list[np.ndarray], real: list, drawn: list) -> None:
+def by_organ(people: Sequence[dict[str, float]]) -> dict[str, list[float]]:
+    found = {name: [person[name] for person in people if name in person] for name in ORGANS}
+    return {name: np.percentile(values, (5, 50, 95)).round().tolist() for name, values in found.items() if values}
+
+
+def plot(path: Path, trunk: np.ndarray, trunks: Sequence[np.ndarray], real: list, drawn: list) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
@@ -152,7 +176,7 @@ def main() -> None:
     if not options.data.is_dir():
         raise SystemExit(f"{options.data} is absent: this comparison needs the real scans.")
     seeds = range(200, 200 + options.people)
-    trunk, trunks = real_trunk(options.data / "totalseg_ct"), [drawn_trunk(seed) for seed in seeds]
+    trunk, (trunks, organs) = real_trunk(options.data / "totalseg_ct"), zip(*map(drawn_trunk, seeds))
     real = [real_tissue(folder) for folder in sorted((options.data / "sts").glob("STS_*"))]
     drawn = [drawn_tissue(seed) for seed in seeds]
     rows = [hu_summary(values) for values in trunks]
@@ -164,6 +188,8 @@ def main() -> None:
             {
                 "HU, real": {k: round(v, 3) for k, v in hu_summary(trunk).items()},
                 "HU, digital (5, 50, 95 %)": spread,
+                "HU by organ, real": real_organs(options.data / "totalseg_ct"),
+                "HU by organ, digital (5, 50, 95 %)": by_organ(organs),
                 "SUV, real": suv_summary(real),
                 "SUV, digital": suv_summary(drawn),
             },

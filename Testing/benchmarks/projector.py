@@ -30,7 +30,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from oracles.physics_scenes import disc, disc_projection
-from petdiffusion.physics import dose, poisson, recon
+from petdiffusion.physics import dose, matrices, poisson, recon
 from petdiffusion.physics.geometry import ScanGeometry
 from petdiffusion.physics.presets import SCANNERS
 from petdiffusion.physics.projector import Projector
@@ -58,6 +58,20 @@ def ours(name: str, slices: int, backend: str = "auto") -> Contestant:
     projector = Projector(GEOMETRY, backend=backend)
     return Contestant(name, lambda x: projector.forward(torch.from_numpy(x)).numpy(),
                       lambda y: projector.back(torch.from_numpy(y)).numpy(), slices)
+
+
+def plain_csr(slices: int) -> Contestant:
+    """What the first prototype was: torch's own sparse product over all slices at once."""
+    rays = matrices.path_lengths(GEOMETRY)
+    pair = [torch.sparse_csr_tensor(*(torch.from_numpy(v) for v in (m.indptr, m.indices, m.data)), m.shape)
+            for m in (rays, rays.T.tocsr())]
+    shapes = (SIZE, SIZE), (ANGLES, BINS)
+
+    def product(matrix: torch.Tensor, values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+        return (matrix @ torch.from_numpy(values).flatten(1).T.contiguous()).T.reshape(len(values), *shape).numpy()
+
+    return Contestant("the prototype: torch CSR, nothing else", lambda x: product(pair[0], x, shapes[1]),
+                      lambda y: product(pair[1], y, shapes[0]), slices)
 
 
 def rotate_and_sum(slices: int) -> Contestant:
@@ -162,9 +176,9 @@ def print_table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
 def projectors(repeats: int) -> None:
     print(f"### {BINS} bins x {ANGLES} angles, {SIZE}^2, {torch.get_num_threads()} threads\n")
     contestants = [ours(f"this program, {BATCH} slices at once", BATCH), ours("this program, 1 slice", 1),
-                   ours(f"this program, SciPy fallback, {BATCH} slices", BATCH, "scipy"), rotate_and_sum(8), astra(2),
-                   scikit_image(1)]
-    if contestants[4] is None:
+                   ours(f"this program, SciPy fallback, {BATCH} slices", BATCH, "scipy"), plain_csr(BATCH),
+                   rotate_and_sum(8), astra(2), scikit_image(1)]
+    if None in contestants:
         print("astra-toolbox is not importable; see the head of this file.\n")
     head = ("", "forward, ms a slice", "back, ms a slice", "error on a disc (RMS of its peak)", "adjoint mismatch")
     print_table(head, [pair_row(c, repeats) for c in contestants if c is not None])

@@ -234,6 +234,7 @@ def test_whole_speaks_totalsegmentators_words(fdg) -> None:
 @pytest.mark.parametrize(("error", "options"), [
     (OptionError, {"tracer": "PSMA"}), (OptionError, {"lesions": 31}), (OptionError, {"lesions": -1}),
     (GeometryError, {"spacing_mm": 0.1}), (GeometryError, {"spacing_mm": float("nan")}),
+    (GeometryError, {"spacing_mm": (2.0, 2.0, 3.0)}),
     (GeometryError, {"field_mm": (200, 200, 5)}), (GeometryError, {"field_mm": (200, 200)})])
 def test_impossible_patients_are_refused(error, options) -> None:
     with pytest.raises(error):

@@ -57,6 +57,20 @@ def test_scanners_are_found_by_name_and_by_what_dicom_calls_them() -> None:
     assert list(called.values()) == ["mCT", "Vision", "Quadra", "uEXPLORER", "DiscoveryST", "Discovery", None, None]
 
 
+@pytest.mark.parametrize("name", SCANNERS)
+def test_a_digital_scan_is_known_by_the_scanner_that_it_says_it_was_made_with(name) -> None:
+    assert presets.scanner_called(SCANNERS[name].title) is SCANNERS[name]
+
+
+def test_septa_cost_counts_and_spare_scatter() -> None:
+    """Noise of the Discovery ST with septa: four and a half times fewer trues, cleaner ones."""
+    open_, septa = SCANNERS["DiscoveryST"], SCANNERS["DiscoveryST2D"]
+    assert open_.cps_per_kbq / septa.cps_per_kbq == pytest.approx(4.5)
+    assert septa.background.fraction < 0.4 * open_.background.fraction
+    same = ("resolution_mm", "axial_resolution_mm", "iterations", "subsets", "post_filter_mm", "seconds", "mbq_per_kg")
+    assert all(getattr(open_, name) == getattr(septa, name) for name in same)
+
+
 def test_a_preset_cannot_be_changed_but_replaced() -> None:
     with pytest.raises(FrozenInstanceError):
         SCANNERS["mCT"].iterations = 5
