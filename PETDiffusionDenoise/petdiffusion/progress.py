@@ -7,7 +7,7 @@ import math
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TextIO
@@ -102,6 +102,8 @@ class Run:
     cancelled: threading.Event = field(default_factory=threading.Event)
     warnings: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+    on_sample: Callable[[Any], None] | None = None
+    """Sees every sample that a method draws: an array on the PET's grid, in the unit the method works in."""
     _stage: str = ""
     _began: float = 0.0
 

@@ -7,7 +7,7 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -17,9 +17,6 @@ from .methods.contract import Case, MethodCard, Output
 from .progress import Run
 from .request import IMAGES, IN_MEMORY, RECORD_VERSION, Request, Result, sha256_of
 from .volume import ARBITRARY, BQML, SUVBW, LabelMap, Volume
-
-if TYPE_CHECKING:
-    from .trust import Trust
 
 
 def denoise(
@@ -53,6 +50,8 @@ def denoise(
         "reference": reference,
         "tune": tune,
     }
+    from .trust import believe
+
     request = _request(method or registry.DEFAULT_METHOD, images, settings)
     card = registry.card(request.method)
     options = card.resolve(request.options)
@@ -73,15 +72,16 @@ def denoise(
             options, tuning = _tune(card, case, given.tune, request.options, run)
     else:
         tuning = []
-    with run.stage("denoise", f"Denoising: {card.title}"):
+    with run.stage("denoise", f"Denoising: {card.title}"), believe.watched(case, given.lesions, run) as drawn:
         output = _checked(card.load()(case, options, run), case, card)
     with run.stage("measure", "Measuring"):
         tables = _measure(case, output, given, run) | ({"tuning": tuning} if tuning else {})
     with run.stage("trust", "Checking the result against the scan's noise"):
-        doubts = _check(case, output, given)
-    result = _restore(case, output, given, tables | doubts.tables(), run)
+        doubts = believe.checked(case, output, given.lesions)
+        output, certainty = believe.certain(output, drawn, run)
+    result = _restore(case, output, given, tables | doubts.tables() | certainty.tables(), run)
     record = _record(request, card, options, case, output, result, run)
-    result = replace(result, record=record | {"trust": doubts.summary})
+    result = replace(result, record=record | {"trust": doubts.summary, "uncertainty": certainty.facts})
     return _write(result, given, case, card, Path(out), report, overwrite, run) if out is not None else result
 
 
@@ -270,12 +270,6 @@ def _measure(case: Case, output: Output, given: _Given, run: Run) -> dict[str, l
     volumes = {name: image for name, image in images.items() if image is not None}
     lesions = given.lesions or output.lesions
     return {**measure.tables(volumes, case.body, case.labels or output.organs, lesions, run=run), **output.tables}
-
-
-def _check(case: Case, output: Output, given: _Given) -> Trust:
-    from . import trust
-
-    return trust.check(case.pet, output.pet, case.body, case.labels or output.organs, given.lesions or output.lesions)
 
 
 def _restore(case: Case, output: Output, given: _Given, tables: Mapping[str, Any], run: Run) -> Result:

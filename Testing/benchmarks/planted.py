@@ -173,7 +173,8 @@ def _output(patient: Planted, method: str, which: int, change: np.ndarray) -> An
         return patient.clean[which].with_array(patient.clean[which].array + change)
     card, low = registry.card(method), patient.low[which]
     case = build(low.with_array(np.maximum(low.array + change, 0)))
-    return card.load()(case, card.resolve({}), Run()).pet
+    few = {"samples": 0} if any(option.name == "samples" for option in card.options) else {}
+    return card.load()(case, card.resolve(few), Run()).pet
 
 
 def _evidence(low: Any, output: Any, body: np.ndarray) -> Any:

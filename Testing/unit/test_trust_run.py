@@ -2,9 +2,15 @@
 
 import json
 
+import numpy as np
 import petdiffusion
 import pytest
+from petdiffusion import registry
+from petdiffusion.prepare.case import build
+from petdiffusion.progress import Run
+from petdiffusion.volume import LabelMap
 from petdiffusion.write.tables import read_csv
+from support import tiny_models
 from support.blobs import blobs
 
 
@@ -37,3 +43,68 @@ def test_a_place_of_a_finding_is_that_of_the_image(patient):
 def test_a_result_that_changes_nothing_has_nothing_to_say(patient):
     made = petdiffusion.denoise(patient.noisy, "gaussian", fwhm_mm=0.0)
     assert "trust" not in made.tables and made.record["trust"]["checked"] is False
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    folder = tmp_path / "models"
+    folder.mkdir()
+    tiny_models._write(folder, registry.card("csrd"))
+    monkeypatch.setenv("PETDIFFUSION_MODELS", str(folder))
+    return folder
+
+
+def calibrated(folder, factor):
+    """The tiny CSRD with a calibration whose intervals are `factor` spreads wide on either side."""
+    ends = {"n": 100, "relative": 0.0, "low": [-factor] * 5, "high": [factor] * 5}
+    families = dict.fromkeys(("voxel", "lesion_max", "organ_mean"), ends)
+    path = folder / "csrd-tiny.json"
+    card = json.loads(path.read_text())
+    known = {"samples": 3, "patients": 2, "data": "two simulated patients", "truth": "normal-dose scan",
+             "families": families, "levels": [0.5, 0.68, 0.8, 0.9, 0.95]}  # fmt: skip
+    path.write_text(json.dumps({**card, "results": {"calibration": known}}))
+
+
+def drawn(patient, tmp_path, **settings):
+    lesions = LabelMap((patient.labels.array == 6).astype("int16"), patient.labels.geometry, {1: "tumour"})
+    return petdiffusion.denoise(patient.noisy, "csrd", labels=patient.labels, lesions=lesions, samples=3, steps=2,
+                                model="csrd-tiny", seed=5, **settings)  # fmt: skip
+
+
+def test_every_number_of_a_sampling_method_has_an_interval(tiny, tmp_path):
+    patient = blobs((24, 28, 32), seed=3)
+    plain = drawn(patient, tmp_path)
+    row = next(r for r in plain.tables["intervals"] if r["name"] == "tumour" and r["metric"] == "SUVmax")
+    assert row["low95"] < row["expected"] < row["high95"] and row["samples"] == 3 and row["calibrated"] is False
+    lesion = next(r for r in plain.tables["lesions"] if r["lesion"] == "tumour")
+    assert row["denoised"] == pytest.approx(lesion["SUVmax_denoised"])
+    assert plain.record["uncertainty"] == {"samples": 3, "calibrated": False}
+
+    calibrated(tiny, 4.0)
+    known = drawn(patient, tmp_path, out=tmp_path / "out")
+    same = next(r for r in known.tables["intervals"] if r["name"] == "tumour" and r["metric"] == "SUVmax")
+    spread = row["sd"] * (2 / 6) ** 0.5
+    assert same["calibrated"] and same["high95"] == pytest.approx(row["expected"] + 4 * spread, rel=1e-4)
+    assert (known.sd.array.max() / plain.sd.array.max()) == pytest.approx(4 / 1.96 * (2 / 6) ** 0.5, rel=1e-4)
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "calibrated on two simulated patients" in page and "tumour" in page
+    assert (tmp_path / "out" / "tables" / "intervals.csv").exists()
+
+
+def test_one_sample_gives_no_interval_and_says_so(tiny, tmp_path):
+    patient = blobs((24, 28, 32), seed=3)
+    made = petdiffusion.denoise(patient.noisy, "csrd", labels=patient.labels, samples=1, steps=2, model="csrd-tiny")
+    assert "intervals" not in made.tables and made.record["uncertainty"] == {"samples": 1}
+
+
+def test_the_hook_is_gone_after_the_run_and_sees_images_in_suv(tiny):
+    patient, run, seen = blobs((24, 28, 32), seed=3), Run(), []
+    run.on_sample = seen.append
+    petdiffusion.denoise(patient.noisy, "csrd", samples=2, steps=2, model="csrd-tiny", run=run)
+    assert seen == [] and run.on_sample == seen.append
+    case = build(patient.noisy)
+    run.model = "csrd-tiny"
+    card = registry.card("csrd")
+    output = card.load()(case, card.resolve({"samples": 2, "steps": 2}), run)
+    assert len(seen) == 2 and seen[0].shape == patient.noisy.array.shape
+    np.testing.assert_allclose(np.std(seen, axis=0, ddof=1), output.sd.array, atol=1e-5)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..prepare import noise as scan_noise
-from ..volume import Volume
+from ..volume import Geometry, Volume
 from .kernels import Triple, correlation, gaussian
 
 FLOOR = 0.05
@@ -22,9 +22,8 @@ FLOOR = 0.05
 AROUND_MM = 30.0
 """FWHM of the neighbourhood in which the level is measured."""
 FAR_MM = 12.0
-SMOOTH_MM = 25.0
-LEAST_KEPT = 0.01
-"""Part of the scan's noise variance in the residual that is never taken as less."""
+LEAST_KEPT, NEARLY_ALL = 0.01, 0.95
+"""Parts of the scan's noise variance in the residual: never taken as less; from the second on it speaks for itself."""
 _CLIP = 4.0
 """SDs beyond which a difference no longer counts more: lesions and edges."""
 _TABLE = np.linspace(0.0, 14.0, 141)
@@ -49,9 +48,11 @@ def noise_model(low: np.ndarray, output: np.ndarray, body: np.ndarray, spacing: 
     residual = (low - output) / root
     fwhm = tuple(_width(residual, body, axis, step) for axis, step in enumerate(spacing))
     level = _level(residual, body, spacing, fwhm)
-    removed, scan_fwhm = _removed(low, output, body, spacing)
-    fwhm = tuple(_between(own, scan, min(removed, 1.0)) for own, scan in zip(fwhm, scan_fwhm))
-    return NoiseModel(level * root / np.float32(np.sqrt(min(removed, 1.0))), fwhm, removed)
+    removed = _removed(low - output, output, root, body, spacing, fwhm)
+    if removed < NEARLY_ALL:
+        scan = scan_noise.measure(Volume(low, Geometry(low.shape[::-1], spacing[::-1])), body).fwhm_mm
+        fwhm = tuple(_between(own, other, removed) for own, other in zip(fwhm, scan))
+    return NoiseModel(level * root / np.float32(np.sqrt(removed)), fwhm, removed)
 
 
 def _between(residual: float, scan: float, removed: float) -> float:
@@ -60,17 +61,30 @@ def _between(residual: float, scan: float, removed: float) -> float:
     return float(np.sqrt(residual**2 + (1 - removed) * max(scan**2 - residual**2, 0.0)))
 
 
-def _removed(low: np.ndarray, output: np.ndarray, body: np.ndarray, spacing: Triple
-             ) -> tuple[float, Triple]:
-    """The residual's noise variance over the scan's, both measured alike over a background as bright."""
-    from ..volume import Geometry
+def _removed(residual: np.ndarray, output: np.ndarray, root: np.ndarray, body: np.ndarray, spacing: Triple,
+             fwhm: Triple) -> float:
+    """Part of the scan's noise variance that the residual e holds.
 
-    geometry = Geometry(low.shape[::-1], spacing[::-1])
-    own = scan_noise.measure(Volume(low, geometry), body)
-    background = gaussian(output, SMOOTH_MM, spacing)
-    left = scan_noise.measure(Volume(background + (low - output), geometry), body)
-    part = (left.sd / own.sd) ** 2 if own.sd > 0 else 1.0
-    return float(np.clip(part, LEAST_KEPT, None)), own.fwhm_mm
+    An output d that kept K n of the noise n leaves e = (1 - K) n, so that cov(e, d) / var(e) = K / (1 - K): the truth
+    has none of it, whatever its structure. Differences beyond a few SDs count no more, so that edges do not decide.
+    """
+    product, square = 0.0, 0.0
+    for axis, step in enumerate(spacing):
+        lag = _best_lag(residual.shape[axis], step, fwhm[axis])
+        if lag:
+            e, where = _second_difference(residual, axis, lag)
+            d, _ = _second_difference(output, axis, lag)
+            inside = body[where]
+            e, d = (_clipped((x / root[where])[inside]) for x in (e, d))
+            product += float(np.sum(e * d, dtype=np.float64))
+            square += float(np.sum(np.square(e), dtype=np.float64))
+    kept = max(product / square, 0.0) if square > 0 else 0.0
+    return float(max(1 / (1 + kept) ** 2, LEAST_KEPT))
+
+
+def _clipped(values: np.ndarray) -> np.ndarray:
+    limit = _CLIP * float(np.median(np.abs(values))) / _MEDIAN if values.size else 0.0
+    return np.clip(values, -limit, limit)
 
 
 def _lag(size: int, step: float, wanted_mm: float) -> int:

@@ -22,7 +22,7 @@ SKEW_SHARE = 0.75
 patients of the validation split, so that of regions without a change 1 % lie beyond the threshold for 1 %."""
 _FROM_SIZES, _TAIL, _LEAST_VALUES = 2, 0.05, 1000
 _MAD = 1.4826
-LEAST_SPREAD = 1.02
+LEAST_SPREAD = 1.05
 """The noise is never taken to be smaller than the model says (and its local differences ask for this much more), only
 larger where the residual shows it."""
 

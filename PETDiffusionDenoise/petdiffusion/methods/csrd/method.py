@@ -45,7 +45,7 @@ def denoise(case: Case, options: Mapping[str, Any], run: Run) -> Output:
     D, wrap = denoisers(network, config)
     plan = Model(D, network, PatchRules(multiple=network.config.multiple), wrap=wrap)
     scene = Scene(case.pet.array.shape, seen.conditions, case.body)
-    estimate = sample_volume(plan, scene, sampling(options, config), run)
+    estimate = sample_volume(plan, scene, sampling(options, config), run, on_sample=seen.watched(run))
     sd = None if estimate.sd is None else case.pet.with_array(seen.spread(estimate.sd))
     evaluations = estimate.evaluations if wrap is None else wrap.spent(estimate.evaluations)
     details = {**residual.model_facts(model), **estimate.details(), "evaluations": evaluations}

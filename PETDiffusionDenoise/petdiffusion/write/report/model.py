@@ -43,6 +43,9 @@ class CaseReport:
     trust_rows: Rows = ()
     trust_facts: Mapping[str, Any] = field(default_factory=dict)
     """What the check against the scan's noise found, and with what settings; empty where it was not made."""
+    interval_rows: Rows = ()
+    interval_facts: Mapping[str, Any] = field(default_factory=dict)
+    """Intervals of lesions' and organs' numbers, from the method's samples."""
 
     def __post_init__(self) -> None:
         known = (LOW, DENOISED, REFERENCE, SD)

@@ -32,6 +32,7 @@ def case_report(report: CaseReport) -> str:
         _lesions(report, views),
         _organs(report),
         _trust(report),
+        _certainty(report),
         _part("Image quality", _quality_note(report), sections.image_section(report)) if report.image_rows else "",
         *(_part(name, "", sections.other_section(rows)) for name, rows in report.other_tables.items() if rows),
         _part("How this was made", "", sections.settings_section(report.settings)) if report.settings else "",
@@ -118,11 +119,13 @@ def _overview_note(views: Views) -> str:
 
 def _slices_note(views: Views) -> str:
     where = "the hottest point of the lesions" if views.peaks else "the middle of the patient"
-    sd = (
-        " The SD shows how much the method’s own samples differ; it is not a calibrated error."
-        if SD in views.images
-        else ""
-    )
+    sd = ""
+    if SD in views.images:
+        sd = (
+            " The SD is calibrated: 1.96 of it cover 95 % of voxels in patients like those it was calibrated on."
+            if views.report.interval_facts.get("sd_factor")
+            else " The SD shows how much the method’s own samples differ; it is not a calibrated error."
+        )
     return (
         f"Planes through {where}. The first difference shows what was removed: grain without the shapes of organs "
         f"or lesions is noise; a shape is signal that was changed.{sd}"
@@ -165,3 +168,10 @@ def _trust(report: CaseReport) -> str:
     return _part(
         "Does the scan support it?", trust.trust_note(report.trust_facts), trust.trust_section(report), "trust"
     )
+
+
+def _certainty(report: CaseReport) -> str:
+    if not report.interval_rows:
+        return ""
+    note, section = trust.certainty_note(report.interval_facts), trust.certainty_section(report)
+    return _part("How certain the numbers are", note, section, "certainty")

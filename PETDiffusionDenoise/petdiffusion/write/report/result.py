@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ...methods.contract import Case, MethodCard
     from ...request import Result
 
-OWN_TABLES = ("image", "organs", "lesions", "lesion_totals", "organ_errors", "trust")
+OWN_TABLES = ("image", "organs", "lesions", "lesion_totals", "organ_errors", "trust", "intervals")
 HEADINGS = {"tuning": "Settings tried", "prompts": "Text prompts"}
 
 
@@ -40,6 +40,8 @@ def of_result(result: Result, case: Case, card: MethodCard) -> str:
             lesion_totals=tables.get("lesion_totals", ()),
             trust_rows=tables.get("trust", ()),
             trust_facts=result.record.get("trust", {}),
+            interval_rows=tables.get("intervals", ()),
+            interval_facts=result.record.get("uncertainty", {}),
             other_tables={
                 HEADINGS.get(name, name.replace("_", " ").capitalize()): rows
                 for name, rows in tables.items()

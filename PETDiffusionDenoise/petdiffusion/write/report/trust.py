@@ -45,6 +45,39 @@ def trust_section(report: CaseReport) -> str:
     return text + _small_print(facts)
 
 
+def certainty_note(facts: Mapping[str, Any]) -> str:
+    if facts.get("calibrated"):
+        return (
+            f"From {number(facts.get('samples'), 0)} samples, calibrated on {escape(str(facts['calibrated_on']))}: "
+            f"of 100 such intervals about 95 held the number of the {escape(str(facts['intervals_for']))} there. "
+            "Patients unlike those may differ."
+        )
+    return (
+        f"From {number(facts.get('samples'), 0)} samples of the method, not calibrated: the intervals show how far the "
+        "samples differ, not how wrong they may be."
+    )
+
+
+def certainty_section(report: CaseReport) -> str:
+    rows = [row for row in report.interval_rows if row.get("kind") == "lesion"]
+    organs = [row for row in report.interval_rows if row.get("kind") != "lesion"]
+    folded = f"<details><summary>{len(organs)} numbers of organs</summary>{_intervals(organs)}</details>"
+    return (_intervals(rows) if rows else "") + (folded if organs else "")
+
+
+def _intervals(rows: Rows) -> str:
+    heads = ("", "", "Output", "Expected", "95 % interval", "SD of samples")
+    body = "".join(
+        f"<tr><th>{escape(plain(str(row['name'])))}</th><td>{escape(row['metric'])}</td><td>{suv(row['denoised'])}</td>"
+        f"<td>{suv(row['expected'])}</td><td>{suv(row['low95'])} to {suv(row['high95'])}</td>"
+        f"<td>{number(row['sd'], 3)}</td></tr>"
+        for row in rows[:400]
+    )
+    head = "".join(f"<th>{escape(h)}</th>" for h in heads)
+    table = f'<table class="plain text"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    return f'<div class="scroll">{table}</div>'
+
+
 def _table(report: CaseReport, rows: Rows) -> str:
     prefix = "SUV" if report.quantity == "SUV" else ""
     heads = ("", "Where", "x, y, z mm (LPS)", "Slice", "Size, mm", f"{prefix}mean scan", f"{prefix}mean output",

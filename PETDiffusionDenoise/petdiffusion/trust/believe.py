@@ -1,0 +1,42 @@
+"""What a run asks of this room: samples measured as they come, the result checked, its numbers given intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+
+from ..methods.contract import Case, Output
+from ..progress import Run
+from ..volume import LabelMap
+from ..zoo import store
+from .check import Trust, check
+from .samples import Collector, Numbers
+from .uncertainty import Certainty, calibration_of, certainty
+
+
+@contextmanager
+def watched(case: Case, lesions: LabelMap | None, run: Run) -> Iterator[Collector]:
+    """Lesions and organs are measured in every sample that the method draws; the samples are not kept."""
+    drawn = Collector(Numbers(case.pet.geometry, case.labels, lesions))
+    run.on_sample, outer = drawn, run.on_sample
+    try:
+        yield drawn
+    finally:
+        run.on_sample = outer
+
+
+def checked(case: Case, output: Output, lesions: LabelMap | None) -> Trust:
+    return check(case.pet, output.pet, case.body, case.labels or output.organs, lesions or output.lesions)
+
+
+def certain(output: Output, drawn: Collector, run: Run) -> tuple[Output, Certainty]:
+    """Intervals of the numbers, and the SD map, by the calibration on the model's card where there is one."""
+    model = run.model or output.details.get("model")
+    known = calibration_of(store.find(model).card.results) if drawn.count > 1 and model else None
+    found = certainty(drawn, output.pet, known)
+    if output.sd is not None and found.sd_factor is not None:
+        output = replace(output, sd=output.sd.with_array(output.sd.array * np.float32(found.sd_factor)))
+    return output, found

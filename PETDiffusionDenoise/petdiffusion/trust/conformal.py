@@ -1,0 +1,144 @@
+"""Intervals that hold what they say, by split-conformal prediction (Vovk 2005; Lei et al., JASA 2018;113:1094).
+
+On patients that no training saw, the error of each number is measured in units of the spread of its samples,
+
+    r = (truth - centre) / spread,      interval = centre + [r_low, r_high] x spread
+
+where r_low and r_high are the order statistics of the calibration patients' r that leave (1 - level) / 2 on either
+side, counted with n + 1: then the interval covers the truth of a new patient like these with at least that chance,
+whatever the model's own spread is worth. A few samples give a poor spread, so it is drawn towards what is usual for
+numbers of its family: spread^2 = (PRIOR (relative x centre)^2 + (n - 1) SD^2) / (PRIOR + n - 1).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError, ModelError
+
+LEVELS = (0.5, 0.68, 0.8, 0.9, 0.95)
+PRIOR = 4.0
+"""Samples' worth of what is usual for the family."""
+SMALLEST = 1e-6
+VOXEL = "voxel"
+
+
+@dataclass(frozen=True)
+class Family:
+    """What was learnt of one family of numbers: `lesion_max`, `organ_mean`, `voxel`."""
+
+    n: int
+    """Calibration numbers."""
+    relative: float
+    """Usual SD of the samples, as part of the number."""
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    """r_low and r_high for each of `LEVELS`."""
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Family:
+        ends = (tuple(float(v) for v in data[name]) for name in ("low", "high"))
+        return cls(int(data["n"]), float(data["relative"]), *ends)
+
+    def limited(self, level: float) -> bool:
+        """Too few calibration numbers for this level: the interval ends at the worst error that was seen."""
+        return math.ceil((self.n + 1) * (1 + level) / 2) > self.n
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Of one model, by family; kept on the model's card under `results`."""
+
+    samples: int
+    """Samples that each number's spread was taken from."""
+    patients: int
+    data: str
+    """Which patients, and whether they are simulated or real."""
+    truth: str = "normal-dose scan"
+    """What the intervals are for."""
+    families: Mapping[str, Family] = field(default_factory=dict)
+    levels: tuple[float, ...] = LEVELS
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Any) -> Calibration:
+        try:
+            families = {name: Family.from_json(f) for name, f in data["families"].items()}
+            levels = tuple(float(v) for v in data["levels"])
+            known = {f.name for f in fields(cls)}
+            if set(data) - known or any(len(f.low) != len(levels) or len(f.high) != len(levels)
+                                        for f in families.values()):  # fmt: skip
+                raise ValueError("unknown fields or missing levels")
+            return cls(int(data["samples"]), int(data["patients"]), str(data["data"]), str(data["truth"]), families,
+                       levels)  # fmt: skip
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ModelError("The calibration of the model's uncertainty", f"cannot be read ({error})",
+                             "Calibrate the model again, or remove it from the card.") from None  # fmt: skip
+
+    def interval(self, family: str, centre: float, sd: float, samples: int, level: float = 0.95
+                 ) -> tuple[float, float] | None:
+        """None where this family was not calibrated."""
+        known = self.families.get(family)
+        if known is None or level not in self.levels:
+            return None
+        i = self.levels.index(level)
+        scale = spread(sd, centre, samples, known.relative) * _wider(samples, self.samples, level)
+        return centre + known.low[i] * scale, centre + known.high[i] * scale
+
+
+def spread(sd: float, centre: float, samples: int, relative: float) -> float:
+    usual = (relative * centre) ** 2
+    return math.sqrt((PRIOR * usual + (samples - 1) * sd * sd) / (PRIOR + samples - 1)) + SMALLEST
+
+
+def _wider(samples: int, calibrated: int, level: float) -> float:
+    """Fewer samples than in calibration tell less: as Student's t does."""
+    from scipy import stats
+
+    if samples == calibrated:
+        return 1.0
+    t = [float(stats.t.ppf((1 + level) / 2, PRIOR + n - 1)) for n in (samples, calibrated)]
+    return max(t[0] / t[1], 1.0)
+
+
+def fit_family(truth: Sequence[float], centre: Sequence[float], sd: Sequence[float], samples: int,
+               levels: Sequence[float] = LEVELS) -> Family:
+    """From calibration numbers of one family."""
+    t, c, s = (np.asarray(v, float) for v in (truth, centre, sd))
+    if not (t.shape == c.shape == s.shape) or t.size < 2 or not np.isfinite([t, c, s]).all():
+        raise InputError(f"{t.size} calibration numbers", "are too few, unpaired or not finite",
+                         "Give at least two numbers with their samples.")  # fmt: skip
+    positive = np.abs(c) > SMALLEST
+    relative = float(np.sqrt(np.median((s[positive] / c[positive]) ** 2))) if positive.any() else 0.0
+    r = np.array([(a - b) / spread(d, b, samples, relative) for a, b, d in zip(t, c, s)])
+    low, high = zip(*(conformal_ends(r, level) for level in levels))
+    return Family(int(t.size), relative, low, high)
+
+
+def fit_voxels(error: np.ndarray, sd: np.ndarray, samples: int, levels: Sequence[float] = LEVELS) -> Family:
+    """Intervals of equal arms around the output's voxels, so that they can be shown as one map."""
+    r = np.sort(np.abs(np.asarray(error, float)) / [spread(s, 0.0, samples, 0.0) for s in np.asarray(sd, float)])
+    arms = tuple(float(r[min(math.ceil((r.size + 1) * level), r.size) - 1]) for level in levels)
+    return Family(int(r.size), 0.0, tuple(-a for a in arms), arms)
+
+
+def conformal_ends(r: np.ndarray, level: float) -> tuple[float, float]:
+    """The k-th smallest and the k-th largest of n, k = ceil((n + 1)(1 + level) / 2) counted from the other end."""
+    ordered = np.sort(r)
+    k = min(math.ceil((ordered.size + 1) * (1 + level) / 2), ordered.size)
+    return float(ordered[ordered.size - k]), float(ordered[k - 1])
+
+
+def uncalibrated(centre: float, sd: float, samples: int, level: float = 0.95) -> tuple[float, float]:
+    """Where no calibration is known: where one more sample would fall (Student's t)."""
+    from scipy import stats
+
+    half = float(stats.t.ppf((1 + level) / 2, samples - 1)) * sd * math.sqrt(1 + 1 / samples)
+    return centre - half, centre + half

@@ -1,0 +1,133 @@
+"""Intervals from samples cover what they say: hand-worked ranks, and Gaussian posteriors known in closed form."""
+
+import json
+
+import numpy as np
+import pytest
+from petdiffusion.errors import InputError, ModelError
+from petdiffusion.measure.suvs import peak
+from petdiffusion.trust.conformal import (
+    LEVELS,
+    Calibration,
+    Family,
+    conformal_ends,
+    fit_family,
+    fit_voxels,
+    spread,
+    uncalibrated,
+)
+from petdiffusion.trust.samples import Collector, Key, Numbers
+from petdiffusion.trust.uncertainty import coverage_rows, interval_rows, voxel_factor
+from petdiffusion.volume import Geometry, LabelMap
+
+SAMPLES = 6
+
+
+def test_order_statistics_worked_by_hand():
+    """Of 19 numbers at level 0.8: k = ceil(20 x 0.9) = 18, so the 18th smallest and the 2nd smallest."""
+    assert conformal_ends(np.arange(1.0, 20.0), 0.8) == (2.0, 18.0)
+    assert conformal_ends(np.array([3.0, 1.0, 2.0]), 0.95) == (1.0, 3.0)
+    assert Family(3, 0.1, (0.0,), (0.0,)).limited(0.95) and not Family(39, 0.1, (0.0,), (0.0,)).limited(0.95)
+
+
+def test_spread_worked_by_hand():
+    """(4 x (0.1 x 5)^2 + 3 x 0.4^2) / 7 = 0.2114."""
+    assert spread(0.4, 5.0, 4, 0.1) == pytest.approx(np.sqrt(0.2114285714), rel=1e-5)
+
+
+def posterior_numbers(rng, n, trust=1.0):
+    """Truth x ~ N(5, 1), seen through noise of SD 0.8: the posterior is N(m, v); samples with SD `trust` sqrt(v)."""
+    truth = rng.normal(5, 1, n)
+    seen = truth + rng.normal(0, 0.8, n)
+    v = 1 / (1 + 1 / 0.64)
+    m = v * (5 + seen / 0.64)
+    drawn = m + trust * np.sqrt(v) * rng.standard_normal((SAMPLES, n))
+    return truth, drawn.mean(axis=0), drawn.std(axis=0, ddof=1)
+
+
+def covered(calibration, truth, centre, sd, level):
+    ends = [calibration.interval("lesion_max", c, s, SAMPLES, level) for c, s in zip(centre, sd)]
+    return np.mean([low <= t <= high for t, (low, high) in zip(truth, ends)])
+
+
+@pytest.mark.parametrize("trust, bias", [(1.0, 0.0), (0.3, 0.0), (3.0, 0.0), (1.0, 0.7)])
+def test_coverage_is_nominal_whatever_the_samples_are_worth(trust, bias):
+    """Right, overconfident, overcautious and biased samples: within 3 points on unseen numbers."""
+    rng = np.random.default_rng(1)
+    truth, centre, sd = posterior_numbers(rng, 8000, trust)
+    family = fit_family(truth, centre + bias, sd, SAMPLES)
+    known = Calibration(SAMPLES, 100, "simulated", families={"lesion_max": family})
+    truth, centre, sd = posterior_numbers(rng, 4000, trust)
+    for level in LEVELS:
+        assert covered(known, truth, centre + bias, sd, level) == pytest.approx(level, abs=0.03)
+
+
+def test_without_calibration_overconfident_samples_do_not_cover():
+    """The reason for all this, and the test of the test above."""
+    truth, centre, sd = posterior_numbers(np.random.default_rng(2), 4000, 0.3)
+    ends = [uncalibrated(c, s, SAMPLES) for c, s in zip(centre, sd)]
+    assert np.mean([low <= t <= high for t, (low, high) in zip(truth, ends)]) < 0.7
+    truth, centre, sd = posterior_numbers(np.random.default_rng(2), 4000, 1.0)
+    ends = [uncalibrated(c, s, SAMPLES) for c, s in zip(centre, sd)]
+    assert np.mean([low <= t <= high for t, (low, high) in zip(truth, ends)]) == pytest.approx(0.95, abs=0.015)
+
+
+def test_fewer_samples_than_in_calibration_widen_the_interval():
+    known = Calibration(8, 10, "simulated", families={"lesion_max": Family(100, 0.1, (-1.0,) * 5, (1.0,) * 5)})
+    widths = [np.ptp(known.interval("lesion_max", 5.0, 0.5, n)) for n in (3, 5, 8, 20)]
+    assert widths[0] > widths[1] > widths[2] and widths[3] == pytest.approx(widths[2], rel=1e-6)
+    assert known.interval("organ_mean", 5.0, 0.5, 8) is None
+
+
+def test_a_calibration_survives_json_and_a_broken_one_is_refused():
+    known = Calibration(5, 3, "simulated", families={"organ_mean": fit_family([1, 2, 3], [1, 2, 2.5], [0.1] * 3, 5)})
+    assert Calibration.from_json(json.loads(json.dumps(known.to_json()))) == known
+    for broken in ({}, {**known.to_json(), "levels": [0.9]}, {**known.to_json(), "more": 1}, "text"):
+        with pytest.raises(ModelError):
+            Calibration.from_json(broken)
+    with pytest.raises(InputError):
+        fit_family([1.0], [1.0], [0.1], 5)
+
+
+def test_the_map_covers_after_its_factor():
+    rng = np.random.default_rng(3)
+    true_sd = rng.uniform(0.2, 2.0, 20_000)
+    samples = 0.4 * true_sd * rng.standard_normal((SAMPLES, true_sd.size))
+    sd, error = samples.std(axis=0, ddof=1), true_sd * rng.standard_normal(true_sd.size)
+    known = Calibration(SAMPLES, 3, "simulated", families={"voxel": fit_voxels(error[:10_000], sd[:10_000], SAMPLES)})
+    factor = voxel_factor(known, SAMPLES)
+    assert np.mean(np.abs(error[10_000:]) <= 1.96 * factor * sd[10_000:]) == pytest.approx(0.95, abs=0.01)
+    assert factor > 2 and voxel_factor(None, SAMPLES) is None
+
+
+def test_numbers_of_samples_and_their_rows():
+    geometry = Geometry((20, 18, 16), (4.0, 4.0, 4.0))
+    lesions, organs = np.zeros((16, 18, 20), np.int16), np.ones((16, 18, 20), np.int16)
+    lesions[4:7, 5:8, 6:9] = 1
+    lesions[10:12, 10:12, 10:12] = 1
+    maps = LabelMap(organs, geometry, {1: "liver"}), LabelMap(lesions, geometry, {1: "node"})
+    rng, drawn = np.random.default_rng(4), Collector(Numbers(geometry, *maps))
+    images = [rng.uniform(1, 2, organs.shape) + lesions * 4 for _ in range(3)]
+    for image in images:
+        drawn(image)
+    first = lesions.astype(bool) & (np.arange(16) < 8)[:, None, None]
+    want = [image[first].max() for image in images]
+    centre, sd = drawn.spread()[Key("lesion", 1, "node (1)", "max")]
+    assert (centre, sd) == pytest.approx((np.mean(want), np.std(want, ddof=1)))
+    peaks = [peak(image, first, geometry) for image in images]
+    assert drawn.spread()[Key("lesion", 1, "node (1)", "peak")][0] == pytest.approx(np.mean(peaks))
+    liver = [image[lesions == 0].mean() for image in images]
+    assert drawn.spread()[Key("organ", 1, "liver", "mean")][0] == pytest.approx(np.mean(liver))
+
+    rows = interval_rows(drawn, drawn.numbers(np.mean(images, axis=0)), None, "SUV")
+    assert len(rows) == 8 and not any(row["calibrated"] for row in rows)
+    row = next(r for r in rows if r["name"] == "node (2)" and r["metric"] == "SUVmax")
+    assert row["low95"] < row["expected"] < row["high95"] and row["denoised"] < row["expected"]
+    one = Collector(drawn.numbers)
+    one(images[0])
+    assert one.spread() == {} and interval_rows(one, {}, None, "") == []
+
+
+def test_coverage_is_counted_by_family():
+    rows = coverage_rows([("a", 0, 1, 0.5), ("a", 0, 1, 2), ("b", 0, 1, 1)])
+    assert [(r["family"], r["n"], r["covered_percent"]) for r in rows] == [("a", 2, 50.0), ("b", 1, 100.0)]
