@@ -11,9 +11,9 @@ import petdiffusion
 import psutil
 import pytest
 import torch
-from petdiffusion import registry
+from petdiffusion import registry, tune
 from petdiffusion.bench import cases, patients, real, run, score, store, tuning
-from petdiffusion.bench.contract import Bench, Claim, Dose, Real, Row, Table
+from petdiffusion.bench.contract import Bench, Claim, Curve, Dose, Point, Real, Row, Table
 from petdiffusion.cli import main
 from petdiffusion.errors import Cancelled, OptionError
 from petdiffusion.measure.perceptual import perceptual_distance
@@ -25,6 +25,7 @@ from petdiffusion.phantoms.scan import Scan
 from petdiffusion.phantoms.splits import split_of
 from petdiffusion.progress import Run
 from petdiffusion.write import tables
+from petdiffusion.zoo import store as zoo
 from support import tiny_models
 from support.scans import small_patient, write_patient
 
@@ -166,9 +167,14 @@ def test_a_damaged_patient_is_made_again():
     assert known.low.facts.dose_fraction == 0.25
 
 
-def test_users_get_the_same_numbers(monkeypatch, tmp_path):
+@pytest.fixture
+def csrd(monkeypatch, tmp_path):
+    """A small model with random weights, and no other."""
     tiny_models._write(tmp_path, registry.card("csrd"))
-    monkeypatch.setenv("PETDIFFUSION_MODELS", str(tmp_path))
+    monkeypatch.setattr(zoo, "BUNDLED", tmp_path)
+
+
+def test_users_get_the_same_numbers(csrd):
     rows = (Row("csrd", "CSRD", "csrd", {"estimate": "sample", "samples": 1, "steps": 2}, ("ct",)), ROWS[2])
     found = cases.run_case(TABLE, rows, 900_000, DOSES[1], {}, cases.Settings(), Run())
     assert not found.skipped
@@ -186,7 +192,8 @@ def test_users_get_the_same_numbers(monkeypatch, tmp_path):
     assert found.rows["csrd"]["model"] == "csrd-tiny" and len(found.rows["csrd"]["model_sha256"]) == 64
 
 
-def test_rows_without_a_model_are_left_out_and_said(report):
+def test_rows_without_a_model_are_left_out_and_said(report, monkeypatch, tmp_path):
+    monkeypatch.setattr(zoo, "BUNDLED", tmp_path)
     rows = (*ROWS, Row("csrd", "CSRD", "csrd"))
     part = run.bench(replace(BENCH, tables=(replace(TABLE, rows=rows),)), ask())["tables"][0]
     assert "no model on this machine" in part["skipped"]["CSRD"]
@@ -278,6 +285,31 @@ def test_scores_by_hand():
     assert found["MAE"] == pytest.approx(0.1 * np.abs(inside).mean(), rel=1e-5)
     assert found["PSNR_dB"] == pytest.approx(10 * np.log10(inside.max() ** 2 / np.mean((0.1 * inside) ** 2)), abs=1e-4)
     assert found["P_dist"] is None and found["lesions"] == 1
+
+
+def test_a_row_of_several_models_is_said():
+    known = {"PSNR_dB": 30.0, "warnings": []}
+    found = [cases.CaseResult(f"p{i}", "1/4", {"median": known | {"model": "one", "model_sha256": sha * 64}}, {})
+             for i, sha in enumerate("aab")]  # fmt: skip
+    assert "several models" in run._warnings(found, ROWS)[0] and not run._warnings(found[:2], ROWS)
+
+
+def test_the_curve_spends_what_it_says_on_validation_patients(csrd, tmp_path):
+    ct = ("ct",)
+    definition = Curve("tiny", "1/10", "csrd", ct, (Point(1, 1, 1), Point(4, 2, 2)), 1, 600)
+    part = run.bench(replace(BENCH, curve=definition), ask(parts=("curve",), out=str(tmp_path / "out")))["curve"]
+    assert {split_of(seed) for seed in DRAWN} == {"validation"}
+    rows = {row["name"]: row for row in part["rows"]}
+    assert list(rows) == ["the mean at once", "mean 1", "mean 4", "sample 1", "sample 4"]
+    known, seed = small_patient(DRAWN[0]), DRAWN[0]
+    images = [petdiffusion.denoise(known["pet"], "csrd", ct=known["ct"], seed=seed + i, estimate="sample", samples=1,
+                                   steps=2).pet.array for i in range(2)]  # fmt: skip
+    body = cases.preparing.build(known["pet"]).body
+    psnr = [tune.body_psnr(known["pet"].with_array(a), known["reference"], body) for a in (images[0], sum(images) / 2)]
+    assert rows["mean 4"]["PSNR_dB"] == pytest.approx(psnr[1], abs=1e-3)
+    assert rows["sample 4"]["PSNR_dB"] != rows["mean 4"]["PSNR_dB"] and psnr[0] != psnr[1]
+    assert rows["mean 4"]["evaluations"] >= 2 * 2
+    assert (tmp_path / "out" / "bench-tiny-curve.png").stat().st_size > 10_000
 
 
 class SmallNetwork:

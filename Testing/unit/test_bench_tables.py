@@ -42,6 +42,18 @@ def test_signed_rank_and_holm_by_hand():
     assert table[0]["PSNR_dB"]["sd"] == pytest.approx(np.sqrt(3.5))
 
 
+def test_the_smallest_p_that_so_few_patients_allow():
+    """Nine patients, eleven comparisons, all of one sign: 11 x 2 / 2^9, and no table can show less."""
+    best = np.arange(9) + 30.0
+    rows = tuple(Row(f"r{i}", "", "gaussian") for i in range(11)) + (ROWS[-1],)
+    found = results({row.name: list(best - 1.5 ** np.arange(9)) for row in rows[:-1]} | {"best": list(best)})
+    table = summary.summarise(found, rows, (PSNR,), "best")["4x"]["rows"]
+    least = summary.least_p(9, 11)
+    assert least == pytest.approx(22 / 512)
+    assert min(row["tests"]["PSNR_dB"]["p_holm"] for row in table[:-1]) == pytest.approx(least)
+    assert summary.least_p(3, 11) == 1.0
+
+
 def test_the_patient_is_the_unit_over_doses():
     found = results({"a": [1.0, 2.0], "best": [3.0, 5.0]}) + results({"a": [3.0, None], "best": [4.0, 5.0]}, dose="8x")
     assert summary.per_patient(found, "a", "PSNR_dB") == {"p0": 2.0}  # p1 lacks a dose

@@ -154,8 +154,8 @@ def _part(table: Table | Real, rows: Sequence[Row], doses: Sequence[Dose], names
         "doses": [asdict(dose) for dose in doses], "champion": champion.name, "champion_title": champion.title,
         "metrics": [asdict(m) for m in table.metrics], "timing": _timing(ask),
         "summary": summary.summarise(results, rows, table.metrics, champion.name, table.claims),
-        "warnings": sorted({text for r in results for numbers in r.rows.values() for text in numbers["warnings"]}),
-        "least_p": 2.0 ** (1 - len(names)), "skipped": _skipped(results, rows), "differs": list(table.differs),
+        "warnings": _warnings(results, rows),
+        "least_p": summary.least_p(len(names), len(rows) - 1), "skipped": _skipped(results, rows), "differs": list(table.differs),
         "paper": dict(getattr(table, "paper", {})), "paper_rows": {row.name: row.paper for row in rows if row.paper},
         "tuned": [_shown_tuning(one, rows) for one in sorted(tuned, key=lambda t: (t["row"], t["dose"]))],
         "cases": [{"patient": r.patient, "dose": r.dose, "row": name, "method": table.row(name).method, **numbers}
@@ -166,6 +166,17 @@ def _part(table: Table | Real, rows: Sequence[Row], doses: Sequence[Dose], names
 def in_order(found: Sequence[CaseResult], names: Sequence[str], doses: Sequence[str]) -> list[CaseResult]:
     """By dose, then patient: workers hand them back in any order."""
     return sorted(found, key=lambda r: (doses.index(r.dose), list(names).index(r.patient)))
+
+
+def _warnings(results: Sequence[CaseResult], rows: Sequence[Row]) -> list[str]:
+    """What methods warned of, and rows that are not of one model throughout."""
+    said = sorted({text for result in results for numbers in result.rows.values() for text in numbers["warnings"]})
+    for row in rows:
+        numbers = [result.rows[row.name] for result in results if row.name in result.rows]
+        used = sorted({f"{n['model']} ({n['model_sha256'][:12]}…)" for n in numbers if "model" in n})
+        if len(used) > 1:
+            said.append(f"'{row.title}' comes from several models: {', '.join(used)}. --model makes it one.")
+    return said
 
 
 def _shown_tuning(one: Mapping[str, Any], rows: Sequence[Row]) -> dict[str, Any]:

@@ -77,6 +77,11 @@ def tests(results: Sequence[CaseResult], names: Sequence[str], metric: Metric,
     return {c["method"]: {"of": metric.tested, **{k: c[k] for k in keep if k in c}} for c in compared}
 
 
+def least_p(patients: int, comparisons: int) -> float:
+    """The smallest p that Holm can leave: signed-rank of n patients gives no less than 2 / 2^n."""
+    return min(1.0, 2.0 ** (1 - patients) * max(comparisons, 1))
+
+
 def per_patient(results: Sequence[CaseResult], name: str, key: str) -> dict[str, float]:
     """The patient is the unit: doses are averaged first, and a patient lacking one of them is left out."""
     found: dict[str, list[float | None]] = {}
