@@ -13,3 +13,11 @@ import pytest
 def no_models_of_the_user(monkeypatch, tmp_path_factory):
     """Tests see the bundled models alone, whatever the machine has."""
     monkeypatch.setenv("PETDIFFUSION_MODELS", str(tmp_path_factory.mktemp("models")))
+
+
+@pytest.fixture
+def no_bundled_models(monkeypatch, tmp_path_factory):
+    """For tests that bring all models they speak of."""
+    from petdiffusion.zoo import store
+
+    monkeypatch.setattr(store, "BUNDLED", tmp_path_factory.mktemp("bundled"))

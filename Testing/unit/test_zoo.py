@@ -11,7 +11,7 @@ from support.model_files import make_model
 
 
 @pytest.fixture
-def model(tmp_path):
+def model(tmp_path, no_bundled_models):
     return make_model(tmp_path / "source")
 
 

@@ -24,6 +24,7 @@ def scan(sides_mm, voxel_mm, suv, tracer=None, fraction=None):
     return Case(pet, array > 0, 0.1)
 
 
+pytestmark = pytest.mark.usefixtures("no_bundled_models")
 HEAD, LIMB, BODY = (160, 200, 160), (160, 200, 160), (400, 300, 400)
 
 

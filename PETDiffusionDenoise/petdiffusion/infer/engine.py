@@ -147,7 +147,7 @@ def sample_volume(model: Model, scene: Scene, sampling: Sampling, run: Run, *, o
     with torch.no_grad():
         estimate = _drawn(model.wrap(patched) if model.wrap else patched, model, scene, sampling, run, on_step,
                           progress, patched, on_sample)
-    run.progress(1.0)  # a method may have needed fewer evaluations than the sampler asked for
+    progress.end()
     return _finished(estimate, time.perf_counter() - began, patched.plan, sampling)
 
 
@@ -209,3 +209,8 @@ class _Progress:
     def __call__(self, part: float) -> None:
         self.done += part * self.images
         self.run.progress(min(1.0, self.done / self.total))
+
+    def end(self) -> None:
+        """A method may have needed fewer evaluations than the sampler asked for."""
+        if self.done < self.total - 1e-6:
+            self.run.progress(1.0)
