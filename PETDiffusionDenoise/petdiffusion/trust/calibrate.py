@@ -1,0 +1,162 @@
+"""Learns how wide intervals must be: a method's samples on patients that its training never saw, beside the truth.
+
+Each case leaves a small file of numbers, so that a stopped run goes on; images are not kept.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..batch.manifest import BatchCase, read_manifest
+from ..errors import InputError
+from ..prepare.mask import body_mask
+from ..progress import Run, finite
+from ..request import Result
+from ..write.staging import writing
+from .conformal import VOXEL, Calibration, fit_family, fit_voxels
+from .samples import Key, Numbers
+
+VOXELS = 4000
+"""Drawn from the body of each case; neighbours tell little more."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Of one case: truth, centre and SD by family."""
+
+    id: str
+    samples: int
+    numbers: dict[str, list[tuple[float, float, float]]]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"id": self.id, "samples": self.samples, "numbers": self.numbers}
+
+
+def collect(manifest: Path, method: str, settings: dict[str, Any], folder: Path, run: Run) -> list[Scores]:
+    """The scores of every case of a manifest that has a reference; those found in the folder are not made again."""
+    cases = [case for case in read_manifest(manifest) if "reference" in case.images]
+    if not cases:
+        raise InputError(f"Manifest {manifest.name}", "has no case with a reference", "Add the column 'reference'.")
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    found = []
+    with run.stage("calibrate", f"Drawing samples for {len(cases)} cases"):
+        for done, case in enumerate(cases, 1):
+            found.append(_kept(case, method, settings, folder) or _made(case, method, settings, folder, run))
+            run.progress(done / len(cases))
+    return found
+
+
+def _kept(case: BatchCase, method: str, settings: dict[str, Any], folder: Path) -> Scores | None:
+    file = folder / f"{case.id}.json"
+    if not file.exists():
+        return None
+    data = json.loads(file.read_text(encoding="utf-8"))
+    if data.pop("made_by") != _maker(case, method, settings):
+        raise InputError(f"{file.name} in {folder.name}", "comes from another method, model or setting",
+                         "Choose another folder.")  # fmt: skip
+    return Scores(**data)
+
+
+def _maker(case: BatchCase, method: str, settings: dict[str, Any]) -> dict[str, Any]:
+    return finite(json.loads(json.dumps({"method": method, **settings, "images": case.images}, default=str)))
+
+
+def _made(case: BatchCase, method: str, settings: dict[str, Any], folder: Path, run: Run) -> Scores:
+    from ..run import denoise
+
+    inner = Run(cancelled=run.cancelled)
+    own = {k: v for k, v in case.settings.items() if k in ("unit", "text")}
+    if "dose_fraction" in case.settings:
+        own["dose_fraction"] = float(case.settings["dose_fraction"])
+    images = dict(case.images)
+    result = denoise(images.pop("pet"), method, report=False, run=inner, **images, **own, **settings)
+    scores = scores_of(result, case.id)
+    text = json.dumps({**scores.to_json(), "made_by": _maker(case, method, settings)}, allow_nan=False)
+    with writing(folder / f"{case.id}.json"):
+        aside = folder / f".{case.id}.partial"
+        aside.write_text(text, encoding="utf-8")
+        aside.replace(folder / f"{case.id}.json")
+    return scores
+
+
+def scores_of(result: Result, id_: str) -> Scores:
+    """From a run with samples and a reference."""
+    rows = result.tables.get("intervals", [])
+    if result.reference is None or not rows or result.sd is None:
+        raise InputError(f"Case {id_}", "has no reference or no samples", "Give a reference, and two samples or more.")
+    truth = Numbers(result.reference.geometry, result.organs, result.lesions)(result.reference.array)
+    numbers: dict[str, list[tuple[float, float, float]]] = {}
+    for row in rows:
+        key = Key(row["kind"], row["number"], row["name"], row["metric"].removeprefix("SUV"))
+        if key in truth:
+            numbers.setdefault(key.family, []).append((truth[key], row["expected"], row["sd"]))
+    numbers[VOXEL] = _voxels(result)
+    return Scores(id_, rows[0]["samples"], numbers)
+
+
+def _voxels(result: Result) -> list[tuple[float, float, float]]:
+    """(truth, output, SD of the samples) of some voxels of the body, in the unit of the reference."""
+    factor = result.record["uncertainty"].get("sd_factor") or 1.0
+    unit = 1.0
+    if result.pet.unit != result.reference.unit:
+        unit = float(result.low.facts.suv_factor)
+    body = np.flatnonzero(body_mask(result.low))
+    chosen = np.random.default_rng(0).choice(body, min(VOXELS, body.size), replace=False)
+    columns = result.reference.array, result.pet.array * unit, result.sd.array * (unit / factor)
+    values = np.stack([column.ravel()[chosen] for column in columns], axis=1)
+    return [tuple(float(f"{v:.6g}") for v in row) for row in values if row[2] > 0]
+
+
+def fit(scores: Sequence[Scores], data: str, patients: int | None = None) -> Calibration:
+    """From the scores of all cases; each number counts alike."""
+    samples = {s.samples for s in scores}
+    if len(samples) != 1:
+        raise InputError(f"Scores from {sorted(samples)} samples", "cannot be put together", "Use one number.")
+    count = samples.pop()
+    families = {}
+    for name in sorted({n for s in scores for n in s.numbers}):
+        t, c, sd = (np.array(v) for v in zip(*(row for s in scores for row in s.numbers.get(name, ()))))
+        if t.size >= 2:
+            families[name] = fit_voxels(t - c, sd, count) if name == VOXEL else fit_family(t, c, sd, count)
+    return Calibration(count, patients or len(scores), data, families=families)
+
+
+def coverage(known: Calibration, scores: Sequence[Scores], levels: Sequence[float] = (0.8, 0.95)
+             ) -> list[dict[str, Any]]:
+    """How many truths of these cases lie within the intervals, by family."""
+    rows = []
+    for name in sorted(known.families):
+        values = [row for s in scores for row in s.numbers.get(name, ())]
+        if not values:
+            continue
+        row: dict[str, Any] = {"family": name, "n": len(values), "calibrated_on": known.families[name].n}
+        for level in levels:
+            ends = [known.interval(name, c, sd, s.samples, level) for s in scores
+                    for _, c, sd in s.numbers.get(name, ())]  # fmt: skip
+            inside = [low <= t <= high for (t, _, _), (low, high) in zip(values, ends)]
+            row[f"covered_{100 * level:g}_percent"] = 100 * float(np.mean(inside))
+        rows.append(row)
+    return rows
+
+
+def left_out(scores: Sequence[Scores], groups: Sequence[str], data: str) -> list[dict[str, Any]]:
+    """Coverage of each patient by the calibration from all others: what an unseen patient may expect."""
+    rows: dict[str, dict[str, Any]] = {}
+    for group in dict.fromkeys(groups):
+        rest = [s for s, g in zip(scores, groups) if g != group]
+        if not rest:
+            return []
+        for row in coverage(fit(rest, data), [s for s, g in zip(scores, groups) if g == group]):
+            total = rows.setdefault(row["family"], {"family": row["family"], "n": 0})
+            for name, value in row.items():
+                if name.startswith("covered"):
+                    total[name] = (total.get(name, 0.0) * total["n"] + value * row["n"]) / (total["n"] + row["n"])
+            total["n"] += row["n"]
+    return list(rows.values())

@@ -1,0 +1,109 @@
+"""`petdiffusion calibrate`: learns on cases with a reference, goes on after a stop, and its result is used."""
+
+import json
+
+import petdiffusion
+import pytest
+from petdiffusion import registry
+from petdiffusion.cli import main
+from petdiffusion.errors import InputError
+from petdiffusion.trust import calibrate
+from petdiffusion.volume import LabelMap
+from petdiffusion.write import images, labels
+from support import tiny_models
+from support.blobs import blobs
+
+FAMILIES = {"lesion_max", "lesion_mean", "lesion_peak", "organ_max", "organ_mean", "voxel"}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """Two patients, three scans."""
+    folder = tmp_path_factory.mktemp("study")
+    lines = ["id,pet,labels,lesions,reference"]
+    for name, seed in (("a-0.1", 1), ("a-0.2", 2), ("b-0.1", 3)):
+        patient = blobs((20, 24, 28), seed=seed)
+        lesions = LabelMap((patient.labels.array == 6).astype("int16"), patient.labels.geometry, {1: "tumour"})
+        images.write(patient.noisy, folder / f"{name}-pet.nii.gz")
+        images.write(patient.truth, folder / f"{name}-truth.nii.gz")
+        labels.write(patient.labels, folder / f"{name}-organs.nii.gz")
+        labels.write(lesions, folder / f"{name}-lesions.nii.gz")
+        lines.append(",".join([name, *(f"{name}-{part}.nii.gz" for part in ("pet", "organs", "lesions", "truth"))]))
+    (folder / "cases.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.fixture
+def model(tmp_path, monkeypatch):
+    folder = tmp_path / "models"
+    folder.mkdir()
+    tiny_models._write(folder, registry.card("csrd"))
+    monkeypatch.setenv("PETDIFFUSION_MODELS", str(folder))
+    return folder / "csrd-tiny.json"
+
+
+def ask(study, out, *more):
+    return main(["calibrate", "csrd-tiny", "--manifest", str(study / "cases.csv"), "--out", str(out), "--samples", "2",
+                 "--data", "three simulated scans", "--quiet", *more])  # fmt: skip
+
+
+def test_a_model_is_calibrated_and_later_runs_use_it(study, model, tmp_path, capsys, monkeypatch):
+    assert ask(study, tmp_path / "work") == 0
+    known = json.loads((tmp_path / "work" / "calibration.json").read_text())
+    assert set(known["families"]) == FAMILIES and (known["samples"], known["patients"]) == (2, 2)
+    assert known["families"]["lesion_max"]["n"] == 3 and known["families"]["voxel"]["n"] > 2000
+    assert "lesion_max" in capsys.readouterr().out
+    assert "results" not in json.loads(model.read_text())
+
+    def refuse(*args, **settings):
+        raise AssertionError("a finished case was made again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("petdiffusion.run.denoise", refuse)
+        assert ask(study, tmp_path / "work", "--write") == 0
+    assert json.loads(model.read_text())["results"]["calibration"] == known
+
+    made = petdiffusion.denoise(study / "a-0.1-pet.nii.gz", "csrd", labels=study / "a-0.1-organs.nii.gz", samples=2)
+    assert made.record["uncertainty"]["calibrated_on"] == "three simulated scans"
+    assert all(row["calibrated"] for row in made.tables["intervals"])
+    assert made.record["uncertainty"]["sd_factor"] > 1
+
+
+def test_scores_are_the_truths_and_an_earlier_calibration_changes_none(study, model, tmp_path):
+    given = {k: study / f"a-0.1-{v}.nii.gz" for k, v in (("labels", "organs"), ("lesions", "lesions"),
+                                                        ("reference", "truth"))}  # fmt: skip
+
+    def scores():
+        made = petdiffusion.denoise(study / "a-0.1-pet.nii.gz", "csrd", samples=2, **given)
+        return calibrate.scores_of(made, "a"), made
+
+    before, made = scores()
+    lesion = made.tables["lesions"][0]
+    assert before.numbers["lesion_max"][0][0] == pytest.approx(lesion["SUVmax_reference"])
+    assert before.numbers["organ_mean"][0][0] == pytest.approx(made.tables["organs"][0]["SUVmean_reference"], rel=1e-5)
+    ask(study, tmp_path / "work", "--write")
+    after, _ = scores()
+    for family in FAMILIES:
+        for one, other in zip(before.numbers[family], after.numbers[family]):
+            assert one == pytest.approx(other, rel=2e-5)
+
+
+def test_other_settings_are_not_taken_for_these(study, model, tmp_path, capsys):
+    ask(study, tmp_path / "work")
+    assert ask(study, tmp_path / "work", "--seed", "1") == 1
+    assert "another method, model or setting" in capsys.readouterr().err
+
+
+def test_a_manifest_without_references_is_refused(study, model, tmp_path):
+    (tmp_path / "bare.csv").write_text(f"id,pet\na,{study / 'a-0.1-pet.nii.gz'}\n")
+    with pytest.raises(InputError, match="no case with a reference"):
+        calibrate.collect(tmp_path / "bare.csv", "csrd", {}, tmp_path / "work", petdiffusion.progress.Run())
+
+
+def test_coverage_of_left_out_patients_worked_by_hand():
+    """Three patients with one number each; a left-out one lies within the two others' errors or not."""
+    def one(id_, truth):
+        return calibrate.Scores(id_, 2, {"organ_mean": [(truth, 10.0, 1.0), (20 - truth, 10.0, 1.0)]})
+
+    rows = calibrate.left_out([one("a", 11.0), one("b", 12.0), one("c", 15.0)], ["a", "b", "c"], "simulated")
+    assert rows[0]["n"] == 6 and rows[0]["covered_95_percent"] == pytest.approx(100 * 4 / 6)
