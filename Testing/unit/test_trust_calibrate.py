@@ -63,7 +63,8 @@ def test_a_model_is_calibrated_and_later_runs_use_it(study, model, tmp_path, cap
         assert ask(study, tmp_path / "work", "--write") == 0
     assert json.loads(model.read_text())["results"]["calibration"] == known
 
-    made = petdiffusion.denoise(study / "a-0.1-pet.nii.gz", "csrd", labels=study / "a-0.1-organs.nii.gz", samples=2)
+    made = petdiffusion.denoise(study / "a-0.1-pet.nii.gz", "csrd", labels=study / "a-0.1-organs.nii.gz", samples=2,
+                                model="csrd-tiny")  # fmt: skip
     assert made.record["uncertainty"]["calibrated_on"] == "three simulated scans"
     assert all(row["calibrated"] for row in made.tables["intervals"])
     assert made.record["uncertainty"]["sd_factor"] > 1
@@ -74,7 +75,7 @@ def test_scores_are_the_truths_and_an_earlier_calibration_changes_none(study, mo
                                                         ("reference", "truth"))}  # fmt: skip
 
     def scores():
-        made = petdiffusion.denoise(study / "a-0.1-pet.nii.gz", "csrd", samples=2, **given)
+        made = petdiffusion.denoise(study / "a-0.1-pet.nii.gz", "csrd", samples=2, model="csrd-tiny", **given)
         return calibrate.scores_of(made, "a"), made
 
     before, made = scores()
