@@ -99,8 +99,8 @@ def aligned(lines: Sequence[Sequence[str]]) -> str:
 
 
 def _legend(part: Report) -> str:
-    least = part.get("least_p")
-    few = "" if least is None or least < SIGNIFICANT else f" (impossible with so few patients: none can be below {least:.2g})"
+    least = part["least_p"]
+    few = "" if least < SIGNIFICANT else f" (impossible with so few patients: none can be below {least:.2g})"
     return (
         f"Mean ± SD over scans. * differs from '{part['champion_title']}': Wilcoxon signed-rank over patients, Holm "
         f"over rows, p < {SIGNIFICANT}{few}; of a bias its size is tested. Lesion and small-structure columns: change "

@@ -155,7 +155,8 @@ def _part(table: Table | Real, rows: Sequence[Row], doses: Sequence[Dose], names
         "metrics": [asdict(m) for m in table.metrics], "timing": _timing(ask),
         "summary": summary.summarise(results, rows, table.metrics, champion.name, table.claims),
         "warnings": _warnings(results, rows),
-        "least_p": summary.least_p(len(names), len(rows) - 1), "skipped": _skipped(results, rows), "differs": list(table.differs),
+        "least_p": summary.least_p(len(names), len(rows) - 1), "skipped": _skipped(results, rows),
+        "differs": list(table.differs),
         "paper": dict(getattr(table, "paper", {})), "paper_rows": {row.name: row.paper for row in rows if row.paper},
         "tuned": [_shown_tuning(one, rows) for one in sorted(tuned, key=lambda t: (t["row"], t["dose"]))],
         "cases": [{"patient": r.patient, "dose": r.dose, "row": name, "method": table.row(name).method, **numbers}
