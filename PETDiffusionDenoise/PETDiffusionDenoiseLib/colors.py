@@ -23,7 +23,7 @@ VIEW_COLORS = {"low": "#868e96", "denoised": "#2a9d8f", "reference": "#e9a23b", 
 OVERLAY_FROM = 0.3
 """Part of a map's window below which an overlay is transparent."""
 LEGEND_LABELS, LEGEND_FONT = 3, 12
-LEGEND_SIZE, LEGEND_POSITION = (0.14, 0.4), (0.97, 0.05)
+LEGEND_SIZE, LEGEND_POSITION = (0.12, 0.4), (0.97, 0.05)
 LEGEND_INK, LEGEND_GROUND = (1.0, 1.0, 1.0), (0.13, 0.15, 0.16)
 
 # Dark to bright with even steps in lightness, so that a reader sees size and not hue.

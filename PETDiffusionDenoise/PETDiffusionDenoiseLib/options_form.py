@@ -193,6 +193,7 @@ class _Bool(_Field):
 class _Choice(_Field):
     def make(self, parent: Any) -> Any:
         combo = qt.QComboBox(parent)
+        combo.sizeAdjustPolicy = qt.QComboBox.AdjustToMinimumContentsLengthWithIcon
         for choice in self.option.choices:
             combo.addItem(choice, choice)
         return combo

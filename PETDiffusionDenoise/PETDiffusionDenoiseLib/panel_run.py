@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import qt
@@ -170,8 +170,7 @@ class RunPart:
         more = len(nodes.all()) - 1
         text = (f"<b>Done in {clock(seconds)}.</b> '{paragraph(nodes.denoised.GetName())}'"
                 f"{f' and {more} more results are' if more else ' is'} in the scene.")
-        model = (nodes.record.get("details") or {}).get("model")
-        text += f" Model: {paragraph(str(model))}." if model else ""
+        text += paragraph(_how(nodes.record.get("details") or {}))
         checks = [str(check) for check in nodes.record.get("check") or ()]
         shown = [*nodes.warnings, *(beginning(check, CHECK_LETTERS) for check in checks)]
         text += "".join(f"<br>• {paragraph(note)}" for note in shown)
@@ -209,3 +208,14 @@ class RunPart:
     def close(self) -> None:
         self._timer.stop()
         self.kill()
+
+
+def _how(details: Mapping[str, Any]) -> str:
+    """Which model, on which device, in how many pieces: what was chosen by itself is said."""
+    model, plan = details.get("model"), details.get("plan")
+    said = f" Model: {model}." if model else ""
+    if isinstance(plan, Mapping) and plan.get("device"):
+        pieces = plan.get("patches") or 1
+        where = "the processor" if plan["device"] == "cpu" else str(plan["device"])
+        said += f" Computed on {where} in {'one piece' if pieces == 1 else f'{pieces} overlapping pieces'}."
+    return said

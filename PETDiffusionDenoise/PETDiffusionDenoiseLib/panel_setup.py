@@ -14,11 +14,12 @@ from petdiffusion.errors import PETDiffusionError
 from . import backend, install, samples
 from .queries import Query
 from .signals import Signal
-from .widgets import choose_key, fill, fill_table, key_of, paragraph, quiet, show_row, to_clipboard
+from .widgets import beginning, choose_key, fill, fill_table, key_of, paragraph, quiet, show_row, to_clipboard
 
 OWN, OTHER = "slicer", "other"
 PYTHONS = {OWN: "Slicer's Python", OTHER: "Another Python"}
 BLOCKING = ("Python", "numpy", "scipy", "SimpleITK")
+PIP_LETTERS = 60
 _GOOD, _BAD = "✓", "✗"
 
 
@@ -162,19 +163,27 @@ class SetupPart:
         elif slicer.util.confirmOkCancelDisplay(
                 "These packages are downloaded and added to Slicer's Python. What Slicer brings itself is not changed, "
                 "and 'Remove packages' takes them away again.\n\n" + wanted.text, "PETDiffusion: install packages"):
-            self._do(lambda: f"Installed: {', '.join(install.install(wanted, self._log)) or 'nothing new'}.")
+            self._do(lambda: f"Installed: {', '.join(install.install(wanted, self._tell)) or 'nothing new'}.")
 
     def _uninstall(self) -> None:
         names = "\n".join(f"- {name}" for name in sorted(install.added_by_us()))
         if slicer.util.confirmOkCancelDisplay(f"These packages are removed from Slicer's Python:\n\n{names}",
                                               "PETDiffusion: remove packages"):
-            self._do(lambda: f"Removed: {', '.join(install.remove(self._log)) or 'nothing'}.")
+            self._do(lambda: f"Removed: {', '.join(install.remove(self._tell)) or 'nothing'}.")
+
+    def _tell(self, line: str) -> None:
+        """Where pip is, in the line that will say whether all is ready."""
+        self._log(line)
+        if line.strip():
+            self.ui.setupLabel.setText(paragraph(f"Working: {beginning(line.strip(), PIP_LETTERS)}"))
+            slicer.app.processEvents()
 
     def _do(self, work: Callable[[], str]) -> None:
         """Some work of the user's choosing, told in the message line, followed by a new check."""
         buttons = (self.ui.installButton, self.ui.uninstallButton, self.ui.checkButton)
         for button in buttons:
             button.setEnabled(False)
+        self._tell("The packages …")
         try:
             self._say("done", paragraph(work()))
         except PETDiffusionError as error:

@@ -113,7 +113,7 @@ def denoise(widget) -> None:
     while widget.panel.run.running:
         settle(0.05)
         if not taken and widget.ui.progressBar.maximum and 300 < widget.ui.progressBar.value < 800:
-            save(panel_picture(widget, PANEL_WIDTH, SIZE[1]), "progress")
+            save(panel_picture(widget, PANEL_WIDTH, SIZE[1], scroll_to=widget.ui.methodSection), "progress")
             taken = True
 
 

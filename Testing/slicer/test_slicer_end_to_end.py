@@ -132,6 +132,26 @@ def test_a_method_that_uses_the_ct_gets_it(widget, in_scene) -> None:
     assert record["request"]["ct"] == "node 'CT'"
 
 
+def test_a_diffusion_model_is_chosen_by_the_scan_and_tells_its_uncertainty(widget, in_scene, patient) -> None:
+    import slicer.util
+    from PETDiffusionDenoiseLib import results
+
+    given, (drawn, _, _) = widget.panel.parameters, patient
+    given.method, given.ct = "csrd", in_scene["CT"]
+    given.set_options("csrd", {"samples": 2, "steps": 2})
+    assert widget.ui.modelCombo.itemText(0) == "Automatic: csrd-body"
+    assert "Not trained for this scan: its voxels measure 8 mm" in widget.ui.modelText.text
+    widget.ui.applyButton.click()
+    settle(widget)
+    assert "Model: csrd-body. Computed on" in widget.ui.messageLabel.text, widget.ui.logText.plainText
+    nodes = results.of_denoised(given.result)
+    assert nodes.denoised.GetAttribute("PETDiffusion.Model") == "csrd-body"
+    assert len(nodes.denoised.GetAttribute("PETDiffusion.ModelSHA256")) == 64
+    assert any("8 mm" in warning for warning in nodes.record["warnings"]), "the run says it too"
+    sd = slicer.util.arrayFromVolume(nodes.uncertainty)
+    assert (sd >= 0).all() and sd[drawn.pet.array > 0.2].mean() > 2 * sd[drawn.pet.array < 0.01].mean()
+
+
 def test_cancel_reaches_the_real_backend_quickly(widget, in_scene) -> None:
     import slicer
 

@@ -153,6 +153,32 @@ def test_no_widget_got_an_attribute_that_pythonqt_refuses(open_panel) -> None:
         widget.ui.applyButton.text()
 
 
+NARROW = 420
+"""Pixels; Slicer's module panel is about 500 wide on a screen of 1280."""
+
+
+def test_the_panel_fits_a_narrow_window_with_every_method(scene) -> None:
+    """With the real cards, everything unfolded, and a long name in every selector."""
+    import builders
+    from petdiffusion import registry
+
+    from PETDiffusionDenoise import PETDiffusionDenoiseWidget
+
+    pet = builders.pet(name="A very long name as DICOM series have them, of a patient with many words " * 2)
+    widget = PETDiffusionDenoiseWidget()
+    unfold(widget)
+    widget.ui.modelButton.setChecked(True)
+    widget.panel.parameters.pet = pet
+    wide = {}
+    for name in registry.cards():
+        widget.panel.parameters.method = name
+        width = widget.parent.minimumSizeHint().width()
+        if width > NARROW:
+            wide[name] = width
+    widget.cleanup()
+    assert wide == {}
+
+
 def test_every_selector_follows_the_scene(open_panel) -> None:
     import builders
 

@@ -51,7 +51,7 @@ def test_a_click_denoises_shows_progress_and_offers_the_review(open_panel) -> No
     assert values == sorted(values) and max(values) == 950 and len(set(values)) > 5
     assert any("left" in left for _, _, left, _ in seen)
     assert "PET denoised (smooth)" in ui.messageLabel.text and "A warning." in ui.messageLabel.text
-    assert "Model: tiny-1." in ui.messageLabel.text
+    assert "Model: tiny-1. Computed on the processor in 4 overlapping pieces." in ui.messageLabel.text
     assert "• The mean of the liver changed." in ui.messageLabel.text
     assert "• Check 3 is a long …<br>In full" in ui.messageLabel.text and "- sentence." in widget.panel.run._details
     assert ui.applyButton.text == "Denoise" and ui.applyButton.enabled and ui.progressFrame.isHidden()

@@ -212,8 +212,15 @@ def test_nothing_is_installed_without_the_users_click(panel, site, monkeypatch) 
     import slicer.util
     from PETDiffusionDenoiseLib import install
 
-    done = []
-    monkeypatch.setattr(install, "install", lambda wanted, log: done.append(wanted) or ["scipy"])
+    done, shown = [], []
+
+    def pretend(wanted, log):
+        done.append(wanted)
+        log("Collecting scipy")
+        shown.append((panel.ui.setupLabel.text, panel.ui.installButton.enabled))
+        return ["scipy"]
+
+    monkeypatch.setattr(install, "install", pretend)
     panel.enter()
     panel.setup.check()
     panel.setup.wait()
@@ -225,6 +232,7 @@ def test_nothing_is_installed_without_the_users_click(panel, site, monkeypatch) 
     monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda text, title: said.append(text) or True)
     panel.ui.installButton.click()
     assert len(done) == 1 and "scipy>=1.11" in said[0] and "Installed: scipy" in panel.ui.messageLabel.text
+    assert shown == [("Working: Collecting scipy", False)], "how far it is, and no second click"
 
 
 # --- models ----------------------------------------------------------------------------------------------------

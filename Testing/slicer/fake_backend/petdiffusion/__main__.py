@@ -65,7 +65,7 @@ def success(warnings: tuple[str, ...] = ("A warning.",), begun: bool = False, ex
             "version": "9.9",
             "request": {"pet": sys.argv[2]},
             "argv": sys.argv[1:],
-            "details": {"model": "tiny-1"},
+            "details": {"model": "tiny-1", "plan": {"device": "cpu", "patches": 4}},
             "check": ["The mean of the liver changed.", f"Check 3 is a long {'-' * 99} sentence."],
         },
     )
