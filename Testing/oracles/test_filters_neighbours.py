@@ -4,12 +4,13 @@ from itertools import product
 
 import numpy as np
 import pytest
-from petdiffusion.methods.baselines import neighbours
+from petdiffusion.errors import Cancelled
+from petdiffusion.methods.baselines import neighbours, parallel
 from petdiffusion.methods.baselines.anatomy import TOLERANCE, bowsher
 from petdiffusion.methods.baselines.bilateral import bilateral
 from petdiffusion.methods.baselines.guided import guided
 from petdiffusion.methods.baselines.median import _median
-from petdiffusion.methods.baselines.nlm import nlm
+from petdiffusion.methods.baselines.nlm import box_sum, nlm
 from petdiffusion.progress import Run
 from scipy.ndimage import median_filter
 from skimage.restoration import denoise_nl_means
@@ -21,10 +22,12 @@ SMALL = (GENERATOR.standard_normal((5, 6, 7)) + 3 * (np.indices((5, 6, 7))[2] > 
 SPACING = (3.0, 2.0, 2.0)
 
 
-@pytest.fixture(autouse=True, params=[300_000, 1])
+@pytest.fixture(autouse=True, params=[(300_000, 1), (1, 1), (1, 3)], ids=["whole", "slices", "slices in threads"])
 def slab(request, monkeypatch):
-    """In one slab, and slice by slice: the result must not depend on it."""
-    monkeypatch.setattr(neighbours, "SLAB_VOXELS", request.param)
+    """In one slab, slice by slice, and those in several threads: the result must not depend on it."""
+    voxels, threads = request.param
+    monkeypatch.setattr(neighbours, "SLAB_VOXELS", voxels)
+    monkeypatch.setattr(parallel, "workers", lambda: threads)
 
 
 def pairs_within(shape, radius, spacing):
@@ -55,6 +58,49 @@ def test_thinned_offsets_keep_their_reach_their_symmetry_and_both_parities():
     for axis in range(3):
         assert {tuple(-c if a == axis else c for a, c in enumerate(o)) for o in both} == both
         assert 0.3 < np.mean([o[axis] % 2 for o in thin]) < 0.7
+
+
+@pytest.mark.parametrize("radius", [(0, 1, 2), (3, 0, 1), (2, 2, 2), (1, 3, 0)])
+def test_box_sums_by_brute_force(radius):
+    shape, steps = (8, 9, 10), (90, 10, 1)
+    values = GENERATOR.standard_normal(shape).astype(np.float32)
+    sums = box_sum((values.flatten(), np.empty_like(values).ravel(), np.empty_like(values).ravel()), radius, steps)
+    for corner in product(*[range(n - 2 * r) for n, r in zip(shape, radius)]):
+        expected = values[tuple(slice(c, c + 2 * r + 1) for c, r in zip(corner, radius))].sum(dtype=np.float64)
+        assert sums[np.dot(corner, steps)] == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_number_of_threads_does_not_change_a_bit(monkeypatch):
+    """Sums are added in one order. A run must be repeatable on another machine with more cores."""
+    patient = blobs((30, 20, 24), (4.0, 4.0, 4.0))
+    monkeypatch.setattr(neighbours, "SLAB_VOXELS", 2000)
+    results = []
+    for threads in (1, 2, 5):
+        monkeypatch.setattr(parallel, "workers", lambda threads=threads: threads)
+        results.append(nlm(frame(patient.noisy.array, 0.2, (4.0,) * 3), 1.0, 10.0, 16.0, 400, Run()))
+    np.testing.assert_array_equal(results[0], results[1])
+    np.testing.assert_array_equal(results[0], results[2])
+
+
+def test_a_cancel_ends_all_threads(monkeypatch):
+    monkeypatch.setattr(parallel, "workers", lambda: 3)
+    run, seen = Run(), []
+
+    def work(part):
+        seen.append(part)
+        run.cancelled.set()
+        run.check()
+
+    with pytest.raises(Cancelled):
+        list(parallel.in_order(work, list(range(100)), run))
+    assert len(seen) < 10
+
+
+@pytest.mark.parametrize("said, expected", [("3", 3), ("2,1", 2)])
+def test_workers_follow_the_environment(said, expected, monkeypatch):
+    monkeypatch.undo()
+    monkeypatch.setenv("OMP_NUM_THREADS", said)
+    assert parallel.workers() == expected
 
 
 def test_bilateral():

@@ -11,16 +11,19 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
 
 from ...progress import Run
 from ..contract import Case, Output
-from .frame import FWHM, Frame, anatomy_of, filtered, smooth
-from .neighbours import half_offsets, pairs, slabs, weighted_mean
+from .bilateral import activity_guide, likeness
+from .frame import FWHM, Frame, anatomy_of, filtered
+from .neighbours import Offset, Slab, Weigh, half_offsets, slabs, weighted_mean
+from .parallel import in_order
 
 TOLERANCE = 0.1
 """Differences in CT or MR below this part of their SD in the body are taken for noise."""
 MOST_NEIGHBOURS = 240
+RANKED_AT_ONCE = 4096
+"""Voxels whose neighbours are put in order together."""
 
 
 def denoise(case: Case, options: Mapping[str, Any], run: Run) -> Output:
@@ -39,33 +42,68 @@ def bowsher(frame: Frame, anatomy: np.ndarray, fwhm_mm: float, kept: float, stre
     offsets = half_offsets(2.0 * sigma_mm, frame.spacing, frame.array.shape, MOST_NEIGHBOURS // 2)
     if not offsets:
         return frame.array
-    image = torch.from_numpy(frame.array / np.float32(frame.noise))
-    alike = torch.from_numpy(smooth(image.numpy(), guide_fwhm_mm, frame.spacing)) if guide_fwhm_mm > 0 else image
-    tissue = torch.from_numpy(np.ascontiguousarray(anatomy))
-    limit = _limits(tissue, offsets, kept, run).clamp_(min=TOLERANCE)
-    fall = -0.5 / strength ** 2
+    image = frame.array / np.float32(frame.noise)
+    guide = activity_guide(image, frame, guide_fwhm_mm, strength)
+    tissue = np.ascontiguousarray(anatomy, np.float32)
+    limit = np.maximum(_limits(tissue, offsets, kept, run), np.float32(TOLERANCE))
 
-    def weigh(here: tuple[slice, ...], there: tuple[slice, ...], offset: tuple[int, int, int]) -> torch.Tensor:
-        away = float(np.sum((np.asarray(offset) * frame.spacing) ** 2)) / (2 * sigma_mm ** 2)
-        weight = torch.sub(alike[here], alike[there]).square_().mul_(fall).sub_(away).exp_()
-        differs = torch.sub(tissue[here], tissue[there]).abs_()
-        return weight.mul_((differs <= limit[here]).float().add_(differs <= limit[there])).mul_(0.5)
+    def weighing(slab: Slab) -> Weigh:
+        alike = likeness(slab, guide, frame.spacing, sigma_mm)
+        return _same_tissue(slab, tissue, limit, alike)
 
-    return (weighted_mean(image, offsets, weigh, run) * frame.noise).numpy()
+    parts = slabs(image.shape, offsets)
+    return weighted_mean(image, offsets, parts, weighing, run, start=0.5) * np.float32(frame.noise)
 
 
-def _limits(tissue: torch.Tensor, offsets: list[tuple[int, int, int]], kept: float, run: Run) -> torch.Tensor:
+def _same_tissue(slab: Slab, tissue: np.ndarray, limit: np.ndarray, alike: Weigh) -> Weigh:
+    """The likeness, halved where one end alone kept the other, 0 where none did."""
+    row, limits = slab.laid_out(tissue, 0.0), slab.laid_out(limit, 0.0)
+    here, limit_here = row[slab.here()], limits[slab.here()]
+    differs, kept = np.empty(slab.count, np.float32), np.empty(slab.count, bool)
+
+    def weigh(offset: Offset, weight: np.ndarray) -> None:
+        there = slab.there(offset)
+        alike(offset, weight)
+        np.subtract(here, row[there], out=differs)
+        np.abs(differs, out=differs)
+        by_one = np.less_equal(differs, limit_here)
+        np.less_equal(differs, limits[there], out=kept)
+        np.add(by_one, kept, out=differs, dtype=np.float32)
+        np.multiply(weight, differs, out=weight)
+        np.multiply(weight, np.float32(0.5), out=weight)
+
+    return weigh
+
+
+def _limits(tissue: np.ndarray, offsets: list[Offset], kept: float, run: Run) -> np.ndarray:
     """For each voxel the difference that the kept part of its neighbours does not exceed."""
-    limit = torch.empty_like(tissue)
     every = [*offsets, *[tuple(-s for s in o) for o in offsets]]
-    rank = max(1, round(kept * len(every)))
-    for z in slabs(tuple(tissue.shape), run, part=8):
-        differs = torch.full((len(every), *limit[z].shape), float("inf"))
-        for row, offset in zip(differs, every):
+    rank = max(1, round(kept * len(every))) - 1
+    limit = np.empty_like(tissue)
+
+    def ranked(slab: Slab) -> np.ndarray:
+        row = slab.laid_out(tissue, np.inf)
+        steps = [slab.step(offset) for offset in every]
+        found = np.empty(len(row), np.float32)
+        for start in range(slab.first, slab.first + slab.count, RANKED_AT_ONCE):
             run.check()
-            here, there = pairs(tuple(tissue.shape), offset, z)
-            if all(h.start < h.stop for h in here):
-                row[slice(here[0].start - z.start, here[0].stop - z.start), here[1], here[2]] = (
-                    tissue[here] - tissue[there]).abs_()
-        limit[z] = differs.kthvalue(rank, dim=0).values
+            stop = min(start + RANKED_AT_ONCE, slab.first + slab.count)
+            found[start:stop] = _at_rank(row, start, stop, steps, rank)
+        return slab.inside(found)[1][:slab.stop - slab.start]
+
+    for slab, found in in_order(ranked, slabs(tissue.shape, offsets, both=True), run, 0.0, 0.5):
+        limit[slab.start:slab.stop] = found
     return limit
+
+
+def _at_rank(row: np.ndarray, start: int, stop: int, steps: list[int], rank: int) -> np.ndarray:
+    """Of the differences between each place and its neighbours, the one of this rank."""
+    here = row[start:stop]
+    differs = np.empty((len(steps), stop - start), np.float32)
+    with np.errstate(invalid="ignore"):  # gaps, that are infinitely different from all and not looked at
+        for line, step in zip(differs, steps):
+            np.subtract(here, row[start + step:stop + step], out=line)
+            np.abs(line, out=line)
+        turned = np.ascontiguousarray(differs.T)
+        turned.partition(rank, axis=1)
+    return turned[:, rank]

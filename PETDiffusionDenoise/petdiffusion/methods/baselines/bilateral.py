@@ -12,12 +12,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
 
 from ...progress import Run
 from ..contract import Case, Output
 from .frame import FWHM, Frame, filtered, smooth
-from .neighbours import half_offsets, weighted_mean
+from .neighbours import Offset, Slab, Weigh, half_offsets, slabs, weighted_mean
 
 
 def denoise(case: Case, options: Mapping[str, Any], run: Run) -> Output:
@@ -32,12 +31,31 @@ def bilateral(frame: Frame, fwhm_mm: float, strength: float, guide_fwhm_mm: floa
     offsets = half_offsets(2.0 * sigma_mm, frame.spacing, frame.array.shape)
     if not offsets:
         return frame.array
-    image = torch.from_numpy(frame.array / np.float32(frame.noise))
-    guide = torch.from_numpy(smooth(image.numpy(), guide_fwhm_mm, frame.spacing)) if guide_fwhm_mm > 0 else image
-    fall = -0.5 / strength ** 2
+    image = frame.array / np.float32(frame.noise)
+    guide = activity_guide(image, frame, guide_fwhm_mm, strength)
 
-    def weigh(here: tuple[slice, ...], there: tuple[slice, ...], offset: tuple[int, int, int]) -> torch.Tensor:
-        away = float(np.sum((np.asarray(offset) * frame.spacing) ** 2)) / (2 * sigma_mm ** 2)
-        return torch.sub(guide[here], guide[there]).square_().mul_(fall).sub_(away).exp_()
+    def weighing(slab: Slab) -> Weigh:
+        return likeness(slab, guide, frame.spacing, sigma_mm)
 
-    return (weighted_mean(image, offsets, weigh, run) * frame.noise).numpy()
+    return weighted_mean(image, offsets, slabs(image.shape, offsets), weighing, run) * np.float32(frame.noise)
+
+
+def activity_guide(image: np.ndarray, frame: Frame, fwhm_mm: float, strength: float) -> np.ndarray:
+    """g / (sqrt(2) k s): the squared difference of two voxels is the exponent of their likeness."""
+    guide = smooth(image, fwhm_mm, frame.spacing) if fwhm_mm > 0 else image
+    return guide / np.float32(np.sqrt(2.0) * strength)
+
+
+def likeness(slab: Slab, guide: np.ndarray, spacing: tuple[float, ...], sigma_mm: float) -> Weigh:
+    """w(p, q) of the formula above. In gaps the guide is so high that nothing is like it."""
+    row = slab.laid_out(guide, float(guide.max()) + 100.0)
+    here = row[slab.here()]
+
+    def weigh(offset: Offset, weight: np.ndarray) -> None:
+        away = float(np.sum((np.asarray(offset) * spacing) ** 2)) / (2 * sigma_mm ** 2)
+        np.subtract(here, row[slab.there(offset)], out=weight)
+        np.multiply(weight, weight, out=weight)
+        np.subtract(np.float32(-away), weight, out=weight)
+        np.exp(weight, out=weight)
+
+    return weigh

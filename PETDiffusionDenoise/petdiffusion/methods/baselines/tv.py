@@ -15,6 +15,7 @@ import torch
 from ...progress import Run
 from ..contract import Case, Output
 from .frame import Frame, filtered
+from .parallel import one_thread_each
 
 TOLERANCE = 2e-3
 """Stop when a step changes the image by less than this part of the noise, RMS."""
@@ -22,7 +23,8 @@ TOLERANCE = 2e-3
 
 def denoise(case: Case, options: Mapping[str, Any], run: Run) -> Output:
     def core(frame: Frame) -> np.ndarray:
-        return total_variation(frame, options["strength"], options["iterations"], run)
+        with one_thread_each():
+            return total_variation(frame, options["strength"], options["iterations"], run)
 
     return filtered(case, run, core, options["stabilise"])
 

@@ -1,0 +1,61 @@
+"""Work on parts of an image in several threads. NumPy lets go of the interpreter inside its loops, so threads do."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+from ...progress import Run
+
+MOST_WORKERS = 8
+Part = TypeVar("Part")
+Done = TypeVar("Done")
+
+
+def workers() -> int:
+    """Cores this process may use, or what OMP_NUM_THREADS says, as for every numerical library."""
+    said = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    if said.isdigit() and int(said) > 0:
+        return int(said)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, MOST_WORKERS)
+
+
+def in_order(work: Callable[[Part], Done], parts: Sequence[Part], run: Run, start: float = 0.0,
+             end: float = 1.0) -> Iterator[tuple[Part, Done]]:
+    """Each part with its result, in the order of the parts: sums over them do not depend on the threads.
+
+    `work` calls `run.check()` itself, so a cancel ends all threads; progress goes from `start` to `end`.
+    """
+    count = min(workers(), len(parts))
+    if count < 2:
+        for i, part in enumerate(parts):
+            run.progress(start + (end - start) * i / len(parts))
+            yield part, work(part)
+        return
+    run.progress(start)
+    with ThreadPoolExecutor(count) as pool:
+        waiting = [pool.submit(work, part) for part in parts]
+        try:
+            for i, part in enumerate(parts):
+                yield part, waiting[i].result()
+                waiting[i] = None  # its memory can go
+                run.progress(start + (end - start) * (i + 1) / len(parts))
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def one_thread_each() -> Iterator[None]:
+    """For parts that work with torch: its own threads would wait for one another at every operation."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
