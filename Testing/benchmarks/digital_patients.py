@@ -1,6 +1,9 @@
 """Draws the picture of the page on digital patients, times the drawing, or lists organ volumes.
 
 python Testing/benchmarks/digital_patients.py [--out Resources/docs/img/digital-patients.png] [--time] [--volumes N]
+python Testing/benchmarks/digital_patients.py --scans DIR --out Resources/docs/img/digital-scans.png
+
+DIR is what `petdiffusion simulate patient --seed 7 --fraction 1,0.25,0.1,0.01 --out DIR` wrote.
 """
 
 from __future__ import annotations
@@ -56,8 +59,33 @@ def montage(path: Path) -> None:
     shrink(path)
 
 
+def scans(folder: Path, path: Path) -> None:
+    """Truth and scans of one patient at falling dose: maximum projections above, a coronal slice below."""
+    import matplotlib
+    import nibabel
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    low = sorted(folder.glob("low_*.nii.gz"), key=lambda f: -float(f.name[4:-7]))
+    files = {"truth": folder / "truth.nii.gz", "normal dose": folder / "normal.nii.gz"} | {
+        f"{float(f.name[4:-7]):g} of the dose": f for f in low
+    }
+    figure, axes = plt.subplots(2, len(files), figsize=(2.1 * len(files), 7.6))
+    for column, (title, file) in zip(axes.T, files.items()):
+        image = np.asarray(nibabel.load(file).dataobj, np.float32).T
+        column[0].imshow(image.max(1), cmap="gray_r", vmin=0, vmax=7, origin="lower")
+        column[1].imshow(image[:, image.shape[1] // 2], cmap="gray_r", vmin=0, vmax=6, origin="lower")
+        column[0].set_title(title, fontsize=9)
+        for axis in column:
+            axis.axis("off")
+    figure.subplots_adjust(0, 0, 1, 0.97, 0.01, 0.01)
+    figure.savefig(path, dpi=80)
+    shrink(path)
+
+
 def shrink(path: Path) -> None:
-    """Sixty-four colours are plenty for a grey picture with a coloured row."""
+    """A hundred colours are plenty for a grey picture with a coloured row."""
     from PIL import Image
 
     Image.open(path).convert("RGB").quantize(96, dither=Image.Dither.NONE).save(path, optimize=True)
@@ -110,9 +138,12 @@ if __name__ == "__main__":
     parser.add_argument("--out", type=Path, default=Path("Resources/docs/img/digital-patients.png"))
     parser.add_argument("--time", action="store_true")
     parser.add_argument("--volumes", type=int, default=0)
+    parser.add_argument("--scans", type=Path)
     options = parser.parse_args()
     if options.time:
         timing()
+    elif options.scans:
+        scans(options.scans, options.out)
     elif options.volumes:
         volumes(options.volumes)
     else:

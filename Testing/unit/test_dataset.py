@@ -203,6 +203,16 @@ def test_simulate_dose_refuses_impossible_fractions_before_it_reads(tmp_path, fr
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("counts", [0.0, -1e6, float("nan"), float("inf")])
+def test_impossible_counts_are_refused_before_anything_is_read_or_drawn(tmp_path, quick_patients, counts) -> None:
+    for simulate in (lambda: commands.simulate_dose(tmp_path / "is not there.nii.gz", 0.5, 1, tmp_path / "out",
+                                                    counts=counts),
+                     lambda: commands.simulate_patient("brain", 1, tmp_path / "out", counts=counts)):
+        with pytest.raises(PhysicsError, match="counts"):
+            simulate()
+    assert not quick_patients and not (tmp_path / "out").exists()
+
+
 def test_simulate_dataset_is_make(tmp_path) -> None:
     made = commands.simulate_dataset(tmp_path / "set", 1, kind="brain", fractions=(0.5,), split="validation")
     assert tables.read_csv(made["manifest"])[0]["seed"] == 800_000
