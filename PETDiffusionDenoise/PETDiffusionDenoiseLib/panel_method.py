@@ -15,7 +15,7 @@ from .parameters import Parameters
 from .signals import Signal
 from .widgets import beginning, choose_key, fill, key_of, paragraph, quiet, show_row
 
-FAMILIES = {"diffusion": "Diffusion", "supervised": "Trained network", "unsupervised": "Trains on this scan",
+FAMILIES = {"diffusion": "Diffusion", "supervised": "Trained network", "unsupervised": "Unsupervised",
             "classical": "Filter"}
 CONDITION_WORDS = {"ct": "CT", "mr": "MR", "labels": "organs", "text": "a prompt"}
 AUTO_DEVICE = "auto"
