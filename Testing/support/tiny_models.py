@@ -16,6 +16,10 @@ NETWORK = {"channels": 8, "multipliers": (1, 2), "blocks": 1, "resample": "light
 CARD = {"version": "0", "summary": "random weights, for tests", "training_data": "none", "data_licence": "none",
         "licence": "none", "tracers": ["FDG"], "voxel_mm": [1, 9], "dose_fractions": [0.01, 1], "intended_use": "tests",
         "limits": "all"}  # fmt: skip
+SLICE = {k: v for k, v in NETWORK.items() if k != "condition_channels"} | {"dims": 2, "vector": 1}
+"""For methods that work on slices and are told nothing but the pixel size."""
+OWN = {"csrd": {"sigma_data": 0.8}, "bc-dpm": {"network": SLICE, "pixel_mm": (1.0, 9.0), "normal_counts": 5e6}}
+"""What differs by method."""
 WEIGHT = 0.02
 """Of the last layer, which starts at zero: residuals that are there, and small."""
 
@@ -29,7 +33,7 @@ def write_models(folder: Path) -> Path:
 
 def _write(folder: Path, card) -> None:
     module, name = card.trainer.split(":")
-    changes = {"network": NETWORK} | ({"sigma_data": 0.8} if card.name == "csrd" else {})
+    changes = {"network": NETWORK, **OWN.get(card.name, {})}
     task = getattr(importlib.import_module(module), name)(changes=changes)
     with torch.random.fork_rng():
         torch.manual_seed(1)

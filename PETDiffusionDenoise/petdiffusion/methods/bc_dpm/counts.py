@@ -1,0 +1,81 @@
+"""The count level of a scan, and what follows from it: how long and how broadly the conditions hold.
+
+A count level is the number of events of every kind in a slice. Where it is not given it is read from the noise: the
+level at which slices of the paper's simulation (160 x 192 bins, 20 % background, 100 ML-EM iterations) are as noisy in
+network units as this scan is, whatever its reconstruction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...errors import OptionError
+from .config import BcDpmConfig
+
+NOISE = ((1e6, 0.222), (3e5, 0.358), (1e5, 0.536))
+"""Count level and noise in network units of two: `prepare.noise.measure` on 48 slices of 4 digital validation patients,
+projected, counted and reconstructed as in the paper; patients differ by 4 %."""
+TRANSITIONS = ((1e6, 5.0), (3e5, 10.0), (1e5, 15.0))
+"""The paper's l, of 100 steps."""
+WIDTH = ((1e6, 5.0), (3e5, 6.5), (1e5, 8.5))
+"""FWHM of the Gaussian filter GF in grains of the noise; the paper doesn't say it. Found on validation slices."""
+LOWEST, HIGHEST = 1e3, 1e9
+
+
+@dataclass(frozen=True)
+class Level:
+    """`measured` is the noise in network units where the level was read from it, None where it was given."""
+
+    counts: float
+    told: str
+    measured: float | None = None
+
+
+def level_of(options: Mapping[str, Any], noise: float, config: BcDpmConfig) -> Level:
+    """From the option `counts`, else `fraction`, else the noise of the scan in network units."""
+    if options["counts"] > 0:
+        return Level(max(options["counts"], LOWEST), "as given")
+    if options["fraction"] > 0:
+        if config.normal_counts is None:
+            raise OptionError(
+                f"fraction = {options['fraction']}",
+                "needs a model that knows the count level of normal-dose scans",
+                "Give counts instead, or leave both out.",
+            )
+        return Level(max(options["fraction"] * config.normal_counts, LOWEST),
+                     f"{options['fraction']:g} of the {words(config.normal_counts)} of the training scans")  # fmt: skip
+    return Level(counts_of_noise(noise * config.unit / 2), "estimated from the noise of the image", noise)
+
+
+def counts_of_noise(noise: float) -> float:
+    """Interpolated between the measured levels; beyond them the noise goes as the inverse root of the counts."""
+    counts, known = (np.log(column) for column in zip(*NOISE))
+    at = np.log(max(noise, 1e-9))
+    beyond = -2 * (at - np.clip(at, known.min(), known.max()))
+    return float(np.clip(np.exp(np.interp(at, known, counts) + beyond), LOWEST, HIGHEST))
+
+
+def interpolated(table: tuple[tuple[float, float], ...], counts: float) -> float:
+    """Straight in the logarithm of the counts; beyond the table the nearer piece goes on."""
+    at, known, values = np.log10(counts), np.log10([c for c, _ in table])[::-1], np.array([v for _, v in table])[::-1]
+    i = int(np.clip(np.searchsorted(known, at), 1, len(known) - 1))
+    return float(values[i - 1] + (at - known[i - 1]) * (values[i] - values[i - 1]) / (known[i] - known[i - 1]))
+
+
+def transitions(counts: float, steps: int) -> int:
+    """l for a chain of so many steps: the paper's table is for 100."""
+    return int(np.clip(round(interpolated(TRANSITIONS, counts) * steps / 100), 1, steps))
+
+
+def width_mm(counts: float, grain_mm: float) -> float:
+    """FWHM of GF. The grain of the noise is a pixel, or more where the reconstruction has smoothed it."""
+    return grain_mm * max(1.0, interpolated(WIDTH, counts))
+
+
+def words(counts: float) -> str:
+    """0.3M, 120k"""
+    return f"{counts / 1e6:.2g}M" if counts >= 1e5 else f"{counts / 1e3:.2g}k"
