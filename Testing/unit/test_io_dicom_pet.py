@@ -73,7 +73,7 @@ def test_everything_suv_depends_on_is_the_originals(pair):
 
 def test_it_says_what_it_is(pair):
     for before, after in zip(*pair):
-        assert list(after.ImageType) == ["DERIVED", "SECONDARY"]
+        assert list(after.ImageType) == ["DERIVED", "PRIMARY"]
         assert "research use only" in after.SeriesDescription and len(after.SeriesDescription) <= 64
         assert "research use only" in after.DerivationDescription
         assert "Denoised by a test" in after.DerivationDescription
@@ -90,6 +90,31 @@ def test_pixels_as_the_pet_standard_wants_them(pair):
         assert (ds.BitsAllocated, ds.BitsStored, ds.HighBit) == (16, 16, 15) and float(ds.RescaleIntercept) == 0
         assert float(ds.RescaleSlope) > 0 and len(str(ds["RescaleSlope"].value)) <= 16
         assert int(ds.LargestImagePixelValue) == ds.pixel_array.max() == 65535
+
+
+def test_highdicom_sees_the_same_volume(tmp_path):
+    hd = pytest.importorskip("highdicom")
+    series = factory.pet(tmp_path / "in")
+    original = read.image(series.folder)
+    files = dicom_pet.write(original.with_array(original.array * 0.9), tmp_path / "out", series.folder)
+    seen = hd.get_volume_from_series([pydicom.dcmread(file) for file in files], apply_modality_transform=True,
+                                     apply_real_world_transform=False)
+    assert seen.frame_of_reference_uid == pydicom.dcmread(series.files[0]).FrameOfReferenceUID
+    index = np.argwhere(original.array == original.array.max())[0]
+    here = (original.geometry.affine @ [*index[::-1], 1])[:3]
+    k, i, j = np.rint(np.linalg.inv(seen.affine) @ [*here, 1])[:3].astype(int)
+    assert seen.array[k, i, j] == pytest.approx(0.9 * original.array.max(), rel=1e-4) == seen.array.max()
+
+
+def test_a_run_says_its_method_and_settings(tmp_path):
+    import petdiffusion
+
+    series = factory.pet(tmp_path / "in")
+    petdiffusion.denoise(series.folder, "gaussian", fwhm_mm=4.5, seed=3, out=tmp_path / "out", report=False,
+                         format="dicom")
+    ds = pydicom.dcmread(next((tmp_path / "out" / "dicom").iterdir()))
+    assert ds.SeriesDescription.endswith("Denoised by Gaussian filter (research use only)")
+    assert ds.DerivationDescription.startswith("Denoised by Gaussian filter. fwhm_mm 4.5, seed 3. PETDiffusion ")
 
 
 def test_every_value_is_valid_dicom(pair, tmp_path, monkeypatch):

@@ -139,7 +139,7 @@ def _derive(ds: Dataset, about: _About, instance: str) -> None:
     ds.SourceImageSequence = [_reference(ds)]
     ds.ContributingEquipmentSequence = [*_items(ds, "ContributingEquipmentSequence"), _equipment()]
     kind = list(ds.get("ImageType") or [])
-    ds.ImageType = ["DERIVED", "SECONDARY", *kind[2:]]
+    ds.ImageType = ["DERIVED", "PRIMARY", *kind[2:]]  # the PET module allows no other second value
     ds.SOPInstanceUID, ds.SeriesInstanceUID = instance, about.uid
     ds.SeriesDescription, ds.DerivationDescription = about.title, about.derivation
     ds.SeriesNumber = int(header.number(ds, "SeriesNumber") or 0) + SERIES_NUMBER_STEP

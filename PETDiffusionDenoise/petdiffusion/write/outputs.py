@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ..errors import OutputError
 from ..methods.contract import Case, MethodCard
@@ -102,9 +103,17 @@ def _tables(result: Result, folder: Path) -> dict[str, Path]:
 def _dicom(result: Result, card: MethodCard, folder: Path, run: Run) -> Path:
     from . import dicom_pet
 
-    description = f"Denoised by {card.title}, PETDiffusion {result.record['version']}"
-    dicom_pet.write(result.pet, folder / "dicom", result.low.facts.source, description, run=run)
+    description = f"Denoised by {card.title}"
+    dicom_pet.write(result.pet, folder / "dicom", result.low.facts.source, description,
+                    derivation=_settings(result.record), run=run)
     return folder / "dicom"
+
+
+def _settings(record: Mapping[str, Any]) -> str:
+    """What the image depends on, in a sentence or two."""
+    settings = {**record["options"], "seed": record["request"]["seed"]}
+    model = record["details"].get("model")
+    return (f"Model {model}. " if model else "") + ", ".join(f"{k} {v}" for k, v in settings.items()) + "."
 
 
 def _report(result: Result, case: Case, card: MethodCard, folder: Path) -> Path:
