@@ -79,7 +79,8 @@ def denoise(
     with run.stage("trust", "Checking the result against the scan's noise"):
         doubts = believe.checked(case, output, given.lesions)
         output, certainty = believe.certain(output, drawn, run)
-    result = _restore(case, output, given, tables | doubts.tables() | certainty.tables(), run)
+        tables |= doubts.tables() | certainty.tables() | believe.quality_table(case, tables)
+    result = _restore(case, output, given, tables, run)
     record = _record(request, card, options, case, output, result, run)
     result = replace(result, record=record | {"trust": doubts.summary, "uncertainty": certainty.facts})
     return _write(result, given, case, card, Path(out), report, overwrite, run) if out is not None else result
@@ -308,7 +309,7 @@ def _record(
     request: Request, card: MethodCard, options: Mapping[str, Any], case: Case, output: Output, result: Result, run: Run
 ) -> dict[str, Any]:
     from .measure.cautions import cautions
-    from .trust import sentences
+    from .trust import said
 
     facts = {k: v for k, v in case.pet.facts.to_json().items() if k != "source"}
     return {
@@ -327,7 +328,7 @@ def _record(
             "working_unit": case.pet.unit,
         },
         "inputs_sha256": {name: sha256_of(path) for name in IMAGES if (path := _path_of(request, name))},
-        "check": [*cautions(result.tables), *sentences(result.tables.get("trust", ()))],
+        "check": [*cautions(result.tables), *said(result.tables)],
         "evaluations": output.evaluations,
         "details": dict(output.details),
         "warnings": list(run.warnings),

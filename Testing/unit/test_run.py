@@ -176,7 +176,7 @@ def test_overwriting_leaves_nothing_of_the_earlier_result(files, tmp_path):
     petdiffusion.denoise(files["pet"], "median", out=out, overwrite=True, report=False)
     left = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()}
     assert left == {"denoised.nii.gz", "denoised.json", "record.json", "tables/image.csv", "tables/trust.csv",
-                    "notes.txt"}
+                    "tables/quality.csv", "notes.txt"}
 
 
 def test_a_record_that_names_files_elsewhere_removes_nothing(files, tmp_path):

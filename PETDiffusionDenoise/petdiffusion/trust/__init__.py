@@ -3,7 +3,16 @@
 Pure functions: `check(low, output, body, organs, lesions) -> Trust`, and `sentences` for its rows.
 """
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from .check import Trust, check
 from .findings import sentences
+from .quality import quality_sentences
 
-__all__ = ["Trust", "check", "sentences"]
+__all__ = ["Trust", "check", "said", "sentences"]
+
+
+def said(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
+    """What the tables of this room give a careful reader to look at again."""
+    return [*sentences(tables.get("trust", ())), *quality_sentences(tables.get("quality", ()))]

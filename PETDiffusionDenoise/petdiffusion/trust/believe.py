@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from ..progress import Run
 from ..volume import LabelMap
 from ..zoo import store
 from .check import Trust, check
+from .quality import quality
 from .samples import Collector, Numbers
 from .uncertainty import Certainty, calibration_of, certainty
 
@@ -30,6 +32,10 @@ def watched(case: Case, lesions: LabelMap | None, run: Run) -> Iterator[Collecto
 
 def checked(case: Case, output: Output, lesions: LabelMap | None) -> Trust:
     return check(case.pet, output.pet, case.body, case.labels or output.organs, lesions or output.lesions)
+
+
+def quality_table(case: Case, tables: Mapping[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
+    return {"quality": quality(case.pet, case.body, case.ct, tables["image"])}
 
 
 def certain(output: Output, drawn: Collector, run: Run) -> tuple[Output, Certainty]:

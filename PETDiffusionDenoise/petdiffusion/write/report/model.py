@@ -16,6 +16,8 @@ LOW, DENOISED, REFERENCE, SD = "Low-count", "Denoised", "Normal dose", "Uncertai
 COLUMN = {LOW: "low", DENOISED: "denoised", REFERENCE: "reference"}
 """The name by which the tables call each image."""
 
+QUALITY = "Quality control"
+"""Heading of that table."""
 Rows = Sequence[Mapping[str, Any]]
 
 

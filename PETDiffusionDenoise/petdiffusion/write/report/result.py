@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...volume import BQML, SUVBW, Volume
-from .model import DENOISED, LOW, REFERENCE, SD, CaseReport
+from .model import DENOISED, LOW, QUALITY, REFERENCE, SD, CaseReport
 from .page import case_report
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ...request import Result
 
 OWN_TABLES = ("image", "organs", "lesions", "lesion_totals", "organ_errors", "trust", "intervals")
-HEADINGS = {"tuning": "Settings tried", "prompts": "Text prompts"}
+HEADINGS = {"tuning": "Settings tried", "prompts": "Text prompts", "quality": QUALITY}
 
 
 def of_result(result: Result, case: Case, card: MethodCard) -> str:

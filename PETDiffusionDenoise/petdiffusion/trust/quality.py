@@ -1,0 +1,116 @@
+"""Quality control of one case: noise before and after, bias of totals, and whether CT and PET show one patient in one
+posture. Each number comes with the bound beyond which it should be looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..measure.checks import or_none
+from ..measure.segmentation import dice
+from ..prepare.mask import from_ct
+from ..volume import Volume
+from .kernels import gaussian
+
+Rows = list[dict[str, Any]]
+LUNG_HU = (-950.0, -500.0)
+LUNG_DEPTH_MM, LEAST_LUNG_ML = 8.0, 200.0
+SMOOTH_MM = 8.0
+MOST_SHIFT_MM = 40.0
+BOUNDS = {
+    "activity_change": 2.0,
+    "outline_dice": 0.9,
+    "lung_uptake_percent": 12.0,
+    "axial_shift": 8.0,
+}
+"""Beyond these (below, for the outlines) the reader is told. Shifts of less than two voxels are not asserted."""
+
+
+def quality(low: Volume, body: np.ndarray, ct: Volume | None, image_rows: Sequence[Mapping[str, Any]]) -> Rows:
+    """Rows of `item, value, unit, bound, look`."""
+    rows = [*_noise(image_rows), *_activity(image_rows)]
+    return rows + (mismatch(low, ct, body) if ct is not None and body.any() else [])
+
+
+def _noise(image_rows: Sequence[Mapping[str, Any]]) -> Rows:
+    by_name = {row["image"]: row for row in image_rows}
+    column, where = "liver_CoV_percent", "liver"
+    if by_name.get("low", {}).get(column) is None:
+        column, where = "local_noise_percent", "body"
+    found = {name: by_name[name].get(column) for name in ("low", "denoised", "reference") if name in by_name}
+    return [_row(f"noise in the {where}, {name}", v, "%", None, False) for name, v in found.items() if v is not None]
+
+
+def _activity(image_rows: Sequence[Mapping[str, Any]]) -> Rows:
+    change = next((r.get("activity_vs_low_percent") for r in image_rows if r["image"] == "denoised"), None)
+    if change is None:
+        return []
+    bound = BOUNDS["activity_change"]
+    return [_row("total activity, change", change, "%", bound, abs(change) > bound)]
+
+
+def mismatch(pet: Volume, ct: Volume, body: np.ndarray) -> Rows:
+    """CT and PET on one grid. Outlines tell of a wrong patient or position; uptake where the CT shows lung, and the
+    shift along the body that fits lung to low uptake best, tell of breathing."""
+    outline = from_ct(ct)
+    if not outline.any():
+        return []
+    field = outline.any(axis=(1, 2)) & body.any(axis=(1, 2))  # slices that both show
+    overlap = dice(body[field], outline[field])
+    rows = [_row("outlines of CT and PET, Dice", overlap, "", BOUNDS["outline_dice"], overlap < BOUNDS["outline_dice"])]
+    lung = _lung(ct, outline)
+    if lung.sum() * ct.geometry.voxel_ml < LEAST_LUNG_ML:
+        return rows
+    smooth = gaussian(pet.array, SMOOTH_MM, pet.geometry.spacing[::-1])
+    tissue = float(np.median(smooth[outline & ~lung & body])) if (outline & ~lung & body).any() else 0.0
+    hot = 100 * float(np.mean(smooth[lung] > tissue))
+    shift = _axial_shift(smooth, lung, body & outline, ct.geometry.spacing[2])
+    bounds = BOUNDS["lung_uptake_percent"], max(BOUNDS["axial_shift"], 2 * ct.geometry.spacing[2] - 1e-6)
+    return [
+        *rows,
+        _row("lung of the CT with the uptake of soft tissue", hot, "%", bounds[0], hot > bounds[0]),
+        _row("shift of the PET's lung against the CT's, along the body", shift, "mm", bounds[1],
+             shift is not None and abs(shift) > bounds[1]),
+    ]  # fmt: skip
+
+
+def _lung(ct: Volume, outline: np.ndarray) -> np.ndarray:
+    """Voxels of lung, away from its edges' partial volumes."""
+    from scipy.ndimage import distance_transform_edt
+
+    lung = outline & (ct.array > LUNG_HU[0]) & (ct.array < LUNG_HU[1])
+    return distance_transform_edt(lung, ct.geometry.spacing[::-1]) > LUNG_DEPTH_MM if lung.any() else lung
+
+
+def _axial_shift(smooth: np.ndarray, lung: np.ndarray, inside: np.ndarray, step: float) -> float | None:
+    """In mm along the third axis: where the lung, moved, covers the least uptake for its volume within the body."""
+    most = min(int(MOST_SHIFT_MM / step), lung.shape[0] // 3)
+    z = np.flatnonzero(lung.any(axis=(1, 2)))
+    if most < 1 or z[0] - most < 0 or z[-1] + most >= lung.shape[0]:
+        return None
+    costs = []
+    for shift in range(-most, most + 1):
+        moved = np.roll(lung, shift, axis=0) & inside
+        costs.append(float(smooth[moved].mean()) if moved.sum() > lung.sum() / 2 else np.inf)
+    best = int(np.argmin(costs))
+    if best in (0, len(costs) - 1):
+        return (best - most) * step
+    left, middle, right = costs[best - 1 : best + 2]
+    bend = left - 2 * middle + right
+    part = 0.5 * (left - right) / bend if np.isfinite(bend) and bend > 0 else 0.0
+    return (best - most + float(np.clip(part, -0.5, 0.5))) * step
+
+
+def _row(item: str, value: float | None, unit: str, bound: float | None, look: bool) -> dict[str, Any]:
+    return {"item": item, "value": None if value is None else or_none(value), "unit": unit, "bound": bound,
+            "look": bool(look)}  # fmt: skip
+
+
+def quality_sentences(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Only of CT against PET: noise and activity are said elsewhere."""
+    found = [r for r in rows if r.get("look") and "CT" in str(r.get("item"))]
+    said = "; ".join(f"{r['item']} {r['value']:.3g} {r['unit']}".rstrip() for r in found)
+    return [f"CT and PET may not match ({said}): check them on each other before organs or attenuation are trusted."] \
+        if found else []

@@ -1,0 +1,64 @@
+"""Quality control: a CT that lies elsewhere than the PET is told, one that fits is not."""
+
+import numpy as np
+import petdiffusion
+import pytest
+from petdiffusion.trust.quality import mismatch, quality, quality_sentences
+from petdiffusion.volume import HU, SUVBW, Geometry, Volume
+from support.blobs import blobs
+
+GEOMETRY = Geometry((64, 48, 70), (5.0, 5.0, 4.0))
+
+
+@pytest.fixture(scope="module")
+def patient():
+    """A trunk with two lungs, as CT and as PET with noise."""
+    z, y, x = (np.arange(n) - (n - 1) / 2 for n in GEOMETRY.shape)
+    z, y, x = z[:, None, None] * 4, y[None, :, None] * 5, x[None, None, :] * 5
+    body = ((y / 95) ** 2 + (x / 135) ** 2 < 1) & (np.abs(z) < 500)
+    lungs = ((z / 70) ** 2 + (y / 65) ** 2 + ((np.abs(x) - 65) / 45) ** 2 < 1) & body
+    ct = np.where(lungs, -800.0, np.where(body, 40.0, -1000.0)).astype(np.float32)
+    pet = np.where(lungs, 0.4, np.where(body, 1.5, 0.0))
+    pet = pet + 0.2 * np.sqrt(pet) * np.random.default_rng(0).standard_normal(pet.shape)
+    return Volume(pet.astype(np.float32), GEOMETRY, SUVBW), Volume(ct, GEOMETRY, HU), body
+
+
+def by_item(rows):
+    return {row["item"].split(",")[0]: row for row in rows}
+
+
+def test_a_ct_that_fits_is_not_spoken_of(patient):
+    pet, ct, body = patient
+    rows = mismatch(pet, ct, body)
+    assert len(rows) == 3 and not any(row["look"] for row in rows) and quality_sentences(rows) == []
+
+
+@pytest.mark.parametrize("slices", [-5, 4])
+def test_breathing_is_measured(patient, slices):
+    pet, ct, body = patient
+    moved = ct.with_array(np.roll(ct.array, slices, axis=0))
+    row = by_item(mismatch(pet, moved, body))["shift of the PET's lung against the CT's"]
+    assert row["look"] and row["value"] == pytest.approx(-4.0 * slices, abs=2.5)
+    assert "may not match" in quality_sentences([row])[0]
+
+
+def test_another_position_is_told(patient):
+    pet, ct, body = patient
+    moved = ct.with_array(np.roll(ct.array, 9, axis=2))
+    rows = by_item(mismatch(pet, moved, body))
+    assert rows["outlines of CT and PET"]["look"] and rows["lung of the CT with the uptake of soft tissue"]["look"]
+
+
+def test_noise_and_activity_are_those_of_the_table():
+    made = petdiffusion.denoise(blobs((24, 28, 32), seed=3).noisy, "gaussian")
+    rows = by_item(made.tables["quality"])
+    image = {row["image"]: row for row in made.tables["image"]}
+    assert rows["total activity"]["value"] == pytest.approx(image["denoised"]["activity_vs_low_percent"])
+    assert [r["value"] for r in made.tables["quality"][:2]] == [image[n]["local_noise_percent"] for n in
+                                                               ("low", "denoised")]  # fmt: skip
+
+
+def test_a_change_of_the_total_beyond_its_bound_is_marked():
+    rows = quality(None, np.zeros((1, 1, 1), bool), None, [{"image": "low"}, {"image": "denoised",
+                                                                            "activity_vs_low_percent": -3.0}])
+    assert [row["look"] for row in rows] == [True]
