@@ -2,15 +2,17 @@
 
     python Testing/benchmarks/classical.py [--sizes small|large|both] [--methods nlm,tv] [--threads 2]
 
-Each filter runs in its own process, with its default options, on a noisy digital patient. `seconds` is the wall
-clock and `cpu` the processor time of the filter alone; `peak MB` is that of the whole process, `above` what the
-filter added to the loaded images. PSNR is inside the body, against the patient's true activity.
+Each filter runs in its own process, with its default options, on a noisy simulated scan. `seconds` is the wall clock
+and `CPU s` the processor time of the filter alone: where other programs run beside, the second is the one to compare.
+`peak MB` is that of the whole process, `above` what the filter added to the loaded images. PSNR is inside the body,
+against the true activity.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -26,7 +28,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 SIZES = {"small": ((90, 128, 128), (4.0, 4.0, 4.0)), "large": ((300, 192, 192), (3.0, 3.0, 3.0))}
 NOISE = 0.4
 OTHERS = ("skimage nl_means", "skimage tv_chambolle")
-COLUMNS = ("method", "seconds", "cpu", "peak MB", "above", "PSNR")
+COLUMNS = ("method", "size", "seconds", "CPU s", "peak MB", "above", "PSNR, dB")
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
 
 
 def save_patient(size: str, file: Path) -> None:
@@ -40,12 +43,10 @@ def save_patient(size: str, file: Path) -> None:
              body=case.body, inside=patient.body, noise=case.noise)
 
 
-def measure(name: str, size: str, file: Path, threads: int) -> dict[str, Any]:
+def measure(name: str, size: str, file: Path) -> dict[str, Any]:
     """Runs in a process of its own."""
-    import torch
     from petdiffusion.volume import Geometry, Volume
 
-    torch.set_num_threads(threads)
     data = np.load(file)
     shape, spacing = SIZES[size]
     geometry = Geometry(shape[::-1], spacing)
@@ -56,8 +57,8 @@ def measure(name: str, size: str, file: Path, threads: int) -> dict[str, Any]:
     spent, processor = time.perf_counter() - began, time.process_time() - processor
     error = np.mean((result - data["truth"])[data["inside"]] ** 2)
     top = data["truth"][data["inside"]].max()
-    return {"method": name, "seconds": spent, "cpu": processor, "peak MB": _peak(), "above": _peak() - before,
-            "PSNR": float(10 * np.log10(top ** 2 / error))}
+    return {"method": name, "size": " x ".join(map(str, shape[::-1])), "seconds": spent, "CPU s": processor,
+            "peak MB": _peak(), "above": _peak() - before, "PSNR, dB": float(10 * np.log10(top ** 2 / error))}
 
 
 def _ours(name: str, volumes: dict[str, Any], data: Any) -> Any:
@@ -85,19 +86,18 @@ def _peak() -> float:
 
 
 def in_its_own_process(name: str, size: str, file: Path, threads: int) -> dict[str, Any]:
-    command = [sys.executable, __file__, "--one", name, "--sizes", size, "--file", str(file), "--threads", str(threads)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [sys.executable, __file__, "--one", name, "--sizes", size, "--file", str(file)]
+    environment = os.environ | dict.fromkeys(THREADS, str(threads))
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         raise SystemExit(f"{name} failed:\n{done.stderr}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def table(rows: list[dict[str, Any]]) -> str:
-    lines = ["| " + " | ".join(COLUMNS) + " |", "| --- |" + " ---: |" * (len(COLUMNS) - 1)]
-    for row in rows:
-        lines.append(f"| {row['method']} | {row['seconds']:.1f} | {row['cpu']:.1f} | {row['peak MB']:.0f} | "
-                     f"{row['above']:.0f} | {row['PSNR']:.1f} |")
-    return "\n".join(lines)
+def line(row: dict[str, Any]) -> str:
+    numbers = (f"{row['seconds']:.1f}", f"{row['CPU s']:.1f}", f"{row['peak MB']:.0f}", f"{row['above']:.0f}",
+               f"{row['PSNR, dB']:.1f}")
+    return f"| {row['method']} | {row['size']} | " + " | ".join(numbers) + " |"
 
 
 def main() -> None:
@@ -109,20 +109,25 @@ def main() -> None:
     parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.one:
-        print(json.dumps(measure(given.one, given.sizes, given.file, given.threads)))
+        print(json.dumps(measure(given.one, given.sizes, given.file)))
         return
     from petdiffusion import registry
 
     classical = [name for name, card in registry.cards().items() if card.family == "classical"]
     chosen = given.methods.split(",") if given.methods else classical
+    print(f"{given.threads} threads, noise {NOISE:.0%}, {os.cpu_count()} cores, {_load()}\n\n| " + " | ".join(COLUMNS)
+          + " |\n| --- | --- |" + " ---: |" * (len(COLUMNS) - 2), flush=True)
     for size in SIZES if given.sizes == "both" else (given.sizes,):
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "patient.npz"
             save_patient(size, file)
-            others = OTHERS if size == "small" and not given.methods else ()
-            rows = [in_its_own_process(name, size, file, given.threads) for name in (*chosen, *others)]
-        z, y, x = SIZES[size][0]
-        print(f"\n{x} x {y} x {z}, {given.threads} threads, noise {NOISE:.0%}\n\n{table(rows)}", flush=True)
+            for name in (*chosen, *(OTHERS if size == "small" and not given.methods else ())):
+                print(line(in_its_own_process(name, size, file, given.threads)), flush=True)
+
+
+def _load() -> str:
+    """Of other programs, which seconds depend on."""
+    return f"load {os.getloadavg()[0]:.0f} at the start" if hasattr(os, "getloadavg") else "load unknown"
 
 
 if __name__ == "__main__":

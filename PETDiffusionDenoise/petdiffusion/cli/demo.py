@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from .. import registry
@@ -24,8 +25,10 @@ def add(commands: Any) -> None:
 
 
 def _demo(args: argparse.Namespace, run: Run) -> int:
-    from ..demo import demo
+    from ..demo import PATIENT, demo
 
     result = demo(args.out, args.method, args.seed, args.fraction, run)
     say_result(result, args, run)
+    if not args.json_lines:
+        print(f"  {'patient':12} {Path(args.out) / PATIENT} (scans at both doses, CT, MR and labels, to try more on)")
     return 0
