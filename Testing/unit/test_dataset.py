@@ -213,6 +213,11 @@ def test_impossible_counts_are_refused_before_anything_is_read_or_drawn(tmp_path
     assert not quick_patients and not (tmp_path / "out").exists()
 
 
+def test_an_unknown_scanner_is_refused_before_anything_is_read(tmp_path) -> None:
+    with pytest.raises(PhysicsError, match="Did you mean 'Vision'"):
+        commands.simulate_dose(tmp_path / "is not there.nii.gz", 0.5, 1, tmp_path / "out", preset="Vison")
+
+
 def test_simulate_dataset_is_make(tmp_path) -> None:
     made = commands.simulate_dataset(tmp_path / "set", 1, kind="brain", fractions=(0.5,), split="validation")
     assert tables.read_csv(made["manifest"])[0]["seed"] == 800_000

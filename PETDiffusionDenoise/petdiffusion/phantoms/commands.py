@@ -23,12 +23,10 @@ def simulate_patient(kind: str, seed: int, out: str | os.PathLike[str], *, trace
 
     `choices` fix what is drawn otherwise: arms, sex and field of a body, field_mm of a brain.
     """
-    from ..physics.presets import scanner
     from ..write.staging import Staging
 
     run = run or Run(seed=seed)
-    _check(fractions, counts)
-    scanner(preset or "mCT")
+    _check(fractions, counts, preset)
     staging = Staging(out, overwrite=overwrite)
     names = ["normal", "truth", "ct", "mr", "organs", "lesions", *(f"low_{f:g}" for f in fractions if f != 1)]
     staging.check("patient.json", *(f"{name}.nii.gz" for name in names))
@@ -51,7 +49,7 @@ def simulate_dose(image: str | os.PathLike[str], fraction: float, seed: int, out
     from ..write.staging import Staging
 
     run = run or Run(seed=seed)
-    _check((fraction,), counts)
+    _check((fraction,), counts, preset)
     name, record = f"low_{fraction:g}.nii.gz", f"simulation_{fraction:g}.json"
     staging = Staging(out, protect=[p for p in (image, ct) if p is not None], overwrite=overwrite)
     staging.check(name, record)
@@ -77,11 +75,14 @@ def simulate_dataset(out: str | os.PathLike[str], n: int, *, kind: str = "body",
                 first_seed=first_seed, spacing_mm=spacing_mm, workers=workers if workers > 1 else 0, run=run)
 
 
-def _check(fractions: Sequence[float], counts: float | None) -> None:
-    """Impossible numbers are refused before anything is read or drawn."""
+def _check(fractions: Sequence[float], counts: float | None, preset: str | None) -> None:
+    """Impossible numbers and unknown scanners are refused before anything is read or drawn."""
     from ..physics.poisson import check_fraction, check_total
+    from ..physics.presets import scanner
 
     for fraction in fractions:
         check_fraction(fraction)
     if counts is not None:
         check_total(counts)
+    if preset is not None:
+        scanner(preset)
