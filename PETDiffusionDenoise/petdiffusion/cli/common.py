@@ -15,6 +15,7 @@ SHOWN = {
     "organs": ("organ", "volume_ml", "SUVmean", "mean", "CoV_percent", "SUVmax", "max"),
     "lesions": ("lesion", "organ", "volume_ml", "SUVmax", "SUVmean", "SUVpeak", "TLG", "max", "mean"),
     "lesion_totals": ("lesions", "MTV_ml", "TLG"),
+    "organ_errors": ("image", "organ", "bias_percent", "MAE", "RMSE", "NRMSE_image_range", "NRMSE_class_range", "SSIM"),
 }
 """Columns that fit a terminal; the tables on disk have all. A name stands for its columns per image too."""
 SETTINGS = ("_window", "_range")
@@ -69,8 +70,9 @@ def table(rows: Sequence[Mapping[str, Any]], limit: int = TOP_ROWS) -> str:
     columns = list(dict.fromkeys(key for row in rows for key in row))
     cells = [[_cell(row.get(column)) for column in columns] for row in rows[:limit]]
     widths = [max(len(line[i]) for line in [columns, *cells]) for i in range(len(columns))]
+    words = [any(isinstance(row.get(column), str) for row in rows[:limit]) for column in columns]
     lines = [
-        "  ".join(text.ljust(w) if i == 0 else text.rjust(w) for i, (text, w) in enumerate(zip(line, widths)))
+        "  ".join(text.ljust(w) if left else text.rjust(w) for text, w, left in zip(line, widths, words)).rstrip()
         for line in [columns, *cells]
     ]
     more = [f"… {len(rows) - limit} more rows in the table on disk"] if len(rows) > limit else []

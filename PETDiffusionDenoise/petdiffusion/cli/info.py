@@ -78,9 +78,12 @@ def _doctor(args: argparse.Namespace, run: Run) -> int:
         print(said(findings))
     else:
         for row in findings["checks"]:
-            print(
-                f"{'ok ' if row['ok'] else '-- '} {row['name']:22} {row['found']}"
-                + (f"\n{'':26}{row['remedy']}" if row["remedy"] else "")
-            )
+            print(_line(row["ok"], row["name"], row["found"], row["remedy"]))
+        for method in findings["methods"]:
+            print(_line(method["ready"], f"method {method['name']}", "ready" if method["ready"] else method["why"]))
         print(f"\n{findings['verdict']}")
     return 0 if findings["usable"] else 1
+
+
+def _line(ok: bool, name: str, found: str, remedy: str = "") -> str:
+    return f"{'ok ' if ok else '-- '} {name:22} {found}" + (f"\n{'':26}{remedy}" if remedy else "")

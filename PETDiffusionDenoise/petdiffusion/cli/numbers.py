@@ -95,7 +95,7 @@ def _finish(tables: dict[str, list[dict[str, Any]]], args: argparse.Namespace, r
     for name, rows in tables.items():
         if rows:
             print(f"\n{name.capitalize().replace('_', ' ')}\n{table(shown(name, rows))}")
-    print("\n" + "\n".join(f"  {name:10} {path}" for name, path in written.items()))
+    print("\n" + "\n".join(f"  {name:13} {path}" for name, path in written.items()))
 
 
 def _convert(args: argparse.Namespace, run: Run) -> None:

@@ -71,9 +71,14 @@ def image_table(
         row |= _noise(volume, body, core)
         row |= _activity(volume, body, volumes)
         if reference is not None and name != REFERENCE:
-            row |= image_metrics(volume.array, reference.array, body, settings)
+            row |= image_metrics(volume.array, reference.array, body, settings) | _of_the_body(body)
         rows.append(row)
     return rows
+
+
+def _of_the_body(body: np.ndarray | None) -> dict[str, str]:
+    """The mask by its name."""
+    return {} if body is None else {"mask": "body"}
 
 
 def _noise(volume: Volume, body: np.ndarray | None, core: np.ndarray | None) -> dict[str, Any]:
