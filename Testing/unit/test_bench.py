@@ -12,7 +12,7 @@ import psutil
 import pytest
 import torch
 from petdiffusion import registry, tune
-from petdiffusion.bench import cases, patients, real, run, score, store, tuning
+from petdiffusion.bench import cases, patients, real, run, score, sealed, store, tuning
 from petdiffusion.bench.contract import Bench, Claim, Curve, Dose, Point, Real, Row, Table
 from petdiffusion.cli import main
 from petdiffusion.errors import Cancelled, OptionError
@@ -159,8 +159,8 @@ def test_a_damaged_patient_is_made_again():
     place = patients.ready(job, Run())
     assert patients.ready(job, Run()) == place and DRAWN == [900_000]
     (place / "normal.nii.gz").write_bytes(b"cut off")
-    assert not patients.sound(place)
-    assert patients.ready(job, Run()) == place and patients.sound(place) and DRAWN == [900_000] * 2
+    assert not sealed.sound(place)
+    assert patients.ready(job, Run()) == place and sealed.sound(place) and DRAWN == [900_000] * 2
     assert [p.name for p in place.parent.iterdir()] == [place.name]
     known = patients.load(place, 0.25)
     assert np.array_equal(known.low.array, small_patient(900_000)["pet"].array)
@@ -172,6 +172,24 @@ def csrd(monkeypatch, tmp_path):
     """A small model with random weights, and no other."""
     tiny_models._write(tmp_path, registry.card("csrd"))
     monkeypatch.setattr(zoo, "BUNDLED", tmp_path)
+
+
+def test_two_processes_may_make_the_same_folder(tmp_path):
+    """The second finds the first one's folder in its way, as whole as its own would be."""
+    place = tmp_path / "deep" / "folder"
+
+    def fill(folder):
+        (folder / "file").write_text("mine")
+        if not place.exists():
+            other = place.with_name("other")
+            sealed.ready(other, lambda f: (f / "file").write_text("theirs"), Run())
+            other.rename(place)
+
+    assert sealed.ready(place, fill, Run()) == place and sealed.sound(place)
+    assert (place / "file").read_text() == "theirs" and [p.name for p in place.parent.iterdir()] == ["folder"]
+    (place / "file").write_text("damaged")
+    sealed.ready(place, fill, Run())
+    assert (place / "file").read_text() == "mine" and sealed.sound(place)
 
 
 def test_users_get_the_same_numbers(csrd):

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,12 +10,9 @@ from ..phantoms.dataset import write_scan
 from ..phantoms.recipe import Job
 from ..progress import Run, silent
 from ..volume import LabelMap, Volume
-from ..write.staging import writing
-from . import store
+from . import sealed, store
 
-SEAL = "seal.json"
-SOURCES = ("phantoms", "physics", "volume.py", "write/images.py", "write/labels.py", "bench/patients.py")
-_PART = re.compile(r"\.part-(\d+)-.*")
+SOURCES = ("phantoms", "physics", "volume.py", "write/images.py", "write/labels.py")
 
 
 @dataclass(frozen=True)
@@ -39,52 +33,9 @@ def place_of(job: Job) -> Path:
 
 
 def ready(job: Job, run: Run) -> Path:
-    """The patient's folder, made now if it is missing or damaged."""
-    place = place_of(job)
-    return place if sound(place) else make(job, place, run)
-
-
-def sound(place: Path) -> bool:
-    """Whether every file is the one that was sealed."""
-    seal = store.read_json(place / SEAL)
-    return bool(seal) and all((place / n).is_file() and store.sha256(place / n) == sha for n, sha in seal.items())
-
-
-def make(job: Job, place: Path, run: Run) -> Path:
-    """Draws and scans the patient; the folder appears whole or not at all."""
+    """The patient's folder, drawn and scanned now if it is missing or damaged."""
     quiet = Run(seed=job.seed, device=run.device, report=silent, cancelled=run.cancelled)
-    _remove_stale(place.parent)
-    part = place.with_name(f".part-{os.getpid()}-{place.name}")
-    try:
-        with writing(part):
-            part.mkdir(parents=True)
-        write_scan(job.scan(quiet), part)
-        seal = {file.name: store.sha256(file) for file in sorted(part.iterdir())}
-        store.write_json(seal, part / SEAL)
-        run.check()
-        with writing(place):
-            _put(part, place)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-    return place
-
-
-def _put(part: Path, place: Path) -> None:
-    """Over a damaged folder; another program that made the same patient meanwhile is as good."""
-    if place.exists() and not sound(place):
-        shutil.rmtree(place)
-    if not place.exists():
-        os.replace(part, place)
-
-
-def _remove_stale(folder: Path) -> None:
-    """What a killed run left behind."""
-    import psutil
-
-    for part in folder.glob(".part-*") if folder.is_dir() else ():
-        match = _PART.fullmatch(part.name)
-        if match and not psutil.pid_exists(int(match.group(1))):
-            shutil.rmtree(part, ignore_errors=True)
+    return sealed.ready(place_of(job), lambda folder: write_scan(job.scan(quiet), folder), run)
 
 
 def load(place: Path, fraction: float) -> Patient:

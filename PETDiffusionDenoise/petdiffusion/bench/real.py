@@ -7,8 +7,7 @@ DIR holds a folder per patient, its name ending in the patient's number, with `p
 from __future__ import annotations
 
 import re
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from ..prepare import case as preparing
 from ..progress import Run
 from ..volume import SUVBW, Volume
 from ..write import images
-from . import store, tuning
+from . import sealed, store, tuning
 from .cases import CaseResult, Settings, Subject, run_rows
 from .contract import Dose, Real, Row
 
@@ -94,18 +93,16 @@ def _low(real: Real, folder: Path, normal: Volume, ct: Volume | None, dose: Dose
     """The scan at a reduced dose; its random numbers depend on the patient's number."""
     from ..physics.dose import reduce_dose
 
-    place = store.folder() / "real" / store.digest(identity)
-    file, seal = place / LOW, place / "seal.json"
-    if file.is_file() and store.read_json(seal) == {LOW: store.sha256(file)}:
-        return read.image(file)
-    quiet = Run(cancelled=run.cancelled)
-    low = reduce_dose(normal, dose.fraction, seed=number_of(folder), preset=real.preset, ct=ct, run=quiet)
-    shutil.rmtree(place, ignore_errors=True)
-    place.mkdir(parents=True)
-    images.write(low.with_facts(source=None), file)
-    store.write_json({LOW: store.sha256(file)}, seal)
-    return read.image(file)
+    def fill(place: Path) -> None:
+        quiet, seed = Run(cancelled=run.cancelled), number_of(folder)
+        low = reduce_dose(normal, dose.fraction, seed=seed, preset=real.preset, ct=ct, run=quiet)
+        images.write(low.with_facts(source=None), place / LOW)
+
+    return read.image(sealed.ready(store.folder() / "real" / store.digest(identity), fill, run) / LOW)
 
 
-def described(directory: str | Path, numbers: Sequence[int]) -> list[str]:
-    return [folder.name for folder in folders(directory, (numbers[0], numbers[1]))]
+def prepare(real: Real, folder: Path, dose: Dose, run: Run) -> None:
+    """Simulates the reduced dose, for later."""
+    subject_of(real, folder, dose, run)
+
+

@@ -11,7 +11,7 @@ from typing import Any
 from .. import __version__
 from ..errors import OptionError
 from ..progress import Run, finite
-from . import curve, patients, real, render, score, store, summary, tuning
+from . import curve, patients, real, render, score, sealed, store, summary, tuning
 from .cases import CaseResult, Settings, run_case, vgg_of
 from .contract import Bench, Curve, Dose, Real, Row, Table
 from .parallel import Workers, gathered, usual, workers
@@ -110,7 +110,7 @@ def _table(table: Table, ask: Ask, pool: Workers, run: Run) -> dict[str, Any]:
     known = all(tuning.known(*job) for job in wanted)
     with run.stage(f"{table.name} patients", f"{table.title}: patients, drawn and scanned once"):
         drawn = [*seeds, *([] if known else table.tuning_seeds())]
-        jobs = [(table.job(s),) for s in drawn if not patients.sound(patients.place_of(table.job(s)))]
+        jobs = [(table.job(s),) for s in drawn if not sealed.sound(patients.place_of(table.job(s)))]
         gathered(pool, patients.ready, jobs, run)
     with run.stage(f"{table.name} tuning", f"{table.title}: filters, tuned on validation patients"):
         tuned = gathered(pool, tuning.tuned, wanted, run)
@@ -134,6 +134,9 @@ def _real(definition: Real, ask: Ask, pool: Workers, run: Run) -> dict[str, Any]
     chosen = real.folders(ask.real, definition.test)
     chosen = chosen[: ask.patients] if ask.patients else chosen
     settings = ask.settings()
+    with run.stage("real doses", f"{definition.title}: reduced doses, simulated once"):
+        people = [*real.folders(ask.real, definition.tuning), *chosen]
+        gathered(pool, real.prepare, [(definition, folder, dose) for folder in people for dose in doses], run)
     with run.stage("real tuning", f"{definition.title}: tuning the filters on other patients"):
         jobs = [(definition, row, dose, ask.real) for dose in doses for row in rows if row.tuned]
         tuned = gathered(pool, real.tuned, jobs, run)

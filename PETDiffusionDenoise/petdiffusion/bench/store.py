@@ -2,6 +2,7 @@
 
     PETDIFFUSION_CACHE or the user's cache folder / petdiffusion / bench /
         patients/brain-900000-<digest>/     scans of a digital patient, seal.json with the files' SHA-256
+        real/<digest>/                      a real scan at a simulated reduced dose
         tuned/<digest>.json                 settings of a filter and all trials
         results/<digest>.json               numbers of one row on one scan
 
