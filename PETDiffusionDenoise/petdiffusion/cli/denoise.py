@@ -128,6 +128,8 @@ def say_result(result: Result, args: argparse.Namespace, run: Run) -> None:
     for name in ("image", "organs", "lesions", "lesion_totals", "tuning"):
         if rows := result.tables.get(name):
             print(f"\n{name.capitalize().replace('_', ' ')}\n{table(shown(name, rows))}")
+    if result.tables.get("tuning"):
+        print("Taken: " + ", ".join(f"{name} {value}" for name, value in result.record["options"].items()))
     if check := result.record["check"]:
         print("\nCheck before relying on these numbers\n" + "\n".join(f"  - {text}" for text in check))
     seconds = sum(result.record["seconds"].values())
