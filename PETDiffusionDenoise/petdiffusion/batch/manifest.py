@@ -11,8 +11,8 @@ from ..errors import InputError
 
 PATHS = ("pet", "ct", "mr", "labels", "lesions", "reference")
 SETTINGS = ("unit", "dose_fraction", "text", "method", "seed")
-IGNORED = ("fraction", "split", "kind", "preset", "tracer", "truth")
-"""Columns that data sets of digital patients carry for other uses."""
+IGNORED = ("fraction", "split", "kind", "preset", "tracer", "truth", "patient", "data")
+"""Columns for other uses: those of digital patients' data sets, and whose scan and what data it is (`evaluate`)."""
 RESERVED = {"summary", "batch", "con", "nul", "aux", "prn"}
 """This program's own files, and names that Windows keeps for devices."""
 _ID = re.compile(r"[\w][\w .@+-]{0,99}")

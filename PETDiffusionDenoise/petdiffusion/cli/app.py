@@ -11,10 +11,10 @@ from typing import Any
 from .. import __version__
 from ..errors import Cancelled, OutputError, PETDiffusionError, ResourceError
 from ..progress import Bar, JsonLines, Run, only_warnings, silent
-from . import batch, bench, calibrate, demo, denoise, info, models, numbers, simulate, train
+from . import batch, bench, calibrate, demo, denoise, evaluate, info, models, numbers, simulate, train
 from .interrupt import EXIT_CANCELLED, PATIENCE_S, stops_on_signals
 
-COMMANDS = (denoise, batch, bench, numbers, info, models, calibrate, simulate, train, demo)
+COMMANDS = (denoise, batch, evaluate, bench, numbers, info, models, calibrate, simulate, train, demo)
 EXIT_ERROR, EXIT_BUG = 1, 70
 
 

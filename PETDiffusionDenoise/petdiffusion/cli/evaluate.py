@@ -1,0 +1,78 @@
+"""`petdiffusion evaluate`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from ..errors import OptionError
+from ..progress import Run
+from .common import add_reporting, add_unit, assignments, table
+
+
+def add(commands: Any) -> None:
+    parser = commands.add_parser(
+        "evaluate",
+        help="compare methods on many cases: tables, tests, plots, a report and a methods paragraph",
+        description="CASES.csv is a manifest of `petdiffusion batch`; with a column 'reference' images, organs and "
+        "lesions are compared with the normal dose. 'patient' joins the scans of one person, 'data' names the kind of "
+        "data; simulated and real are never put together. What was finished is not done again.",
+    )
+    parser.add_argument("--manifest", required=True, metavar="CASES.csv")
+    parser.add_argument("--methods", required=True, metavar="A,B,…", help="the first is what others are tested against")
+    parser.add_argument("--out", required=True, metavar="DIR", help="gets report.html, tables and all runs")
+    parser.add_argument("--baseline", metavar="M", help="another method that others are tested against")
+    parser.add_argument("--option", metavar="METHOD.NAME=VALUE", action="append", default=[])
+    parser.add_argument("--model", metavar="METHOD=ID", action="append", default=[])
+    parser.add_argument("--engine", choices=("local", "ray"), default="local")
+    parser.add_argument("--address", metavar="A", help="of the Ray cluster")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes on this machine (default 1)")
+    parser.add_argument("--seed", type=int, default=0, metavar="S")
+    parser.add_argument("--device", default="auto")
+    add_unit(parser)
+    add_reporting(parser)
+    parser.set_defaults(execute=_execute)
+
+
+def _execute(args: argparse.Namespace, run: Run) -> int:
+    from ..evaluate.run import Ask, evaluate
+
+    methods = tuple(m.strip() for m in args.methods.split(",") if m.strip())
+    models = {name.replace("_", "-"): id_ for name, id_ in assignments(args.model).items()}
+    ask = Ask(Path(args.manifest), methods, Path(args.out), args.baseline, _by_method(args.option), models, args.seed,
+              args.device, args.unit, args.workers, args.engine, args.address, _command(args))  # fmt: skip
+    made = evaluate(ask, run)
+    files = {"report": str(ask.out / "report.html"), "methods": str(ask.out / "methods.txt"),
+             "tables": str(ask.out / "tables")}  # fmt: skip
+    if args.json_lines:
+        run.report({"event": "result", "files": files, "tables": {"failed": made.failed}, "warnings": run.warnings})
+    else:
+        for data, rows in made.metrics.items():
+            print(f"\n{data}\n{table(_short(rows), 60)}")
+        print("\n" + "\n".join(f"  {name:8} {path}" for name, path in files.items()))
+    return 1 if made.failed else 0
+
+
+def _short(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    columns = ("metric", "method", "patients", "mean", "ci_low", "ci_high", "p_holm")
+    return [{name: row.get(name) for name in columns} for row in rows]
+
+
+def _by_method(pairs: list[str]) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {}
+    for pair in pairs:
+        method, dot, rest = pair.partition(".")
+        if not dot:
+            raise OptionError(f"Option '{pair}'", "names no method", "Write for example --option nlm.strength=0.8.")
+        found.setdefault(method, {}).update(assignments([rest]))
+    return found
+
+
+def _command(args: argparse.Namespace) -> str:
+    """Without paths of this machine."""
+    words = ["petdiffusion evaluate --manifest", Path(args.manifest).name, "--methods", args.methods, "--out DIR"]
+    words += [f"--baseline {args.baseline}"] if args.baseline else []
+    words += [f"--option {o}" for o in args.option] + [f"--model {m}" for m in args.model]
+    words += [f"--seed {args.seed}"] if args.seed else []
+    return " ".join(words)

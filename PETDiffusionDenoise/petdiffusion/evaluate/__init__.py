@@ -1,0 +1,5 @@
+"""Many cases by many methods: numbers whole, per organ, per lesion and per patient, tested, drawn and explained."""
+
+from .run import evaluate
+
+__all__ = ["evaluate"]

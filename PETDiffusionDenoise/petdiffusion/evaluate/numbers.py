@@ -1,0 +1,134 @@
+"""From the tables of finished cases to the numbers that are compared: one row per case and method, and pairs of every
+lesion and organ with the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..measure.checks import or_none
+from ..trust.findings import BEYOND, SPOTS
+from ..write.tables import read_csv
+
+LOW = "low-count"
+"""The scan as it is, as if it were a method."""
+LEAST_ORGAN_ML = 5.0
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number per case. `reference`: it needs a normal-dose scan."""
+
+    key: str
+    title: str
+    level: str
+    """whole, organ, lesion, patient, trust or cost."""
+    higher_is_better: bool = False
+    unit: str = ""
+    reference: bool = True
+    tested: bool = True
+
+
+METRICS = (
+    Metric("PSNR_dB", "PSNR", "whole", True, "dB"),
+    Metric("SSIM", "SSIM", "whole", True),
+    Metric("NRMSE", "NRMSE", "whole"),
+    Metric("noise_percent", "Noise (local CoV)", "whole", False, "%", False, False),
+    Metric("activity_percent", "Change of total activity", "whole", False, "%", False),
+    Metric("organ_mean_percent", "Organ SUVmean, error", "organ", False, "%"),
+    Metric("lesion_max_percent", "Lesion SUVmax, error", "lesion", False, "%"),
+    Metric("lesion_peak_percent", "Lesion SUVpeak, error", "lesion", False, "%"),
+    Metric("lesion_mean_percent", "Lesion SUVmean, error", "lesion", False, "%"),
+    Metric("recovery_percent", "Contrast recovery", "lesion", True, "%", True, False),
+    Metric("TLG_percent", "TLG of the patient, error", "patient", False, "%"),
+    Metric("doubts", "Places the scan does not support", "trust", False, "", False, False),
+    Metric("seconds", "Time to denoise", "cost", False, "s", False, False),
+)
+"""Errors are absolute, means over the organs or lesions of a case."""
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """Everything that tables and plots are made of."""
+
+    cases: list[Row] = field(default_factory=list)
+    lesions: list[Row] = field(default_factory=list)
+    organs: list[Row] = field(default_factory=list)
+
+
+def gathered(done: Iterable[tuple[Row, str, Path, Mapping[str, Any]]]) -> Gathered:
+    """From (facts of the case, method, folder of the result, its record). The low-count scan is taken once a case."""
+    found, seen = Gathered(), set()
+    for facts, method, folder, record in done:
+        tables = {p.stem: read_csv(p) for p in sorted((folder / "tables").glob("*.csv"))}
+        both = [(method, "denoised")] + ([] if facts["case"] in seen else [(LOW, "low")])
+        seen.add(facts["case"])
+        for name, image in both:
+            row = {**facts, "method": name, **case_numbers(tables, image)}
+            if image == "denoised":
+                row |= {"doubts": _doubts(tables, record), "seconds": record.get("seconds", {}).get("denoise")}
+            found.cases.append(row)
+            found.lesions.extend({**facts, "method": name, **r} for r in _pairs(tables, "lesions", image))
+            found.organs.extend({**facts, "method": name, **r} for r in _pairs(tables, "organs", image))
+    return found
+
+
+def case_numbers(tables: Mapping[str, Sequence[Row]], image: str) -> Row:
+    whole = next((r for r in tables.get("image", ()) if r.get("image") == image), {})
+    organs = [r for r in tables.get("organs", ()) if (r.get("volume_ml") or 0) > LEAST_ORGAN_ML]
+    lesions, totals = tables.get("lesions", ()), next(iter(tables.get("lesion_totals", ())), {})
+    change = whole.get("activity_vs_low_percent")
+    return {
+        **{key: whole.get(key) for key in ("PSNR_dB", "SSIM", "NRMSE", "MAE")},
+        "noise_percent": whole.get("local_noise_percent"),
+        "activity_percent": None if change is None else abs(change),
+        "organ_mean_percent": _error(organs, "mean", image),
+        **{f"lesion_{key}_percent": _error(lesions, key, image) for key in ("max", "peak", "mean")},
+        "recovery_percent": _mean(r.get(f"contrast_recovery_percent_{image}") for r in lesions),
+        "TLG_percent": _relative(totals.get(f"TLG_{image}"), totals.get("TLG_reference")),
+        "lesions": len(lesions),
+    }
+
+
+def _column(rows: Sequence[Row], metric: str) -> str:
+    """`SUVmax` where the tables are in SUV, else `max`."""
+    return f"SUV{metric}" if any(f"SUV{metric}_low" in r for r in rows) else metric
+
+
+def _error(rows: Sequence[Row], metric: str, image: str) -> float | None:
+    column = f"{_column(rows, metric)}_{image}_vs_reference_percent"
+    return _mean(None if r.get(column) is None else abs(r[column]) for r in rows)
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [v for v in values if v is not None]
+    return or_none(float(np.mean(known))) if known else None
+
+
+def _relative(value: float | None, reference: float | None) -> float | None:
+    return None if value is None or not reference else 100 * abs(value - reference) / abs(reference)
+
+
+def _doubts(tables: Mapping[str, Sequence[Row]], record: Mapping[str, Any]) -> int | None:
+    if not record.get("trust", {}).get("checked"):
+        return None
+    return sum(r["weight"] == BEYOND and r["kind"] in SPOTS for r in tables.get("trust", ()))
+
+
+def _pairs(tables: Mapping[str, Sequence[Row]], table: str, image: str) -> Iterable[Row]:
+    """Every lesion's or organ's numbers beside the reference's, without the word SUV in their names."""
+    rows = tables.get(table, ())
+    name = "lesion" if table == "lesions" else "organ"
+    for row in rows:
+        pair: Row = {"name": row.get(name), "number": row.get("number", row.get("label")),
+                     "volume_ml": row.get("volume_ml")}  # fmt: skip
+        for metric in ("mean", "max", "peak"):
+            column = _column(rows, metric)
+            if row.get(f"{column}_reference") is not None:
+                pair[metric], pair[f"{metric}_reference"] = row.get(f"{column}_{image}"), row[f"{column}_reference"]
+        yield pair

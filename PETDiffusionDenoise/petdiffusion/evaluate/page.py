@@ -1,0 +1,235 @@
+"""The report: one HTML file with everything inside, and the CSV files behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from importlib.resources import files as package_files
+from typing import Any
+
+import numpy as np
+
+from .. import __version__
+from ..progress import Run
+from ..write import tables as csv_files
+from ..write.report.words import NONE, number
+from . import plots
+from .numbers import LOW, METRICS, Row
+from .run import Evaluation, put, saved
+from .summary import measured, per_patient
+from .words import paragraph
+
+BANNER = "For research use only. Not a medical device, not for diagnosis."
+LEVELS = {"whole": "Whole image", "organ": "Organs", "lesion": "Lesions", "patient": "Patient",
+          "trust": "Supported by the scan", "cost": "Cost"}  # fmt: skip
+SIGNIFICANT = 0.05
+STYLE = """
+.plots { display: flex; flex-wrap: wrap; gap: 8px 22px; margin: 6px 0 18px; }
+.plots svg { max-width: 100%; height: auto; }
+td.best { font-weight: 650; } td .ci, td .p { color: var(--soft); font-size: 12px; display: block; }
+pre { white-space: pre-wrap; background: var(--faint); padding: 14px 16px; font: 14px/1.55 inherit; }
+table.plain th small { color: var(--soft); font-weight: 400; display: block; }
+"""
+
+
+def write(made: Evaluation, run: Run) -> None:
+    """Tables first, the report last."""
+    out, names = made.ask.out, {}
+    for name, rows in tables(made).items():
+        if rows:
+            (out / "tables").mkdir(parents=True, exist_ok=True)
+            csv_files.write_csv(rows, out / "tables" / f"{name}.csv")
+            names[f"table_{name}"] = f"tables/{name}.csv"
+    run.progress(0.3)
+    put(paragraph(made), out / "methods.txt")
+    put(html(made), out / "report.html")
+    run.progress(0.9)
+    put(saved(made, {**names, "methods": "methods.txt", "report": "report.html"}), out / "evaluation.json")
+    run.progress(1.0)
+
+
+def tables(made: Evaluation) -> dict[str, list[Row]]:
+    def joined(parts: Mapping[str, Sequence[Row]]) -> list[Row]:
+        return [{"data": data, **row} for data, rows in parts.items() for row in rows]
+
+    groups = made.groups
+    return {
+        "cases": [r for g in groups.values() for r in g.cases],
+        "lesions": [r for g in groups.values() for r in g.lesions],
+        "organs": [r for g in groups.values() for r in g.organs],
+        "metrics": joined(made.metrics),
+        "agreement": joined(made.agreement),
+        "psnr_by_dose": joined(made.doses),
+        "failed": made.failed,
+    }
+
+
+def html(made: Evaluation) -> str:
+    """Every text is escaped; nothing is fetched."""
+    body = "".join(
+        [
+            _head(made),
+            _failed(made),
+            *(_group(made, data) for data in made.groups),
+            _section("Methods, ready for a paper", f"<pre>{escape(paragraph(made))}</pre>"),
+            _section("How to have these numbers again", _again(made)),
+            f"<footer>PETDiffusion {escape(__version__)} · {BANNER}</footer>",
+        ]
+    )
+    style = package_files("petdiffusion.write.report").joinpath("style.css").read_text(encoding="utf-8") + STYLE
+    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+        f"<title>Evaluation</title><style>{style}</style></head><body><main>{body}</main></body></html>\n"
+    )
+
+
+def _head(made: Evaluation) -> str:
+    scans = sum(len({r["case"] for r in g.cases}) for g in made.groups.values())
+    names = ", ".join(escape(t) for t in made.titles.values())
+    title = f"{len(made.ask.methods)} methods on {scans} scans"
+    return (
+        f'<header><p class="over">PETDiffusion · evaluation</p><h1>{title}</h1>'
+        f'<p class="facts">{names}</p><p class="banner">{BANNER}</p></header>'
+    )
+
+
+def _failed(made: Evaluation) -> str:
+    if not made.failed:
+        return ""
+    said = (f"{r['case']}, {r['method']}: {r['error']}" for r in made.failed[:40])
+    items = "".join(f"<li>{escape(text)}</li>" for text in said)
+    return f'<aside class="warn"><h2>{len(made.failed)} runs failed and were left out</h2><ul>{items}</ul></aside>'
+
+
+def _section(title: str, content: str, note: str = "") -> str:
+    notes = f'<p class="note">{note}</p>' if note else ""
+    return f'<section class="part"><h2>{escape(title)}</h2>{notes}{content}</section>'
+
+
+def _group(made: Evaluation, data: str) -> str:
+    group = made.groups[data]
+    patients, scans = (len({r[key] for r in group.cases}) for key in ("patient", "case"))
+    baseline = made.titles[made.ask.baseline or made.ask.methods[0]]
+    note = (
+        f"{scans} scans of {patients} patients: {escape(data)}. Means over patients with 95 % bootstrap intervals; "
+        f"p: Wilcoxon against {escape(baseline)}, Holm over the methods. With fewer than six patients no difference "
+        "can be significant."
+    )
+    return "".join(
+        [
+            _section(data[:1].upper() + data[1:], _metrics(made, made.metrics[data]), note),
+            _section("By patient", _plots(_boxes(made, data)), "Every point is a patient; lines join the same one."),
+            _agreement(made, data),
+            _section("Dose and time", _plots(_curves(made, data))) if _curves(made, data) else "",
+        ]
+    )
+
+
+def _metrics(made: Evaluation, rows: Sequence[Row]) -> str:
+    """A column per method, a line per metric."""
+    methods = [*made.ask.methods, LOW]
+    lines, level = [], None
+    for metric in METRICS:
+        found = {r["method"]: r for r in rows if r["metric"] == metric.key}
+        if not found:
+            continue
+        if metric.level != level:
+            level = metric.level
+            lines.append(f'<tr><th class="group" colspan="{len(methods) + 1}">{LEVELS[level]}</th></tr>')
+        compared = [m for m in found if m != LOW] if metric.tested else []
+        values = [found[m]["mean"] for m in compared]
+        best = (max if metric.higher_is_better else min)(values) if len(values) > 1 else None
+        cells = "".join(_cell(found.get(m), m in compared and found[m]["mean"] == best) for m in methods)
+        unit = f" <small>{escape(metric.unit)}</small>" if metric.unit else ""
+        lines.append(f"<tr><th>{escape(metric.title)}{unit}</th>{cells}</tr>")
+    head = "".join(f"<th>{escape(made.titles.get(m, m))}</th>" for m in methods)
+    return (
+        f'<div class="scroll"><table class="plain"><thead><tr><th></th>{head}</tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
+    )
+
+
+def _cell(row: Row | None, best: bool) -> str:
+    if row is None:
+        return f"<td>{NONE}</td>"
+    low, high, p = row.get("ci_low"), row.get("ci_high"), row.get("p_holm")
+    digits = _digits(row["mean"])
+    interval = f'<span class="ci">{number(low, digits)} to {number(high, digits)}</span>' if low is not None else ""
+    star = " *" if p is not None and p < SIGNIFICANT else ""
+    chance = f'<span class="p">p {number(p, 3)}{star}</span>' if p is not None else ""
+    return f'<td{" class=best" if best else ""}>{number(row["mean"], digits)}{interval}{chance}</td>'
+
+
+def _digits(value: float) -> int:
+    return 4 if abs(value) < 1 else 2 if abs(value) < 100 else 0
+
+
+def _plots(drawn: Iterable[str]) -> str:
+    return f'<div class="plots">{"".join(drawn)}</div>'
+
+
+def _boxes(made: Evaluation, data: str) -> list[str]:
+    cases, drawn = made.groups[data].cases, []
+    for metric in METRICS:
+        used = measured(cases, metric.key, [*made.ask.methods, LOW])
+        values = per_patient(cases, metric.key, used) if used else {}
+        if metric.level != "cost" and used and len(values[used[0]]) > 1:
+            drawn.append(plots.boxes(values, metric, made.titles))
+    return drawn
+
+
+def _agreement(made: Evaluation, data: str) -> str:
+    group, parts = made.groups[data], []
+    for kind, pairs, metric, label in (("Lesions", group.lesions, "max", "SUVmax"), ("Lesions", group.lesions, "peak",
+                                       "SUVpeak"), ("Organs", group.organs, "mean", "SUVmean")):  # fmt: skip
+        for draw, title in ((plots.regression, "regression"), (plots.bland_altman, "Bland–Altman")):
+            drawn = draw(pairs, made.ask.methods, metric, label, made.titles)
+            if drawn:
+                parts.append(f"<h3>{kind}, {label}: {title}</h3>{_plots([drawn])}")
+    rows = made.agreement[data]
+    if not parts and not rows:
+        return ""
+    heads = ("of", "metric", "method", "n", "slope", "intercept", "R²", "concordance", "bias", "limits")
+    lines = "".join(
+        f"<tr><td>{r['of']}</td><td>{r['metric']}</td><td>{escape(made.titles.get(r['method'], r['method']))}</td>"
+        f"<td>{r['n']}</td>" + "".join(f"<td>{number(r[k], 3)}</td>" for k in ("slope", "intercept", "r_squared",
+                                                                              "concordance", "bias"))
+        + f"<td>{number(r['limit_low'], 3)} to {number(r['limit_high'], 3)}</td></tr>"
+        for r in rows
+    )  # fmt: skip
+    head = "".join(f"<th>{escape(h)}</th>" for h in heads)
+    table = (
+        f'<div class="scroll"><table class="plain text"><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>'
+        "</div>"
+    )
+    note = "Lesions and organs of all scans together; those of one patient are not independent."
+    return _section("Agreement with the normal dose", table + "".join(parts), note)
+
+
+def _curves(made: Evaluation, data: str) -> list[str]:
+    drawn, cases = [], made.groups[data].cases
+    if len({r["fraction"] for r in made.doses[data]}) > 1:
+        drawn.append(plots.curves(made.doses[data], made.ask.methods, "PSNR, dB", made.titles))
+    points = {}
+    for method in made.ask.methods:
+        known = [(r["seconds"], r["PSNR_dB"]) for r in cases
+                 if r["method"] == method and r.get("seconds") and r.get("PSNR_dB") is not None]  # fmt: skip
+        if known:
+            seconds, quality = np.array(known).T
+            points[method] = float(np.median(seconds)), float(quality.mean())
+    if points:
+        drawn.append(plots.against_time(points, made.ask.methods, "PSNR, dB", made.titles))
+    return drawn
+
+
+def _again(made: Evaluation) -> str:
+    settings: dict[str, Any] = {m: r.get("options", {}) for m, r in made.records.items()}
+    said = {m: ", ".join(f"{k} = {v}" for k, v in options.items()) or "no options" for m, options in settings.items()}
+    items = "".join(f"<li><b>{escape(made.titles[m])}</b>: {escape(text)}</li>" for m, text in said.items())
+    return (
+        f"<pre>{escape(made.ask.command)}</pre><ul>{items}</ul><p class='small'>Each run's own record lies in "
+        "runs/METHOD/CASE/record.json; every number of this page in tables/.</p>"
+    )

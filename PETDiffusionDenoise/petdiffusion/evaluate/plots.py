@@ -1,0 +1,167 @@
+"""Plots as SVG text that goes into the page: box plots, regression, Bland-Altman, quality against dose and time."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import Any
+
+import numpy as np
+
+from .numbers import LOW, Metric, Row
+from .summary import paired
+
+INK, SOFT, LINE = "#16202a", "#55616d", "#dfe4e8"
+COLOURS = ("#0b63b5", "#d61f69", "#2f8f5b", "#c47a11", "#7a4fb3", "#0f8b8d", "#a33c2e", "#5b6770")
+GREY = "#8b96a0"
+STYLE = {
+    "font.family": "sans-serif", "font.size": 9, "svg.fonttype": "none", "svg.hashsalt": "petdiffusion",
+    "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": SOFT, "axes.labelcolor": INK,
+    "xtick.color": SOFT, "ytick.color": SOFT, "axes.titlesize": 10, "axes.titleweight": "bold", "axes.grid": True,
+    "grid.color": LINE, "grid.linewidth": 0.6, "axes.axisbelow": True,
+}  # fmt: skip
+
+
+def styled(draw: Callable[..., str]) -> Callable[..., str]:
+    """Matplotlib takes its style when a thing is drawn; nobody else's is changed."""
+    @wraps(draw)
+    def within(*args: Any, **settings: Any) -> str:
+        import matplotlib
+
+        with matplotlib.rc_context(STYLE):
+            return draw(*args, **settings)
+
+    return within
+
+
+def colour(method: str, methods: Sequence[str]) -> str:
+    return GREY if method == LOW else COLOURS[list(methods).index(method) % len(COLOURS)]
+
+
+@styled
+def boxes(values: Mapping[str, Mapping[str, float]], metric: Metric, titles: Mapping[str, str]) -> str:
+    """A box per method, every patient a point; the same patient is joined by a line."""
+    methods = [m for m in values if values[m]]
+    figure, axes = _figure(1.1 + 0.75 * len(methods), 2.9)
+    columns = [list(values[m].values()) for m in methods]
+    axes.boxplot(columns, widths=0.5, showfliers=False, medianprops={"color": INK},
+                 boxprops={"color": SOFT}, whiskerprops={"color": SOFT}, capprops={"color": SOFT})  # fmt: skip
+    for patient in values[methods[0]]:
+        axes.plot(range(1, len(methods) + 1), [values[m][patient] for m in methods], color=LINE, lw=0.7, zorder=0)
+    named = [m for m in methods if m != LOW]
+    for i, (method, column) in enumerate(zip(methods, columns), 1):
+        axes.scatter([i] * len(column), column, s=13, color=colour(method, named), alpha=0.85, zorder=3, linewidths=0)
+    axes.set_xticks(range(1, len(methods) + 1), [titles.get(m, m) for m in methods], rotation=28, ha="right")
+    axes.set_title(metric.title)
+    axes.set_ylabel(metric.unit)
+    return _svg(figure)
+
+
+@styled
+def regression(pairs: Sequence[Row], methods: Sequence[str], metric: str, label: str, titles: Mapping[str, str]) -> str:
+    """Measured against the reference, one panel per method, with the line of identity."""
+    def draw(axes: Any, both: np.ndarray, method: str) -> None:
+        top = float(both.max()) * 1.05
+        axes.plot([0, top], [0, top], color=SOFT, lw=0.8, ls="--")
+        axes.scatter(both[:, 1], both[:, 0], s=11, color=colour(method, methods), alpha=0.7, linewidths=0)
+        axes.set_xlabel(f"{label}, normal dose")
+        axes.set_ylabel(f"{label}, {titles.get(method, method)}")
+
+    return _panels(pairs, methods, metric, draw, titles)
+
+
+@styled
+def bland_altman(pairs: Sequence[Row], methods: Sequence[str], metric: str, label: str, titles: Mapping[str, str]
+                 ) -> str:
+    """Difference against the mean of both, with the bias and the limits of agreement."""
+    def draw(axes: Any, both: np.ndarray, method: str) -> None:
+        difference, mean = both[:, 0] - both[:, 1], both.mean(axis=1)
+        bias, sd = float(difference.mean()), float(difference.std(ddof=1))
+        axes.scatter(mean, difference, s=11, color=colour(method, methods), alpha=0.7, linewidths=0)
+        for level, dash in ((bias, "-"), (bias - 1.96 * sd, "--"), (bias + 1.96 * sd, "--")):
+            axes.axhline(level, color=INK, lw=0.8, ls=dash)
+        axes.axhline(0, color=SOFT, lw=0.6, ls=":")
+        axes.set_xlabel(f"{label}, mean of both")
+        axes.set_ylabel("difference")
+
+    return _panels(pairs, methods, metric, draw, titles)
+
+
+@styled
+def curves(rows: Sequence[Row], methods: Sequence[str], ylabel: str, titles: Mapping[str, str]) -> str:
+    """Quality against the dose fraction."""
+    figure, axes = _figure(4.4, 2.9)
+    for method in [*methods, LOW]:
+        line = [(r["fraction"], r["mean"]) for r in rows if r["method"] == method]
+        if line:
+            x, y = zip(*line)
+            axes.plot(x, y, marker="o", ms=4, lw=1.4, color=colour(method, methods), label=titles.get(method, method))
+    axes.set_xscale("log")
+    ticks = sorted({r["fraction"] for r in rows})
+    axes.set_xticks(ticks, [f"{100 * t:.3g} %" for t in ticks])
+    axes.minorticks_off()
+    axes.set_xlabel("dose fraction")
+    axes.set_ylabel(ylabel)
+    axes.legend(frameon=False, fontsize=8)
+    return _svg(figure)
+
+
+@styled
+def against_time(points: Mapping[str, tuple[float, float]], methods: Sequence[str], ylabel: str,
+                 titles: Mapping[str, str]) -> str:
+    """{method: (median seconds, mean quality)}."""
+    figure, axes = _figure(4.4, 2.9)
+    for method, (seconds, quality) in points.items():
+        axes.scatter([seconds], [quality], s=34, color=colour(method, methods), linewidths=0)
+        axes.annotate(titles.get(method, method), (seconds, quality), xytext=(6, 4), textcoords="offset points",
+                      fontsize=8, color=INK)  # fmt: skip
+    axes.set_xscale("log")
+    axes.margins(x=0.25, y=0.2)
+    axes.set_xlabel("seconds a scan, on this machine")
+    axes.set_ylabel(ylabel)
+    return _svg(figure)
+
+
+def _panels(pairs: Sequence[Row], methods: Sequence[str], metric: str, draw: Any, titles: Mapping[str, str]) -> str:
+    found = [(m, both) for m in [*methods, LOW] if len(both := paired(pairs, m, metric)) > 2]
+    if not found:
+        return ""
+    columns = min(len(found), 4)
+    rows = -(-len(found) // columns)
+    figure, grid = _figure(2.7 * columns, 2.6 * rows, rows, columns)
+    flat = np.atleast_1d(grid).ravel()
+    for axes, (method, both) in zip(flat, found):
+        draw(axes, both, method)
+        axes.set_title(titles.get(method, method))
+    for axes in flat[len(found) :]:
+        axes.axis("off")
+    return _svg(figure)
+
+
+def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Any, Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(rows, columns)
+
+
+def _svg(figure: Any) -> str:
+    """Without the parts of a file of its own; the same numbers give the same text."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    return _unique(text)
+
+
+def _unique(svg: str) -> str:
+    """Ids that no other plot of the page has."""
+    import hashlib
+
+    tag = "p" + hashlib.sha256(svg.encode()).hexdigest()[:8]
+    svg = re.sub(r'\bid="([^"]+)"', rf'id="{tag}-\1"', svg)
+    svg = re.sub(r'href="#([^"]+)"', rf'href="#{tag}-\1"', svg)
+    return re.sub(r"url\(#([^)]+)\)", rf"url(#{tag}-\1)", svg)

@@ -1,0 +1,175 @@
+"""The evaluation: denoise every case by every method (what is done is not done again), gather, test, draw, write.
+
+    OUT/runs/METHOD/CASE/       results of `petdiffusion batch`: images, tables, run record
+    OUT/tables/*.csv            every number behind the report
+    OUT/report.html  OUT/methods.txt  OUT/evaluation.json
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .. import __version__, registry
+from ..batch import run_batch
+from ..batch.manifest import BatchCase, read_manifest
+from ..errors import InputError, OptionError
+from ..progress import Run, finite
+from ..request import read_record
+from ..write import tables as files
+from ..write.staging import writing
+from .numbers import Gathered, Row, gathered
+from .summary import agreements, all_metrics, by_dose
+
+DIGITAL, GIVEN = "digital patients (simulated)", "scans as given"
+_DOSE = re.compile(r"(.+)-(?:0?\.\d+|1(?:\.0)?)")
+"""`body-800000-0.1` is patient `body-800000` at a tenth of the dose."""
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What was asked for."""
+
+    manifest: Path
+    methods: tuple[str, ...]
+    out: Path
+    baseline: str | None = None
+    options: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """By method."""
+    models: Mapping[str, str] = field(default_factory=dict)
+    seed: int = 0
+    device: str = "auto"
+    unit: str | None = None
+    workers: int = 1
+    engine: str = "local"
+    address: str | None = None
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Everything that the report says, by group of data: simulated and real are never put together."""
+
+    ask: Ask
+    groups: Mapping[str, Gathered]
+    metrics: Mapping[str, list[Row]]
+    agreement: Mapping[str, list[Row]]
+    doses: Mapping[str, list[Row]]
+    failed: list[Row]
+    records: Mapping[str, Mapping[str, Any]]
+    """One run record per method, for what was used."""
+    titles: Mapping[str, str]
+
+
+def evaluate(ask: Ask, run: Run | None = None) -> Evaluation:
+    """Runs what is missing, and writes everything into `ask.out`. Failed cases are listed, not raised."""
+    from .page import write
+
+    run = run or Run()
+    cases = _checked(ask)
+    failed = [row for method in ask.methods for row in _runs(ask, method, run)]
+    with run.stage("gather", "Putting the numbers together"):
+        made = _evaluation(ask, cases, failed)
+        run.progress(1.0)
+    with run.stage("report", "Writing tables and report"):
+        write(made, run)
+    return made
+
+
+def _checked(ask: Ask) -> list[BatchCase]:
+    if len(set(ask.methods)) != len(ask.methods) or not ask.methods:
+        named = ", ".join(ask.methods) or "(none)"
+        raise OptionError(f"Methods {named}", "must be one or more, each named once", "Name them with --methods.")
+    for method in ask.methods:
+        registry.card(method).resolve(ask.options.get(method, {}))
+    for name in (*ask.options, *ask.models, *([ask.baseline] if ask.baseline else [])):
+        if name not in ask.methods:
+            raise OptionError(f"'{name}'", f"is not one of the methods {', '.join(ask.methods)}", "Correct the name.")
+    cases = read_manifest(ask.manifest)
+    if any("method" in case.settings for case in cases):
+        raise InputError(f"Manifest {ask.manifest.name}", "names methods of its own", "Leave the column 'method' out.")
+    return cases
+
+
+def _runs(ask: Ask, method: str, run: Run) -> list[Row]:
+    """One method over all cases; the rows of those that failed."""
+    settings: dict[str, Any] = {"seed": ask.seed, "device": ask.device, "options": dict(ask.options.get(method, {}))}
+    if ask.unit:
+        settings["unit"] = ask.unit
+    if method in ask.models:
+        settings["model"] = ask.models[method]
+    run.report({"event": "stage", "stage": method, "text": f"Method {method}"})
+    rows = run_batch(ask.manifest, ask.out / "runs" / method, method, engine=ask.engine, workers=ask.workers,
+                     address=ask.address, report=False, run=run, **settings)  # fmt: skip
+    return [{"case": r["id"], "method": method, "error": r["error"]} for r in rows if r["status"] == "failed"]
+
+
+def _evaluation(ask: Ask, cases: Sequence[BatchCase], failed: list[Row]) -> Evaluation:
+    facts = _facts(ask.manifest, cases)
+    bad = {(row["case"], row["method"]) for row in failed}
+    done, records = [], {}
+    for method in ask.methods:
+        for case in cases:
+            folder = ask.out / "runs" / method / case.id
+            if (case.id, method) not in bad and (folder / "record.json").exists():
+                record = read_record(folder)
+                records.setdefault(method, record)
+                known = facts[case.id]
+                dose = known["fraction"] or record["input"]["facts"].get("dose_fraction")
+                done.append(({**known, "fraction": dose}, method, folder, record))
+    if not done:
+        raise InputError("No case", "could be denoised by any method", "; ".join(r["error"] for r in failed[:3]))
+    groups = {}
+    for data in dict.fromkeys(f["data"] for f, *_ in done):
+        groups[data] = gathered(entry for entry in done if entry[0]["data"] == data)
+    baseline = ask.baseline or ask.methods[0]
+    titles = {m: registry.card(m).title for m in ask.methods}
+    return Evaluation(
+        ask,
+        groups,
+        {data: all_metrics(g.cases, ask.methods, baseline) for data, g in groups.items()},
+        {data: agreements(g, ask.methods) for data, g in groups.items()},
+        {data: by_dose(g.cases, "PSNR_dB", [*ask.methods, "low-count"]) for data, g in groups.items()},
+        failed,
+        records,
+        titles,
+    )
+
+
+def _facts(manifest: Path, cases: Sequence[BatchCase]) -> dict[str, Row]:
+    """Case, patient, dose fraction and kind of data of each row. A column 'kind' marks digital patients, as their data
+    sets have it; a column 'data' says it in words; 'patient' joins scans of one person."""
+    rows = files.read_csv(manifest)
+    found = {}
+    for case, row in zip(cases, rows, strict=True):
+        dose = _DOSE.fullmatch(case.id)
+        fraction = row.get("fraction") or row.get("dose_fraction")
+        found[case.id] = {
+            "case": case.id,
+            "patient": str(row.get("patient") or (dose.group(1) if dose else case.id)),
+            "fraction": float(fraction) if isinstance(fraction, (int, float)) else None,
+            "data": str(row.get("data") or (DIGITAL if row.get("kind") else GIVEN)),
+        }
+    return found
+
+
+def saved(made: Evaluation, names: Mapping[str, str]) -> str:
+    """`evaluation.json`: what was asked, what was found, where it is."""
+    ask = {k: v for k, v in vars(made.ask).items() if k not in ("manifest", "out", "address")}
+    data = {"program": "petdiffusion", "version": __version__, "research_use_only": True, "ask": ask,
+            "manifest": made.ask.manifest.name, "failed": made.failed, "metrics": made.metrics,
+            "agreement": made.agreement, "files": names}  # fmt: skip
+    return json.dumps(finite(data), indent=2, ensure_ascii=False, default=str) + "\n"
+
+
+def put(text: str, file: Path) -> None:
+    """Aside, then into place."""
+    with writing(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        aside = file.with_name(f".{file.name}.partial")
+        aside.write_text(text, encoding="utf-8")
+        aside.replace(file)

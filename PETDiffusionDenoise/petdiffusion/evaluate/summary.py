@@ -1,0 +1,101 @@
+"""Tables: every metric by method with its interval over patients, tests against a baseline, and agreement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..measure.agreement import agreement
+from ..measure.statistics import bootstrap_interval, compare_methods
+from .numbers import LOW, METRICS, Gathered, Metric, Row
+
+
+def per_patient(cases: Sequence[Row], metric: str, methods: Sequence[str]) -> dict[str, dict[str, float]]:
+    """{method: {patient: mean over the patient's cases}} for patients that every method has in all their cases."""
+    values: dict[str, dict[str, dict[str, float]]] = {m: {} for m in methods}
+    for row in cases:
+        if row["method"] in values and row.get(metric) is not None:
+            values[row["method"]].setdefault(row["patient"], {})[row["case"]] = row[metric]
+    shared = [p for p in _patients(cases) if all(values[m].get(p) for m in methods)]
+    found: dict[str, dict[str, float]] = {m: {} for m in methods}
+    for patient in shared:
+        common = set.intersection(*(set(values[m][patient]) for m in methods))
+        if common:
+            for m in methods:
+                found[m][patient] = float(np.mean([values[m][patient][c] for c in sorted(common)]))
+    return found
+
+
+def _patients(cases: Sequence[Row]) -> list[str]:
+    return list(dict.fromkeys(row["patient"] for row in cases))
+
+
+def measured(cases: Sequence[Row], metric: str, methods: Sequence[str]) -> list[str]:
+    """Methods that have this number in any case."""
+    return [m for m in methods if any(r["method"] == m and r.get(metric) is not None for r in cases)]
+
+
+def metric_rows(cases: Sequence[Row], metric: Metric, methods: Sequence[str], baseline: str) -> list[Row]:
+    """Mean, SD and bootstrap interval over patients; tests (Wilcoxon, Holm over the methods) where they make sense."""
+    used = measured(cases, metric.key, methods)
+    if not used:
+        return []
+    values = per_patient(cases, metric.key, used)
+    if not values[used[0]]:
+        return []
+    scores = {m: list(values[m].values()) for m in used}
+    facts = {"level": metric.level, "metric": metric.key, "title": metric.title, "unit": metric.unit}
+    rng = np.random.default_rng(20240)
+    if metric.tested and baseline in scores and len(scores) > 1:
+        rows = compare_methods(scores, baseline, rng, metric.higher_is_better)
+    else:
+        rows = [_plain(m, s, rng) for m, s in scores.items()]
+    return [{**facts, **row} for row in rows]
+
+
+def _plain(method: str, scores: Sequence[float], rng: np.random.Generator) -> Row:
+    low, high = bootstrap_interval(scores, rng)
+    several = len(scores) > 1
+    return {"method": method, "patients": len(scores), "mean": float(np.mean(scores)),
+            "sd": float(np.std(scores, ddof=1)) if several else None, "ci_low": low if several else None,
+            "ci_high": high if several else None}  # fmt: skip
+
+
+def all_metrics(cases: Sequence[Row], methods: Sequence[str], baseline: str) -> list[Row]:
+    return [row for metric in METRICS for row in metric_rows(cases, metric, [*methods, LOW], baseline)]
+
+
+def agreements(found: Gathered, methods: Sequence[str]) -> list[Row]:
+    """Slope, intercept, R^2, concordance and Bland-Altman limits against the reference, over lesions and organs."""
+    rows: list[dict[str, Any]] = []
+    kinds = (("lesion", found.lesions, ("max", "peak", "mean")), ("organ", found.organs, ("mean",)))
+    for kind, pairs, metrics in kinds:
+        for metric in metrics:
+            for method in [*methods, LOW]:
+                both = paired(pairs, method, metric)
+                if len(both) > 1:
+                    told = agreement(both[:, 0], both[:, 1]).to_json()
+                    rows.append({"of": kind, "metric": metric, "method": method, **told})
+    return rows
+
+
+def paired(pairs: Sequence[Row], method: str, metric: str) -> np.ndarray:
+    """(measured, reference) of one method, as an array of two columns."""
+    known = [(r[metric], r[f"{metric}_reference"]) for r in pairs
+             if r["method"] == method and r.get(metric) is not None]  # fmt: skip
+    return np.array(known, float).reshape(-1, 2)
+
+
+def by_dose(cases: Sequence[Row], metric: str, methods: Sequence[str]) -> list[Row]:
+    """Mean of a metric over the patients of each dose fraction."""
+    rows = []
+    for fraction in sorted({r["fraction"] for r in cases if r.get("fraction")}):
+        at = [r for r in cases if r.get("fraction") == fraction]
+        for method in methods:
+            values = [r[metric] for r in at if r["method"] == method and r.get(metric) is not None]
+            if values:
+                rows.append({"fraction": fraction, "method": method, "metric": metric, "cases": len(values),
+                             "mean": float(np.mean(values))})  # fmt: skip
+    return rows

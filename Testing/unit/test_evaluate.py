@@ -1,0 +1,171 @@
+"""`petdiffusion evaluate`: numbers by hand, honest groups, resumption, and a page that stands alone."""
+
+import csv
+import json
+import re
+
+import numpy as np
+import pytest
+from petdiffusion.cli import main
+from petdiffusion.errors import InputError, OptionError
+from petdiffusion.evaluate import evaluate
+from petdiffusion.evaluate.numbers import LOW, METRICS, case_numbers
+from petdiffusion.evaluate.run import Ask
+from petdiffusion.evaluate.summary import agreements, metric_rows, per_patient
+from petdiffusion.measure.statistics import holm, wilcoxon
+from petdiffusion.volume import LabelMap
+from petdiffusion.write import images, labels
+from petdiffusion.write.tables import read_csv
+from support.blobs import blobs
+
+BY_KEY = {metric.key: metric for metric in METRICS}
+
+
+def case(method, patient, name, **values):
+    return {"method": method, "patient": patient, "case": name, "fraction": None, **values}
+
+
+def test_a_patient_is_the_mean_of_scans_that_every_method_has():
+    rows = [case("a", "P", "P-1", PSNR_dB=30.0), case("a", "P", "P-2", PSNR_dB=40.0),
+            case("a", "Q", "Q-1", PSNR_dB=20.0), case("b", "P", "P-1", PSNR_dB=31.0),
+            case("b", "P", "P-2", PSNR_dB=None)]  # fmt: skip
+    assert per_patient(rows, "PSNR_dB", ["a", "b"]) == {"a": {"P": 30.0}, "b": {"P": 31.0}}
+    assert per_patient(rows, "PSNR_dB", ["a"]) == {"a": {"P": 35.0, "Q": 20.0}}
+
+
+def test_tests_are_those_of_the_patients_against_the_baseline():
+    rng = np.random.default_rng(0)
+    values = {m: rng.normal(30 + i, 1, 8) for i, m in enumerate(("a", "b", LOW))}
+    rows = [case(m, f"p{i}", f"p{i}", PSNR_dB=float(v)) for m, vs in values.items() for i, v in enumerate(vs)]
+    told = {r["method"]: r for r in metric_rows(rows, BY_KEY["PSNR_dB"], ["a", "b", LOW], "a")}
+    raw = [wilcoxon(values[m], values["a"]).p for m in ("b", LOW)]
+    assert [told[m]["p_holm"] for m in ("b", LOW)] == pytest.approx(list(holm(raw)))
+    assert told["a"]["mean"] == pytest.approx(values["a"].mean()) and "p" not in told["a"]
+    assert told["b"]["ci_low"] < told["b"]["mean"] < told["b"]["ci_high"] and told["b"]["patients"] == 8
+
+
+def test_numbers_of_a_case_worked_by_hand():
+    tables = {
+        "image": [{"image": "denoised", "PSNR_dB": 33.0, "activity_vs_low_percent": -1.5, "local_noise_percent": 9.0}],
+        "organs": [{"volume_ml": 9.0, "SUVmean_low": 1, "SUVmean_denoised_vs_reference_percent": -4.0},
+                   {"volume_ml": 9.0, "SUVmean_low": 1, "SUVmean_denoised_vs_reference_percent": 2.0},
+                   {"volume_ml": 1.0, "SUVmean_low": 1, "SUVmean_denoised_vs_reference_percent": 90.0}],
+        "lesions": [{"SUVmax_low": 1, "SUVmax_denoised_vs_reference_percent": -10.0,
+                     "contrast_recovery_percent_denoised": 80.0}],
+        "lesion_totals": [{"TLG_denoised": 45.0, "TLG_reference": 50.0}],
+    }  # fmt: skip
+    found = case_numbers(tables, "denoised")
+    want = {"PSNR_dB": 33.0, "activity_percent": 1.5, "noise_percent": 9.0, "organ_mean_percent": 3.0,
+            "lesion_max_percent": 10.0, "recovery_percent": 80.0, "TLG_percent": 10.0,
+            "lesion_peak_percent": None}  # fmt: skip
+    assert {k: found[k] for k in want} == want
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """Three simulated scans of two patients, and one that is called real."""
+    folder = tmp_path_factory.mktemp("study")
+    lines = ["id,pet,labels,lesions,reference,fraction,kind"]
+    for name, seed, kind in (("a-0.1", 1, "body"), ("a-0.25", 2, "body"), ("b-0.1", 3, "body"), ("real", 4, "")):
+        patient = blobs((16, 20, 24), seed=seed)
+        lesions = np.where(patient.labels.array == 6, 1, np.where(patient.labels.array == 7, 2, 0)).astype("int16")
+        images.write(patient.noisy, folder / f"{name}-pet.nii.gz")
+        images.write(patient.truth, folder / f"{name}-truth.nii.gz")
+        labels.write(patient.labels, folder / f"{name}-organs.nii.gz")
+        labels.write(LabelMap(lesions, patient.labels.geometry, {1: "<b>large", 2: "small"}),
+                     folder / f"{name}-lesions.nii.gz")  # fmt: skip
+        dose = name.partition("-")[2]
+        parts = (f"{name}-{part}.nii.gz" for part in ("pet", "organs", "lesions", "truth"))
+        lines.append(",".join([name, *parts, dose, kind]))
+    (folder / "cases.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def done(study, tmp_path_factory):
+    out = tmp_path_factory.mktemp("evaluated") / "out"
+    code = main(["evaluate", "--manifest", str(study / "cases.csv"), "--methods", "gaussian,median", "--out", str(out),
+                 "--option", "gaussian.fwhm_mm=5", "--quiet"])  # fmt: skip
+    assert code == 0
+    return out
+
+
+def test_everything_is_written_and_simulated_and_real_are_apart(done):
+    told = json.loads((done / "evaluation.json").read_text())
+    assert set(told["metrics"]) == {"digital patients (simulated)", "scans as given"} and told["failed"] == []
+    metrics = read_csv(done / "tables" / "metrics.csv")
+    row = next(r for r in metrics if (r["metric"], r["method"]) == ("PSNR_dB", "gaussian") and "simulated" in r["data"])
+    cases = [r for r in read_csv(done / "tables" / "cases.csv") if r["method"] == "gaussian" and r["case"] != "real"]
+    a, b = ([r["PSNR_dB"] for r in cases if r["patient"] == p] for p in "ab")
+    assert row["patients"] == 2 and row["mean"] == pytest.approx((np.mean(a) + np.mean(b)) / 2)
+    of_run = read_csv(done / "runs" / "gaussian" / "b-0.1" / "tables" / "image.csv")
+    assert b == [r["PSNR_dB"] for r in of_run if r["image"] == "denoised"]
+    lows = [r for r in read_csv(done / "tables" / "cases.csv") if r["method"] == LOW]
+    assert len(lows) == 4 and all(r["seconds"] is None for r in lows)
+
+
+def test_agreement_is_that_of_all_lesions(done):
+    lesions = [r for r in read_csv(done / "tables" / "lesions.csv") if r["method"] == "median" and r["case"] != "real"]
+    row = next(r for r in read_csv(done / "tables" / "agreement.csv")
+               if (r["of"], r["metric"], r["method"]) == ("lesion", "max", "median")
+               and "simulated" in r["data"])  # fmt: skip
+    assert row["n"] == len(lesions) == 6
+    assert row["bias"] == pytest.approx(np.mean([r["max"] - r["max_reference"] for r in lesions]))
+
+
+def test_the_page_stands_alone_and_escapes_what_it_is_given(done):
+    page = (done / "report.html").read_text()
+    assert len(page) < 15e6 and page.count("<svg") >= 8
+    outside = [u for u in re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?([^"')\s>]+)""", page) if not u.startswith("#")]
+    assert outside == [] and "@import" not in page and "<script" not in page
+    assert "<b>large" not in page and "Bland–Altman" in page
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+    text = (done / "methods.txt").read_text()
+    assert "fwhm_mm 5.0" in text and "Wilcoxon" in text and "3 low-count scans of 2 patients at 10 %, 25 %" in text
+    assert "petdiffusion evaluate --manifest cases.csv --methods gaussian,median" in page
+
+
+def test_what_is_done_is_not_done_again_and_a_new_method_joins(study, done, monkeypatch):
+    def refuse(*args, **settings):
+        raise AssertionError("done again")
+
+    before = {p: p.stat().st_mtime_ns for p in done.rglob("record.json")}
+    ask = Ask(study / "cases.csv", ("gaussian", "median"), done, options={"gaussian": {"fwhm_mm": "5"}})
+    with monkeypatch.context() as patch:
+        patch.setattr("petdiffusion.run.denoise", refuse)
+        first = (done / "tables" / "metrics.csv").read_text()
+        evaluate(ask)
+        assert (done / "tables" / "metrics.csv").read_text() == first
+    assert {p: p.stat().st_mtime_ns for p in done.rglob("record.json")} == before
+
+
+def test_a_failed_case_is_told_and_the_rest_goes_on(study, tmp_path):
+    rows = list(csv.reader((study / "cases.csv").open()))
+    broken = [rows[0], *([str(study / c) if c.endswith(".gz") else c for c in row] for row in rows[1:3])]
+    broken.append(["broken", str(tmp_path / "none.nii.gz"), "", "", "", "", "body"])
+    with (tmp_path / "cases.csv").open("w", newline="") as stream:
+        csv.writer(stream).writerows(broken)
+    made = evaluate(Ask(tmp_path / "cases.csv", ("median",), tmp_path / "out"))
+    assert [(r["case"], r["method"]) for r in made.failed] == [("broken", "median")]
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "1 runs failed" in page and "broken, median" in page
+
+
+@pytest.mark.parametrize("wrong, error", [({"methods": ()}, OptionError), ({"baseline": "nlm"}, OptionError),
+                                          ({"options": {"nlm": {}}}, OptionError),
+                                          ({"options": {"median": {"sise": "3"}}}, OptionError)])  # fmt: skip
+def test_wrong_questions_are_refused_before_any_work(study, tmp_path, wrong, error):
+    with pytest.raises(error):
+        evaluate(Ask(**{"manifest": study / "cases.csv", "methods": ("median",), "out": tmp_path / "out", **wrong}))
+    assert not (tmp_path / "out").exists()
+
+
+def test_scans_without_a_reference_still_give_noise_and_doubts(study, tmp_path):
+    (tmp_path / "cases.csv").write_text(f"id,pet\nx,{study / 'real-pet.nii.gz'}\ny,{study / 'a-0.1-pet.nii.gz'}\n")
+    made = evaluate(Ask(tmp_path / "cases.csv", ("gaussian", "median"), tmp_path / "out"))
+    told = {r["metric"] for r in made.metrics["scans as given"]}
+    assert "noise_percent" in told and "PSNR_dB" not in told
+    assert agreements(made.groups["scans as given"], ["median"]) == []
+    with pytest.raises(InputError):
+        evaluate(Ask(tmp_path / "none.csv", ("median",), tmp_path / "out"))
