@@ -46,7 +46,7 @@ METRICS = (
     Metric("lesion_mean_percent", "Lesion SUVmean, error", "lesion", False, "%"),
     Metric("recovery_percent", "Contrast recovery", "lesion", True, "%", True, False),
     Metric("TLG_percent", "TLG of the patient, error", "patient", False, "%"),
-    Metric("doubts", "Places the scan does not support", "trust", False, "", False, False),
+    Metric("doubts", "Unsupported places", "trust", False, "", False, False),
     Metric("seconds", "Time to denoise", "cost", False, "s", False, False),
 )
 """Errors are absolute, means over the organs or lesions of a case."""

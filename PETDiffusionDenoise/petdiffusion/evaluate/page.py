@@ -25,7 +25,7 @@ LEVELS = {"whole": "Whole image", "organ": "Organs", "lesion": "Lesions", "patie
 SIGNIFICANT = 0.05
 STYLE = """
 .plots { display: flex; flex-wrap: wrap; gap: 8px 22px; margin: 6px 0 18px; }
-.plots svg { max-width: 100%; height: auto; }
+.plots img { max-width: 100%; height: auto; }
 td.best { font-weight: 650; } td .ci, td .p { color: var(--soft); font-size: 12px; display: block; }
 pre { white-space: pre-wrap; background: var(--faint); padding: 14px 16px; font: 14px/1.55 inherit; }
 table.plain th small { color: var(--soft); font-weight: 400; display: block; }
@@ -164,7 +164,7 @@ def _cell(row: Row | None, best: bool) -> str:
 
 
 def _digits(value: float) -> int:
-    return 4 if abs(value) < 1 else 2 if abs(value) < 100 else 0
+    return 0 if value == 0 or abs(value) >= 100 else 4 if abs(value) < 1 else 2
 
 
 def _plots(drawn: Iterable[str]) -> str:

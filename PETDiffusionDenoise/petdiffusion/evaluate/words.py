@@ -48,8 +48,12 @@ def _data(made: Evaluation) -> str:
         scans, patients = {r["case"] for r in group.cases}, {r["patient"] for r in group.cases}
         doses = sorted({r["fraction"] for r in group.cases if r["fraction"]})
         at = f" at {', '.join(f'{100 * d:.3g} %' for d in doses)} of the normal dose" if doses else ""
-        said.append(f"{len(scans)} low-count scans of {len(patients)} patients{at} ({data})")
+        said.append(f"{_count(scans, 'low-count scan')} of {_count(patients, 'patient')}{at} ({data})")
     return "Data were " + "; ".join(said) + ". Results of simulated and real scans were kept apart."
+
+
+def _count(things: set[str], word: str) -> str:
+    return f"{len(things)} {word}{'' if len(things) == 1 else 's'}"
 
 
 def _methods(made: Evaluation) -> str:
