@@ -130,7 +130,7 @@ def _connect(ray: Any, address: str | None) -> None:
         raise ResourceError(
             f"Ray cluster {address}",
             f"cannot be reached ({error})",
-            "Check the address, or leave it out for a local one.",
+            "Check the address, or leave it out for a local one. Ray with tokens also needs RAY_AUTH_MODE=token.",
         ) from None
 
 

@@ -62,7 +62,8 @@ def finished(request: Request, folder: Path) -> Row | None:
 
     image = folder / "tables" / "image.csv"
     rows = {"image": tables.read_csv(image)} if image.exists() else {}
-    return {"status": "done before", **numbers(rows, record["warnings"], record.get("check", []))}
+    seconds = round(sum(record.get("seconds", {}).values()), 2)
+    return {"status": "done before", "seconds": seconds, **numbers(rows, record["warnings"], record.get("check", []))}
 
 
 def numbers(tables: Any, warnings: Any, check: Any) -> Row:

@@ -10,7 +10,7 @@ from typing import Any
 from .. import registry
 from ..progress import Run
 from ..request import FORMATS
-from .common import add_reporting, add_unit, assignments, table
+from .common import add_reporting, add_unit, assignments, shown, table
 
 
 def add(commands: Any) -> None:
@@ -60,6 +60,6 @@ def _batch(args: argparse.Namespace, run: Run) -> int:
     if args.json_lines:
         run.report({"event": "result", "files": files, "tables": {"summary": rows}, "warnings": run.warnings})
     else:
-        print(table([{k: v for k, v in row.items() if k not in ("warnings", "trace")} for row in rows], limit=40))
+        print(table(shown("summary", rows), limit=40))
         print(f"\n{', '.join(f'{n} {status}' for status, n in count.items())}. Summary: {files['summary']}")
     return 1 if count["failed"] else 0
