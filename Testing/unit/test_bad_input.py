@@ -86,6 +86,8 @@ FILES = {
     "normalised CT": (lambda d: bad.nifti(d), InputError, "Hounsfield", "ct"),
     "NIfTI label map as PET": (lambda d: bad.nifti(d, intent_code=1002), InputError, "label map"),
     "segmentation as PET": (lambda d: labels.write(label_map(), d / "a.seg.nrrd"), InputError, "segmentation"),
+    "label map as PET": (lambda d: bad.nifti(d, np.kron(np.arange(12).reshape(2, 3, 2), np.ones((6, 6, 6)))),
+                         InputError, "label map"),
     "sheared axes": (lambda d: bad.nifti(d, affine=SHEARED), GeometryError, "right angles"),
     "sheared NRRD": (lambda d: bad.nrrd_header(d, "(2,0,0) (0.7,2,0) (0,0,3)"), GeometryError, "right angles"),
     "flat axis": (lambda d: bad.nifti(d, affine=np.diag([2.0, 0, 3, 1])), GeometryError, "zero"),
@@ -294,6 +296,14 @@ def test_labels(tmp_path, case):
     make, error, named = LABELS[case]
     source = make(tmp_path)
     refused(tmp_path, error, named, lambda: read.labels(source, allow_empty=False))
+
+
+def test_counts_and_a_flat_phantom_of_a_known_unit_are_a_pet(tmp_path):
+    """Whole numbers alone make no label map."""
+    counts = np.random.default_rng(0).poisson(5, (12, 12, 12))
+    assert read.image(bad.nifti(tmp_path, counts.astype(np.int16))).array.max() == counts.max()
+    flat = np.kron(np.arange(12).reshape(2, 3, 2), np.ones((6, 6, 6)))
+    assert read.image(bad.nifti(tmp_path, flat), unit="SUVbw").array.max() == 11
 
 
 def test_unknown_role(tmp_path):

@@ -58,6 +58,17 @@ def test_no_room_is_seen_beforehand(tmp_path, monkeypatch):
     assert not (tmp_path / "new").exists()
 
 
+def test_no_room_for_a_result_is_seen_before_the_work_and_said_of_the_users_folder(tmp_path, monkeypatch):
+    import petdiffusion
+    from petdiffusion.write import staging
+
+    monkeypatch.setattr(staging.shutil, "disk_usage", lambda path: SimpleNamespace(free=10))
+    monkeypatch.delattr("petdiffusion.run._prepare")
+    with pytest.raises(OutputError, match="are free") as caught:
+        petdiffusion.denoise(volume(), "gaussian", out=tmp_path / "new")
+    assert caught.value.what == f"{tmp_path / 'new'} cannot be written" and not (tmp_path / "new").exists()
+
+
 @pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd", ".mha"])
 @pytest.mark.parametrize(("code", "said"), [(errno.ENOSPC, "disk is full"), (errno.EACCES, "no permission"),
                                             (errno.EROFS, "read-only")])

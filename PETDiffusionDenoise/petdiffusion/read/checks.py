@@ -21,6 +21,8 @@ HIGHEST = {SUVBW: 1e5, BQML: 1e11, HU: 1e6, ARBITRARY: 1e30}
 NARROWEST_CT_HU = 20.0
 LEAST_MASK = 500
 """Voxels from which on two values alone can be no chance."""
+MOST_LABELS, FLAT_PART = 512, 0.8
+"""A label map has no more values than the first, and equal neighbours inside for at least the second part."""
 _GB = 1e9
 
 
@@ -74,8 +76,22 @@ def _check_pet(volume: Volume, low: float, high: float, name: str, run: Run | No
                          "activity cannot be negative on the whole; is this a CT?", "Give the PET.")
     if volume.array.size >= LEAST_MASK and not np.any((volume.array != low) & (volume.array != high)):
         raise InputError(f"{name}: only the two values {low:g} and {high:g}", "make a mask, not a PET", "Give the PET.")
+    if volume.unit == ARBITRARY and _is_label_map(volume.array):
+        raise InputError(f"{name}: whole numbers in flat patches", "make a label map, not a PET",
+                         "Give the PET; say its unit with --unit if it is one.")
     if run is not None and volume.unit == BQML and high < 10:
         run.warn(f"{name}: the largest value is {high:.3g} Bq/ml, which looks like SUV.")
+
+
+def _is_label_map(array: np.ndarray) -> bool:
+    """Few whole numbers, and neighbours of the same one nearly everywhere. Counts are whole numbers too, but noisy."""
+    if array.size < LEAST_MASK or np.any(array.ravel()[::101] % 1):
+        return False
+    if np.any(array % 1) or len(np.unique(array)) > MOST_LABELS:
+        return False
+    one, next_ = array[..., :-1], array[..., 1:]
+    inside = (one != 0) & (next_ != 0)
+    return bool(inside.any()) and float(np.mean((one == next_)[inside])) > FLAT_PART
 
 
 def agreed(declared: tuple[str, float] | None, stated: tuple[str, float] | None,

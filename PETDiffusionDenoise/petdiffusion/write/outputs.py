@@ -68,7 +68,7 @@ def earlier_files(out: Path) -> list[Path]:
 def check(pet: Volume, sources: Sequence[str], format_: str, out: Path, overwrite: bool) -> None:
     """Refuse now what could not be written after the work."""
     names = [f"denoised{SUFFIX[format_]}", "report.html", RECORD]
-    staging.Staging(out, protect=list(sources), overwrite=overwrite).check(*names)
+    staging.Staging(out, protect=list(sources), overwrite=overwrite).check(*names, needed=pet.array.nbytes)
     if format_ == "dicom" and (not pet.facts.source or kind_of(Path(pet.facts.source)) != "dicom"):
         raise OutputError(
             "DICOM output",

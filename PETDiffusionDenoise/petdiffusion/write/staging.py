@@ -46,7 +46,7 @@ def output_error(path: Path | str, error: Exception) -> OutputError:
     code = error.errno if isinstance(error, OSError) else None
     reason, remedy = _REASONS.get(code, (str(error).strip().splitlines()[-1] if str(error).strip() else
                                          type(error).__name__, "Choose another folder, or try again."))
-    shown = str(path)
+    shown = str(visible(path))
     shown = shown if len(shown) <= 200 else f"{shown[:80]}…{shown[-100:]}"
     return OutputError(f"{shown} cannot be written", reason, remedy)
 
@@ -65,9 +65,14 @@ def check_space(folder: Path, needed: int) -> None:
     with writing(folder):
         free = shutil.disk_usage(folder).free
     if free < needed:
-        raise OutputError(f"{folder} cannot be written",
-                          f"{needed / 1e6:.0f} MB are needed and {free / 1e6:.0f} MB are free",
+        raise OutputError(f"{visible(folder)} cannot be written",
+                          f"{needed / 1e6:.1f} MB are needed and {free / 1e6:.1f} MB are free",
                           "Free some space, or write elsewhere.")
+
+
+def visible(path: Path | str) -> Path:
+    """Where a staged file is meant to go: the path without the hidden folders it waits in."""
+    return Path(*[part for part in Path(path).parts if not part.startswith(_PREFIX)])
 
 
 class Staging:
@@ -93,12 +98,13 @@ class Staging:
         self._made: list[Path] = []
         self._moving = threading.RLock()
 
-    def check(self, *names: str) -> None:
-        """Raise now if the folder cannot be written to, or if one of these outputs is in the way."""
+    def check(self, *names: str, needed: int = 0) -> None:
+        """Raise now if the folder cannot be written to or has less than the needed bytes free, or if one of these
+        outputs is in the way."""
         for name in names:
             self._check_target(self.folder / name)
-        with self:
-            pass
+        with self as temporary:
+            check_space(temporary, needed)
 
     def __enter__(self) -> Path:
         with writing(self.folder):
