@@ -6,10 +6,13 @@ import argparse
 from typing import Any
 
 from .. import registry
-from ..errors import InputError
+from ..errors import InputError, OptionError
 from ..progress import Run
 from ..request import FORMATS, Result
 from .common import add_output, add_reporting, add_unit, assignments, shown, table
+
+ALONE = "\0"
+"""`--tune` without an image."""
 
 
 def add(commands: Any) -> None:
@@ -47,13 +50,18 @@ def _add_denoise(commands: Any) -> None:
     images.add_argument("--labels", metavar="L", help="organ labels, for the tables and for methods that use them")
     images.add_argument("--lesions", metavar="M", help="lesion mask, for the lesion table")
     images.add_argument("--reference", metavar="REF", help="normal-dose PET to compare with")
-    images.add_argument("--tune", metavar="REF", help="find the best settings against this normal-dose PET")
+    images.add_argument(
+        "--tune", metavar="REF", nargs="?", const=ALONE,
+        help="find the best settings against this normal-dose PET; without one, on a digital patient (bc-dpm)",
+    )  # fmt: skip
     images.add_argument("--register", action="store_true", help="align CT and MR to the PET rigidly first")
     more = parser.add_argument_group("settings")
     add_unit(more)
     more.add_argument(
         "--dose-fraction", type=float, metavar="F", help="dose or count fraction of the scan, such as 0.1"
     )
+    more.add_argument("--counts", type=events, metavar="N", help="events in a slice, such as 0.3M (bc-dpm)")
+    more.add_argument("--fraction", type=float, metavar="F", help="part of a normal dose, such as 0.1 (bc-dpm)")
     more.add_argument("--text", default="", help="free text for methods that take a prompt")
     more.add_argument("--model", metavar="ID", help="id or path of the model")
     more.add_argument(
@@ -97,11 +105,31 @@ def _denoise(args: argparse.Namespace, run: Run) -> int:
         overwrite=args.overwrite,
         run=run,
         report=not args.no_report,
-        options=assignments(args.option),
-        **{name: getattr(args, name) for name in fields},
+        options=_options(args),
+        **{name: getattr(args, name) for name in fields} | ({"tune": None} if args.tune == ALONE else {}),
     )
     say_result(result, args, run)
     return 0
+
+
+def _options(args: argparse.Namespace) -> dict[str, Any]:
+    """Those named with --option, and the shortcuts of methods that have options of the same name."""
+    named = assignments(args.option)
+    short = {name: value for name in ("counts", "fraction") if (value := getattr(args, name)) is not None}
+    if args.tune == ALONE:
+        if "search" not in {option.name for option in registry.card(args.method).options}:
+            raise OptionError("--tune without an image", f"is not known to {args.method}", "Write --tune REF.")
+        short["search"] = True
+    return {**named, **short}
+
+
+def events(text: str) -> float:
+    """300000, 3e5, 300k, 0.3M"""
+    factor = {"k": 1e3, "m": 1e6}.get(text[-1:].lower(), 1.0)
+    try:
+        return float(text[:-1] if factor > 1 else text) * factor
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of events such as 0.3M") from None
 
 
 def _rerun(args: argparse.Namespace, run: Run) -> int:

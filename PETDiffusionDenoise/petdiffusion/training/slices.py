@@ -56,16 +56,27 @@ class Slices:
 
     def batch(self, step: int, rank: int) -> Batch:
         rng = np.random.default_rng((self.settings.seed, step, rank))
-        return _collate([_patch(self.train, self.settings.patch, rng, True) for _ in range(self.settings.batch)])
+        return _collate([self._patch(self.train, rng, True) for _ in range(self.settings.batch)])
 
     def validation(self, count: int = 6) -> list[Batch]:
         """The same patches at every call."""
         if self._fixed is None:
             rng, patients = np.random.default_rng(20), self.valid or self.train
-            self._fixed = [
-                _collate([_patch(patients, self.settings.patch, rng, False) for _ in range(4)]) for _ in range(count)
-            ]
+            self._fixed = [_collate([self._patch(patients, rng, False) for _ in range(4)]) for _ in range(count)]
         return self._fixed
+
+    def _patch(self, patients: list[SlicePatient], rng: np.random.Generator, flip: bool) -> dict[str, torch.Tensor]:
+        """A square somewhere in a body, sometimes around a lesion, mirrored along either axis half the time."""
+        weights = np.array([p.weight for p in patients])
+        patient, size = patients[rng.choice(len(patients), p=weights / weights.sum())], self.settings.patch
+        near_lesion = len(patient.lesions) and rng.random() < LESION_SHARE
+        places = patient.lesions if near_lesion else patient.body
+        centre = places[rng.integers(len(places))] + [0, *rng.integers(-size // 4, size // 4 + 1, 2)]
+        wanted = np.array([1, size, size])
+        corner = np.clip(centre - wanted // 2, 0, np.maximum(patient.image.shape - wanted, 0))
+        cut = patient.image[tuple(slice(c, c + n) for c, n in zip(corner, wanted))].float()
+        mirrored = [axis for axis in (1, 2) if flip and rng.random() < 0.5]
+        return {"normal": _fitted(cut.flip(mirrored), wanted), "pixel_mm": torch.tensor(patient.pixel_mm)}
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -123,25 +134,10 @@ def _lesions(folder: Path, row: Mapping[str, str], normal: Volume) -> np.ndarray
     return np.argwhere(mask.array > 0)
 
 
-def _patch(patients: list[SlicePatient], size: int, rng: np.random.Generator, flip: bool) -> dict[str, torch.Tensor]:
-    """A square of a slice somewhere in a body, sometimes around a lesion, mirrored along either axis half the time."""
-    weights = np.array([p.weight for p in patients])
-    patient = patients[rng.choice(len(patients), p=weights / weights.sum())]
-    near_lesion = len(patient.lesions) and rng.random() < LESION_SHARE
-    places = patient.lesions if near_lesion else patient.body
-    z, *centre = places[rng.integers(len(places))]
-    centre = np.array(centre) + rng.integers(-size // 4, size // 4 + 1, 2)
-    shape = np.array(patient.image.shape[1:])
-    corner = np.clip(centre - size // 2, 0, np.maximum(shape - size, 0))
-    cut = patient.image[z, corner[0] : corner[0] + size, corner[1] : corner[1] + size].float()
-    mirrored = [axis for axis in (0, 1) if flip and rng.random() < 0.5]
-    return {"normal": _fitted(cut.flip(mirrored), size)[None], "pixel_mm": torch.tensor(patient.pixel_mm)}
-
-
-def _fitted(image: torch.Tensor, size: int) -> torch.Tensor:
+def _fitted(image: torch.Tensor, size: np.ndarray) -> torch.Tensor:
     """Smaller slices are continued by their edge, which is air."""
-    y, x = (size - n for n in image.shape)
-    return torch.nn.functional.pad(image[None, None], [0, x, 0, y], mode="replicate")[0, 0] if x or y else image
+    _, y, x = (int(wanted - n) for wanted, n in zip(size, image.shape))
+    return torch.nn.functional.pad(image[None], [0, x, 0, y], mode="replicate")[0] if x or y else image
 
 
 def _collate(patches: list[dict[str, torch.Tensor]]) -> Batch:

@@ -34,8 +34,8 @@ CARDS = (
             Option("start", "str", "scan", "chains start from the scan at the level of l steps, or from pure noise as "
                    "in the paper", choices=("scan", "noise"), advanced=True),
             Option("steps", "int", 100, "steps of a whole chain", 10, 1000, advanced=True),
-            Option("axial_mm", "float", 8.0, "distance over which neighbouring slices share their noise; 0: none", 0,
-                   100, unit="mm", advanced=True),
+            Option("axial_mm", "float", 8.0, "distance over which neighbouring slices share their noise and the "
+                   "filters reach; 0: every slice for itself", 0, 100, unit="mm", advanced=True),
             Option("each_slice", "bool", False, "every slice holds `counts`: they were scanned one by one",
                    advanced=True),
         ),

@@ -44,8 +44,8 @@ class Settings:
     steps: int = 100
     samples: int = 5
     estimate: str = "mean"
-    alike: float = 0.0
-    """Slices over which neighbours share their noise."""
+    axial_mm: float = 0.0
+    """Neighbouring slices share their noise over this distance, and the filters reach as far (FWHM)."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -59,19 +59,22 @@ class SliceScan:
     body: np.ndarray
     pixel_mm: tuple[float, float]
     """(y, x)"""
+    slice_mm: float
     units: Units
+
+    def filter(self, fwhm_mm: float, axial_mm: float) -> eq10.Filter:
+        return eq10.gaussian(fwhm_mm, self.pixel_mm, axial_mm, self.slice_mm)
 
 
 def sample(scan: SliceScan, settings: Settings, insert: eq10.Inserter, network: UNet, config: BcDpmConfig,
            run: Run, on_sample: Callable[[Tensor], None] | None = None) -> VolumeEstimate:  # fmt: skip
     """Mean, first sample and SD in network units; `on_sample` sees every sample."""
     low, scale = (torch.from_numpy(np.array(a, np.float32)) for a in (scan.low, scan.units.scale))
-    smooth = eq10.gaussian(settings.smooth_mm, scan.pixel_mm)
-    steering = Steering(settings, low, scale, smooth, eq10.gaussian(settings.resolution_mm, scan.pixel_mm), insert,
-                        run.seed)  # fmt: skip
+    smooth, resolution = (scan.filter(w, settings.axial_mm) for w in (settings.smooth_mm, settings.resolution_mm))
+    alike = settings.axial_mm / scan.slice_mm
+    steering = Steering(settings, low, scale, smooth, resolution, insert, run.seed, alike)
     sigmas = levels(config, settings)
-    sampling = Sampling(tuple(sigmas.tolist()), "ddpm", settings.samples, settings.estimate, "samples",
-                        alike=settings.alike)  # fmt: skip
+    sampling = Sampling(tuple(sigmas.tolist()), "ddpm", settings.samples, settings.estimate, "samples", alike=alike)
     pixel = torch.tensor([float(np.sqrt(np.prod(scan.pixel_mm)))])
     scene = Scene(low.shape, told(pixel), scan.body, (smooth(low) / scale)[None, None],
                   (low / scale)[None] if settings.start == "scan" else None)  # fmt: skip
@@ -105,6 +108,8 @@ class Steering:
     resolution: eq10.Filter
     insert: eq10.Inserter
     seed: int
+    alike: float = 0.0
+    """Slices over which neighbours share their noise."""
     _next: int = 0
     _noise: Sequence[Any] = field(default=(), repr=False)
     _counts: Sequence[torch.Generator] = field(default=(), repr=False)
@@ -129,7 +134,7 @@ class Steering:
         """The samples of a batch come in order, so each has its own streams whatever the batch."""
         first, self._next = self._next, self._next + count
         numbers = range(first, self._next)
-        self._noise = sample_generators(self.seed + _SCAN_NOISE, count, first, self.settings.alike)
+        self._noise = sample_generators(self.seed + _SCAN_NOISE, count, first, self.alike)
         seeds = [generator(self.seed, i, _COUNTS).initial_seed() for i in numbers]
         self._counts = [torch.Generator(device).manual_seed(seed) for seed in seeds]
 

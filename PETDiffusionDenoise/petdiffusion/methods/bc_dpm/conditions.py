@@ -48,9 +48,11 @@ def bidirectional(first: Tensor, second: Tensor, balance: float) -> Tensor:
     return (1 - balance) * first + balance * second
 
 
-def gaussian(fwhm_mm: float, pixel_mm: Sequence[float]) -> Filter:
-    """Gaussian filter within slices; `pixel_mm` is (y, x). It keeps every slice's total."""
-    return lambda image: gaussian_filter(image, float(fwhm_mm), tuple(pixel_mm))
+def gaussian(fwhm_mm: float, pixel_mm: Sequence[float], axial_mm: float = 0.0, slice_mm: float = 1.0) -> Filter:
+    """Gaussian filter within slices, `pixel_mm` is (y, x), and over `axial_mm` from slice to slice. It keeps totals."""
+    widths, spacing = (float(axial_mm), *[float(fwhm_mm)] * 2), (slice_mm, *pixel_mm)
+    first = 1 if axial_mm == 0 else 0
+    return lambda image: gaussian_filter(image, widths[first:], spacing[first:])
 
 
 def slice_geometry(size: Sequence[int], pixel_mm: Sequence[float]) -> ScanGeometry:

@@ -30,7 +30,7 @@ class BcDpmConfig:
     """Of the body's mean activity: keeps the unit above zero in air."""
     late_share: float = 0.7
     """Share of the training spent on the times up to `late`, the only ones that a chain from the scan goes through."""
-    late: int = 420
+    late: int = 200
     jitter: float = 0.35
     """Brightness varies in training by up to this factor's logarithm, so that no scale is learnt by heart."""
     pixel_mm: tuple[float, float] | None = None

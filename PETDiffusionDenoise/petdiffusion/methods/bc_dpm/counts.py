@@ -14,16 +14,20 @@ from typing import Any
 import numpy as np
 
 from ...errors import OptionError
+from ...prepare.noise import Noise
 from .config import BcDpmConfig
 
-NOISE = ((1e6, 0.222), (3e5, 0.358), (1e5, 0.536))
-"""Count level and noise in network units of two: `prepare.noise.measure` on 48 slices of 4 digital validation patients,
-projected, counted and reconstructed as in the paper; patients differ by 4 %."""
+NOISE = ((1e6, 0.276), (3e5, 0.375), (1e5, 0.536))
+"""Count level and `effective` noise in network units of two, on 48 slices of 4 digital validation patients that
+were projected, counted and reconstructed as in the paper; patients differ by 6 %."""
 TRANSITIONS = ((1e6, 5.0), (3e5, 10.0), (1e5, 15.0))
 """The paper's l, of 100 steps."""
 WIDTH = ((1e6, 5.0), (3e5, 6.5), (1e5, 8.5))
-"""FWHM of the Gaussian filter GF in grains of the noise; the paper doesn't say it. Found on validation slices."""
+"""FWHM of the Gaussian filter GF in pixels; the paper doesn't say it. Found on validation slices."""
+_FWHM = 2.0 * np.sqrt(2.0 * np.log(2.0))
 LOWEST, HIGHEST = 1e3, 1e9
+LARGEST_GRAIN = 2.5
+"""FWHM in pixels: what seems broader than this is structure, no noise."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,16 @@ def level_of(options: Mapping[str, Any], noise: float, config: BcDpmConfig) -> L
     return Level(counts_of_noise(noise * config.unit / 2), "estimated from the noise of the image", noise)
 
 
+def effective(noise: Noise, pixel_mm: float) -> float:
+    """SD of the white noise that is as strong as this one where it matters, at low frequencies.
+
+    Noise that a reconstruction has smoothed with a Gaussian of SD s has the power of white noise 4 pi s^2 pixels times
+    as strong. The network takes noise for white; with this SD it removes of it what is not too fine.
+    """
+    s = min(float(np.mean(noise.fwhm_mm[1:])) / pixel_mm, LARGEST_GRAIN) / _FWHM
+    return noise.sd * float(np.sqrt(max(1.0, 4 * np.pi * s**2)))
+
+
 def counts_of_noise(noise: float) -> float:
     """Interpolated between the measured levels; beyond them the noise goes as the inverse root of the counts."""
     counts, known = (np.log(column) for column in zip(*NOISE))
@@ -71,9 +85,9 @@ def transitions(counts: float, steps: int) -> int:
     return int(np.clip(round(interpolated(TRANSITIONS, counts) * steps / 100), 1, steps))
 
 
-def width_mm(counts: float, grain_mm: float) -> float:
-    """FWHM of GF. The grain of the noise is a pixel, or more where the reconstruction has smoothed it."""
-    return grain_mm * max(1.0, interpolated(WIDTH, counts))
+def width_mm(counts: float, pixel_mm: float) -> float:
+    """FWHM of GF."""
+    return pixel_mm * max(1.0, interpolated(WIDTH, counts))
 
 
 def words(counts: float) -> str:

@@ -67,11 +67,13 @@ class Job:
     def of(cls, placed: Placed, options: Mapping[str, Any], config: BcDpmConfig, run: Run) -> Job:
         each = options["each_slice"]
         units = units_of(placed.low, placed.pet.geometry.spacing, placed.inside, config, each)
-        scan = SliceScan(placed.low, placed.inside, placed.pixel_mm, units)
-        level, grain_mm = level_and_grain(placed, units.forward(placed.low), options, config)
+        scan = SliceScan(placed.low, placed.inside, placed.pixel_mm, placed.slice_mm, units)
+        pixel = max(placed.pixel_mm)
+        seen = noise.measure(placed.cropped(units.forward(placed.low)), placed.inside)
+        level = counts.level_of(options, counts.effective(seen, pixel), config)
         run.check()
         run.warn(f"Count level {counts.words(level.counts)} a slice, {level.told}.")
-        settings = settings_of(options, level.counts, grain_mm, placed.slice_mm)
+        settings = settings_of(options, level.counts, pixel)
         return cls(scan, level, settings, inserter_of(scan, level, each, run), config)
 
     def spread(self, sd: torch.Tensor, placed: Placed) -> np.ndarray:
@@ -81,7 +83,7 @@ class Job:
 
     def smooth(self, image: np.ndarray) -> np.ndarray:
         """GF of the whole scan: what is shown of the air around the body."""
-        return eq10.gaussian(self.settings.smooth_mm, self.scan.pixel_mm)(torch.tensor(image)).numpy()
+        return self.scan.filter(self.settings.smooth_mm, self.settings.axial_mm)(torch.tensor(image)).numpy()
 
     def searched(self, network: UNet, case: Case, run: Run) -> tuple[Job, list[dict[str, Any]]]:
         """With l as found on a digital patient at this count level."""
@@ -93,18 +95,9 @@ class Job:
                 "settings": self.settings.to_json()}  # fmt: skip
 
 
-def level_and_grain(
-    placed: Placed, image: np.ndarray, options: Mapping[str, Any], config: BcDpmConfig
-) -> tuple[counts.Level, float]:
-    """Count level, and the grain of the noise in mm: a pixel, or what the reconstruction has smoothed it to."""
-    pixel = max(placed.pixel_mm)
-    seen = noise.measure(placed.cropped(image), placed.inside)
-    return counts.level_of(options, seen.sd, config), max(pixel, float(np.mean(seen.fwhm_mm[1:])))
-
-
-def settings_of(options: Mapping[str, Any], level: float, grain_mm: float, slice_mm: float) -> Settings:
+def settings_of(options: Mapping[str, Any], level: float, pixel_mm: float) -> Settings:
     """What the options leave open follows from the count level."""
-    smooth_mm = options["smooth_mm"] or counts.width_mm(level, grain_mm)
+    smooth_mm = options["smooth_mm"] or counts.width_mm(level, pixel_mm)
     return Settings(
         transitions=min(options["transitions"] or counts.transitions(level, options["steps"]), options["steps"]),
         balance=options["balance"],
@@ -115,7 +108,7 @@ def settings_of(options: Mapping[str, Any], level: float, grain_mm: float, slice
         steps=options["steps"],
         samples=options["samples"],
         estimate=options["estimate"],
-        alike=options["axial_mm"] / slice_mm,
+        axial_mm=0.0 if options["each_slice"] else options["axial_mm"],
     )
 
 

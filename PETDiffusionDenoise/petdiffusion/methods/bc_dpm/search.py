@@ -40,13 +40,14 @@ def best_transitions(
     normal, body, spacing = known_slices(region_of(case.pet, case.body), case.pet.geometry.spacing[0], run)
     geometry = eq10.slice_geometry(normal.shape[1:], spacing[1::-1])
     low = insert_noise(torch.from_numpy(normal), geometry, level, generator(SEED, level), iterations=ITERATIONS)
-    scan = SliceScan(low.numpy(), body, spacing[1::-1], units_of(low.numpy(), spacing, body, config, each_slice=True))
+    units = units_of(low.numpy(), spacing, body, config, each_slice=True)
+    scan = SliceScan(low.numpy(), body, spacing[1::-1], spacing[2], units)
     insert = eq10.inserter(low, spacing[1::-1], level, each_slice=True)
     rows = []
     for count in candidates(settings.transitions, settings.steps):
         run.check()
         quiet = Run(seed=run.seed, device=run.device, cancelled=run.cancelled)
-        trial = replace(settings, transitions=count, samples=2, estimate="mean")
+        trial = replace(settings, transitions=count, samples=2, estimate="mean", axial_mm=0.0)
         found = sample(scan, trial, insert, network, config, quiet)
         image = scan.units.inverse(found.mean.numpy()[0])
         rows.append({"transitions": count, "psnr": mean_psnr(image, normal, body)})

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ...diffusion.losses import denoising_loss, epsilon_weight
 from ...diffusion.schedules import sigma_of
 from ...networks.unet import UNet, UNetConfig
-from ...prepare.noise import noise_sd
+from ...prepare.noise import measure
 from ...progress import Run
 from ...training.settings import TrainSettings
 from ...training.slices import Slices, load_slices
@@ -58,7 +58,8 @@ class BcDpmTask:
         units = units_of(normal.array, normal.geometry.spacing, body, self.settings)
         image = units.forward(normal.array)
         if len(self._noise) < MEASURED:
-            self._noise.append(noise_sd(normal.with_array(image), body))
+            seen = measure(normal.with_array(image), body)
+            self._noise.append(counts.effective(seen, max(normal.geometry.spacing[:2])))
         return image
 
     def network(self) -> nn.Module:
