@@ -462,3 +462,23 @@ def test_a_result_becomes_a_report_in_the_unit_of_its_numbers(case):
 )
 def test_a_lesions_name_does_not_repeat_its_number(name, shown):
     assert lesion_name({"lesion": name, "number": 1}) == shown
+
+
+def test_facts_are_said_as_a_reader_says_them():
+    from petdiffusion.write.report.result import scan_in_words
+
+    said = scan_in_words({"tracer": "FDG", "half_life_s": 6586.2, "injected_dose_bq": 255177360, "dose_fraction": 0.1,
+                          "suv_factor": 0.000434878, "source": "/home/name"})  # fmt: skip
+    assert said == {"tracer": "FDG", "half-life": "109.8 min", "injected dose": "255 MBq",
+                    "part of the normal dose": "10.0 %", "SUV per kBq/ml": "0.4349"}  # fmt: skip
+
+
+def test_numbers_of_lesions_do_not_cover_one_another():
+    from petdiffusion.write.report.figures import _labels
+
+    outlines = {n: f"M{10 + n * 1.2:.1f} 20L{13 + n * 1.2:.1f} 20L{13 + n * 1.2:.1f} 23Z" for n in (6, 16, 17, 7)}
+    placed = _labels(outlines, 10.0, 300.0)
+    wide = {n: (0.7 * len(str(n)) + 0.2) * 10 for n in placed}
+    for one, (x, y) in placed.items():
+        for other, (u, v) in placed.items():
+            assert one == other or x >= u + wide[other] or u >= x + wide[one] or abs(y - v) >= 10.0

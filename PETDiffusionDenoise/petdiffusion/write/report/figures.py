@@ -226,9 +226,15 @@ def overlay(
 def _labels(outlines: Mapping[int, str], size: float, width: float) -> dict[int, tuple[float, float]]:
     """Places for the lesions' numbers, moved down where they would cover one another."""
     placed: dict[int, tuple[float, float]] = {}
+
+    def long(number: int) -> float:
+        return (0.7 * len(str(number)) + 0.2) * size
+
     for number, (x, y) in sorted(anchors(outlines).items(), key=lambda item: item[1][1]):
-        x, y = min(x + 0.3 * size, width - 1.3 * size), y + 0.35 * size
-        while any(abs(x - u) < 1.3 * size and abs(y - v) < size for u, v in placed.values()):
+        x, y = min(x + 0.3 * size, width - long(number)), y + 0.35 * size
+        while any(
+            x < u + long(other) and u < x + long(number) and abs(y - v) < size for other, (u, v) in placed.items()
+        ):
             y += 0.25 * size
         placed[number] = x, y
     return placed

@@ -143,7 +143,8 @@ def _lesions(report: CaseReport, views: Views) -> str:
         return ""
     note = (
         "Each connected part of the lesion mask, measured in the same mask in every image. Noise raises the maximum "
-        "of a noisy image: compare the peak (mean of the hottest 1 ml) and the mean. Close-ups are axial."
+        "of a noisy image: compare the peak (mean of the hottest 1 ml) and the mean. Close-ups are axial, on "
+        "the scale of the slices above."
     )
     close = figures.close_ups(views)
     return _part(

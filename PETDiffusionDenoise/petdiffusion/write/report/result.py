@@ -18,6 +18,18 @@ if TYPE_CHECKING:
     from ...request import Result
 
 OWN_TABLES = ("image", "organs", "lesions", "lesion_totals", "organ_errors", "trust", "intervals")
+FACTS = {
+    "half_life_s": ("half-life", "min", 1 / 60, 1),
+    "injected_dose_bq": ("injected dose", "MBq", 1e-6, 0),
+    "uptake_minutes": ("uptake", "min", 1.0, 0),
+    "frame_seconds": ("frame", "s", 1.0, 0),
+    "weight_kg": ("weight", "kg", 1.0, 1),
+    "height_m": ("height", "m", 1.0, 2),
+    "age_years": ("age", "years", 1.0, 0),
+    "dose_fraction": ("part of the normal dose", "%", 100.0, 1),
+    "suv_factor": ("SUV per kBq/ml", "", 1000.0, 4),
+}
+"""What a reader calls a fact: word, unit, factor and digits."""
 HEADINGS = {"tuning": "Settings tried", "prompts": "Text prompts", "quality": QUALITY}
 
 
@@ -78,10 +90,20 @@ def settings_of(record: Mapping[str, Any], card: MethodCard) -> dict[str, dict[s
             "noise in the body (SD)": record.get("input", {}).get("noise_sd"),
         },
         "Details": {str(k).replace("_", " "): without_folder(v) for k, v in details.items()},
-        "Scan": {str(k).replace("_", " "): v for k, v in facts.items() if k != "source"},
+        "Scan": scan_in_words(facts),
         "Time": seconds,
         "Versions": dict(record.get("versions", {})),
     }
+
+
+def scan_in_words(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The scan's facts as a reader says them; those without a word of their own as they are."""
+    said = {}
+    for name, value in facts.items():
+        label, unit, scale, digits = FACTS.get(name, (name.replace("_", " "), "", 1.0, 4))
+        if name != "source":
+            said[label] = f"{value * scale:.{digits}f} {unit}".strip() if name in FACTS else value
+    return said
 
 
 def without_folder(value: Any) -> Any:

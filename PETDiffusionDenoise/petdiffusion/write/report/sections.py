@@ -259,7 +259,8 @@ def _organ_name(row: Mapping[str, Any]) -> str:
 def _organ_rank(row: Mapping[str, Any]) -> tuple[int, float]:
     """The organs that matter most to PET first, then by size."""
     name = str(row.get("organ", "")).lower()
-    place = next((i for i, start in enumerate(FIRST_ORGANS) if name.startswith(start)), len(FIRST_ORGANS))
+    last = len(FIRST_ORGANS)
+    place = last if "cyst" in name else next((i for i, s in enumerate(FIRST_ORGANS) if name.startswith(s)), last)
     return place, -float(row.get("volume_ml") or 0)
 
 
