@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..diffusion.conditions import Conditions
 from ..errors import ModelError
@@ -46,16 +47,30 @@ class ResidualCase:
 
 def residual_case(case: Case, base: str, base_fwhm_mm: float) -> ResidualCase:
     """Whitened once on the whole volume, with CT and MR where they are given."""
-    spacing = case.pet.geometry.spacing
-    white = whiten(case.pet.array, spacing, case.body, base_fwhm_mm)
-    low, smooth, root = (_tensor(a) for a in (case.pet.array, white.base, white.root))
-    ct, mr = _image(case.ct, case), _image(case.mr, case)
-    mr = channels.mr_scaled(mr)
-    level, voxel = torch.tensor([white.level]), torch.tensor([float(np.prod(spacing) ** (1 / 3))])
-    images = channels.images(low, smooth, root, level, torch.tensor([white.root_mean]), ct, mr)
-    numbers = channels.numbers(level, voxel, ct, mr)
-    anchor = white.base if base == "filtered" else case.pet.array
-    return ResidualCase(white, anchor, Conditions(images=images, vector=numbers, coordinates=True))
+    white = whiten(case.pet.array, case.pet.geometry.spacing, case.body, base_fwhm_mm)
+    return _seen(case, white, case.pet.array if base == "input" else white.base)
+
+
+def rebased(case: Case, seen: ResidualCase, image: np.ndarray) -> ResidualCase:
+    """The case with another image, such as a regression's, as what the residual refers to."""
+    white = seen.white.on_base(image)
+    return _seen(case, white, white.base)
+
+
+def _seen(case: Case, white: Whitening, anchor: np.ndarray) -> ResidualCase:
+    ct, mr = _image(case.ct, case), channels.mr_scaled(_image(case.mr, case))
+    cond = conditions(case.pet.array, white, case.pet.geometry.spacing, ct, mr)
+    return ResidualCase(white, anchor, cond)
+
+
+def conditions(
+    low: np.ndarray, white: Whitening, spacing_mm: tuple[float, float, float], ct: Tensor, mr: Tensor
+) -> Conditions:
+    """What a network sees of a whole volume; `mr` is scaled, a missing image is all NaN."""
+    images = [_tensor(a) for a in (low, white.base, white.root)]
+    level, voxel = torch.tensor([white.level]), torch.tensor([float(np.prod(spacing_mm) ** (1 / 3))])
+    seen = channels.images(*images, level, torch.tensor([white.root_mean]), ct, mr)
+    return Conditions(images=seen, vector=channels.numbers(level, voxel, ct, mr), coordinates=True)
 
 
 @cache

@@ -10,7 +10,7 @@ scan the map image <-> r is affine, so the mean of r gives the mean of the image
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -40,6 +40,11 @@ class Whitening:
 
     def inverse(self, residual: np.ndarray) -> np.ndarray:
         return self.base + residual * self.scale
+
+    def on_base(self, image: np.ndarray) -> Whitening:
+        """The same noise level and floor, but a better guess of the activity as the base."""
+        base = np.asarray(image, np.float32)
+        return replace(self, base=base, root=np.sqrt(np.maximum(base, 0) + np.float32(self.floor)))
 
 
 def whiten(low: np.ndarray, spacing_mm: tuple[float, float, float], body: np.ndarray, fwhm_mm: float) -> Whitening:

@@ -22,7 +22,11 @@ from ..volume import ARBITRARY, LabelMap, Volume
 from .settings import TrainSettings
 from .task import Batch
 
-Derive = Callable[[np.ndarray, tuple[float, float, float], np.ndarray], tuple[dict[str, np.ndarray], dict[str, float]]]
+Derive = Callable[
+    [np.ndarray, tuple[float, float, float], np.ndarray, Mapping[str, torch.Tensor]],
+    tuple[dict[str, np.ndarray], dict[str, float]],
+]
+"""Of a low-count scan, its voxels' sizes, the body and the images of the patient (`ct`, `mr`): images and numbers."""
 SHARED = ("normal", "truth", "ct", "mr", "lesions")
 LESION_SHARE, SCALE_JITTER = 0.3, 0.15
 
@@ -146,7 +150,7 @@ def _patient(folder: Path, group: list[Mapping[str, str]], derive: Derive, run: 
         return None, len(group)
     for row in group:
         try:
-            patient.scans.append(_scan(folder, row, normal, body, derive))
+            patient.scans.append(_scan(folder, row, normal, body, derive, patient.images))
         except PETDiffusionError as error:
             run.warn(f"Scan {row['pet']} was skipped. {error}")
             skipped += 1
@@ -196,10 +200,13 @@ def _shared(folder: Path, row: Mapping[str, str], normal: Volume) -> dict[str, t
     return images
 
 
-def _scan(folder: Path, row: Mapping[str, str], normal: Volume, body: np.ndarray, derive: Derive) -> Scan:
+def _scan(
+    folder: Path, row: Mapping[str, str], normal: Volume, body: np.ndarray, derive: Derive,
+    shared: Mapping[str, torch.Tensor],
+) -> Scan:
     low = _image(folder, row, "pet")
     _same_grid(low, normal, "Low-count scan")
-    images, numbers = derive(low.array, low.geometry.spacing, body)
+    images, numbers = derive(low.array, low.geometry.spacing, body, shared)
     return Scan(
         {"low": _half(low.array), **{k: _half(v) for k, v in images.items()}},
         {"fraction": float(row.get("fraction") or 0.1), **numbers},

@@ -10,11 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from ..diffusion.conditions import Conditions
+from ..infer.regression import named, regress
+from ..infer.residual import conditions as seen_by_networks
+from ..infer.residual import load_network
 from ..networks.unet import UNet, UNetConfig
 from ..prepare import channels
-from ..prepare.whiten import whiten
+from ..prepare.whiten import Whitening, whiten
+from ..progress import Run
 from .task import Batch
 
+ALONE = "_alone"
+"""Ending of images that were made without anatomy."""
 AIR = 1.5
 """Below this many floors of the whitening (a floor is a twentieth of the body's mean activity) there is only air."""
 
@@ -35,18 +41,38 @@ class ResidualTask:
     def network(self) -> nn.Module:
         return UNet(UNetConfig.from_json(self.settings.network))
 
-    def derive(self, low: np.ndarray, spacing_mm: tuple[float, float, float], body: np.ndarray) -> tuple[dict, dict]:
+    def derive(
+        self, low: np.ndarray, spacing_mm: tuple[float, float, float], body: np.ndarray, anatomy: Mapping[str, Tensor]
+    ) -> tuple[dict, dict]:
         """What the bank computes once per scan, on the whole volume."""
         white = whiten(low, spacing_mm, body, self.settings.base_fwhm_mm)
         voxel = float(np.prod(spacing_mm) ** (1 / 3))
         numbers = {"level": white.level, "voxel_mm": voxel, "root_mean": white.root_mean, "floor": white.floor}
-        return {"base": white.base, "root": white.root}, numbers
+        if self.settings.base != "regression":
+            return {"base": white.base, "root": white.root}, numbers
+        return self._regressed(low, white, spacing_mm, body, anatomy), numbers
+
+    def _regressed(
+        self, low: np.ndarray, white: Whitening, spacing_mm: tuple[float, float, float], body: np.ndarray,
+        anatomy: Mapping[str, Tensor],
+    ) -> dict[str, np.ndarray]:
+        """The base that a regression makes, with the scan's anatomy and (`_alone`) without."""
+        model = named(self.settings.regression, self.settings.regression_sha256, self.settings.base_fwhm_mm)
+        network, found = load_network(model), {}
+        nothing = torch.full((1, 1, *low.shape), torch.nan)
+        for ending in ("", ALONE):
+            ct, mr = (nothing if ending else anatomy[kind].float()[None, None] for kind in ("ct", "mr"))
+            seen = seen_by_networks(low, white, spacing_mm, ct, mr)
+            residual = regress(network, seen, body, Run()).image.numpy().reshape(low.shape)
+            better = white.on_base(white.inverse(residual))
+            found |= {f"base{ending}": better.base, f"root{ending}": better.root}
+        return found
 
     def calibrate(self, batches: list[Batch]) -> None:
         """Nothing is left open by default."""
 
     def base(self, batch: Batch) -> Tensor:
-        return batch["base"] if self.settings.base == "filtered" else batch["low"]
+        return batch["low"] if self.settings.base == "input" else batch["base"]
 
     @staticmethod
     def scale(batch: Batch) -> Tensor:
@@ -69,7 +95,10 @@ class ResidualTask:
         """CT and MR withheld at random, so that one model serves with and without."""
         dropped = torch.rand(len(batch["low"]), generator=generator) < self.settings.drop_anatomy
         hide = dropped.reshape(-1, 1, 1, 1, 1).to(batch["low"].device)
-        return {**batch, **{k: torch.where(hide, torch.nan, batch[k]) for k in ("ct", "mr")}}
+        hidden = {k: torch.where(hide, torch.nan, batch[k]) for k in ("ct", "mr")}
+        bases = {k.removesuffix(ALONE): torch.where(hide, v, batch[k.removesuffix(ALONE)])
+                 for k, v in batch.items() if k.endswith(ALONE)}  # fmt: skip
+        return {**batch, **hidden, **bases}
 
 
 def conditions(batch: Batch) -> Conditions:

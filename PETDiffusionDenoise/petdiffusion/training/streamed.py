@@ -90,12 +90,14 @@ def in_memory(case: Case, derive: Derive) -> Patient:
     images = {name: _half(case.images[name]) for name in ("normal", "ct", "truth")}
     images["mr"] = _half(mr_scaled(torch.from_numpy(case.images["mr"]).float()).numpy())
     images["lesions"] = torch.from_numpy((case.images["lesions"] > 0).astype(np.uint8))
-    return Patient(case.job.name, images, _box(body), case.lesions,
-                   [_scan(fraction, low, spacing, body, derive) for fraction, low in case.low.items()])  # fmt: skip
+    scans = [_scan(fraction, low, spacing, body, derive, images) for fraction, low in case.low.items()]
+    return Patient(case.job.name, images, _box(body), case.lesions, scans)
 
 
-def _scan(fraction: float, low: np.ndarray, spacing: tuple, body: np.ndarray, derive: Derive) -> Scan:
-    images, numbers = derive(low, spacing, body)
+def _scan(
+    fraction: float, low: np.ndarray, spacing: tuple, body: np.ndarray, derive: Derive, shared: dict[str, torch.Tensor]
+) -> Scan:
+    images, numbers = derive(low, spacing, body, shared)
     return Scan({"low": _half(low), **{name: _half(image) for name, image in images.items()}},
                 {"fraction": fraction, **numbers})  # fmt: skip
 

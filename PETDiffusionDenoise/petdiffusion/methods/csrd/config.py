@@ -8,7 +8,7 @@ from typing import Any
 
 from ...errors import ModelError
 
-BASES = ("filtered", "input")
+BASES = ("filtered", "input", "regression")
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,11 @@ class CsrdConfig:
 
     network: Mapping[str, Any] = field(default_factory=dict)
     base: str = "filtered"
-    """What the residual refers to: the Gaussian-filtered scan, or the noisy input as in the paper."""
+    """What the residual refers to: the Gaussian-filtered scan, the noisy input as in the paper, or what a regression
+    makes of the scan."""
+    regression: str = ""
+    """Model of the regression, where the residual refers to one."""
+    regression_sha256: str = ""
     base_fwhm_mm: float = 6.0
     sigma_data: float | None = None
     """Measured on the residuals before training; None until then."""
@@ -36,6 +40,9 @@ class CsrdConfig:
     def __post_init__(self) -> None:
         if self.base not in BASES:
             raise ModelError(f"Base '{self.base}'", f"is not one of {', '.join(BASES)}", "Use one of them.")
+        if (self.base == "regression") != bool(self.regression):
+            raise ModelError(f"Base '{self.base}' with regression '{self.regression}'", "do not go together",
+                             "Name the regression's model where the base is 'regression', and only there.")  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

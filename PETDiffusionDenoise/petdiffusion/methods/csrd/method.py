@@ -14,6 +14,7 @@ from ...diffusion.schedules import karras_sigmas
 from ...infer import residual
 from ...infer.engine import Model, Sampling, Scene, sample_volume
 from ...infer.patches import PatchRules
+from ...infer.regression import named, regress
 from ...infer.views import VIEWS, OnceAtTop, at_top, two_views
 from ...progress import Run
 from ...zoo.choose import choose
@@ -41,15 +42,25 @@ def denoise(case: Case, options: Mapping[str, Any], run: Run) -> Output:
     model = choose("csrd", case, run)
     config = CsrdConfig.from_json(model.card.config)
     network = residual.load_network(model)
-    seen = residual.residual_case(case, config.base, config.base_fwhm_mm)
+    seen, before = based(case, config, run)
     D, wrap = denoisers(network, config)
     plan = Model(D, network, PatchRules(multiple=network.config.multiple), wrap=wrap)
     scene = Scene(case.pet.array.shape, seen.conditions, case.body)
     estimate = sample_volume(plan, scene, sampling(options, config), run, on_sample=seen.watched(run))
     sd = None if estimate.sd is None else case.pet.with_array(seen.spread(estimate.sd))
-    evaluations = estimate.evaluations if wrap is None else wrap.spent(estimate.evaluations)
+    evaluations = before + (estimate.evaluations if wrap is None else wrap.spent(estimate.evaluations))
     details = {**residual.model_facts(model), **estimate.details(), "evaluations": evaluations}
     return Output(case.pet.with_array(seen.restored(estimate.image)), sd=sd, evaluations=evaluations, details=details)
+
+
+def based(case: Case, config: CsrdConfig, run: Run) -> tuple[residual.ResidualCase, int]:
+    """The case on the base that the model's residual refers to, and the evaluations that this took."""
+    seen = residual.residual_case(case, config.base, config.base_fwhm_mm)
+    if config.base != "regression":
+        return seen, 0
+    network = residual.load_network(named(config.regression, config.regression_sha256, config.base_fwhm_mm))
+    first = regress(network, seen.conditions, case.body, run)
+    return residual.rebased(case, seen, seen.restored(first.image)), VIEWS
 
 
 def denoisers(network: nn.Module, config: CsrdConfig) -> tuple[Denoiser, Once | None]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ...diffusion.conditions import Conditions
 from ...diffusion.losses import edm_weight, lognormal_sigmas
 from ...diffusion.parameterisation import Edm, Preconditioned, broadcast
+from ...infer.regression import named
 from ...training.residual import ResidualTask, conditions
 from ...training.task import Batch
 from .config import CONFIGS, CsrdConfig
@@ -25,7 +26,10 @@ class CsrdTask(ResidualTask):
     method = "csrd"
 
     def __init__(self, config: str = "compact", changes: Mapping[str, Any] | None = None) -> None:
-        super().__init__(replace(CONFIGS[config], **(changes or {})))
+        chosen = replace(CONFIGS[config], **(changes or {}))
+        if chosen.regression:
+            chosen = replace(chosen, regression_sha256=named(chosen.regression).card.sha256)
+        super().__init__(chosen)
 
     def calibrate(self, batches: list[Batch]) -> None:
         """sigma_data is measured on the residuals, not taken as 0.5."""
@@ -34,10 +38,11 @@ class CsrdTask(ResidualTask):
             self.settings = replace(self.settings, sigma_data=round(float(residuals.std()), 4))
 
     def loss(self, network: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
+        batch = self.without_some_anatomy(batch, generator)
         c, target, weight = self.settings, self.target(batch), self.weight(batch)
         sigma, noisy = self._noised(target, generator)
         D = Preconditioned(network, Edm(c.sigma_data))
-        error = D(noisy, sigma, conditions(self.without_some_anatomy(batch, generator))) - target
+        error = D(noisy, sigma, conditions(batch)) - target
         return (broadcast(edm_weight(c.sigma_data)(sigma), error) * weight * error.square()).mean()
 
     def _noised(self, target: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
