@@ -18,7 +18,10 @@ CARD = {"version": "0", "summary": "random weights, for tests", "training_data":
         "limits": "all"}  # fmt: skip
 SLICE = {k: v for k, v in NETWORK.items() if k != "condition_channels"} | {"dims": 2, "vector": 1}
 """For methods that work on slices and are told nothing but the pixel size."""
-OWN = {"csrd": {"sigma_data": 0.8}, "bc-dpm": {"network": SLICE, "pixel_mm": (1.0, 9.0), "normal_counts": 5e6}}
+SEGMENTER = {"channels": (4, 6, 8, 8), "mamba_blocks": 1, "state": 4, "expand": 1, "stem": 2, "coordinates": True}
+OWN = {"csrd": {"sigma_data": 0.8}, "amdiff": {"sigma_data": 0.8, "segmenter": SEGMENTER},
+       "nnmamba": {"sigma_data": 0.8, "segmenter": SEGMENTER}, "med-ddpm-3d": {"sigma_data": 0.8},
+       "bc-dpm": {"network": SLICE, "pixel_mm": (1.0, 9.0), "normal_counts": 5e6}}
 """What differs by method."""
 WEIGHT = 0.02
 """Of the last layer, which starts at zero: residuals that are there, and small."""

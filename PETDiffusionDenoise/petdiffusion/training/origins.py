@@ -15,9 +15,13 @@ _AVERAGE = "average.module."
 
 
 def begin_from(network: nn.Module, origin: str) -> None:
-    """Put the origin's weights into the network; a network of another shape is refused."""
+    """Put the origin's weights into the network; a network of another shape is refused.
+
+    A network may take them in its own way (`adopt`), such as a denoiser's as a part of its own.
+    """
+    take = getattr(network, "adopt", network.load_state_dict)
     try:
-        network.load_state_dict({name: value.float() for name, value in _weights(origin).items()})
+        take({name: value.float() for name, value in _weights(origin).items()})
     except RuntimeError as error:
         raise TrainingError(
             f"Beginning with {Path(origin).name}",

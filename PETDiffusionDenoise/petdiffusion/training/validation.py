@@ -12,9 +12,11 @@ from .task import Batch
 def score(judge: Callable[[Batch], dict[str, torch.Tensor]], batches: list[Batch]) -> dict[str, float]:
     """PSNR against normal dose and truth, of the input too, and lesion bias, over all batches together.
 
-    What a batch does not hold is left out; what `judge` returns beside `denoised` takes the place of the batch's.
+    What a batch does not hold is left out; what `judge` returns beside `denoised` takes the place of the batch's. Rows
+    of `overlap_NAME` are shared, found and true voxels of a class: their Dice over all batches is `dice_NAME`.
     """
     errors: dict[str, list[torch.Tensor]] = {}
+    overlaps: dict[str, torch.Tensor] = {}
     peaks, kept = [], []
     for batch in batches:
         found = {name: value.float().cpu() for name, value in {**batch, **judge(batch)}.items()}
@@ -25,9 +27,13 @@ def score(judge: Callable[[Batch], dict[str, torch.Tensor]], batches: list[Batch
         for name, (a, b) in pairs.items():
             if a is not None and b is not None:
                 errors.setdefault(name, []).append(((a - b) ** 2).flatten(1).mean(1))
+        for name in (name for name in found if name.startswith("overlap_")):
+            overlaps[name] = overlaps.get(name, 0) + found[name]
         if "lesions" in found:
             kept += _recoveries(denoised, normal, found["lesions"])
     scores = {name: _psnr(torch.cat(values), torch.cat(peaks)) for name, values in errors.items()}
+    for name, sums in overlaps.items():
+        scores[f"dice_{name.removeprefix('overlap_')}"] = _dice(sums)
     if kept:
         scores["lesion_mean_bias"] = float(torch.tensor(kept).median()) - 1.0
     return scores
@@ -36,6 +42,13 @@ def score(judge: Callable[[Batch], dict[str, torch.Tensor]], batches: list[Batch
 def _psnr(errors: torch.Tensor, peaks: torch.Tensor) -> float:
     usable = peaks > 0
     return float((10 * torch.log10(peaks[usable] ** 2 / errors[usable].clamp_min(1e-12))).mean())
+
+
+def _dice(sums: torch.Tensor) -> float:
+    """Mean over the classes that occur."""
+    shared, found, true = sums.T
+    there = true > 0
+    return float((2 * shared[there] / (found + true)[there]).mean()) if there.any() else float("nan")
 
 
 def _recoveries(denoised: torch.Tensor, normal: torch.Tensor, lesions: torch.Tensor) -> list[float]:

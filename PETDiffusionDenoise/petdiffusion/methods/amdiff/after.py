@@ -1,0 +1,90 @@
+"""What follows the diffusion, on a whole scan: the revision, and the segmenter with what its probabilities make."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...diffusion.conditions import Conditions
+from ...infer.blend import blended
+from ...infer.device import choose_policy
+from ...infer.patches import PatchRules
+from ...infer.views import two_views
+from ...progress import Run
+from ..contract import Case
+from .config import ORGANS, AmdiffConfig, SegmenterConfig
+from .masks import Masks, masks_of
+from .network import AmdiffNetwork
+from .scan import Scan
+
+OVERLAP = 16
+
+
+@dataclass(eq=False)
+class After:
+    """The network's second half for one scan."""
+
+    network: AmdiffNetwork
+    config: AmdiffConfig
+    scan: Scan
+    case: Case
+    options: Mapping[str, Any]
+    run: Run
+
+    def __post_init__(self) -> None:
+        self.policy = choose_policy(self.run.device)
+
+    def revised(self, x: Tensor) -> np.ndarray:
+        """P_HCR in SUV from diffused values of the whole scan."""
+        denoised, units = self.scan.suv(x), self.scan.units
+        if self.network.revision is None:
+            return denoised[0, 0].numpy()
+        self.policy.place(self.network)
+        images = torch.cat((denoised, *(part.expand_as(denoised) for part in units.seen())), 1)
+        rules = PatchRules(multiple=1, largest=self.config.window, overlap=8)
+        plain = denoised + (units.skip - units.cut).clamp_min(0)
+
+        def revise(cond: Conditions) -> Tensor:
+            return self.network.revised(*cond.images.split(1, 1))
+
+        found = blended(revise, Conditions(images=images), rules, self.policy, self.run, channels=1,
+                        body=self.case.body, fallback=plain)  # fmt: skip
+        return found[0].numpy()
+
+    def segmented(self, revised: np.ndarray) -> Masks:
+        """Both branches, from the patches of two views."""
+        self.policy.place(self.network)
+        images = torch.cat((torch.from_numpy(revised)[None, None], self.scan.units.low), 1)
+        rules = PatchRules(multiple=SegmenterConfig(**self.config.segmenter).multiple, largest=self.config.window,
+                           overlap=OVERLAP)  # fmt: skip
+
+        def probabilities(cond: Conditions) -> Tensor:
+            return two_views(self._probabilities, cond)
+
+        found = blended(probabilities, Conditions(images=images, coordinates=True), rules, self.policy, self.run,
+                        channels=1 + len(ORGANS), body=self.case.body)  # fmt: skip
+        return masks_of(found.numpy(), self.case, self._threshold, self._smallest)
+
+    def _probabilities(self, cond: Conditions) -> Tensor:
+        images = cond.images
+        lesions, organs = self.network.segmenter(images[:, :1], images[:, 1:2], images[:, 2:])
+        return torch.cat((lesions.float().sigmoid(), organs.float().softmax(1)[:, 1:]), 1)
+
+    @property
+    def _threshold(self) -> float:
+        return self.config.threshold if self.options.get("threshold") is None else self.options["threshold"]
+
+    @property
+    def _smallest(self) -> float:
+        return self.config.smallest_ml if self.options.get("smallest_ml") is None else self.options["smallest_ml"]
+
+    def details(self) -> dict[str, Any]:
+        """For the run record."""
+        if not self.config.segments:
+            return {}
+        return {"lesion_threshold": self._threshold, "smallest_lesion_ml": self._smallest}

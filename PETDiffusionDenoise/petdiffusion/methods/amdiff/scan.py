@@ -1,0 +1,78 @@
+"""A prepared scan as an AMDiff network sees it, and the network from its file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...diffusion.conditions import Conditions
+from ...errors import ModelError
+from ...infer.device import prepare_process
+from ...infer.patches import PatchRules
+from ...prepare.whiten import whiten
+from ...zoo.store import Model
+from ..contract import Case
+from .config import AmdiffConfig
+from .network import AmdiffNetwork
+from .units import Units, conditions_of, units_of
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """`air` is SUV 0 (or the filtered scan) in the values that are diffused."""
+
+    units: Units
+    conditions: Conditions
+    air: float
+
+    def suv(self, x: Tensor) -> Tensor:
+        """(1, 1, z, y, x) of a volume of diffused values."""
+        return self.units.inverse(x.reshape(self.units.low.shape))
+
+
+def scan_of(case: Case, config: AmdiffConfig) -> Scan:
+    low, spacing = case.pet.array, case.pet.geometry.spacing
+    images = {"low": _tensor(low)}
+    if config.base == "filtered":
+        white = whiten(low, spacing, case.body, config.base_fwhm_mm)
+        images |= {"base": _tensor(white.base), "root": _tensor(white.root)}
+        voxel = float(np.prod(spacing) ** (1 / 3))
+        numbers = {"level": white.level, "root_mean": white.root_mean, "voxel_mm": voxel}
+        images |= {name: torch.tensor([value]) for name, value in numbers.items()}
+    units = units_of(images, config)
+    told = conditions_of(images, units, config)
+    filtered = config.base == "filtered"
+    cond = Conditions(images=told.images, vector=told.vector, coordinates=filtered)
+    return Scan(units, cond, 0.0 if filtered else -1.0)
+
+
+def rules_of(network: AmdiffNetwork) -> PatchRules:
+    return PatchRules(multiple=network.denoiser.config.multiple)
+
+
+def load_network(model: Model) -> AmdiffNetwork:
+    """Built from the card's configuration; kept for the next run in this process."""
+    prepare_process()
+    return _network(str(model.weights), model.card.sha256, json.dumps(dict(model.card.config)))
+
+
+@cache
+def _network(path: str, sha256: str, config: str) -> AmdiffNetwork:
+    from safetensors.torch import load_file
+
+    network = AmdiffNetwork(AmdiffConfig.from_json(json.loads(config)))
+    try:
+        network.load_state_dict({name: value.float() for name, value in load_file(path).items()})
+    except RuntimeError as error:
+        raise ModelError("The model's weights", f"do not fit its configuration ({error})",
+                         "Add the model again from its source.") from None  # fmt: skip
+    return network.eval()
+
+
+def _tensor(array: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.array(array, np.float32))[None, None]

@@ -1,0 +1,117 @@
+"""The selective scan of state-space layers in plain PyTorch: exact, chunked, on any device.
+
+    h_t = exp(delta_t A) h_{t-1} + delta_t B_t u_t,      y_t = C_t h_t + D u_t                    (h_0 = 0)
+
+A sequence of L tokens is laid out as about sqrt(L) chunks of sqrt(L) tokens. All chunks walk in step, then their ends
+are handed on from chunk to chunk: about 2 sqrt(L) small steps instead of L. Sums of logarithms, which are fast and lose
+the small terms, are not used.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import cache
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+
+def selective_scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> Tensor:
+    """y (batch, d, L) of u and delta (batch, d, L), A (d, N), B and C (batch, N, L), D (d,).
+
+    On CUDA the kernel of `mamba-ssm` is used where that is installed; both give the same numbers.
+    """
+    kernel = _kernel() if u.is_cuda else None
+    if kernel is not None:
+        return kernel(u.float(), delta.float(), A.float(), B.float(), C.float(), D.float())
+    with torch.autocast(u.device.type, enabled=False):
+        u, delta, B, C = (part.float().permute(2, 0, 1) for part in (u, delta, B, C))  # tokens first
+        decay = torch.exp(delta[..., None] * A.float())
+        gain = (delta * u)[..., None] * B[:, :, None]
+        y = (recurrence(decay, gain) * C[:, :, None]).sum(-1) + D.float() * u
+        return y.permute(1, 2, 0)
+
+
+def step_by_step(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> Tensor:
+    """The same by its definition, token after token: what the fast way is tested against."""
+    state, found = u.new_zeros(len(u), *A.shape), []
+    for t in range(u.shape[-1]):
+        now = delta[:, :, t, None]
+        state = torch.exp(now * A) * state + now * B[:, None, :, t] * u[:, :, t, None]
+        found.append((state * C[:, None, :, t]).sum(-1) + D * u[:, :, t])
+    return torch.stack(found, -1)
+
+
+@cache
+def _kernel() -> Callable[..., Tensor] | None:
+    try:
+        from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
+    except (ImportError, OSError):
+        return None
+    return selective_scan_fn
+
+
+def recurrence(decay: Tensor, gain: Tensor) -> Tensor:
+    """h_t = decay_t h_{t-1} + gain_t along the first axis, from h_0 = 0; its gradient is such a walk backwards."""
+    return _Recurrence.apply(decay, gain)
+
+
+class _Recurrence(torch.autograd.Function):
+    """With g_t the gradient of h_t: l_t = g_t + decay_{t+1} l_{t+1} is that of gain_t, and l_t h_{t-1} of decay_t."""
+
+    @staticmethod
+    def forward(context, decay: Tensor, gain: Tensor) -> Tensor:
+        states = _walk(decay, gain)
+        context.save_for_backward(decay, states)
+        return states
+
+    @staticmethod
+    def backward(context, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        decay, states = context.saved_tensors
+        later = torch.cat((decay[1:], torch.zeros_like(decay[:1])))
+        of_gain = _walk(later, gradient, backwards=True)
+        of_decay = torch.zeros_like(decay)
+        torch.mul(of_gain[1:], states[:-1], out=of_decay[1:])
+        return of_decay, of_gain
+
+
+def _walk(decay: Tensor, gain: Tensor, backwards: bool = False) -> Tensor:
+    """The recurrence from the first token to the last, or from the last to the first."""
+    length = len(gain)
+    size = _chunk_size(length)
+    missing = -length % size
+    if missing:  # tokens that change nothing, where the walk ends
+        decay, gain = (_lengthened(part, missing, at_front=backwards) for part in (decay, gain))
+    decay, gain = (part.contiguous().unflatten(0, (-1, size)) for part in (decay, gain))
+    states, kept = torch.empty_like(gain), torch.empty_like(gain)
+    order = range(size)[::-1] if backwards else range(size)
+    first, last = order[0], order[-1]
+    states[:, first], kept[:, first] = gain[:, first], decay[:, first]
+    for before, k in pairwise(order):
+        torch.addcmul(gain[:, k], decay[:, k], states[:, before], out=states[:, k])
+        torch.mul(decay[:, k], kept[:, before], out=kept[:, k])
+    states.addcmul_(kept, _carried(states[:, last], kept[:, last], backwards)[:, None])
+    found = states.flatten(0, 1)
+    return found[missing:] if backwards else found[:length]
+
+
+def _chunk_size(length: int) -> int:
+    """About the square root; a divisor of the length if there is one near."""
+    root = math.isqrt(length)
+    return next((n for n in range(root, root // 2, -1) if length % n == 0), max(root, 1))
+
+
+def _lengthened(x: Tensor, by: int, at_front: bool) -> Tensor:
+    more = x.new_zeros(by, *x.shape[1:])
+    return torch.cat((more, x) if at_front else (x, more))
+
+
+def _carried(ends: Tensor, products: Tensor, backwards: bool) -> Tensor:
+    """What each chunk receives from all before it; ends and products are of the chunks alone."""
+    received = torch.zeros_like(ends)
+    order = range(len(ends))[::-1] if backwards else range(len(ends))
+    for before, i in pairwise(order):
+        torch.addcmul(ends[before], products[before], received[before], out=received[i])
+    return received
