@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
@@ -47,6 +47,8 @@ class Subject:
     organs: LabelMap | None
     lesions: LabelMap | None
     small: Sequence[str] = ()
+    measured: Callable[[Output], Numbers] | None = None
+    """Numbers of another kind than `score.score`'s; what they depend on is part of `id`."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,10 @@ class Ran:
 
 def scored(ran: Ran, subject: Subject, vgg: Vgg19 | None, run: Run, **more: Any) -> Numbers:
     output, s = ran.output, subject
-    numbers = score.score(output.pet, s.case, s.normal, s.organs, s.lesions, s.small, vgg, run)
+    if s.measured:
+        numbers = s.measured(output)
+    else:
+        numbers = score.score(output.pet, s.case, s.normal, s.organs, s.lesions, s.small, vgg, run)
     details = {name: output.details[name] for name in ("model", "model_sha256") if name in output.details}
     spent = {"seconds": round(ran.seconds, 3), "evaluations": output.evaluations, "warnings": list(ran.warnings)}
     return {**numbers, **spent, **details, **more}

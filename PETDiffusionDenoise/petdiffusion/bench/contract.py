@@ -61,6 +61,8 @@ class Row:
     matched: str = ""
     """Name of an earlier row: a Gaussian of the width that leaves as much noise as that row does."""
     quick: bool = True
+    told: bool = False
+    """Of slices: given the options `counts` and `each_slice`, so that it knows the count level."""
     paper: str = ""
     """The row of the paper's table that this is set beside."""
 
@@ -71,6 +73,8 @@ class Dose:
     fraction: float
     seen: bool = True
     """Whether the paper's models were trained at it."""
+    counts: float = 0.0
+    """Of slices: events of every kind in each."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,45 @@ class Table:
         """Always all doses, so that quick and full runs share their patients."""
         return Job(seed, self.kind, self.tracer, self.preset, tuple(dose.fraction for dose in self.doses),
                    self.spacing_mm)  # fmt: skip
+
+    def test_seeds(self, patients: int) -> list[int]:
+        return seeds_of("test", patients)
+
+    def tuning_seeds(self) -> list[int]:
+        return seeds_of("validation", self.tuning_patients, TUNING_FROM)
+
+    def row(self, name: str) -> Row:
+        return _row(self.rows, name)
+
+
+@dataclass(frozen=True)
+class SliceTable:
+    """Single slices of normal-dose scans, projected, counted and reconstructed at several count levels.
+
+    Patients are digital ones by seed or, with `numbers`, real ones by the number of their folder.
+    """
+
+    name: str
+    title: str
+    doses: tuple[Dose, ...]
+    rows: tuple[Row, ...]
+    champion: str
+    metrics: tuple[Metric, ...]
+    quick_doses: tuple[str, ...] = ()
+    patients: int = 10
+    quick_patients: int = 2
+    tuning_patients: int = 3
+    slices: int = 40
+    """Of each patient, evenly spaced over the body."""
+    preset: str = "mCT"
+    pixel_mm: float = 4.0
+    numbers: tuple[int, int] | None = None
+    """Of real scans: the first and last number of the test patients."""
+    tuning_numbers: tuple[int, int] = (0, 0)
+    levels: Mapping[str, Mapping[str, Mapping[str, tuple[float, float | None]]]] = field(default_factory=dict)
+    """The paper's numbers by dose, row and metric."""
+    differs: tuple[str, ...] = ()
+    claims: tuple[Claim, ...] = ()
 
     def test_seeds(self, patients: int) -> list[int]:
         return seeds_of("test", patients)
@@ -181,13 +224,13 @@ class Bench:
     name: str
     title: str
     citation: str
-    tables: tuple[Table, ...]
-    real: Real | None = None
+    tables: tuple[Table | SliceTable, ...]
+    real: Real | SliceTable | None = None
     curve: Curve | None = None
     quick: tuple[str, ...] = ()
     """Parts that a quick run makes."""
 
-    def table(self, name: str) -> Table:
+    def table(self, name: str) -> Table | SliceTable:
         for table in self.tables:
             if table.name == name:
                 return table

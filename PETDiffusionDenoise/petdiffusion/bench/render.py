@@ -41,7 +41,8 @@ def table(part: Report) -> str:
             continue
         last = scope == ALL or len(part["summary"]) == 1
         name = "All doses" if scope == ALL else f"Dose {scope}"
-        lines.append(f"### {name}\n\n{grid(found['rows'], metrics, part['paper'] if last else {}, part['paper_rows'])}")
+        paper = part["levels"].get(scope, part["paper"] if last else {})
+        lines.append(f"### {name}\n\n{grid(found['rows'], metrics, paper, part['paper_rows'])}")
     lines.append(_legend(part))
     if part["differs"]:
         lines.append("In what this is not the paper's table:\n\n" + "\n".join(f"- {text}" for text in part["differs"]))
@@ -100,11 +101,13 @@ def aligned(lines: Sequence[Sequence[str]]) -> str:
 
 def _legend(part: Report) -> str:
     least = part["least_p"]
+    lesions = any(m["key"].startswith("lesion") for m in part["metrics"])
+    told = "Lesion and small-structure columns: change against the normal-dose image. " if lesions else ""
     few = "" if least < SIGNIFICANT else f" (impossible with so few patients: none can be below {least:.2g})"
     return (
         f"Mean ± SD over scans. * differs from '{part['champion_title']}': Wilcoxon signed-rank over patients, Holm "
-        f"over rows, p < {SIGNIFICANT}{few}; of a bias its size is tested. Lesion and small-structure columns: change "
-        f"against the normal-dose image. s: median seconds a scan, {part['timing']}."
+        f"over rows, p < {SIGNIFICANT}{few}; of a bias its size is tested. {told}"
+        f"s: median seconds a scan, {part['timing']}."
     )
 
 

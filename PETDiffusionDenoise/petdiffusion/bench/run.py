@@ -11,9 +11,9 @@ from typing import Any
 from .. import __version__
 from ..errors import OptionError
 from ..progress import Run, finite
-from . import curve, patients, real, render, score, sealed, store, summary, tuning
+from . import curve, patients, real, render, score, sealed, slice_score, slices, stacks, store, summary, tuning
 from .cases import CaseResult, Settings, run_case, vgg_of
-from .contract import Bench, Curve, Dose, Real, Row, Table
+from .contract import Bench, Curve, Dose, Real, Row, SliceTable, Table
 from .parallel import Workers, gathered, usual, workers
 
 CURVE, REAL = "curve", "real"
@@ -45,7 +45,7 @@ class Ask:
     def settings(self) -> Settings:
         return Settings(self.vgg, dict(self.models), self.device)
 
-    def count(self, table: Table) -> int:
+    def count(self, table: Table | SliceTable) -> int:
         return self.patients or (table.quick_patients if self.quick else table.patients)
 
 
@@ -61,12 +61,17 @@ def bench(definition: Bench, ask: Ask, run: Run | None = None) -> dict[str, Any]
             if name == CURVE:
                 report["curve"] = _curve(definition.curve, definition.table(definition.curve.table), ask, pool, run)
             elif name == REAL:
-                report["real"] = _real(definition.real, ask, pool, run)
+                report["real"] = made(definition.real, ask, pool, run)
             else:
-                report["tables"].append(_table(definition.table(name), ask, pool, run))
+                report["tables"].append(made(definition.table(name), ask, pool, run))
             report["models"] = _models(report)
             _write(report, ask)
     return report
+
+
+def made(table: Table | SliceTable | Real, ask: Ask, pool: Workers, run: Run) -> dict[str, Any]:
+    """A table of any kind with all its numbers."""
+    return {Table: _table, SliceTable: _slices, Real: _real}[type(table)](table, ask, pool, run)
 
 
 def _parts(definition: Bench, ask: Ask) -> list[str]:
@@ -84,10 +89,12 @@ def _parts(definition: Bench, ask: Ask) -> list[str]:
 
 def _head(definition: Bench, ask: Ask, vgg: Any, count: int) -> dict[str, Any]:
     said = NO_VGG if vgg is None else f"P_dist by {vgg.kind}, weights SHA-256 {vgg.sha256}."
+    of_slices = all(isinstance(table, SliceTable) for table in definition.tables)
     return {
         "bench": definition.name, "title": definition.title, "citation": definition.citation, "program": "petdiffusion",
         "version": __version__, "research_use_only": True, "command": ask.command, "quick": ask.quick,
-        "asked": _asked(ask), "metrics": dict(score.SETTINGS), "vgg": said, "models": [],
+        "asked": _asked(ask), "metrics": dict(slice_score.SETTINGS if of_slices else score.SETTINGS),
+        "vgg": "" if of_slices else said, "models": [],
         "machine": {"system": platform.system(), "processor": platform.machine(), "cores": usual(), "workers": count,
                     "python": platform.python_version()},
         "tables": [], "curve": None, "real": None,
@@ -125,6 +132,25 @@ def _table(table: Table, ask: Ask, pool: Workers, run: Run) -> dict[str, Any]:
     return more | _part(table, rows, doses, names, data, tuned, found, ask)
 
 
+def _slices(table: SliceTable, ask: Ask, pool: Workers, run: Run) -> dict[str, Any]:
+    rows = tuple(row for row in table.rows if row.quick or not ask.quick)
+    doses = tuple(dose for dose in table.doses if not ask.quick or dose.label in table.quick_doses)
+    people, tuned_on = slices.people_of(table, ask.count(table), ask.real)
+    searched = [(table, row, dose, tuple(tuned_on)) for dose in doses for row in rows if row.tuned]
+    with run.stage(f"{table.name} slices", f"{table.title}: slices, drawn and reconstructed once"):
+        wanted = [*people, *(tuned_on if searched else [])]
+        gathered(pool, stacks.ready, [(table, who) for who in wanted], run)
+    with run.stage(f"{table.name} tuning", f"{table.title}: filters, tuned on other patients"):
+        tuned = gathered(pool, slices.tuned, searched, run)
+    what = f"{table.title}: {len(people)} patients at {len(doses)} count levels, {len(rows)} rows"
+    with run.stage(f"{table.name} cases", what):
+        jobs = [(table, rows, who, dose, options_at(tuned, dose), ask.settings()) for who in people for dose in doses]
+        found = gathered(pool, slices.run_case, jobs, run)
+    names = [stacks.name_of(who) for who in people]
+    data = slices.data_of(people, found)
+    return {"scanner": table.preset} | _part(table, rows, doses, names, data, tuned, found, ask)
+
+
 def options_at(tuned: Sequence[Mapping[str, Any]], dose: Dose) -> dict[str, Mapping[str, Any]]:
     return {one["row"]: one["options"] for one in tuned if one["dose"] == dose.label}
 
@@ -147,7 +173,7 @@ def _real(definition: Real, ask: Ask, pool: Workers, run: Run) -> dict[str, Any]
     return {"scanner": definition.preset} | _part(definition, rows, doses, names, OF_PEOPLE, tuned, found, ask)
 
 
-def _part(table: Table | Real, rows: Sequence[Row], doses: Sequence[Dose], names: Sequence[str], data: str,
+def _part(table: Table | SliceTable | Real, rows: Sequence[Row], doses: Sequence[Dose], names: Sequence[str], data: str,
           tuned: Sequence[Mapping[str, Any]], found: Sequence[CaseResult], ask: Ask) -> dict[str, Any]:  # fmt: skip
     """What every table's part of the report holds."""
     results = in_order(found, names, [dose.label for dose in doses])
@@ -160,7 +186,8 @@ def _part(table: Table | Real, rows: Sequence[Row], doses: Sequence[Dose], names
         "warnings": _warnings(results, rows),
         "least_p": summary.least_p(len(names), len(rows) - 1), "skipped": _skipped(results, rows),
         "differs": list(table.differs),
-        "paper": dict(getattr(table, "paper", {})), "paper_rows": {row.name: row.paper for row in rows if row.paper},
+        "paper": dict(getattr(table, "paper", {})), "levels": dict(getattr(table, "levels", {})),
+        "paper_rows": {row.name: row.paper for row in rows if row.paper},
         "tuned": [_shown_tuning(one, rows) for one in sorted(tuned, key=lambda t: (t["row"], t["dose"]))],
         "cases": [{"patient": r.patient, "dose": r.dose, "row": name, "method": table.row(name).method, **numbers}
                   for r in results for name, numbers in r.rows.items()],

@@ -122,11 +122,11 @@ def slab(case: Case, normal: Volume, part: float = SLAB) -> Pair:
     z = bounding_box(body)[0]
     cut = int((z.stop - z.start) * (1 - part) / 2)
     chosen = slice(z.start + cut, max(z.stop - cut, z.start + cut + 1))
-    images = {name: _cut(image, chosen) for name in ("pet", "ct", "mr") if (image := getattr(case, name)) is not None}
-    return replace(case, body=case.body[chosen], labels=None, **images), _cut(normal, chosen)
+    images = {name: cut(image, chosen) for name in ("pet", "ct", "mr") if (image := getattr(case, name)) is not None}
+    return replace(case, body=case.body[chosen], labels=None, **images), cut(normal, chosen)
 
 
-def _cut(image: Volume, z: slice) -> Volume:
+def cut(image: Volume, z: slice) -> Volume:
     g = image.geometry
     first = g.affine @ np.array([0, 0, z.start, 1.0])
     size = (*g.size[:2], z.stop - z.start)

@@ -144,7 +144,7 @@ def _block_voxels(shape: tuple[int, ...], block: np.ndarray) -> np.ndarray:
 
 def _edges(size: int, width: int) -> np.ndarray:
     """Ends of an odd number of blocks of about this width, laid out alike from both ends of the axis."""
-    half = max(1, round(size / width)) // 2
+    half = min(max(1, round(size / width)) // 2, (size - 1) // 2)  # a block holds a voxel at least
     low = np.arange(half + 1) * size // (2 * half + 1)
     return np.concatenate([low, size - low[::-1]])
 

@@ -44,7 +44,7 @@ def misfits(card: ModelCard, case: Case) -> list[str]:
     region = region_of(pet, case.body)
     if card.regions and region not in card.regions:
         found.append(f"it shows a {region}, the model was trained on the {' and '.join(card.regions)}")
-    voxel, (low, high) = math.prod(pet.geometry.spacing) ** (1 / 3), card.voxel_mm
+    voxel, (low, high) = _voxel_mm(card, pet.geometry.spacing), card.voxel_mm
     if not low / _SLACK <= voxel <= high * _SLACK:
         found.append(f"its voxels measure {voxel:.2g} mm, trained were {low:g} to {high:g} mm")
     if pet.facts.tracer and card.tracers and pet.facts.tracer not in card.tracers:
@@ -53,3 +53,9 @@ def misfits(card: ModelCard, case: Case) -> list[str]:
     if fraction and not low / _SLACK <= fraction <= high * _SLACK:
         found.append(f"its dose fraction is {fraction:.3g}, trained were {low:.3g} to {high:.3g}")
     return found
+
+
+def _voxel_mm(card: ModelCard, spacing: tuple[float, float, float]) -> float:
+    """The voxel's size; a network that sees slices one by one doesn't mind how far apart they are."""
+    seen = spacing[:2] if card.config.get("network", {}).get("dims") == 2 else spacing
+    return math.prod(seen) ** (1 / len(seen))
