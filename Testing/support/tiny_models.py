@@ -11,6 +11,8 @@ from petdiffusion import registry
 from petdiffusion.zoo.store import sha256
 from safetensors.torch import save_file
 
+from support import clip
+
 NETWORK = {"channels": 8, "multipliers": (1, 2), "blocks": 1, "resample": "light", "attention": False, "dropout": 0.0,
            "stem": 2, "norm": "voxel", "condition_channels": 7, "vector": 4}  # fmt: skip
 CARD = {"version": "0", "summary": "random weights, for tests", "training_data": "none", "data_licence": "none",
@@ -18,16 +20,20 @@ CARD = {"version": "0", "summary": "random weights, for tests", "training_data":
         "limits": "all"}  # fmt: skip
 SLICE = {k: v for k, v in NETWORK.items() if k != "condition_channels"} | {"dims": 2, "vector": 1}
 """For methods that work on slices and are told nothing but the pixel size."""
+PAIR = SLICE | {"vector": 2, "condition_channels": 4, "in_channels": 2, "out_channels": 2}
+"""For methods that work on two slices at a time."""
 SEGMENTER = {"channels": (4, 6, 8, 8), "mamba_blocks": 1, "state": 4, "expand": 1, "stem": 2, "coordinates": True}
 OWN = {"csrd": {"sigma_data": 0.8}, "amdiff": {"sigma_data": 0.8, "segmenter": SEGMENTER},
        "nnmamba": {"sigma_data": 0.8, "segmenter": SEGMENTER}, "med-ddpm-3d": {"sigma_data": 0.8},
-       "bc-dpm": {"network": SLICE, "pixel_mm": (1.0, 9.0), "normal_counts": 5e6}}
+       "bc-dpm": {"network": SLICE, "pixel_mm": (1.0, 9.0), "normal_counts": 5e6},
+       "ddpm-2.5d": {"network": PAIR}, "unet-2.5d": {"network": PAIR}}
 """What differs by method."""
 WEIGHT = 0.02
 """Of the last layer, which starts at zero: residuals that are there, and small."""
 
 
 def write_models(folder: Path) -> Path:
+    OWN["text-ddpm"] = {"network": {**PAIR, "context": clip.WIDTH}, "encoder": clip.write(folder)}
     for card in registry.cards().values():
         if card.needs_model:
             _write(folder, card)
