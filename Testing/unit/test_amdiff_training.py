@@ -1,0 +1,177 @@
+"""AMDiff's training: patches with labels, balanced by lesion; what is derived stays derived; from files to a model."""
+
+import csv
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from petdiffusion import registry
+from petdiffusion.errors import OptionError
+from petdiffusion.methods.amdiff import data
+from petdiffusion.methods.amdiff.config import CONFIGS
+from petdiffusion.methods.amdiff.data import LabelledBank, cropped, grouped, lesion_voxels
+from petdiffusion.methods.amdiff.task import AmdiffTask, DenoiserTask, NnmambaTask
+from petdiffusion.methods.amdiff.units import units_of
+from petdiffusion.progress import Run
+from petdiffusion.training.export import export
+from petdiffusion.training.loop import train
+from petdiffusion.training.settings import TrainSettings
+from petdiffusion.training.validation import score
+from petdiffusion.volume import Geometry, LabelMap
+from petdiffusion.write import labels
+from support import tiny_models
+from support.blobs import blobs
+from support.scans import small_patient
+from support.tiny_bank import same, write_dataset
+
+SMALL = {"network": tiny_models.NETWORK, "segmenter": tiny_models.SEGMENTER, "warm_from": 0.0}
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    """Two training patients, one of them without organ labels, and one for validation."""
+    folder = write_dataset(tmp_path_factory.mktemp("labelled"))
+    rows = list(csv.DictReader((folder / "manifest.csv").open()))
+    for number, row in enumerate(rows):
+        row["labels"] = "" if number == 1 else f"p{number}/organs.nii.gz"
+        labels.write(small_patient(number)["labels"], folder / f"p{number}/organs.nii.gz")
+    with (folder / "manifest.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    return folder
+
+
+def settings(**changes):
+    return TrainSettings(**{"steps": 4, "batch": 2, "patch": 16, "precision": "32-true", **changes})
+
+
+def bank(dataset, **changes) -> LabelledBank:
+    return AmdiffTask(changes=SMALL).load([dataset], settings(**changes), Run())
+
+
+def test_batches_depend_on_seed_step_and_rank_alone(dataset):
+    one, other = bank(dataset), bank(dataset)
+    assert same(one.batch(3, 0), other.batch(3, 0))
+    assert not same(one.batch(3, 0), one.batch(2, 0)) and not same(one.batch(3, 0), one.batch(3, 1))
+
+
+def test_the_part_done_goes_from_0_to_1(dataset):
+    drawn = bank(dataset)
+    assert [float(drawn.batch(step, 0)["done"][0]) for step in (0, 3)] == [0.0, 1.0]
+
+
+def test_minutes_leave_the_warm_up_without_an_end(dataset):
+    with pytest.raises(OptionError, match="--steps"):
+        AmdiffTask(changes=SMALL).load([dataset], TrainSettings(minutes=1.0), Run())
+
+
+def test_organs_come_grouped_and_unknown_ones_are_said(dataset):
+    known, unknown = bank(dataset).train
+    assert set(np.unique(known.patient.images["organs"])) == {0, 1} and known.known
+    assert set(np.unique(unknown.patient.images["organs"])) == {255} and not unknown.known
+
+
+def test_groups_are_those_of_the_paper():
+    geometry = Geometry((4, 1, 1), (1.0, 1.0, 1.0))
+    names = {10: "lung_upper_lobe_left", 30: "vertebrae_L2", 52: "aorta", 16: "trachea"}
+    found = grouped(LabelMap(np.array([[[10, 30, 52, 16]]]), geometry, names))
+    assert found.tolist() == [[[2, 3, 7, 0]]]
+
+
+def test_small_lesions_are_seen_as_often_as_large_ones():
+    lesions = np.zeros((40, 40, 40), int)
+    lesions[2, 2, 2], lesions[20:36, 20:36, 20:36] = 1, 2
+    one = data.Labelled(None, lesion_voxels(lesions), True)
+    rng = np.random.default_rng(0)
+    centres = np.array([data._centre(one, 6, rng, 1.0) for _ in range(400)])
+    assert 0.4 < (centres < 10).all(1).mean() < 0.6
+
+
+def test_a_mask_without_numbers_is_taken_apart():
+    lesions = np.zeros((9, 9, 9), int)
+    lesions[1, 1, 1:3], lesions[6, 6, 6] = 1, 1
+    assert sorted(len(v) for v in lesion_voxels(lesions)) == [1, 2]
+
+
+def test_cropped_coordinates_stay_within_and_in_order():
+    axis = torch.linspace(-0.4, 0.5, 5)
+    grid = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"))
+    for seed in range(30):
+        found = cropped(grid, np.random.default_rng(seed))
+        assert found.min() >= -1.001 and found.max() <= 1.001
+        assert (found[0].diff(dim=0) > 0).all() and (found[2].diff(dim=2) > 0).all()
+
+
+def test_brighter_patients_are_whitened_alike():
+    """All uptake times f: base times f, scale times f, so what is diffused stays as it was."""
+    batch = {name: torch.rand(1, 1, 4, 4, 4) + 0.5 for name in ("low", "base", "normal", "truth", "root")}
+    numbers = {"level": torch.tensor([0.3]), "root_mean": torch.tensor([1.0]), "floor": torch.tensor([0.1])}
+    config = CONFIGS["compact"]
+    before = units_of({**batch, **numbers}, config).forward(batch["normal"])
+    data._brightened(batch, numbers, 1.2)
+    after = units_of({**batch, **numbers}, config).forward(batch["normal"])
+    torch.testing.assert_close(before, after)
+    assert float(numbers["floor"]) == pytest.approx(0.12)
+
+
+def losses_of(dataset, changes, steps=1, done=1.0):
+    task = AmdiffTask(changes={**SMALL, "sigma_data": 1.0, **changes})
+    torch.manual_seed(0)
+    network, batch = task.network(), bank(dataset).batch(1, 0)
+    batch["done"] = torch.full_like(batch["done"], done)
+    loss = task.loss(network, batch, torch.Generator().manual_seed(0))
+    loss.backward()
+    return float(loss.detach()), {n for n, p in network.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
+
+
+def test_before_e_T_only_the_denoiser_learns(dataset):
+    _, early = losses_of(dataset, {"warm_from": 0.5}, done=0.4)
+    _, late = losses_of(dataset, {"warm_from": 0.5}, done=0.6)
+    assert early and all(name.startswith("denoiser.") for name in early)
+    assert {name.split(".")[0] for name in late} == {"denoiser", "revision", "segmenter"}
+
+
+def test_every_ablation_changes_the_loss(dataset):
+    whole, _ = losses_of(dataset, {})
+    for changes in ({"lesion_regulariser": 0.0}, {"organ_regulariser": 0.0}, {"revision": False}, {"dice": "printed"}):
+        assert losses_of(dataset, changes)[0] != whole, changes
+
+
+def test_the_papers_form_learns_too(dataset):
+    """epsilon, L1, the image itself, P_HC at whatever step was drawn."""
+    network = {**tiny_models.NETWORK, "condition_channels": 1, "vector": 0}
+    loss, reached = losses_of(dataset, {"network": network, "base": "none", "predict": "epsilon", "power": 1,
+                                        "mean_share": 0.0, "sigma_top": 1e9})  # fmt: skip
+    assert np.isfinite(loss) and any(name.startswith("segmenter.") for name in reached)
+
+
+@pytest.mark.parametrize("task", [AmdiffTask, DenoiserTask, NnmambaTask])
+def test_from_files_to_a_model_that_runs(dataset, tmp_path, monkeypatch, task):
+    changes = {k: v for k, v in SMALL.items() if task is not DenoiserTask or k != "segmenter"}
+    job = task(changes=changes)
+    patients = job.load([dataset], settings(steps=2, validate_every=2), Run())
+    patients.validation(1)
+    train(job, patients, settings(steps=2, validate_every=2), tmp_path / "t", Run(device="cpu"))
+    log = next(csv.DictReader((tmp_path / "t" / "log.csv").open()))
+    assert ("dice_organs" in log) == (task is not DenoiserTask)
+    facts = {k: v for k, v in tiny_models.CARD.items() if k != "version"}
+    export(tmp_path / "t", tmp_path / "models", "one", facts)
+    monkeypatch.setenv("PETDIFFUSION_MODELS", str(tmp_path / "models"))
+    card = registry.card(job.method)
+    output = card.load()(blobs().case(), card.resolve({"samples": 0}), Run(model="one"))
+    assert (output.organs is not None) == (task is not DenoiserTask)
+
+
+def test_dice_in_the_log_is_dice():
+    def judge(batch):
+        return {"denoised": batch["normal"], "overlap_organs": torch.tensor([[3.0, 4, 5], [0, 0, 0], [1, 2, 2]])}
+
+    batch = {"normal": torch.rand(1, 1, 4, 4, 4)}
+    assert score(judge, [batch, batch])["dice_organs"] == pytest.approx((6 / 9 + 2 / 4) / 2)
+
+
+def test_changes_reach_the_config():
+    assert AmdiffTask(changes={"revision": False}).settings == replace(CONFIGS["compact"], revision=False)
+
