@@ -43,6 +43,18 @@ def test_denoise_prints_numbers_and_files(files, tmp_path, capsys):
     assert "liver" in text and "report.html" in text and "research use only" in text
 
 
+def test_the_seconds_said_are_those_of_all_stages(capsys):
+    """The run record cannot hold the time of its own writing; the sentence on the terminal does."""
+    from types import SimpleNamespace
+
+    from petdiffusion.cli.denoise import say_result
+
+    record = {"check": [], "seconds": {"denoise": 2.0}, "method": {"title": "Filter"}}
+    run = SimpleNamespace(seconds={"denoise": 2.0, "write": 3.0})
+    say_result(SimpleNamespace(record=record, tables={}, files={}), SimpleNamespace(json_lines=False), run)
+    assert "5.0 s in all" in capsys.readouterr().out
+
+
 def test_json_lines_are_json_and_end_in_the_result(files, tmp_path, capsys):
     out = tmp_path / "out"
     assert (
@@ -88,6 +100,14 @@ def test_a_defect_is_said_as_one_and_not_as_a_trace(files, tmp_path, capsys, mon
     assert main(["denoise", files["pet"], "--out", str(tmp_path / "out")]) == 70
     text = capsys.readouterr().err
     assert "A defect of this program" in text and "Traceback" not in text
+
+
+def test_a_reader_that_has_gone_is_no_error_to_speak_of():
+    """As `petdiffusion methods --json | head -1` does."""
+    process = subprocess.Popen([sys.executable, "-m", "petdiffusion", "methods", "--json"], stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True)  # fmt: skip
+    process.stdout.close()
+    assert process.stderr.read() == "" and process.wait() == 141
 
 
 def test_methods_lists_every_card_and_survives_json(capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from . import batch, bench, calibrate, demo, denoise, evaluate, info, models, nu
 from .interrupt import EXIT_CANCELLED, PATIENCE_S, stops_on_signals
 
 COMMANDS = (denoise, batch, evaluate, bench, numbers, info, models, calibrate, simulate, train, demo)
-EXIT_ERROR, EXIT_BUG = 1, 70
+EXIT_ERROR, EXIT_BUG, EXIT_UNREAD = 1, 70, 141
 
 
 def parser() -> argparse.ArgumentParser:
@@ -32,12 +33,15 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code 0 done, 1 a named error, 2 wrong usage, 70 a defect of this program, 130 stopped by the user."""
+    """Exit code 0 done, 1 a named error, 2 wrong usage, 70 a defect of this program, 130 stopped by the user, 141 where
+    nobody reads any more (`petdiffusion methods --json | head`)."""
     args = parser().parse_args(argv)
     run = Run(report=_reporter(args))
     try:
         with stops_on_signals(run, getattr(args, "patience", PATIENCE_S)):
-            return args.execute(args, run) or 0
+            code = args.execute(args, run) or 0
+            sys.stdout.flush()
+            return code
     except (KeyboardInterrupt, Cancelled):
         return _fail(Cancelled(), run, args, EXIT_CANCELLED)
     except PETDiffusionError as error:
@@ -49,6 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             args,
             EXIT_ERROR,
         )
+    except BrokenPipeError:
+        return _unread()
     except OSError as error:
         return _fail(
             OutputError(
@@ -64,6 +70,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args_debug(args):
             traceback.print_exc()
         return _fail(_defect(error), run, args, EXIT_BUG)
+
+
+def _unread() -> int:
+    """Nothing is said, and Python's own last flush must not complain either."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return EXIT_UNREAD
 
 
 def args_debug(args: argparse.Namespace) -> bool:

@@ -160,7 +160,7 @@ def say_result(result: Result, args: argparse.Namespace, run: Run) -> None:
         print("Taken: " + ", ".join(f"{name} {value}" for name, value in result.record["options"].items()))
     if check := result.record["check"]:
         print("\nCheck before relying on these numbers\n" + "\n".join(f"  - {text}" for text in check))
-    seconds = sum(result.record["seconds"].values())
+    seconds = sum(run.seconds.values())  # the record cannot hold the time of its own writing
     print(f"\n{result.record['method']['title']}: {seconds:.1f} s in all. For research use only.")
     for name in ("report", "denoised", "uncertainty", "organs", "lesions", "dicom", "record"):
         if name in result.files:
