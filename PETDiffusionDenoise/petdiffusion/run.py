@@ -308,8 +308,7 @@ def _path_of(request: Request, name: str) -> str | None:
 def _record(
     request: Request, card: MethodCard, options: Mapping[str, Any], case: Case, output: Output, result: Result, run: Run
 ) -> dict[str, Any]:
-    from .measure.cautions import cautions
-    from .trust import said
+    from .trust import checks
 
     facts = {k: v for k, v in case.pet.facts.to_json().items() if k != "source"}
     return {
@@ -328,7 +327,7 @@ def _record(
             "working_unit": case.pet.unit,
         },
         "inputs_sha256": {name: sha256_of(path) for name in IMAGES if (path := _path_of(request, name))},
-        "check": [*cautions(result.tables), *said(result.tables)],
+        "check": checks(result.tables),
         "evaluations": output.evaluations,
         "details": dict(output.details),
         "warnings": list(run.warnings),

@@ -62,3 +62,17 @@ def test_a_change_of_the_total_beyond_its_bound_is_marked():
     rows = quality(None, np.zeros((1, 1, 1), bool), None, [{"image": "low"}, {"image": "denoised",
                                                                             "activity_vs_low_percent": -3.0}])
     assert [row["look"] for row in rows] == [True]
+
+
+def test_a_changed_total_is_said_once_and_what_is_left_out_is_counted():
+    from petdiffusion.trust import checks
+
+    def row(kind, name, percent):
+        return {"kind": kind, "weight": "beyond chance", "organ": name, "lesion": name, "change_percent": percent}
+
+    doubts = [row("total changed", "", -3.5), *(row("organ changed", f"organ_{n}", -4.0) for n in range(7))]
+    both = checks({"image": [{"image": "denoised", "activity_vs_low_percent": -3.5}], "trust": doubts})
+    assert sum("Total activity" in text for text in both) == 1 and "organ 0 (−4\u00a0%)" in both[-1]
+    assert both[-1].endswith("and 2 more.")
+    within = checks({"image": [{"image": "denoised", "activity_vs_low_percent": 1.0}], "trust": doubts[:1]})
+    assert within == ["Total activity changed by −3.5\u00a0%."]

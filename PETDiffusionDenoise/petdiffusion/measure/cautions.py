@@ -14,7 +14,7 @@ SHOWN_LESIONS, SHOWN_ORGANS, LEAST_ORGAN_ML = 12, 5, 5.0
 
 def cautions(tables: Mapping[str, Sequence[Row]]) -> list[str]:
     """Sentences on lesions, organs and total activity whose numbers changed more than they should."""
-    found = [_lesions(tables.get("lesions", ())), _organs(tables.get("organs", ())), _activity(tables.get("image", ()))]
+    found = [_lesions(tables.get("lesions", ())), _organs(tables.get("organs", ())), activity(tables.get("image", ()))]
     return [text for text in found if text]
 
 
@@ -27,7 +27,7 @@ def _lesions(rows: Sequence[Row]) -> str:
         beyond = _beyond(rows, column, limit)
         if not beyond:
             return ""
-        each = ", ".join(f"{r.get('number')}\u00a0({_percent(r[column])})" for r in beyond[:SHOWN_LESIONS])
+        each = ", ".join(f"{r.get('number')}\u00a0({signed(r[column])})" for r in beyond[:SHOWN_LESIONS])
         return (
             f"{name} differs from the {words} scan by more than {limit:g}\u00a0% in {len(beyond)} of {len(rows)} "
             f"lesions: {each}{_more(beyond, SHOWN_LESIONS)}."
@@ -42,15 +42,16 @@ def _organs(rows: Sequence[Row]) -> str:
     beyond = _beyond(large, column, ORGAN_LIMIT)
     if not beyond:
         return ""
-    shown = ", ".join(f"{str(r['organ']).replace('_', ' ')} ({_percent(r[column])})" for r in beyond[:SHOWN_ORGANS])
+    shown = ", ".join(f"{str(r['organ']).replace('_', ' ')} ({signed(r[column])})" for r in beyond[:SHOWN_ORGANS])
     return f"The mean of these structures changed by more than {ORGAN_LIMIT:g} %: {shown}{_more(beyond, SHOWN_ORGANS)}."
 
 
-def _activity(rows: Iterable[Row]) -> str:
+def activity(rows: Iterable[Row]) -> str:
+    """A sentence where the total changed more than it should, otherwise nothing."""
     change = next((r.get("activity_vs_low_percent") for r in rows if r.get("image") == "denoised"), None)
     if change is None or abs(change) <= ACTIVITY_LIMIT:
         return ""
-    return f"Total activity in the body changed by {_percent(change)}."
+    return f"Total activity in the body changed by {signed(change)}."
 
 
 def _beyond(rows: Sequence[Row], column: str, limit: float) -> list[Row]:
@@ -61,8 +62,8 @@ def _more(rows: Sequence[Row], shown: int) -> str:
     return f" and {len(rows) - shown} more" if len(rows) > shown else ""
 
 
-def _percent(value: float) -> str:
-    """With a true minus sign, as in the report."""
+def signed(value: float, decimals: int = 1) -> str:
+    """Per cent with a true minus sign, as in the report."""
     if not math.isfinite(value):
         return "–"
-    return f"{'−' if value < 0 else '+'}{abs(value):.1f}\u00a0%"
+    return f"{'−' if value < 0 else '+'}{abs(value):.{decimals}f}\u00a0%"

@@ -6,13 +6,16 @@ Pure functions: `check(low, output, body, organs, lesions) -> Trust`, and `sente
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..measure.cautions import activity, cautions
 from .check import Trust, check
-from .findings import sentences
+from .findings import TOTAL, sentences
 from .quality import quality_sentences
 
-__all__ = ["Trust", "check", "said", "sentences"]
+__all__ = ["Trust", "check", "checks", "sentences"]
 
 
-def said(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
-    """What the tables of this room give a careful reader to look at again."""
-    return [*sentences(tables.get("trust", ())), *quality_sentences(tables.get("quality", ()))]
+def checks(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
+    """What a careful reader should look at again before relying on a number. A changed total is said once."""
+    once = {TOTAL} if activity(tables.get("image", ())) else set()
+    doubts = [row for row in tables.get("trust", ()) if row["kind"] not in once]
+    return [*cautions(tables), *sentences(doubts), *quality_sentences(tables.get("quality", ()))]

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..measure.cautions import signed
+
 BEYOND, LOOK = "beyond chance", "worth a look"
 """Unlikely anywhere in the whole scan (adjusted p below 0.05), or only in its own place (p below 0.01)."""
 NEW, LOST, RAISED, LOWERED = "new hot spot", "lost hot spot", "hot spot raised", "hot spot lowered"
@@ -90,9 +92,10 @@ def sentences(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         found = [row for row in sure if row["kind"] == kind]
         if found:
             names = ", ".join(_name(row) for row in found[:SHOWN])
+            more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
             what = words.format(n=len(found), s="s" if len(found) > 1 else "")
-            said.append(f"Beyond the scan's noise, {what} changed: {names}{', …' if len(found) > SHOWN else ''}.")
-    said += [f"Total activity changed by {row['change_percent']:+.1f} %." for row in sure if row["kind"] == TOTAL]
+            said.append(f"Beyond the scan's noise, {what} changed: {names}{more}.")
+    said += [f"Total activity changed by {signed(row['change_percent'], 1)}." for row in sure if row["kind"] == TOTAL]
     rough = [row for row in sure if row["kind"] == STRUCTURE]
     if rough:
         worst = max(rough, key=lambda row: row["change_percent"])
@@ -111,7 +114,7 @@ def _place(row: Mapping[str, Any]) -> str:
 
 def _name(row: Mapping[str, Any]) -> str:
     name = row["lesion"] if row["kind"] == LESION else row["organ"]
-    return f"{str(name).replace('_', ' ')} ({row['change_percent']:+.0f} %)"
+    return f"{str(name).replace('_', ' ')} ({signed(row['change_percent'], 0)})"
 
 
 def _rounded(value: float | None, decimals: int) -> float | None:

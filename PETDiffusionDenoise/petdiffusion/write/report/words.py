@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ...measure.cautions import cautions
-from ...trust import said
+from ... import trust
 from .model import COLUMN, DENOISED, LOW, QUALITY, REFERENCE, CaseReport
 
 NONE = "–"
@@ -183,5 +182,5 @@ def _key(label: str, before: Any, after: Any, reference: Any, decimals: int | No
 
 def checks(report: CaseReport) -> list[str]:
     """What a careful reader should look at again before relying on a number."""
-    tables = {"image": report.image_rows, "organs": report.organ_rows, "lesions": report.lesion_rows}
-    return [*cautions(tables), *said({"trust": report.trust_rows, "quality": report.other_tables.get(QUALITY, ())})]
+    return trust.checks({"image": report.image_rows, "organs": report.organ_rows, "lesions": report.lesion_rows,
+                         "trust": report.trust_rows, "quality": report.other_tables.get(QUALITY, ())})
