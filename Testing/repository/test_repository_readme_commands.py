@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from petdiffusion import read
 from petdiffusion.cli import main
+from petdiffusion.cli.app import parser
 from petdiffusion.write import images
 from support import dicom_factory
 from support.scans import small_patient, write_patient
@@ -15,8 +16,9 @@ from support.scans import small_patient, write_patient
 LINES = re.findall(r"^petdiffusion .*$", (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8"), re.M)
 LONG = ("simulate patient", "simulate dataset")
 """Draw whole patients: with the slow tests."""
-ELSEWHERE = "--engine ray"
-"""Needs a cluster: Testing/unit/test_batch.py."""
+ELSEWHERE = ("--engine ray", " bench ", " train ", " export ", " calibrate ")
+"""Need a cluster, minutes or a training: run small in Testing/unit (test_batch, test_bench, test_training,
+test_training_streamed, test_trust_calibrate). Here their words are held against the command line."""
 
 
 @pytest.fixture(scope="module")
@@ -44,12 +46,17 @@ def run_line(line, workplace, monkeypatch):
     return main(arguments)
 
 
-@pytest.mark.parametrize("line", [x for x in LINES if ELSEWHERE not in x and not any(long in x for long in LONG)])
+@pytest.mark.parametrize("line", [x for x in LINES if not any(word in x for word in (*ELSEWHERE, *LONG))])
 def test_a_command_of_the_readme_runs(line, workplace, monkeypatch, capsys):
     assert run_line(line, workplace, monkeypatch) == 0, capsys.readouterr().err
     place = workplace[0]
     if "--format dicom" in line:
         assert read.image(place / "results" / "dicom").geometry.size == read.image(place / "series").geometry.size
+
+
+@pytest.mark.parametrize("line", [x for x in LINES if any(word in x for word in ELSEWHERE)])
+def test_a_command_that_runs_elsewhere_is_understood(line):
+    assert parser().parse_args(shlex.split(line, comments=True)[1:]).execute
 
 
 @pytest.mark.slow
