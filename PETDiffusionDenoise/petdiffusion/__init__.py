@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["LabelMap", "PETDiffusionError", "Volume", "__version__", "denoise"]
+__all__ = ["LabelMap", "PETDiffusionError", "Volume", "__version__", "denoise", "segment"]
 
-_HOMES = {"denoise": "run", "Volume": "volume", "LabelMap": "volume", "PETDiffusionError": "errors"}
+_HOMES = {"denoise": "run", "segment": "segmenting", "Volume": "volume", "LabelMap": "volume",
+          "PETDiffusionError": "errors"}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

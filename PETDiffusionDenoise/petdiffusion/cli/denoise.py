@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from typing import Any
 
 from .. import registry
@@ -63,6 +64,10 @@ def _add_denoise(commands: Any) -> None:
     more.add_argument("--counts", type=events, metavar="N", help="events in a slice, such as 0.3M (bc-dpm)")
     more.add_argument("--fraction", type=float, metavar="F", help="part of a normal dose, such as 0.1 (bc-dpm)")
     more.add_argument("--text", default="", help="free text for methods that take a prompt")
+    more.add_argument(
+        "--prompts", type=os.path.abspath, metavar="CSV",
+        help="a prompt for each slice: the prompts.csv of an earlier result, edited (text-ddpm)",
+    )  # fmt: skip
     more.add_argument("--model", metavar="ID", help="id or path of the model")
     more.add_argument(
         "--seed", type=int, default=0, metavar="S", help="the same seed gives the same result (default 0)"
@@ -115,7 +120,7 @@ def _denoise(args: argparse.Namespace, run: Run) -> int:
 def _options(args: argparse.Namespace) -> dict[str, Any]:
     """Those named with --option, and the shortcuts of methods that have options of the same name."""
     named = assignments(args.option)
-    short = {name: value for name in ("counts", "fraction") if (value := getattr(args, name)) is not None}
+    short = {name: value for name in ("counts", "fraction", "prompts") if (value := getattr(args, name)) is not None}
     if args.tune == ALONE:
         if "search" not in {option.name for option in registry.card(args.method).options}:
             raise OptionError("--tune without an image", f"is not known to {args.method}", "Write --tune REF.")
@@ -153,7 +158,7 @@ def say_result(result: Result, args: argparse.Namespace, run: Run) -> None:
             }
         )
         return
-    for name in ("image", "organs", "lesions", "lesion_totals", "tuning"):
+    for name in ("image", "organs", "lesions", "lesion_totals", "clinical", "tuning"):
         if rows := result.tables.get(name):
             print(f"\n{name.capitalize().replace('_', ' ')}\n{table(shown(name, rows))}")
     if result.tables.get("tuning"):

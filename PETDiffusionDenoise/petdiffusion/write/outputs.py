@@ -37,6 +37,7 @@ def write(
         run.progress(0.4)
         if format_ == "dicom":
             files["dicom"] = _dicom(result, card, folder, run)
+            files |= masks_as_dicom(result, card, folder, run)
         if report:
             files["report"] = _report(result, case, card, folder)
         run.progress(0.9)
@@ -107,6 +108,23 @@ def _dicom(result: Result, card: MethodCard, folder: Path, run: Run) -> Path:
     dicom_pet.write(result.pet, folder / "dicom", result.low.facts.source, description,
                     derivation=_settings(result.record), run=run)
     return folder / "dicom"
+
+
+def masks_as_dicom(result: Result, card: MethodCard, folder: Path, run: Run) -> dict[str, Path]:
+    """The masks that the method itself made as SEG, and the clinical table as a report."""
+    if not {"organs", "lesions"} & set(card.outputs) or result.organs is None:
+        return {}
+    from ..errors import DependencyError
+    from . import dicom_masks
+
+    lesions = None if result.record["request"]["lesions"] else result.lesions
+    try:
+        dicom_masks.write(result.organs, lesions, result.tables.get("clinical", ()), folder / "dicom-masks",
+                          result.low.facts.source, card.title, run=run)  # fmt: skip
+    except DependencyError as error:
+        run.warn(f"No DICOM SEG and no structured report: {error}")
+        return {}
+    return {"dicom_masks": folder / "dicom-masks"}
 
 
 def _settings(record: Mapping[str, Any]) -> str:

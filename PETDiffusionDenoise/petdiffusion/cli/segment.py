@@ -1,0 +1,51 @@
+"""`petdiffusion segment`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from .. import segmenting
+from ..errors import InputError
+from ..progress import Run
+from ..request import FORMATS
+from .common import add_output, add_reporting, add_unit, assignments, shown, table
+
+
+def add(commands: Any) -> None:
+    parser = commands.add_parser(
+        "segment",
+        help="find lesions and organs, without denoising",
+        description="Write masks of lesions and organs of a PET and their numbers. The scan may be at any dose; it is "
+        "measured as it is.",
+    )
+    parser.add_argument("pet", metavar="PET", help="a file or a DICOM folder")
+    parser.add_argument("--method", metavar="M", default=segmenting.METHOD,
+                        help=f"one of {', '.join(segmenting.methods())} (default %(default)s)")  # fmt: skip
+    parser.add_argument("--option", metavar="NAME=VALUE", action="append", default=[],
+                        help="a setting of the method, such as threshold=0.4")  # fmt: skip
+    add_unit(parser)
+    parser.add_argument("--model", metavar="ID", help="id or path of the model")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    parser.add_argument("--format", choices=FORMATS, default="nifti",
+                        help="of the masks; dicom adds SEG files and a structured report")  # fmt: skip
+    add_output(parser)
+    add_reporting(parser)
+    parser.set_defaults(execute=_segment)
+
+
+def _segment(args: argparse.Namespace, run: Run) -> int:
+    if not args.pet.strip():
+        raise InputError("No PET", "the path is empty", "Give a file or a DICOM folder.")
+    result = segmenting.segment(args.pet, args.method, out=args.out, overwrite=args.overwrite, run=run, unit=args.unit,
+                                model=args.model, device=args.device, format=args.format,
+                                options=assignments(args.option))  # fmt: skip
+    if args.json_lines:
+        run.report({"event": "result", "files": dict(result.files), "tables": dict(result.tables),
+                    "warnings": list(result.warnings), "record": dict(result.record)})  # fmt: skip
+        return 0
+    print(f"\n{table(shown('clinical', result.tables['clinical']))}\n\nFor research use only.")
+    for name in ("organs", "lesions", "dicom_masks", "record"):
+        if name in result.files:
+            print(f"  {name:12} {result.files[name]}")
+    return 0

@@ -1,0 +1,62 @@
+"""Masks alone, from the command line and from Python; with DICOM in, DICOM SEG and a report come out too."""
+
+import json
+
+import numpy as np
+import petdiffusion
+import pydicom
+import pytest
+from petdiffusion import read, registry
+from petdiffusion.cli import main
+from petdiffusion.errors import OptionError
+from support import dicom_factory, tiny_models
+from support.scans import write_patient
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch, tmp_path):
+    folder = tmp_path / "models"
+    folder.mkdir()
+    monkeypatch.setenv("PETDIFFUSION_MODELS", str(folder))
+    tiny_models._write(folder, registry.card("amdiff"))
+
+
+def test_segment_writes_masks_tables_and_a_record_and_no_image(tmp_path, capsys):
+    pet = write_patient(tmp_path / "p")["pet"]
+    words = ["--model", "amdiff-tiny", "--option", "threshold=0.4", "--out", str(tmp_path / "o")]
+    assert main(["segment", pet, *words]) == 0
+    said = capsys.readouterr().out
+    assert "research use" in said and "all lesions" in said
+    out = tmp_path / "o"
+    assert not list(out.glob("denoised*")) and (out / "tables" / "clinical.csv").is_file()
+    organs, lesions = (read.labels(out / f"{name}.nii.gz", allow_empty=True) for name in ("organs", "lesions"))
+    assert organs.names[1] == "liver" and organs.geometry.close_to(read.image(pet).geometry)
+    record = json.loads((out / "record.json").read_text())
+    assert record["details"]["lesion_threshold"] == 0.4 and record["options"]["masks_only"] is True
+    again = petdiffusion.segment(pet, model="amdiff-tiny", threshold=0.4)
+    np.testing.assert_array_equal(again.lesions.array, lesions.array)
+    np.testing.assert_array_equal(again.pet.array, read.image(pet).array)
+
+
+def test_denoise_with_dicom_gives_segmentations_that_hold_its_masks(tmp_path):
+    series = dicom_factory.pet(tmp_path / "in")
+    result = petdiffusion.denoise(series.folder, "amdiff", model="amdiff-tiny", samples=0, format="dicom",
+                                  out=tmp_path / "o", report=False)  # fmt: skip
+    seg = pydicom.dcmread(tmp_path / "o" / "dicom-masks" / "organs.dcm")
+    voxels = sum(int((frame > 0).sum()) for frame in np.atleast_3d(seg.pixel_array))
+    assert voxels == np.count_nonzero(result.organs.array)
+    assert (tmp_path / "o" / "dicom-masks" / "measurements.dcm").is_file()
+    assert result.files["dicom_masks"].endswith("dicom-masks")
+
+
+def test_segment_from_dicom_gives_them_too(tmp_path):
+    series = dicom_factory.pet(tmp_path / "in")
+    result = petdiffusion.segment(series.folder, model="amdiff-tiny", format="dicom", out=tmp_path / "o")
+    assert (tmp_path / "o" / "dicom-masks" / "organs.dcm").is_file() and "organs" in result.files
+
+
+def test_a_method_without_masks_is_refused(tmp_path):
+    with pytest.raises(OptionError, match="makes no masks"):
+        petdiffusion.segment(tmp_path, "csrd")
+    with pytest.raises(OptionError, match="Did you mean 'amdiff'"):
+        petdiffusion.segment(tmp_path, "amdif")
