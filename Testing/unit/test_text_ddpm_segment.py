@@ -67,7 +67,7 @@ def test_its_progress_is_passed_on(play, image):
 def test_the_task_is_that_of_the_image(play, image):
     play("import sys; print(*sys.argv[-2:]); sys.exit(3)")
     for kind, task in (("ct", "--task total"), ("mr", "--task total_mr")):
-        with pytest.raises(DependencyError, match=f"{task}[ )]"):
+        with pytest.raises(DependencyError, match=rf"{task}[ )]"):
             run_on(image, kind=kind)
 
 
@@ -86,7 +86,7 @@ def test_missing_weights(play, image):
 
 def test_failing(play, image):
     play("import sys; print('a last word'); sys.exit(7)")
-    with pytest.raises(DependencyError, match="code 7 .a last word."):
+    with pytest.raises(DependencyError, match=r"code 7 \(a last word\)"):
         run_on(image)
 
 
