@@ -352,6 +352,17 @@ def test_bids_without_a_needed_key_stays_in_bqml_and_says_why(tmp_path, lacking)
     assert caught.value.remedy
 
 
+def test_suv_without_facts_says_what_lacks_and_offers_no_other_unit(tmp_path):
+    from petdiffusion.errors import UnitError
+
+    file = bids(tmp_path)
+    file.with_name("sub-01_pet.json").write_text('{"Units": "SUVbw"}')
+    with pytest.raises(UnitError) as caught:
+        suv.to_bqml(read.image(file))
+    assert "ImageDecayCorrected: is missing" in str(caught.value) and "None" not in str(caught.value)
+    assert "sidecar" in caught.value.remedy and "Bq/ml" not in caught.value.remedy
+
+
 def test_weight_given_by_hand_completes_the_sidecar(tmp_path):
     pet = read.image(bids(tmp_path, BodyWeight=None)).with_facts(weight_kg=70.0)
     assert suv.to_suv(pet).facts.suv_factor == pytest.approx(2.763367e-4, rel=1e-6)

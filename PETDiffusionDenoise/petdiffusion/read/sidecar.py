@@ -87,8 +87,11 @@ class Sidecar:
         if facts.uptake_minutes not in (None, self._stated_uptake()):
             return factor(facts.injected_dose_bq, facts.weight_kg, facts.half_life_s, 60.0 * facts.uptake_minutes)
         if self.data.get("ImageDecayCorrected") is not True:
-            raise UnitError(f"{self.path.name}: ImageDecayCorrected {self.data.get('ImageDecayCorrected')!r}",
-                            "so there is no SUV", "Give a decay-corrected image, or go on in Bq/ml.")
+            lacking = "ImageDecayCorrected" not in self.data
+            raise UnitError(f"{self.path.name}: ImageDecayCorrected",
+                            f"{'is missing' if lacking else 'is not true'}, so Bq/ml and SUV cannot be converted",
+                            f"{'Add it and its times to the sidecar' if lacking else 'Give a decay-corrected image'}, "
+                            "or stay in the image's unit.")
         reference, injected = self._number("ImageDecayCorrectionTime"), self._number("InjectionStart")
         if reference is None or injected is None:
             lacking = "ImageDecayCorrectionTime" if reference is None else "InjectionStart"
