@@ -152,6 +152,8 @@ class SliceTable:
     tuning_patients: int = 3
     slices: int = 40
     """Of each patient, evenly spaced over the body."""
+    every: int = 1
+    """Of them, only every so many-th enters this table."""
     preset: str = "mCT"
     pixel_mm: float = 4.0
     numbers: tuple[int, int] | None = None

@@ -13,6 +13,7 @@ from ..methods.contract import Output
 from ..phantoms.splits import split_of
 from ..prepare import case as preparing
 from ..progress import Run
+from ..volume import Volume
 from . import real, stacks, store, tuning
 from .cases import CaseResult, Settings, Subject, run_rows
 from .contract import Dose, Row, SliceTable, require_split
@@ -26,14 +27,24 @@ SCORED_BY = ("measure", "bench/slice_score.py")
 
 def subject_of(table: SliceTable, who: Who, dose: Dose, run: Run) -> Subject:
     normal, low, body = stacks.load(table, who, dose, run)
-    case = preparing.build(low, run=Run(cancelled=run.cancelled))
     place = stacks.place_of(table, who)
     identity = {"slices": place.name, "counts": dose.counts, "scored by": store.code(*SCORED_BY)}
+    if table.every > 1:
+        chosen = slice(table.every // 2, None, table.every)
+        normal, low, body = _picked(normal, chosen), _picked(low, chosen), body[chosen]
+        identity["every"] = table.every
+    case = preparing.build(low, run=Run(cancelled=run.cancelled))
 
     def measured(output: Output) -> dict[str, Any]:
         return score_slices(output, normal, body)
 
     return Subject(identity, stacks.seed_of(who), replace(case, body=body), normal, None, None, measured=measured)
+
+
+def _picked(stack: Volume, chosen: slice) -> Volume:
+    """Some slices of a stack, again as a stack."""
+    array, g = np.ascontiguousarray(stack.array[chosen]), stack.geometry
+    return replace(stack, array=array, geometry=replace(g, size=array.shape[::-1]))
 
 
 def run_case(table: SliceTable, rows: Sequence[Row], who: Who, dose: Dose, tuned: Mapping[str, Mapping[str, Any]],

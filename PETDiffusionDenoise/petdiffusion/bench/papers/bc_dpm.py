@@ -78,7 +78,7 @@ def table_1() -> SliceTable:
 
 def sweep(name: str, title: str, rows: tuple[Row, ...], champion: str, claims: tuple[Claim, ...] = (),
           patients: int = 3, quick: int = 1, metrics: tuple[Metric, ...] = METRICS) -> SliceTable:  # fmt: skip
-    return SliceTable(name, title, LEVELS, rows, champion, metrics, ("0.3M",), patients, quick, claims=claims)
+    return SliceTable(name, title, LEVELS, rows, champion, metrics, ("0.3M",), patients, quick, every=4, claims=claims)
 
 
 CONDITIONS = sweep(
