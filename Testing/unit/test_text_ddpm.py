@@ -1,0 +1,340 @@
+"""Text-guided DDPM: the words reach the network, slice by slice; pairs leave no jumps; encoders are who they should be."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from petdiffusion import registry
+from petdiffusion.cli import main
+from petdiffusion.diffusion.schedules import linear_alpha_bar, sigma_of
+from petdiffusion.errors import InputError, ModelError
+from petdiffusion.infer.engine import Model, Sampling, Scene, sample_volume
+from petdiffusion.infer.patches import PatchRules
+from petdiffusion.methods.text_ddpm import guidance, method, parts
+from petdiffusion.methods.text_ddpm.config import CONFIGS, PairConfig
+from petdiffusion.methods.text_ddpm.prompts import Prompt
+from petdiffusion.methods.text_ddpm.seams import pair_seams
+from petdiffusion.methods.text_ddpm.task import TextDdpmTask
+from petdiffusion.progress import Run
+from petdiffusion.training.loop import train
+from petdiffusion.training.settings import TrainSettings
+from petdiffusion.volume import LabelMap
+from petdiffusion.write import labels
+from petdiffusion.zoo import store
+from safetensors.torch import load_file, save_file
+from support import clip
+from support.blobs import blobs
+from support.tiny_bank import same, write_dataset
+from support.tiny_models import write_models
+
+NAMES = {1: "trunk", 2: "lung_left", 3: "lung_right", 4: "liver", 5: "kidney_right", 6: "tumour", 7: "spleen"}
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """The tiny model with a cross-attention that says something: it starts at zero."""
+    clip.needed()
+    folder = write_models(tmp_path_factory.mktemp("models"))
+    path = folder / "text-ddpm-tiny.safetensors"
+    weights = load_file(path)
+    generator = torch.Generator().manual_seed(5)
+    weights["cross.out.weight"] = torch.randn(weights["cross.out.weight"].shape, generator=generator).half()
+    save_file(weights, path)
+    card = json.loads(path.with_suffix(".json").read_text())
+    path.with_suffix(".json").write_text(json.dumps(card | {"sha256": store.sha256(path)}))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def of_the_user(monkeypatch, request, no_models_of_the_user, no_bundled_models):
+    if "models" in request.fixturenames:
+        monkeypatch.setenv("PETDIFFUSION_MODELS", str(request.getfixturevalue("models")))
+
+
+@pytest.fixture
+def case():
+    found = blobs().case(text="")
+    return replace(found, labels=LabelMap(found.labels.array, found.labels.geometry, NAMES))
+
+
+def run_on(case, run=None, **options):
+    card = registry.card("text-ddpm")
+    return card.load()(case, card.resolve({"samples": 0, **options}), run or Run())
+
+
+# ---- words reach the network ---------------------------------------------------------------------------------------
+
+
+def test_prompts_change_the_result_and_each_order_does_so_differently(models, case):
+    found = {order: run_on(case, order=order).pet.array for order in guidance.ORDERS}
+    for order in ("empty", "shuffled", "wrong"):
+        assert np.abs(found[order] - found["own"]).max() > 1e-4, order
+    assert np.abs(found["wrong"] - found["shuffled"]).max() > 1e-4
+
+
+def test_only_slices_whose_prompt_changed_change(models, case, tmp_path):
+    """One slice's prompt edited: with blended pairs it and the slice after it may differ, no other."""
+    plain = run_on(case, metadata=False)
+    rows = [dict(row) for row in plain.tables["prompts"]]
+    rows[8]["prompt"] = "Axial slice including spleen"
+    from petdiffusion.write.tables import write_csv
+
+    path = write_csv(rows, tmp_path / "prompts.csv")
+    edited = run_on(case, metadata=False, prompts=str(path))
+    changed = np.flatnonzero(np.abs(edited.pet.array - plain.pet.array).max((1, 2)) > 1e-5)
+    assert set(changed) == {8, 9}
+    assert edited.tables["prompts"][8]["prompt"] == "Axial slice including spleen"
+
+
+def test_words_of_the_scan_reach_every_slice(models, case):
+    plain, told = run_on(case, metadata=False), run_on(replace(case, text="1/10 dose FDG"), metadata=False)
+    inside = case.body.any((1, 2))
+    assert (np.abs(told.pet.array - plain.pet.array).max((1, 2)) > 1e-5)[inside].all()
+    assert told.details["scan_text"] == "1/10 dose FDG"
+
+
+def test_without_labels_ct_and_mr_it_says_so_and_goes_on(models, case):
+    run = Run()
+    output = run_on(replace(case, labels=None, ct=None, mr=None), run, metadata=False)
+    assert "no text guides this run" in " ".join(run.warnings) and not output.details["guided"]
+    np.testing.assert_allclose(output.pet.array, run_on(case, metadata=False, order="empty").pet.array, atol=1e-5)
+
+
+def test_a_missing_segmentation_is_a_fallback_or_an_error_as_asked(models, case, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("petdiffusion.methods.text_ddpm.segment.sys.executable", str(tmp_path / "python"))
+    run = Run()
+    assert not run_on(replace(case, labels=None), run).details["guided"]
+    assert "TotalSegmentator: is not installed" in " ".join(run.warnings)
+    with pytest.raises(Exception, match="is not installed"):
+        run_on(replace(case, labels=None), segment="required")
+
+
+def test_unnamed_values_and_unknown_words_are_told(models, case):
+    run = Run()
+    names = {value: name for value, name in NAMES.items() if value != 5}
+    run_on(replace(case, labels=LabelMap(case.labels.array, case.labels.geometry, names)), run)
+    assert "for the values 5" in " ".join(run.warnings)
+    assert "does not know: " in " ".join(run.warnings) and "trunk" in " ".join(run.warnings)
+
+
+def test_a_text_too_long_is_refused(models, case):
+    with pytest.raises(InputError, match="tokens"):
+        run_on(replace(case, text="a dose of " * 40))
+
+
+def test_the_context_of_the_mirrored_patient_has_left_and_right_changed(models):
+    reader = guidance.reader_of(json.loads((models / "text-ddpm-tiny.json").read_text())["config"]["encoder"],
+                                {"prompts": ""}, Run())  # fmt: skip
+    texts = ["Axial slice including left kidney", "Axial slice including right kidney"]
+    told = guidance.Guidance([Prompt(text) for text in texts])
+    plain, mirrored = guidance.context(told, reader, 2, reader.width).chunk(2, 2)
+    assert torch.equal(plain[0], mirrored[1]) and torch.equal(plain[1], mirrored[0])
+    assert not torch.equal(plain[0], mirrored[0]) and not plain[:, 77:].any()  # nothing was said of the scan
+
+
+# ---- encoders ------------------------------------------------------------------------------------------------------
+
+
+def test_another_encoder_than_the_models_own_is_refused(models, case, monkeypatch, tmp_path):
+    import shutil
+
+    shutil.copytree(models, tmp_path / "m")
+    path = tmp_path / "m" / f"{clip.ID}.safetensors"
+    weights = load_file(path)
+    weights["text.positional_embedding"] = weights["text.positional_embedding"] * 1.5
+    save_file(weights, path)
+    card = json.loads(path.with_suffix(".json").read_text())
+    path.with_suffix(".json").write_text(json.dumps(card | {"sha256": store.sha256(path)}))
+    monkeypatch.setenv("PETDIFFUSION_MODELS", str(tmp_path / "m"))
+    with pytest.raises(ModelError, match="another one"):
+        run_on(case)
+    path.unlink()
+    path.with_suffix(".json").unlink()
+    with pytest.raises(ModelError, match=clip.ID):
+        run_on(case)
+
+
+def test_clip_vit_b_32_needs_a_file(monkeypatch, tmp_path):
+    from petdiffusion.methods.text_ddpm.encoder import FILE, encoder
+
+    monkeypatch.delenv(FILE, raising=False)
+    with pytest.raises(ModelError, match=FILE):
+        encoder("clip-vit-b-32")
+    monkeypatch.setenv(FILE, str(tmp_path / "clip.safetensors"))
+    with pytest.raises(ModelError, match="are not there"):
+        encoder("clip-vit-b-32")
+
+
+def test_the_compact_text_tower_is_open_clips_own(models):
+    """What it reads equals open_clip's forward pass on the same rows, and texts may be shortened to their ends."""
+    from petdiffusion.methods.text_ddpm.clip import tokenized
+    from petdiffusion.methods.text_ddpm.encoder import encoder
+
+    tower = encoder(clip.ID).clip
+    rows = tower.rows(tokenized(["Axial slice including liver", "1/10 dose FDG"]))
+    with torch.no_grad():
+        pooled, sequence = tower.text(rows)
+        ours, seen = tower.read(rows)
+        short, cut = tower.read(rows, shorten=True)
+    torch.testing.assert_close(ours, torch.nn.functional.normalize(pooled, dim=-1))
+    torch.testing.assert_close(seen, sequence)
+    torch.testing.assert_close(short, ours, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(cut, sequence[:, : cut.shape[1]], atol=1e-5, rtol=1e-5)
+
+
+def test_rows_of_the_vocabulary():
+    clip.needed()
+    from petdiffusion.methods.text_ddpm.clip import PAD, UNKNOWN, rows_of, tokenized, vocabulary_of
+
+    known = vocabulary_of(["liver spleen"])
+    rows = rows_of(tokenized(["liver", "liver banana"]), known)
+    end = len(known) + 2
+    assert rows[0, :4].tolist() == [rows[0, 0], rows[1, 1], end, PAD] and rows[0, 3:].max() == PAD
+    assert rows[1, 2] == UNKNOWN and rows.max() == end
+
+
+# ---- pairs of slices -----------------------------------------------------------------------------------------------
+
+
+def tilted(x, sigma, cond=None):
+    """A network that is wrong by +0.1 in the first slice of a pair and by -0.1 in the second."""
+    return torch.zeros_like(x) + torch.tensor([0.1, -0.1]).reshape(1, 2, 1, 1)
+
+
+@pytest.mark.parametrize(("overlap", "expected"), [(0, 0.2), (1, 0.0)])
+def test_overlapping_pairs_leave_no_jumps(overlap, expected):
+    """By hand: alone, slices of a pair differ by 0.2; blended, +0.1 and -0.1 meet in every slice between the ends."""
+    rules = PatchRules(dims=2, multiple=4, slab=2, slab_overlap=overlap, smallest=8)
+    found = sample_volume(Model(tilted, rules=rules), Scene((8, 16, 16)), Sampling((1.0, 0.0)), Run()).image[0].numpy()
+    steps = np.abs(np.diff(found[:, 8, 8]))
+    np.testing.assert_allclose(steps[1:-1].max(), expected, atol=1e-6)
+
+
+def test_seams_are_measured_by_hand():
+    """Steps 1, 3, 1, 3, ...: those between pairs are three times those within; a ramp has none."""
+    body = np.ones((9, 2, 2), bool)
+    steps = np.cumsum([0, 1, 3, 1, 3, 1, 3, 1, 3])
+    image = np.broadcast_to(steps[:, None, None], body.shape).astype(np.float32)
+    assert pair_seams(image, body) == pytest.approx(3.0)
+    ramp = np.broadcast_to(np.arange(9)[:, None, None], body.shape).astype(np.float32)
+    assert pair_seams(ramp, body) == pytest.approx(1.0)
+
+
+# ---- schedule and configurations -----------------------------------------------------------------------------------
+
+
+def test_levels_begin_with_pure_noise_of_the_papers_schedule():
+    config = CONFIGS["compact"]
+    bars = linear_alpha_bar(1000, 1e-4, 0.02)
+    few = method.levels({"steps": 6, "sampler": "dpmpp_2m"}, config)
+    assert len(few) == 7 and few[-1] == 0 and float(few[0]) == pytest.approx(float(sigma_of(bars)[-1]))
+    own = method.levels({"steps": 1000, "sampler": "ddpm"}, config)
+    torch.testing.assert_close(own[:-1].flip(0), sigma_of(bars))
+
+
+def test_the_papers_configuration_says_what_the_paper_says():
+    paper = CONFIGS["paper"]
+    assert (paper.T, paper.beta_1, paper.beta_T, paper.predicts, paper.encoder) == (
+        1000, 1e-4, 0.02, "noise", "clip-vit-b-32")  # fmt: skip
+    again = PairConfig.from_json(json.loads(json.dumps(paper.to_json())))
+    assert paper.network["in_channels"] == 2 and json.dumps(again.to_json()) == json.dumps(paper.to_json())
+
+
+def test_compact_models_stay_below_five_megabytes():
+    config = parts.with_context(CONFIGS["compact"], 128)
+    assert 2 * sum(p.numel() for p in parts.network_of(config).parameters()) < 5e6
+
+
+# ---- training ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """Small patients with a liver to the left of the image and a lesion to the right."""
+    import csv
+
+    from support.scans import small_patient
+
+    folder = write_dataset(tmp_path / "data")
+    rows = list(csv.DictReader((folder / "manifest.csv").open()))
+    for number, row in enumerate(rows):
+        patient = small_patient(number)
+        names = LabelMap(patient["labels"].array, patient["labels"].geometry, {5: "kidney_left"})
+        labels.write(names, folder / f"p{number}" / "labels.nii.gz")
+        row["labels"] = f"p{number}/labels.nii.gz"
+    with (folder / "manifest.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    return folder
+
+
+def settings(**changes):
+    return TrainSettings(
+        **{"steps": 4, "batch": 3, "patch": 16, "validate_every": 2, "precision": "32-true", **changes}
+    )
+
+
+def task():
+    return TextDdpmTask(changes={"network": {k: v for k, v in NETWORK.items()}, "encoder": clip.ID})
+
+
+NETWORK = {"dims": 2, "channels": 8, "multipliers": (1, 2), "blocks": 1, "resample": "light", "attention": False,
+           "dropout": 0.0, "stem": 2, "norm": "voxel", "vector": 2, "condition_channels": 4, "in_channels": 2,
+           "out_channels": 2}  # fmt: skip
+
+
+def test_a_training_names_its_encoder(models, dataset, tmp_path):
+    own = task()
+    train(own, own.load([dataset], settings(), Run()), settings(), tmp_path / "a")
+    facts = json.loads((tmp_path / "a" / "checkpoint.json").read_text())
+    assert facts["config"]["encoder"] == {"id": clip.ID, "width": clip.WIDTH, "tokens": 77,
+                                          "sha256": store.models()[clip.ID].card.sha256}  # fmt: skip
+    assert facts["config"]["network"]["context"] == clip.WIDTH and facts["step"] == 4
+
+
+def test_mirrored_pairs_come_with_mirrored_prompts(models, dataset):
+    data = task().load([dataset], settings(), Run())
+    words = {number: text for text, number in data.texts.items()}
+    seen = {"left": set(), "right": set()}
+    for step in range(12):
+        batch = data.batch(step, 0)
+        for image, (number, _) in zip(batch["normal"], batch["texts"].tolist()):
+            if "kidney" in words.get(number, ""):
+                side = "left" if "left kidney" in words[number] else "right"
+                half = image.mean((0, 1))
+                seen[side].add(bool(half[:8].mean() > half[-8:].mean()))
+    assert seen["left"] and seen["right"]
+    assert same(data.batch(5, 0), data.batch(5, 0)) and not same(data.batch(5, 0), data.batch(6, 0))
+
+
+def test_text_is_withheld_as_often_as_the_configuration_says(models, dataset):
+    own = task()
+    data = own.load([dataset], settings(batch=400), Run())
+    batch = data.batch(0, 0)
+    said = batch["texts"] > 0
+    context = own.conditions(batch, torch.Generator().manual_seed(1)).context.unflatten(1, (2, 77))
+    kept = context.flatten(2).any(2)
+    assert not (kept & ~said).any()
+    assert float(kept[said].float().mean()) == pytest.approx(0.85, abs=0.05)
+
+
+# ---- command line --------------------------------------------------------------------------------------------------
+
+
+def test_prompts_written_by_one_run_are_taken_by_the_next(models, case, tmp_path, capsys):
+    from petdiffusion.write import images
+
+    images.write(case.pet, tmp_path / "pet.nii.gz")
+    labels.write(case.labels, tmp_path / "labels.nii.gz")
+    common = ["denoise", str(tmp_path / "pet.nii.gz"), "--method", "text-ddpm", "--option", "samples=0", "--quiet",
+              "--no-report", "--unit", "SUVbw"]  # fmt: skip
+    assert main([*common, "--labels", str(tmp_path / "labels.nii.gz"), "--out", str(tmp_path / "a")]) == 0
+    table = tmp_path / "a" / "tables" / "prompts.csv"
+    assert "liver" in table.read_text()
+    assert main([*common, "--prompts", str(table), "--out", str(tmp_path / "b")]) == 0
+    one, other = (store.sha256(tmp_path / run / "denoised.nii.gz") for run in ("a", "b"))
+    assert one == other
