@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from petdiffusion import registry
+from petdiffusion.zoo import store
 
 README = Path(__file__).parents[2] / "README.md"
 BEGIN = "<!-- methods: made from the cards by `python Resources/docs/make_tables.py` -->\n"
@@ -17,8 +18,14 @@ def table() -> str:
     for card in registry.cards().values():
         uses = ", ".join(c.kind.upper() + ("" if c.required else " (optional)") for c in card.conditions) or "–"
         mark = " **(default)**" if card.name == registry.DEFAULT_METHOD else ""
-        lines.append(f"| `{card.name}`{mark} | {card.title}: {card.summary} | {uses} |")
+        model = "" if not card.needs_model or bundled(card.name) else " *No model is bundled: train one first.*"
+        lines.append(f"| `{card.name}`{mark} | {card.title}: {card.summary}{model} | {uses} |")
     return "\n".join(lines) + "\n"
+
+
+def bundled(method: str) -> bool:
+    """Models of the user's own do not count: the table is the same on every machine."""
+    return any(model.bundled for model in store.models(method).values())
 
 
 def updated(text: str) -> str:
