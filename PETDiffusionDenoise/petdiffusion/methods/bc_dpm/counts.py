@@ -22,7 +22,7 @@ NOISE = ((1e6, 0.276), (3e5, 0.375), (1e5, 0.536))
 were projected, counted and reconstructed as in the paper; patients differ by 6 %."""
 TRANSITIONS = ((1e6, 5.0), (3e5, 10.0), (1e5, 15.0))
 """The paper's l, of 100 steps."""
-WIDTH = ((1e6, 5.0), (3e5, 6.5), (1e5, 8.5))
+WIDTH = ((1e6, 4.0), (3e5, 5.75), (1e5, 8.0))
 """FWHM of the Gaussian filter GF in pixels; the paper doesn't say it. Found on validation slices."""
 _FWHM = 2.0 * np.sqrt(2.0 * np.log(2.0))
 LOWEST, HIGHEST = 1e3, 1e9
