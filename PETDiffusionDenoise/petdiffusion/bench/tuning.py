@@ -120,8 +120,8 @@ def slab(case: Case, normal: Volume, part: float = SLAB) -> Pair:
     """The middle slices of the body; the noise stays that of the whole scan."""
     body = case.body if case.body.any() else np.ones_like(case.body)
     z = bounding_box(body)[0]
-    cut = int((z.stop - z.start) * (1 - part) / 2)
-    chosen = slice(z.start + cut, max(z.stop - cut, z.start + cut + 1))
+    margin = int((z.stop - z.start) * (1 - part) / 2)
+    chosen = slice(z.start + margin, max(z.stop - margin, z.start + margin + 1))
     images = {name: cut(image, chosen) for name in ("pet", "ct", "mr") if (image := getattr(case, name)) is not None}
     return replace(case, body=case.body[chosen], labels=None, **images), cut(normal, chosen)
 
