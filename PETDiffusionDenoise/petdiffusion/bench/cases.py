@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -66,10 +67,22 @@ def run_case(table: Table, rows: Sequence[Row], seed: int, dose: Dose, tuned: Ma
     require_split([seed], "test", "results")
     place = patients.ready(table.job(seed), run)
     known = patients.load(place, dose.fraction)
-    case = preparing.build(known.low, known.ct, known.mr, run=Run(cancelled=run.cancelled))
+    case = preparing.build(known.low, known.ct, known.mr, known.organs, run=Run(cancelled=run.cancelled))
     identity = {"patient": place.name, "fraction": dose.fraction, "small": list(table.small)}
     subject = Subject(identity, seed, case, known.normal, known.organs, known.lesions, table.small)
-    return run_rows(subject, rows, tuned, settings, run, table.job(seed).name, dose.label)
+    return run_rows(judged(subject, table.judge), rows, tuned, settings, run, table.job(seed).name, dose.label)
+
+
+def judged(subject: Subject, judge: str) -> Subject:
+    """The subject with numbers of another kind, if the table has them; the judge's code is part of what they are of."""
+    if not judge:
+        return subject
+    module, function = judge.split(":")
+    function = getattr(importlib.import_module(module), function)
+    s = subject
+    made_by = store.code(f"{'/'.join(module.split('.')[1:])}.py")
+    return replace(s, id={**s.id, "judged by": [judge, made_by]},
+                   measured=lambda output: function(output, s.case, s.normal, s.organs, s.lesions))  # fmt: skip
 
 
 def run_rows(subject: Subject, rows: Sequence[Row], tuned: Mapping[str, Mapping[str, Any]], settings: Settings,
@@ -148,7 +161,7 @@ class Job:
         card = registry.card(row.method)
         case = only(subject.case, row.anatomy)
         options = card.resolve(tuned if tuned is not None else row.options)
-        wanted, sha = settings.models.get(card.name), None
+        wanted, sha = row.model or settings.models.get(card.name), None
         if card.needs_model:
             from ..zoo.choose import choose
 
@@ -168,7 +181,7 @@ class Job:
 
 def only(case: Case, anatomy: Sequence[str]) -> Case:
     """The case without the anatomy that a row does not get."""
-    return replace(case, ct=case.ct if "ct" in anatomy else None, mr=case.mr if "mr" in anatomy else None)
+    return replace(case, **{name: None for name in ("ct", "mr", "labels") if name not in anatomy})
 
 
 def _matched(job: Job, noise: float, subject: Subject, vgg: Vgg19 | None, run: Run) -> Numbers:

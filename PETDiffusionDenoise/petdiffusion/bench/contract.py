@@ -55,7 +55,7 @@ class Row:
     """None: the low-dose scan itself."""
     options: Mapping[str, Any] = field(default_factory=dict)
     anatomy: tuple[str, ...] = ()
-    """Of ct, mr: what the method is given beside the PET."""
+    """Of ct, mr, labels: what the method is given beside the PET."""
     tuned: bool = False
     """Options are those that did best on validation patients at this dose."""
     matched: str = ""
@@ -65,6 +65,8 @@ class Row:
     """Of slices: given the options `counts` and `each_slice`, so that it knows the count level."""
     paper: str = ""
     """The row of the paper's table that this is set beside."""
+    model: str = ""
+    """Id of a model that is not the method's own choice, such as an ablation's."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,10 @@ class Table:
     differs: tuple[str, ...] = ()
     """In what this table is not the paper's."""
     claims: tuple[Claim, ...] = ()
+    first: int = 0
+    """Of the test patients, counted from the split's first."""
+    judge: str = ""
+    """`package.module:function` of (output, case, normal, organs, lesions): its numbers take the place of `score`'s."""
 
     def job(self, seed: int) -> Job:
         """Always all doses, so that quick and full runs share their patients."""
@@ -124,7 +130,7 @@ class Table:
                    self.spacing_mm)  # fmt: skip
 
     def test_seeds(self, patients: int) -> list[int]:
-        return seeds_of("test", patients)
+        return seeds_of("test", patients, self.first)
 
     def tuning_seeds(self) -> list[int]:
         return seeds_of("validation", self.tuning_patients, TUNING_FROM)
@@ -193,6 +199,8 @@ class Real:
     metrics: tuple[Metric, ...] = METRICS[:7]
     differs: tuple[str, ...] = ()
     claims: tuple[Claim, ...] = ()
+    judge: str = ""
+    """As of a table."""
 
     def row(self, name: str) -> Row:
         return _row(self.rows, name)
@@ -231,6 +239,8 @@ class Bench:
     curve: Curve | None = None
     quick: tuple[str, ...] = ()
     """Parts that a quick run makes."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """What the numbers mean, where a judge makes them."""
 
     def table(self, name: str) -> Table | SliceTable:
         for table in self.tables:

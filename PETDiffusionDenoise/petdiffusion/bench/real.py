@@ -18,7 +18,7 @@ from ..progress import Run
 from ..volume import SUVBW, Volume
 from ..write import images
 from . import sealed, store, tuning
-from .cases import CaseResult, Settings, Subject, run_rows
+from .cases import CaseResult, Settings, Subject, judged, run_rows
 from .contract import Dose, Real, Row
 
 PET, CT, TUMOUR, LOW = "pet_suv.nii.gz", "ct_hu.nii.gz", "tumour.nii.gz", "low.nii.gz"
@@ -49,7 +49,7 @@ def run_case(real: Real, folder: Path, dose: Dose, tuned: Mapping[str, Mapping[s
     if not real.test[0] <= number <= real.test[1]:
         raise OptionError(f"Patient {number}", "is not a test patient", f"Those are {real.test[0]} to {real.test[1]}.")
     subject = subject_of(real, folder, dose, run)
-    return run_rows(subject, real.rows, tuned, settings, run, folder.name, dose.label)
+    return run_rows(judged(subject, real.judge), real.rows, tuned, settings, run, folder.name, dose.label)
 
 
 def tuned(real: Real, row: Row, dose: Dose, directory: str | Path, run: Run) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def table(part: Report) -> str:
     lines.append(_legend(part))
     if part["differs"]:
         lines.append("In what this is not the paper's table:\n\n" + "\n".join(f"- {text}" for text in part["differs"]))
-    return "\n\n".join([*lines, *_claims(part), *_tuned(part)])
+    return "\n\n".join([*lines, *_agreement(part), *_claims(part), *_tuned(part)])
 
 
 def grid(rows: Sequence[Report], metrics: Sequence[Metric], paper: Mapping[str, Any] | None = None,
@@ -97,6 +97,18 @@ def aligned(lines: Sequence[Sequence[str]]) -> str:
 
     rule = "|" + "|".join(":" + "-" * (w + 1) if i == 0 else "-" * (w + 1) + ":" for i, w in enumerate(widths)) + "|"
     return "\n".join([text(lines[0]), rule, *map(text, lines[1:])])
+
+
+def _agreement(part: Report) -> list[str]:
+    """Regression of measured on true numbers over all scans, and Bland-Altman's bias with its limits."""
+    if not part.get("agreement"):
+        return []
+    lines = [["", "number", "R²", "slope", "intercept", "bias", "95 % limits", "scans"]]
+    for row in part["agreement"]:
+        cells = (number(row[key], 2) for key in ("r_squared", "slope", "intercept", "bias"))
+        limits = f"{number(row['limit_low'], 2)} to {number(row['limit_high'], 2)}"
+        lines.append([row["title"], row["number"], *cells, limits, str(row["n"])])
+    return ["Against the truth (the paper's Fig. 7), all doses together:\n\n" + aligned(lines)]
 
 
 def _legend(part: Report) -> str:

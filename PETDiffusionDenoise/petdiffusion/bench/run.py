@@ -90,11 +90,12 @@ def _parts(definition: Bench, ask: Ask) -> list[str]:
 def _head(definition: Bench, ask: Ask, vgg: Any, count: int) -> dict[str, Any]:
     said = NO_VGG if vgg is None else f"P_dist by {vgg.kind}, weights SHA-256 {vgg.sha256}."
     of_slices = all(isinstance(table, SliceTable) for table in definition.tables)
+    meaning = definition.settings or (slice_score.SETTINGS if of_slices else score.SETTINGS)
     return {
         "bench": definition.name, "title": definition.title, "citation": definition.citation, "program": "petdiffusion",
         "version": __version__, "research_use_only": True, "command": ask.command, "quick": ask.quick,
-        "asked": _asked(ask), "metrics": dict(slice_score.SETTINGS if of_slices else score.SETTINGS),
-        "vgg": "" if of_slices else said, "models": [],
+        "asked": _asked(ask), "metrics": dict(meaning),
+        "vgg": "" if of_slices or definition.settings else said, "models": [],
         "machine": {"system": platform.system(), "processor": platform.machine(), "cores": usual(), "workers": count,
                     "python": platform.python_version()},
         "tables": [], "curve": None, "real": None,
@@ -177,6 +178,8 @@ def _part(table: Table | SliceTable | Real, rows: Sequence[Row], doses: Sequence
           tuned: Sequence[Mapping[str, Any]], found: Sequence[CaseResult], ask: Ask) -> dict[str, Any]:  # fmt: skip
     """What every table's part of the report holds."""
     results = in_order(found, names, [dose.label for dose in doses])
+    cases = [{"patient": r.patient, "dose": r.dose, "row": name, "method": table.row(name).method, **numbers}
+             for r in results for name, numbers in r.rows.items()]  # fmt: skip
     champion = next(row for row in rows if row.name == table.champion)
     return {
         "name": getattr(table, "name", REAL), "title": table.title, "data": data, "patients": list(names),
@@ -189,9 +192,18 @@ def _part(table: Table | SliceTable | Real, rows: Sequence[Row], doses: Sequence
         "paper": dict(getattr(table, "paper", {})), "levels": dict(getattr(table, "levels", {})),
         "paper_rows": {row.name: row.paper for row in rows if row.paper},
         "tuned": [_shown_tuning(one, rows) for one in sorted(tuned, key=lambda t: (t["row"], t["dose"]))],
-        "cases": [{"patient": r.patient, "dose": r.dose, "row": name, "method": table.row(name).method, **numbers}
-                  for r in results for name, numbers in r.rows.items()],
+        "agreement": _agreement(table, cases, rows), "cases": cases,
     }  # fmt: skip
+
+
+def _agreement(table: Table | SliceTable | Real, cases: Sequence[Mapping[str, Any]],
+               rows: Sequence[Row]) -> list[dict[str, Any]]:  # fmt: skip
+    """Clinical numbers against their truth, of tables whose judge gives both."""
+    if not getattr(table, "judge", ""):
+        return []
+    from .unified import agreements
+
+    return agreements(cases, {row.name: row.title for row in rows})
 
 
 def in_order(found: Sequence[CaseResult], names: Sequence[str], doses: Sequence[str]) -> list[CaseResult]:
