@@ -89,6 +89,8 @@ class Result:
     lesions: LabelMap | None = None
     reference: Volume | None = None
     tables: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
+    maps: Mapping[str, Volume] = field(default_factory=dict)
+    """The method's extra images, in units of their own."""
     record: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)

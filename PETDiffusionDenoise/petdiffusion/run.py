@@ -246,10 +246,11 @@ def _tune(
 
 def _checked(output: Output, case: Case, card: MethodCard) -> Output:
     """No method may hand back another grid, another unit or values that are not numbers."""
-    for volume in (output.pet, output.sd):
+    for volume in (output.pet, output.sd, *output.maps.values()):
         if volume is None:
             continue
-        if volume.geometry != case.pet.geometry or volume.unit != case.pet.unit:
+        own_unit = any(volume is image for image in output.maps.values())
+        if volume.geometry != case.pet.geometry or (volume.unit != case.pet.unit and not own_unit):
             raise ModelError(
                 f"Method '{card.name}'",
                 "gave an image on another grid or in another unit",
@@ -290,6 +291,7 @@ def _restore(case: Case, output: Output, given: _Given, tables: Mapping[str, Any
         lesions=given.lesions or output.lesions,
         reference=given.reference,
         tables=tables,
+        maps=output.maps,
         warnings=tuple(run.warnings),
     )
 

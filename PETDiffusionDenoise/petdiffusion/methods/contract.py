@@ -192,6 +192,8 @@ class Output:
     lesions: LabelMap | None = None
     tables: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
     """Extra tables by name, rows as dictionaries."""
+    maps: Mapping[str, Volume] = field(default_factory=dict)
+    """Extra images by name, on the PET's grid and in units of their own."""
     evaluations: int = 0
     """Network evaluations spent."""
     details: Mapping[str, Any] = field(default_factory=dict)

@@ -82,6 +82,8 @@ def _volumes(result: Result, folder: Path, suffix: str) -> dict[str, Path]:
     files = {"denoised": images.write(_anonymous(result.pet), folder / f"denoised{suffix}")}
     if result.sd is not None:
         files["uncertainty"] = images.write(_anonymous(result.sd), folder / f"uncertainty{suffix}")
+    for name, image in result.maps.items():
+        files[f"map_{name}"] = images.write(_anonymous(image), folder / f"map_{name}{suffix}")
     for name, mask in (("organs", result.organs), ("lesions", result.lesions)):
         if mask is not None:
             files[name] = labels.write(mask, folder / f"{name}{suffix}")

@@ -45,6 +45,7 @@ CARDS = (
                    "that fails, and says so", choices=("auto", "never", "required")),
             Option("segment_wait", "float", 300.0, "time without a sign of life after which it is stopped", 1, 86400,
                    unit="s", advanced=True),
+            Option("matches", "bool", True, "find the structures that match each slice best, with a heat map"),
             Option("order", "str", "own", "which slice gets which prompt; all but own are there to see what text does",
                    choices=("own", "empty", "shuffled", "wrong"), advanced=True),
         ),

@@ -69,6 +69,11 @@ class CompactClip(_Counting):
         self.clip = _loaded(str(model.weights), self.sha256, ClipConfig.from_json(model.card.config))
         self.width = self.clip.config.width
 
+    @property
+    def look(self) -> PetClip:
+        """Both towers: it can tell what an image shows."""
+        return self.clip
+
     def _sequence(self, texts: Sequence[str]) -> Tensor:
         return self.clip.read(self.clip.rows(tokenized(texts)))[1].float()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -28,6 +28,7 @@ from ..contract import Case, Output
 from . import parts
 from .config import PairConfig
 from .guidance import Guidance, context, guidance, ordered, reader_of
+from .matches import matches
 
 SIGMA_MIN, SIGMA_START = 0.03, 10.0
 """Levels between which samples are walked; above, an image is drowned in noise."""
@@ -46,7 +47,16 @@ def text_ddpm(case: Case, options: Mapping[str, Any], run: Run) -> Output:
     details = {"prompts_from": told.source, "scan_text": told.scan, "order": options["order"],
                "encoder": config.encoder, "guided": any(p.text for p in used.prompts)}  # fmt: skip
     tables = {"prompts": told.rows(case)} if told.prompts else {}
-    return seen.output(estimate, model, evaluations, details, tables, told.organs)
+    output = seen.output(estimate, model, evaluations, details, tables, told.organs)
+    return _with_matches(output, reader, case, run) if options["matches"] and hasattr(reader, "look") else output
+
+
+def _with_matches(output: Output, reader: Any, case: Case, run: Run) -> Output:
+    """Beside the image: which structures the encoder finds in each slice of it, and where."""
+    found = matches(reader.look, output.pet, case.body, run)
+    if not found.rows:
+        return output
+    return replace(output, tables={**output.tables, "matches": found.rows}, maps={"matches": found.heat})
 
 
 def ddpm(case: Case, options: Mapping[str, Any], run: Run) -> Output:

@@ -48,6 +48,8 @@ class CaseReport:
     interval_rows: Rows = ()
     interval_facts: Mapping[str, Any] = field(default_factory=dict)
     """Intervals of lesions' and organs' numbers, from the method's samples."""
+    maps: Mapping[str, Volume] = field(default_factory=dict)
+    """Images that a method lays over the scan, by the heading of the table that tells of their slices."""
 
     def __post_init__(self) -> None:
         known = (LOW, DENOISED, REFERENCE, SD)
@@ -60,7 +62,7 @@ class CaseReport:
                     f"Report without the image '{name}'", "it compares before and after", "Give both images."
                 )
         masks = {"organs": self.organs, "lesions": self.lesions}
-        same_grid({**self.images, **{name: mask for name, mask in masks.items() if mask is not None}})
+        same_grid({**self.images, **self.maps, **{name: mask for name, mask in masks.items() if mask is not None}})
         if len({volume.unit for volume in self.images.values()}) > 1:
             raise InputError("The report's images", "have different units", "Convert them to one unit first.")
         if self.body is not None and self.body.shape != self.low.geometry.shape:

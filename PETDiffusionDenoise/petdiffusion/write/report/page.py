@@ -7,7 +7,7 @@ from html import escape
 from importlib.resources import files
 
 from ... import __version__
-from . import figures, sections, trust, viewer, words
+from . import figures, maps, sections, trust, viewer, words
 from .model import REFERENCE, SD, CaseReport
 from .views import Views
 
@@ -34,6 +34,8 @@ def case_report(report: CaseReport) -> str:
         _trust(report),
         _certainty(report),
         _part("Image quality", _quality_note(report), sections.image_section(report)) if report.image_rows else "",
+        *(_part(name, _maps_note(), maps.section(report, views, name, list(report.other_tables.get(name, ()))))
+          for name in report.maps),
         *(_part(name, "", sections.other_section(rows)) for name, rows in report.other_tables.items() if rows),
         _part("How this was made", "", sections.settings_section(report.settings)) if report.settings else "",
         f"<footer>PETDiffusion {escape(__version__)} · {escape(BANNER)}</footer>",
@@ -115,6 +117,11 @@ def _overview_note(views: Views) -> str:
         else ""
     )
     return f"Maximum intensity projections, all on one scale ({scale}). The patient’s left is on the right.{oblique}"
+
+
+def _maps_note() -> str:
+    return ("Axial slices of the denoised image from top to bottom. Coloured: what makes the structures named above "
+            "each slice match it best, by the text encoder alone; no finding.")  # fmt: skip
 
 
 def _slices_note(views: Views) -> str:

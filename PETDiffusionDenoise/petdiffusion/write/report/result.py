@@ -30,7 +30,8 @@ FACTS = {
     "suv_factor": ("SUV per kBq/ml", "", 1000.0, 4),
 }
 """What a reader calls a fact: word, unit, factor and digits."""
-HEADINGS = {"tuning": "Settings tried", "prompts": "Text prompts", "quality": QUALITY}
+HEADINGS = {"tuning": "Settings tried", "prompts": "Text prompts", "matches": "Best matching structures",
+            "quality": QUALITY}  # fmt: skip
 
 
 def of_result(result: Result, case: Case, card: MethodCard) -> str:
@@ -61,6 +62,7 @@ def of_result(result: Result, case: Case, card: MethodCard) -> str:
             },
             settings=settings_of(result.record, card),
             warnings=result.warnings,
+            maps={HEADINGS[name]: image for name, image in result.maps.items() if name in HEADINGS},
         )
     )
 

@@ -57,6 +57,10 @@ class Views:
         self.body = None if report.body is None or not report.body.any() else self.turn(report.body)[box]
         self.lesions = None if report.lesions is None else self.turn(split_lesions(report.lesions).array)[box]
 
+    def placed(self, array: np.ndarray) -> np.ndarray:
+        """Another array of the scan's grid, turned and cut like the images."""
+        return self.turn(array)[self._box()]
+
     def _box(self) -> tuple[slice, ...]:
         body = self.report.body
         patient = body if body is not None and body.any() else np.ones(self.report.low.geometry.shape, bool)
