@@ -1,0 +1,128 @@
+"""The commands that made the bundled model of AMDiff, and the search for what is called a lesion.
+
+    python Resources/training/amdiff.py --work DIR                prints the commands
+    python Resources/training/amdiff.py --work DIR --run          runs them; the model appears in DIR/models
+    python Resources/training/amdiff.py --search MODEL --data DIR  threshold and smallest volume on validation patients
+    python Resources/training/amdiff.py --variant no-revision ...  an ablation of the paper's Table 4
+    python Resources/training/amdiff.py --variant separate ...     nnMamba and Med-DDPM, neither learning from the other
+
+`--real` adds real scans with simulated low counts (see real_scans.py). What the search found is written into the
+model's card with --write; the weights stay as they are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+PROGRAM = [sys.executable, "-m", "petdiffusion"]
+BODY = ["--kind", "body", "--fraction", "0.25,0.1,0.05", "--preset"]
+SETTINGS = {"batch": 4, "warmup_steps": 60, "ema_decay": 0.99, "validate_every": 200}
+CHANGES = {"sigma_data": 1.1463, "warm_from": 0.02}
+"""The denoiser begins as the bundled csrd-body, whose sigma_data this is, so it needs hardly any time alone."""
+STEPS = 1200
+THRESHOLDS, SMALLEST_ML = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8), (0.0, 0.15, 0.3, 0.5, 1.0)
+
+
+def commands(work: Path, variant: str, real: str | None) -> Iterator[list[str]]:
+    sets = [("body-valid", "mCT,Vision,Quadra", ["--n", "6", "--split", "validation"]),
+            ("body-train", "mCT,Vision,mCT,DiscoveryST,Quadra,Discovery", ["--n", "24"])]  # fmt: skip
+    for name, presets, more in sets:
+        if not (work / name / "manifest.csv").is_file():
+            yield [*PROGRAM, "simulate", "dataset", *BODY, presets, *more, "--out", str(work / name)]
+    method = "nnmamba" if variant == "separate" else "amdiff"
+    config = "compact" if variant in ("", "separate") else f"compact-{variant}"
+    id_ = "nnmamba-body" if variant == "separate" else "amdiff-body" + (f"-{variant}" if variant else "")
+    data = [str(work / name) for name in ("body-train", "body-valid")] + ([real] if real else [])
+    said = [part for name, value in SETTINGS.items() for part in ("--set", f"{name}={value}")]
+    said += [part for name, value in CHANGES.items() for part in ("--change", f"{name}={value}")]
+    yield [*PROGRAM, "train", method, "--config", config, "--data", *data, "--steps", str(STEPS), "--from", "csrd-body",
+           *said, "--out", str(work / id_)]  # fmt: skip
+    yield [*PROGRAM, "export", str(work / id_), "--id", id_, "--facts", str(HERE / "amdiff-body.json"), "--out",
+           str(work / "models")]  # fmt: skip
+
+
+def search(model: str, data: Path) -> list[dict[str, float]]:
+    """Mean Dice over scans with lesions and false positives a scan, for every threshold and smallest volume."""
+    import numpy as np
+    from petdiffusion import read
+    from petdiffusion.measure.segmentation import detection, dice
+    from petdiffusion.methods.amdiff import masks as making
+    from petdiffusion.methods.amdiff.masks import lesions_of
+    from petdiffusion.prepare import case as preparing
+    from petdiffusion.progress import Run
+    from petdiffusion.registry import card
+
+    kept: dict[str, np.ndarray] = {}
+    plain = making.masks_of
+
+    def keep(probabilities, case, threshold, smallest):
+        kept["lesion"] = probabilities[0] * case.body
+        return plain(probabilities, case, threshold, smallest)
+
+    from petdiffusion.methods.amdiff import after
+
+    after.masks_of = keep
+    method, found = card("amdiff"), {}
+    for row in csv.DictReader((data / "manifest.csv").open()):
+        pet = read.image(data / row["pet"])
+        truth = read.labels(data / row["lesions"], allow_empty=True).array > 0
+        method.load()(preparing.build(pet), method.resolve({"samples": 0}), Run(model=model))
+        for at, least in product(THRESHOLDS, SMALLEST_ML):
+            marked = lesions_of(kept["lesion"], at, least, pet.geometry.voxel_ml) > 0
+            every = detection(marked, truth, pet.geometry.voxel_ml)[-1]
+            found.setdefault((at, least), []).append((dice(marked, truth), every["sensitivity"],
+                                                      every["false_positives"]))  # fmt: skip
+        print(row["id"], flush=True)
+    rows = []
+    for (at, least), values in found.items():
+        dices, hits, false = (np.array([np.nan if v[i] is None else v[i] for v in values], float) for i in range(3))
+        rows.append({"threshold": at, "smallest_ml": least, "Dice": float(np.nanmean(dices)),
+                     "sensitivity": float(np.nanmean(hits)), "false_positives": float(false.mean())})  # fmt: skip
+    return sorted(rows, key=lambda r: -r["Dice"])
+
+
+def write(model: str, best: dict[str, float], rows: list[dict[str, float]]) -> None:
+    """Into the model's card."""
+    from petdiffusion.zoo import store
+
+    file = store.find(model, "amdiff").weights.with_suffix(".json")
+    card = json.loads(file.read_text())
+    card["config"] |= {"threshold": best["threshold"], "smallest_ml": best["smallest_ml"]}
+    card["results"]["lesions on validation patients"] = {k: round(v, 3) for k, v in best.items()}
+    file.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path)
+    parser.add_argument("--variant", default="")
+    parser.add_argument("--real")
+    parser.add_argument("--run", action="store_true")
+    parser.add_argument("--search", metavar="MODEL")
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--write", action="store_true")
+    args = parser.parse_args()
+    if args.search:
+        rows = search(args.search, args.data)
+        for row in rows[:12]:
+            print({k: round(v, 3) for k, v in row.items()})
+        if args.write:
+            write(args.search, rows[0], rows)
+        return
+    for command in commands(args.work, args.variant, args.real):
+        print(shlex.join(command))
+        if args.run:
+            subprocess.run(command, check=True)
+
+
+if __name__ == "__main__":
+    main()
