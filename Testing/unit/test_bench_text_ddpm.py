@@ -4,8 +4,9 @@
 import numpy as np
 import pytest
 from petdiffusion.bench.contract import FILTERS
-from petdiffusion.bench.organ_score import ORGANS, axial_steps, grouped, measured
+from petdiffusion.bench.organ_score import ORGANS, WHOLE, axial_steps, grouped, measured
 from petdiffusion.bench.papers import paper
+from petdiffusion.bench.papers.text_ddpm import PLACES
 from petdiffusion.methods.contract import Case, Output
 from petdiffusion.read.totalsegmentator import TOTAL
 from petdiffusion.volume import SUVBW, Geometry, LabelMap, Volume
@@ -57,6 +58,7 @@ def test_seams_make_steps_along_z_larger():
 
 def test_claims_and_champions_are_rows_and_numbers_of_their_table():
     bench = paper("text-ddpm")
+    assert PLACES == (WHOLE, *ORGANS)
     for table in bench.tables:
         rows, metrics = {row.name for row in table.rows} | {FILTERS}, {m.key for m in table.metrics}
         assert table.champion in rows and table.patients >= 20
