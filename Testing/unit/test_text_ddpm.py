@@ -135,6 +135,21 @@ def test_the_context_of_the_mirrored_patient_has_left_and_right_changed(models):
     assert not torch.equal(plain[0], mirrored[0]) and not plain[:, 77:].any()  # nothing was said of the scan
 
 
+def test_the_mean_of_the_mirrored_patient_is_the_mirrored_mean(models, case):
+    """With left and right changed in the names too; with the names as they were it is another."""
+    def flipped(names):
+        labels = LabelMap(np.flip(case.labels.array, 2), case.labels.geometry, names)
+        pet = case.pet.with_array(np.flip(case.pet.array, 2).copy())
+        return replace(case, pet=pet, body=np.flip(case.body, 2).copy(), labels=labels)
+
+    plain = run_on(case, metadata=False).pet.array
+    swapped = {2: "lung_right", 3: "lung_left", 5: "kidney_left"}
+    mirrored = np.flip(run_on(flipped({**NAMES, **swapped}), metadata=False).pet.array, 2)
+    np.testing.assert_allclose(mirrored, plain, atol=1e-4)
+    wrong = np.flip(run_on(flipped(NAMES), metadata=False).pet.array, 2)
+    assert np.abs(wrong - plain).max() > 1e-3
+
+
 # ---- encoders ------------------------------------------------------------------------------------------------------
 
 
