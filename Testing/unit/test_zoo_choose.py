@@ -81,3 +81,14 @@ def test_a_misfit_is_counted_once_and_unknown_facts_not(two_models):
 def test_a_method_without_a_model_says_how_to_get_one():
     with pytest.raises(ModelError, match="petdiffusion train nothing"):
         choose("nothing", scan(HEAD, 2, 1.4), Run())
+
+
+@pytest.mark.parametrize(("dims", "said"), [(2, False), (3, True)])
+def test_a_network_of_slices_does_not_mind_how_far_apart_they_are(tmp_path, dims, said):
+    store.add(make_model(tmp_path / "m", "m", voxel_mm=[3, 5.5], method="csrd", config={"network": {"dims": dims}}))
+    near = scan(BODY, 4, 1.4)
+    geometry = dataclasses.replace(near.pet.geometry, spacing=(4.0, 4.0, 30.0))
+    far = dataclasses.replace(near, pet=dataclasses.replace(near.pet, geometry=geometry))
+    run = Run()
+    choose("csrd", far, run)
+    assert any("voxels measure" in text for text in run.warnings) is said
