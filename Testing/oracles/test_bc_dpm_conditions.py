@@ -347,7 +347,7 @@ OPTIONS = {"counts": 0.0, "fraction": 0.0}
 
 def test_l_is_the_papers_at_its_levels_and_between_them():
     assert [counts.transitions(c, 100) for c in (1e6, 3e5, 1e5)] == [5, 10, 15]
-    assert counts.transitions(math.sqrt(1e6 * 3e5), 100) == round(7.5) and counts.transitions(1e12, 100) == 1
+    assert counts.transitions(math.sqrt(1e6 * 3e5), 100) == round(7.5) and counts.transitions(1e12, 100) == 3
     found = [counts.transitions(c, 100) for c in np.geomspace(1e3, 1e8, 60)]
     assert found == sorted(found, reverse=True) and found[0] > 15
     assert counts.transitions(3e5, 1000) == 100 and counts.transitions(1e3, 10) <= 10
@@ -361,6 +361,14 @@ def test_the_count_level_comes_from_counts_then_fraction_then_noise():
     assert read.counts == pytest.approx(3e5, rel=1e-6) and read.measured == 0.375 and "noise" in read.told
     with pytest.raises(OptionError, match="count level of normal-dose"):
         counts.level_of({"counts": 0.0, "fraction": 0.1}, 0.1, BcDpmConfig())
+
+
+def test_a_limbs_slice_is_steered_as_a_trunks_of_equal_noise():
+    """Variance goes as pixels^1.5 / counts: a quarter of the pixels hold an eighth of the variance."""
+    assert counts.as_in_a_trunk(1e5, counts.TRUNK / 4) == pytest.approx(8e5)
+    for pixels in (counts.TRUNK, 0.7 * counts.TRUNK, 1.5 * counts.TRUNK):
+        assert counts.as_in_a_trunk(1e5, pixels) == 1e5
+    assert counts.as_in_a_trunk(1e5, 0) <= counts.HIGHEST
 
 
 def test_beyond_the_measured_levels_noise_goes_as_the_inverse_root_of_counts():

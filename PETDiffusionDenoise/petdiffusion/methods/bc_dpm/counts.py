@@ -22,8 +22,12 @@ NOISE = ((1e6, 0.276), (3e5, 0.375), (1e5, 0.536))
 were projected, counted and reconstructed as in the paper; patients differ by 6 %."""
 TRANSITIONS = ((1e6, 5.0), (3e5, 10.0), (1e5, 15.0))
 """The paper's l, of 100 steps."""
+FEWEST = 3.0
+"""l at the highest counts."""
 WIDTH = ((1e6, 4.0), (3e5, 5.75), (1e5, 8.0))
 """FWHM of the Gaussian filter GF in pixels; the paper doesn't say it. Found on validation slices."""
+TRUNK, ALIKE = 3600, 2.0
+"""Pixels of the body in a slice of those patients; levels that differ by less than this factor are taken for equal."""
 _FWHM = 2.0 * np.sqrt(2.0 * np.log(2.0))
 LOWEST, HIGHEST = 1e3, 1e9
 LARGEST_GRAIN = 2.5
@@ -80,9 +84,20 @@ def interpolated(table: tuple[tuple[float, float], ...], counts: float) -> float
     return float(values[i - 1] + (at - known[i - 1]) * (values[i] - values[i - 1]) / (known[i] - known[i - 1]))
 
 
+def as_in_a_trunk(counts: float, pixels: float) -> float:
+    """The level at which a trunk's slice is as noisy as this one, whose body has so many pixels.
+
+    The variance of a reconstruction goes as pixels^1.5 / counts: a limb's slice is far less noisy than a trunk's that
+    holds as many events.
+    """
+    factor = (TRUNK / max(pixels, 1.0)) ** 1.5
+    return counts if 1 / ALIKE <= factor <= ALIKE else float(np.clip(counts * factor, LOWEST, HIGHEST))
+
+
 def transitions(counts: float, steps: int) -> int:
     """l for a chain of so many steps: the paper's table is for 100."""
-    return int(np.clip(round(interpolated(TRANSITIONS, counts) * steps / 100), 1, steps))
+    wanted = max(interpolated(TRANSITIONS, counts), FEWEST)
+    return int(np.clip(round(wanted * steps / 100), 1, steps))
 
 
 def width_mm(counts: float, pixel_mm: float) -> float:

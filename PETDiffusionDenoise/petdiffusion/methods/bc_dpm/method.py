@@ -73,7 +73,8 @@ class Job:
         level = counts.level_of(options, counts.effective(seen, pixel), config)
         run.check()
         run.warn(f"Count level {counts.words(level.counts)} a slice, {level.told}.")
-        settings = settings_of(options, level.counts, pixel)
+        alike = counts.as_in_a_trunk(level.counts, _pixels(placed.inside)) if options["counts"] > 0 else level.counts
+        settings = settings_of(options, alike, pixel)
         return cls(scan, level, settings, inserter_of(scan, level, each, run), config)
 
     def spread(self, sd: torch.Tensor, placed: Placed) -> np.ndarray:
@@ -93,6 +94,11 @@ class Job:
     def details(self) -> dict[str, Any]:
         return {"counts": float(f"{self.level.counts:.4g}"), "counts_from": self.level.told,
                 "settings": self.settings.to_json()}  # fmt: skip
+
+
+def _pixels(body: np.ndarray) -> float:
+    """Of the body in a slice that shows some of it."""
+    return float(body.sum() / max(1, body.any((1, 2)).sum()))
 
 
 def settings_of(options: Mapping[str, Any], level: float, pixel_mm: float) -> Settings:
