@@ -60,3 +60,11 @@ def test_a_method_without_masks_is_refused(tmp_path):
         petdiffusion.segment(tmp_path, "csrd")
     with pytest.raises(OptionError, match="Did you mean 'amdiff'"):
         petdiffusion.segment(tmp_path, "amdif")
+
+
+def test_a_method_without_a_model_says_so(capsys, monkeypatch):
+    assert main(["methods", "amdiff"]) == 0 and "no model" not in capsys.readouterr().out
+    monkeypatch.setattr("petdiffusion.zoo.store.models", lambda method=None: {})
+    assert main(["methods", "amdiff"]) == 0
+    assert "no model on this machine: train one (petdiffusion train amdiff" in capsys.readouterr().out
+    assert main(["methods"]) == 0 and "(no model here)" in capsys.readouterr().out

@@ -35,7 +35,7 @@ def _methods(args: argparse.Namespace, run: Run) -> None:
                         "method": c.name,
                         "family": c.family,
                         "uses": ", ".join(x.kind for x in c.conditions) or "PET alone",
-                        "what it does": c.summary,
+                        "what it does": c.summary + (" (no model here)" if _lacks_model(c) else ""),
                     }
                     for c in cards
                 ],
@@ -45,8 +45,17 @@ def _methods(args: argparse.Namespace, run: Run) -> None:
         print(f"\nThe default is {registry.DEFAULT_METHOD}. 'petdiffusion methods M' shows a method's options.")
 
 
+def _lacks_model(card: Any) -> bool:
+    from ..zoo import store
+
+    return card.needs_model and not store.models(card.name)
+
+
 def _in_full(card: Any) -> str:
     lines = [f"{card.title} ({card.name}, {card.family})", card.summary]
+    if _lacks_model(card):
+        lines += [f"It has no model on this machine: train one (petdiffusion train {card.name} --help) or add one "
+                  "(petdiffusion models add SOURCE)."]  # fmt: skip
     lines += [f"Paper: {card.paper}"] if card.paper else []
     lines += [f"{'Needs' if c.required else 'Can use'} {c.kind.upper()}: {c.help}" for c in card.conditions]
     lines += [f"Gives: {', '.join(card.outputs)}", "", "Options (--option NAME=VALUE)"]
