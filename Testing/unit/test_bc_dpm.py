@@ -22,7 +22,7 @@ CARD = registry.card("bc-dpm")
 
 
 @pytest.fixture(autouse=True)
-def small_models(tmp_path_factory, monkeypatch, no_models_of_the_user):
+def small_models(tmp_path_factory, monkeypatch, no_models_of_the_user, no_bundled_models):
     folder = tmp_path_factory.getbasetemp() / "bc-dpm-models"
     if not folder.exists():
         folder.mkdir()
