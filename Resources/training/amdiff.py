@@ -55,20 +55,19 @@ def search(model: str, data: Path) -> list[dict[str, float]]:
     import numpy as np
     from petdiffusion import read
     from petdiffusion.measure.segmentation import detection, dice
-    from petdiffusion.methods.amdiff import masks as making
+    from petdiffusion.methods.amdiff import after
     from petdiffusion.methods.amdiff.masks import lesions_of
     from petdiffusion.prepare import case as preparing
     from petdiffusion.progress import Run
     from petdiffusion.registry import card
 
     kept: dict[str, np.ndarray] = {}
-    plain = making.masks_of
+    usual = after.masks_of
 
     def keep(probabilities, case, threshold, smallest):
+        """The segmenter runs once a scan; every setting is tried on what it said."""
         kept["lesion"] = probabilities[0] * case.body
-        return plain(probabilities, case, threshold, smallest)
-
-    from petdiffusion.methods.amdiff import after
+        return usual(probabilities, case, threshold, smallest)
 
     after.masks_of = keep
     method, found = card("amdiff"), {}
@@ -90,14 +89,15 @@ def search(model: str, data: Path) -> list[dict[str, float]]:
     return sorted(rows, key=lambda r: -r["Dice"])
 
 
-def write(model: str, best: dict[str, float], rows: list[dict[str, float]]) -> None:
+def write(model: str, best: dict[str, float]) -> None:
     """Into the model's card."""
     from petdiffusion.zoo import store
 
     file = store.find(model, "amdiff").weights.with_suffix(".json")
     card = json.loads(file.read_text())
     card["config"] |= {"threshold": best["threshold"], "smallest_ml": best["smallest_ml"]}
-    card["results"]["lesions on validation patients"] = {k: round(v, 3) for k, v in best.items()}
+    found = {name: round(value, 3) for name, value in best.items()}
+    card.setdefault("results", {})["lesions on validation patients"] = found
     file.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
 
 
@@ -116,7 +116,7 @@ def main() -> None:
         for row in rows[:12]:
             print({k: round(v, 3) for k, v in row.items()})
         if args.write:
-            write(args.search, rows[0], rows)
+            write(args.search, rows[0])
         return
     for command in commands(args.work, args.variant, args.real):
         print(shlex.join(command))
