@@ -23,7 +23,7 @@ _BODY = ("--kind", "body", "--fraction", "0.25,0.1,0.05", "--preset", "mCT,Visio
 DATA = {"body-train": ("--n", "24"), "body-valid": ("--n", "6", "--split", "validation")}
 CLIP_STEPS, STEPS = 600, 1000
 MODELS = {"text-ddpm": "text-ddpm-body", "ddpm-2.5d": "ddpm-2.5d-body", "unet-2.5d": "unet-2.5d-body"}
-SETTINGS = ("batch=8", "patch=96", "learning_rate=1.5e-3", "ema_decay=0.998", "validate_every=200",
+SETTINGS = ("batch=8", "patch=96", "learning_rate=1.5e-3", "ema_decay=0.995", "validate_every=100",
             "checkpoint_minutes=2")  # fmt: skip
 
 

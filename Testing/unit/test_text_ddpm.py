@@ -95,6 +95,16 @@ def test_words_of_the_scan_reach_every_slice(models, case):
     assert told.details["scan_text"] == "1/10 dose FDG"
 
 
+def test_words_of_the_scan_can_be_edited_in_the_table(models, case, tmp_path):
+    from petdiffusion.write.tables import write_csv
+
+    rows = [{"slice": k, "prompt": "", "scan": "1/4 dose FDG"} for k in range(len(case.pet.array))]
+    path = write_csv(rows, tmp_path / "prompts.csv")
+    assert run_on(case, prompts=str(path)).details["scan_text"] == "1/4 dose FDG"
+    assert run_on(replace(case, text="1/10 dose"), prompts=str(path)).details["scan_text"] == "1/10 dose"
+    assert run_on(case).details["scan_text"] != "1/4 dose FDG"
+
+
 def test_without_labels_ct_and_mr_it_says_so_and_goes_on(models, case):
     run = Run()
     output = run_on(replace(case, labels=None, ct=None, mr=None), run, metadata=False)

@@ -72,8 +72,11 @@ def reader_of(facts: Mapping[str, Any] | None, options: Mapping[str, Any], run: 
 
 
 def _scan_text(case: Case, options: Mapping[str, Any], reader: Any) -> str:
-    """The user's own words; else what is known of the scan."""
-    text = " ".join(case.text.split()) or (metadata.words_of(case) if options["metadata"] else "")
+    """The user's own words, else those of the table, else what is known of the scan."""
+    text = " ".join(case.text.split())
+    if not text and options["metadata"]:
+        written = table.scan_words(options["prompts"]) if options["prompts"] else None
+        text = metadata.words_of(case) if written is None else written
     if text and reader.count(text) > MAX_TOKENS:
         raise InputError(f"The text '{text[:60]}…'", f"takes {reader.count(text)} tokens, CLIP reads {MAX_TOKENS}",
                          "Shorten it.")  # fmt: skip

@@ -39,6 +39,14 @@ def read(path: str | Path, geometry: Geometry, count: Count) -> list[Prompt]:
     return [_counted(text, count, name) for text in texts]
 
 
+def scan_words(path: str | Path) -> str | None:
+    """What the table says of the whole scan, in the first row that says it; None where it has no such column."""
+    rows = read_csv(path)
+    if not rows or "scan" not in rows[0]:
+        return None
+    return next((str(row["scan"]).strip() for row in rows if row["scan"]), "")
+
+
 def _by_height(rows: Sequence[dict[str, Any]], geometry: Geometry, name: str) -> list[int | None]:
     heights = np.array(heights_mm(geometry))
     reach = geometry.spacing[2] / 2 + 1e-3
