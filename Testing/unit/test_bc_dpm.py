@@ -61,7 +61,7 @@ def test_a_noisier_scan_is_taken_for_fewer_counts():
 
 
 def test_the_whole_chain_of_the_paper_costs_its_steps():
-    output = denoise(case_of(), start="noise", steps=20, counts=3e5)
+    output = denoise(case_of(), start="noise", steps=20, transitions=2, counts=3e5)
     assert output.details["settings"]["transitions"] == 2 and 2 * 10 <= output.evaluations <= 2 * 20
 
 
