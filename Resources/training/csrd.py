@@ -44,6 +44,13 @@ class Stage:
 
 LINEAR = ("weight_power=1.0",)
 """The loss in SUV: what PSNR and lesions are measured in."""
+
+
+def on_what_is_left(regression: str) -> tuple[str, str]:
+    """Changes that make the residual refer to what the bundled regression makes of the scan."""
+    return "base=regression", f"regression={regression}"
+
+
 _BRAIN = ("--kind", "brain", "--fraction", "0.25,0.1667,0.125")
 _BODY = ("--kind", "body", "--fraction", "0.25,0.1,0.05", "--preset")
 DATA = {
@@ -63,8 +70,9 @@ STAGES = {
         Stage("unet3d-1", "unet-3d", 2600, data=_FEW),
         Stage("unet3d-2", "unet-3d", 3000, "unet3d-1", _ALL, LINEAR, ("seed=1",), "unet3d-brain"),
         Stage("csrd-1", "csrd", 2000, "unet3d-2", _ALL, LINEAR, ("seed=2",)),
-        Stage("csrd-2", "csrd", 1600, "csrd-1", _ALL, (*LINEAR, "mean_share=0.8"), ("seed=3", "learning_rate=7e-4"),
-              "csrd-brain"),
+        Stage("csrd-2", "csrd", 1600, "csrd-1", _ALL, (*LINEAR, "mean_share=0.8"), ("seed=3", "learning_rate=7e-4")),
+        Stage("csrd-3", "csrd", 1828, "csrd-2", _ALL, (*LINEAR, "mean_share=0.5", *on_what_is_left("unet3d-brain")),
+              ("seed=4", "learning_rate=5e-4"), "csrd-brain"),
     ),
     "body": (
         Stage("unet3d-1", "unet-3d", 2600, data=("body-train",), model="unet3d-body"),
