@@ -123,7 +123,8 @@ def losses_of(dataset, changes, steps=1, done=1.0):
     batch["done"] = torch.full_like(batch["done"], done)
     loss = task.loss(network, batch, torch.Generator().manual_seed(0))
     loss.backward()
-    return float(loss.detach()), {n for n, p in network.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
+    reached = {n for n, p in network.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
+    return float(loss.detach()), reached
 
 
 def test_before_e_T_only_the_denoiser_learns(dataset):

@@ -1,4 +1,4 @@
-"""Text-guided DDPM: the words reach the network, slice by slice; pairs leave no jumps; encoders are who they should be."""
+"""Text-guided DDPM: words reach the network, slice by slice; pairs leave no jumps; encoders are who they should be."""
 
 import json
 from dataclasses import replace
