@@ -99,7 +99,7 @@ def rewritten(manifest, name, change):
 
 
 def trained_on(manifest):
-    bank = load_bank(manifest, lambda low, spacing, body: ({}, {}), TrainSettings(steps=1), Run())
+    bank = load_bank(manifest, lambda low, spacing, body, anatomy: ({}, {}), TrainSettings(steps=1), Run())
     return [p.id for p in bank.train], [p.id for p in bank.valid]
 
 
