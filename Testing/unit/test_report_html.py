@@ -410,9 +410,9 @@ def test_a_result_becomes_a_report_in_the_unit_of_its_numbers(case):
         "version": "9.9",
         "request": {
             "seed": 7,
-            "pet": "/home/someone/Jane_Doe.nii",
-            "ct": "/home/ct.nii",
-            "model": "/home/someone/models/best.safetensors",
+            "pet": "/scans/someone/Jane_Doe.nii",
+            "ct": "/scans/ct.nii",
+            "model": "/scans/someone/models/best.safetensors",
         },
         "options": {"steps": 18},
         "details": {"weights": "C:\\Users\\someone\\w.safetensors"},
@@ -468,7 +468,7 @@ def test_facts_are_said_as_a_reader_says_them():
     from petdiffusion.write.report.result import scan_in_words
 
     said = scan_in_words({"tracer": "FDG", "half_life_s": 6586.2, "injected_dose_bq": 255177360, "dose_fraction": 0.1,
-                          "suv_factor": 0.000434878, "source": "/home/name"})  # fmt: skip
+                          "suv_factor": 0.000434878, "source": "/scans/name"})  # fmt: skip
     assert said == {"tracer": "FDG", "half-life": "109.8 min", "injected dose": "255 MBq",
                     "part of the normal dose": "10.0 %", "SUV per kBq/ml": "0.4349"}  # fmt: skip
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+import torch
 from torch import Tensor
 
 from ..diffusion.conditions import Conditions
@@ -28,6 +29,43 @@ def mirrored(cond: Conditions) -> Conditions:
     images = cond.images.flip(-1).clone()
     images[:, -1].neg_()
     return replace(cond, images=images)
+
+
+@dataclass(frozen=True, eq=False)
+class MeanAtTop:
+    """At the highest level a sample is drowned in noise: a network with a trained mean was given none there.
+
+    What it says then is the mean, taken from two views of the patch.
+    """
+
+    denoiser: Denoiser
+    top: float
+
+    def __call__(self, x: Tensor, sigma: Tensor, cond: Conditions | None = None) -> Tensor:
+        if not at_top(sigma, self.top):
+            return self.denoiser(x, sigma, cond)
+        return two_views(lambda seen: self.denoiser(torch.zeros_like(x), sigma, seen), cond)
+
+
+@dataclass(eq=False)
+class Once:
+    """Makes the Denoiser of a volume find its mean once, and knows what that saved."""
+
+    top: float
+    made: OnceAtTop | None = None
+
+    def __call__(self, denoiser: Denoiser) -> Denoiser:
+        self.made = OnceAtTop(denoiser, self.top)
+        return self.made
+
+    @property
+    def mean(self) -> Tensor:
+        """(1, z, y, x), once the first evaluation is made."""
+        return self.made._mean[0].float().cpu()
+
+    def spent(self, asked: int) -> int:
+        """Network evaluations that were made of those that the sampler asked for."""
+        return asked - self.made.reused + VIEWS - 1
 
 
 @dataclass(eq=False)

@@ -2,48 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
-import torch
-from torch import Tensor
-
 from ...diffusion.parameterisation import Denoiser
 from ...infer.engine import VolumeEstimate
-from ...infer.views import VIEWS, OnceAtTop, at_top, two_views
+from ...infer.views import VIEWS, MeanAtTop, Once
 from . import parts
 from .config import AmdiffConfig
 from .network import AmdiffNetwork
-
-
-@dataclass(frozen=True, eq=False)
-class MeanAtTop:
-    """There the network was trained to be given no noise; what it says then is the mean."""
-
-    denoiser: Denoiser
-    sigma_top: float
-
-    def __call__(self, x: Tensor, sigma: Tensor, cond: Any = None) -> Tensor:
-        if not at_top(sigma, self.sigma_top):
-            return self.denoiser(x, sigma, cond)
-        return two_views(lambda seen: self.denoiser(torch.zeros_like(x), sigma, seen), cond)
-
-
-@dataclass(eq=False)
-class Once:
-    """Put around the Denoiser of a volume: keeps its mean."""
-
-    sigma_top: float
-    made: OnceAtTop | None = None
-
-    def __call__(self, denoiser: Denoiser) -> Denoiser:
-        self.made = OnceAtTop(denoiser, self.sigma_top)
-        return self.made
-
-    @property
-    def mean(self) -> Tensor:
-        """(1, z, y, x), once the first evaluation is made."""
-        return self.made._mean[0].float().cpu()
 
 
 def denoisers(network: AmdiffNetwork, config: AmdiffConfig) -> tuple[Denoiser, Once | None]:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ...diffusion.parameterisation import Denoiser, Edm, Preconditioned
 from ...diffusion.schedules import karras_sigmas
@@ -15,27 +13,11 @@ from ...infer import residual
 from ...infer.engine import Model, Sampling, Scene, sample_volume
 from ...infer.patches import PatchRules
 from ...infer.regression import named, regress
-from ...infer.views import VIEWS, OnceAtTop, at_top, two_views
+from ...infer.views import VIEWS, MeanAtTop, Once
 from ...progress import Run
 from ...zoo.choose import choose
 from ..contract import Case, Output
 from .config import CsrdConfig
-
-
-@dataclass(frozen=True, eq=False)
-class MeanAtTop:
-    """At the highest level the residual is drowned in noise: the network was trained to be given none there.
-
-    What it says then is the mean, taken from two views of the patch.
-    """
-
-    denoiser: Denoiser
-    sigma_max: float
-
-    def __call__(self, x: Tensor, sigma: Tensor, cond: Any = None) -> Tensor:
-        if not at_top(sigma, self.sigma_max):
-            return self.denoiser(x, sigma, cond)
-        return two_views(lambda seen: self.denoiser(torch.zeros_like(x), sigma, seen), cond)
 
 
 def denoise(case: Case, options: Mapping[str, Any], run: Run) -> Output:
@@ -69,22 +51,6 @@ def denoisers(network: nn.Module, config: CsrdConfig) -> tuple[Denoiser, Once | 
     if config.mean_share == 0:
         return D, None
     return MeanAtTop(D, config.sigma_max), Once(config.sigma_max)
-
-
-@dataclass(eq=False)
-class Once:
-    """Makes the Denoiser of a volume find its mean once, and knows what that saved."""
-
-    sigma_max: float
-    made: OnceAtTop | None = None
-
-    def __call__(self, denoiser: Denoiser) -> Denoiser:
-        self.made = OnceAtTop(denoiser, self.sigma_max)
-        return self.made
-
-    def spent(self, asked: int) -> int:
-        """Network evaluations that were made of those that the sampler asked for."""
-        return asked - self.made.reused + VIEWS - 1
 
 
 def sampling(options: Mapping[str, Any], config: CsrdConfig) -> Sampling:
