@@ -57,9 +57,10 @@ def denoise_batch(manifest: str | Path | Sequence[Mapping[str, Any]], out: str |
                   **given: Any) -> list[dict[str, Any]]:
     """See `PETDiffusionDenoiseLogic.denoiseBatch`. `say` gets a line for every stage; `show` adds the table node."""
     folder = Path(out).expanduser().absolute()
+    settings = _setting_words(method or registry.DEFAULT_METHOD, given)  # refused before anything is written
     file = _manifest(manifest, folder)
     chosen = python or backend.chosen()
-    process = BackendProcess(chosen.command(_batch_words(file, folder, method or registry.DEFAULT_METHOD, given)),
+    process = BackendProcess(chosen.command(["batch", str(file), "--out", str(folder), "--json-lines", *settings]),
                              chosen.environment(), on_event=lambda event: _tell(event, say), on_log=say)
     process.start()
     try:
@@ -93,9 +94,8 @@ def _manifest(given: str | Path | Sequence[Mapping[str, Any]], folder: Path) -> 
     return file
 
 
-def _batch_words(manifest: Path, out: Path, method: str, given: Mapping[str, Any]) -> list[str]:
-    rest = dict(given)
-    words = ["batch", str(manifest), "--out", str(out), "--method", method, "--json-lines"]
+def _setting_words(method: str, given: Mapping[str, Any]) -> list[str]:
+    rest, words = dict(given), ["--method", method]
     for flag in ("model", "seed", "device", "unit", "format", "engine", "address", "workers"):
         value = rest.pop(flag, None)
         if value is not None:

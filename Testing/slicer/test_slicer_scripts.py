@@ -97,13 +97,14 @@ def test_something_that_is_no_pet_is_refused(logic, wrong) -> None:
         logic.denoise(node)
 
 
-def test_a_misspelt_option_is_refused_with_the_right_one(logic) -> None:
+def test_a_misspelt_option_is_refused_with_the_right_one(logic, tmp_path) -> None:
     import builders
 
     with pytest.raises(OptionError, match="Did you mean 'fwhm'"):
         logic.denoise(builders.pet(), fwmh=3)
     with pytest.raises(OptionError, match="Did you mean 'fwhm'"):
-        logic.denoiseBatch([{"id": "1", "pet": "x"}], "unused", fwmh=3)
+        logic.denoiseBatch([{"id": "1", "pet": "x"}], tmp_path / "unused", fwmh=3)
+    assert not (tmp_path / "unused").exists()
 
 
 def test_a_batch_goes_on_over_failures_and_gives_a_table(logic, tmp_path) -> None:
