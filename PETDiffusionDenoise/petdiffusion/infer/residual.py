@@ -21,6 +21,7 @@ from ..prepare.whiten import Whitening, whiten
 from ..progress import Run
 from ..volume import Volume
 from ..zoo.store import Model
+from .anatomical import averaged
 from .device import prepare_process
 
 
@@ -45,9 +46,11 @@ class ResidualCase:
         return sd.numpy().reshape(self.base.shape) * self.white.scale
 
 
-def residual_case(case: Case, base: str, base_fwhm_mm: float) -> ResidualCase:
+def residual_case(case: Case, base: str, base_fwhm_mm: float, run: Run | None = None) -> ResidualCase:
     """Whitened once on the whole volume, with CT and MR where they are given."""
     white = whiten(case.pet.array, case.pet.geometry.spacing, case.body, base_fwhm_mm)
+    better = averaged(case, run or Run()) if base == "anatomical" else None
+    white = white if better is None else white.on_base(better)
     return _seen(case, white, case.pet.array if base == "input" else white.base)
 
 

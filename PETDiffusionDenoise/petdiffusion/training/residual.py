@@ -10,13 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from ..diffusion.conditions import Conditions
+from ..infer.anatomical import averaged, case_of
 from ..infer.regression import named, regress
 from ..infer.residual import conditions as seen_by_networks
 from ..infer.residual import load_network
+from ..methods.contract import Case
 from ..networks.unet import UNet, UNetConfig
 from ..prepare import channels
 from ..prepare.whiten import Whitening, whiten
 from ..progress import Run
+from ..zoo.store import Model
 from .task import Batch
 
 ALONE = "_alone"
@@ -48,25 +51,21 @@ class ResidualTask:
         white = whiten(low, spacing_mm, body, self.settings.base_fwhm_mm)
         voxel = float(np.prod(spacing_mm) ** (1 / 3))
         numbers = {"level": white.level, "voxel_mm": voxel, "root_mean": white.root_mean, "floor": white.floor}
-        if self.settings.base != "regression":
-            return {"base": white.base, "root": white.root}, numbers
-        return self._regressed(low, white, spacing_mm, body, anatomy), numbers
+        bases = self._bases(white, case_of(low, spacing_mm, body, anatomy["mr"].float().numpy()), anatomy)
+        return {name: image for end, base in bases.items()
+                for name, image in ((f"base{end}", base.base), (f"root{end}", base.root))}, numbers  # fmt: skip
 
-    def _regressed(
-        self, low: np.ndarray, white: Whitening, spacing_mm: tuple[float, float, float], body: np.ndarray,
-        anatomy: Mapping[str, Tensor],
-    ) -> dict[str, np.ndarray]:
-        """The base that a regression makes, with the scan's anatomy and (`_alone`) without."""
-        model = named(self.settings.regression, self.settings.regression_sha256, self.settings.base_fwhm_mm)
-        network, found = load_network(model), {}
-        nothing = torch.full((1, 1, *low.shape), torch.nan)
-        for ending in ("", ALONE):
-            ct, mr = (nothing if ending else anatomy[kind].float()[None, None] for kind in ("ct", "mr"))
-            seen = seen_by_networks(low, white, spacing_mm, ct, mr)
-            residual = regress(network, seen, body, Run()).image.numpy().reshape(low.shape)
-            better = white.on_base(white.inverse(residual))
-            found |= {f"base{ending}": better.base, f"root{ending}": better.root}
-        return found
+    def _bases(self, white: Whitening, case: Case, anatomy: Mapping[str, Tensor]) -> dict[str, Whitening]:
+        """The whitening on the setting's base, with the scan's anatomy and, where it differs, without (`_alone`)."""
+        kind, model = self.settings.base, None
+        if kind == "regression":
+            model = named(self.settings.regression, self.settings.regression_sha256, self.settings.base_fwhm_mm)
+            kind = model.card.config["base"]
+        better = averaged(case, Run()) if kind == "anatomical" else None
+        first = white if better is None else white.on_base(better)
+        if model is None:
+            return {"": first, ALONE: white} if kind == "anatomical" else {"": white}
+        return {"": _regressed(model, first, case, anatomy), ALONE: _regressed(model, white, case, {})}
 
     def calibrate(self, batches: list[Batch]) -> None:
         """Nothing is left open by default."""
@@ -99,6 +98,16 @@ class ResidualTask:
         bases = {k.removesuffix(ALONE): torch.where(hide, v, batch[k.removesuffix(ALONE)])
                  for k, v in batch.items() if k.endswith(ALONE)}  # fmt: skip
         return {**batch, **hidden, **bases}
+
+
+def _regressed(model: Model, white: Whitening, case: Case, anatomy: Mapping[str, Tensor]) -> Whitening:
+    """The whitening on what a regression makes of the scan with this anatomy."""
+    low = case.pet.array
+    ct, mr = (anatomy[kind].float()[None, None] if kind in anatomy else torch.full((1, 1, *low.shape), torch.nan)
+              for kind in ("ct", "mr"))  # fmt: skip
+    seen = seen_by_networks(low, white, case.pet.geometry.spacing, ct, mr)
+    residual = regress(load_network(model), seen, case.body, Run()).image.numpy().reshape(low.shape)
+    return white.on_base(white.inverse(residual))
 
 
 def conditions(batch: Batch) -> Conditions:

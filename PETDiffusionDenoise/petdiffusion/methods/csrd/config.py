@@ -8,7 +8,7 @@ from typing import Any
 
 from ...errors import ModelError
 
-BASES = ("filtered", "input", "regression")
+BASES = ("filtered", "input", "anatomical", "regression")
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,8 @@ class CsrdConfig:
 
     network: Mapping[str, Any] = field(default_factory=dict)
     base: str = "filtered"
-    """What the residual refers to: the Gaussian-filtered scan, the noisy input as in the paper, or what a regression
-    makes of the scan."""
+    """What the residual refers to: the Gaussian-filtered scan, the noisy input as in the paper, the scan averaged in
+    the MR's tissues, or what a regression makes of the scan."""
     regression: str = ""
     """Model of the regression, where the residual refers to one."""
     regression_sha256: str = ""

@@ -37,10 +37,11 @@ def denoise(case: Case, options: Mapping[str, Any], run: Run) -> Output:
 
 def based(case: Case, config: CsrdConfig, run: Run) -> tuple[residual.ResidualCase, int]:
     """The case on the base that the model's residual refers to, and the evaluations that this took."""
-    seen = residual.residual_case(case, config.base, config.base_fwhm_mm)
     if config.base != "regression":
-        return seen, 0
-    network = residual.load_network(named(config.regression, config.regression_sha256, config.base_fwhm_mm))
+        return residual.residual_case(case, config.base, config.base_fwhm_mm, run), 0
+    model = named(config.regression, config.regression_sha256, config.base_fwhm_mm)
+    network = residual.load_network(model)
+    seen = residual.residual_case(case, model.card.config["base"], config.base_fwhm_mm, run)
     first = regress(network, seen.conditions, case.body, run)
     return residual.rebased(case, seen, seen.restored(first.image)), VIEWS
 

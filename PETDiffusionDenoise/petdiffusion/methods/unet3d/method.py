@@ -18,7 +18,7 @@ def denoise(case: Case, options: Mapping[str, Any], run: Run) -> Output:
     model = choose("unet-3d", case, run)
     config = Unet3dConfig.from_json(model.card.config)
     network = residual.load_network(model)
-    seen = residual.residual_case(case, config.base, config.base_fwhm_mm)
+    seen = residual.residual_case(case, config.base, config.base_fwhm_mm, run)
     estimate = regress(network, seen.conditions, case.body, run)
     details = {**residual.model_facts(model), **estimate.details()}
     return Output(case.pet.with_array(seen.restored(estimate.image)), evaluations=VIEWS, details=details)
