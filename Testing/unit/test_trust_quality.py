@@ -59,8 +59,9 @@ def test_noise_and_activity_are_those_of_the_table():
 
 
 def test_a_change_of_the_total_beyond_its_bound_is_marked():
-    rows = quality(None, np.zeros((1, 1, 1), bool), None, [{"image": "low"}, {"image": "denoised",
-                                                                            "activity_vs_low_percent": -3.0}])
+    voxel = Volume(np.zeros((1, 1, 1), np.float32), Geometry((1, 1, 1), (4.0, 4.0, 4.0)), SUVBW)
+    rows = quality({"low": voxel, "denoised": voxel}, np.zeros((1, 1, 1), bool), None,
+                   [{"image": "low"}, {"image": "denoised", "activity_vs_low_percent": -3.0}])  # fmt: skip
     assert [row["look"] for row in rows] == [True]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..methods.contract import Case, Output
 from ..progress import Run
-from ..volume import LabelMap
+from ..volume import LabelMap, Volume
 from ..zoo import store
 from .check import Trust, check
 from .quality import quality
@@ -34,8 +34,10 @@ def checked(case: Case, output: Output, lesions: LabelMap | None) -> Trust:
     return check(case.pet, output.pet, case.body, case.labels or output.organs, lesions or output.lesions)
 
 
-def quality_table(case: Case, tables: Mapping[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
-    return {"quality": quality(case.pet, case.body, case.ct, tables["image"])}
+def quality_table(case: Case, output: Output, reference: Volume | None,
+                  tables: Mapping[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
+    images = {"low": case.pet, "denoised": output.pet} | ({} if reference is None else {"reference": reference})
+    return {"quality": quality(images, case.body, case.ct, tables["image"])}
 
 
 def certain(output: Output, drawn: Collector, run: Run) -> tuple[Output, Certainty]:

@@ -1,5 +1,5 @@
-"""Quality control of one case: noise before and after, bias of totals, and whether CT and PET show one patient in one
-posture. Each number comes with the bound beyond which it should be looked at."""
+"""Quality control of one case: noise and resolution before and after, bias of totals, and whether CT and PET show one
+patient in one posture. Each number comes with the bound beyond which it should be looked at."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ..measure.checks import or_none
 from ..measure.segmentation import dice
 from ..prepare.mask import from_ct
 from ..volume import Volume
+from .edges import edge_widths
 from .kernels import gaussian
 
 Rows = list[dict[str, Any]]
@@ -19,19 +20,34 @@ LUNG_HU = (-950.0, -500.0)
 LUNG_DEPTH_MM, LEAST_LUNG_ML = 8.0, 200.0
 SMOOTH_MM = 8.0
 MOST_SHIFT_MM = 40.0
+EDGES = "width of edges"
 BOUNDS = {
     "activity_change": 2.0,
     "outline_dice": 0.9,
     "lung_uptake_percent": 12.0,
     "axial_shift": 8.0,
+    "edge_widening": 1.3,
 }
 """Beyond these (below, for the outlines) the reader is told. Shifts of less than two voxels are not asserted."""
 
 
-def quality(low: Volume, body: np.ndarray, ct: Volume | None, image_rows: Sequence[Mapping[str, Any]]) -> Rows:
-    """Rows of `item, value, unit, bound, look`."""
-    rows = [*_noise(image_rows), *_activity(image_rows)]
-    return rows + (mismatch(low, ct, body) if ct is not None and body.any() else [])
+def quality(volumes: Mapping[str, Volume], body: np.ndarray, ct: Volume | None,
+            image_rows: Sequence[Mapping[str, Any]]) -> Rows:
+    """Rows of `item, value, unit, bound, look`. `volumes` are low, denoised and, where there is one, reference."""
+    rows = [*_noise(image_rows), *resolution(volumes, body), *_activity(image_rows)]
+    return rows + (mismatch(volumes["low"], ct, body) if ct is not None and body.any() else [])
+
+
+def resolution(volumes: Mapping[str, Volume], body: np.ndarray) -> Rows:
+    """How wide the patient's edges are in each image. A denoised image whose edges are much wider than the scan's has
+    lost detail to its smoothing."""
+    widths = edge_widths({name: volume.array for name, volume in volumes.items()}, volumes["denoised"].array, body,
+                         volumes["denoised"].geometry.spacing[::-1])  # fmt: skip
+    before = widths.get("low")
+    bound = None if before is None else BOUNDS["edge_widening"] * before
+    return [_row(f"{EDGES}, {name}", width, "mm", bound if name == "denoised" else None,
+                 name == "denoised" and bound is not None and width > bound)
+            for name, width in widths.items() if width is not None]  # fmt: skip
 
 
 def _noise(image_rows: Sequence[Mapping[str, Any]]) -> Rows:
@@ -109,8 +125,17 @@ def _row(item: str, value: float | None, unit: str, bound: float | None, look: b
 
 
 def quality_sentences(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Only of CT against PET: noise and activity are said elsewhere."""
-    found = [r for r in rows if r.get("look") and "CT" in str(r.get("item"))]
+    """Of resolution, and of CT against PET: noise and activity are said elsewhere."""
+    marked = [r for r in rows if r.get("look")]
+    found = [r for r in marked if "CT" in str(r.get("item"))]
     said = "; ".join(f"{r['item']} {r['value']:.3g} {r['unit']}".rstrip() for r in found)
-    return [f"CT and PET may not match ({said}): check them on each other before organs or attenuation are trusted."] \
-        if found else []
+    wide = next((r for r in marked if str(r.get("item")).startswith(EDGES)), None)
+    before = next((r for r in rows if r.get("item") == f"{EDGES}, low"), None)
+    sentences = []
+    if wide and before:
+        sentences.append(f"Edges are {wide['value']:.1f} mm wide, in the scan {before['value']:.1f} mm: small "
+                         "structures and lesions may have been smoothed away.")  # fmt: skip
+    if found:
+        sentences.append(f"CT and PET may not match ({said}): check them on each other before organs or "
+                         "attenuation are trusted.")  # fmt: skip
+    return sentences

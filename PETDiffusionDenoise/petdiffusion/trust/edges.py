@@ -1,0 +1,88 @@
+"""Effective resolution without a reference: how wide the patient's own edges are in an image.
+
+A sharp border seen with a Gaussian resolution s and smoothed by t more rises with slope ~ 1 / sqrt(s^2 + t^2). The
+slopes at two smoothings t therefore tell s, whatever the height of the border. Slopes are summed over many places of
+one set of edges before they are compared: sums are linear in the image, so noise does not make it look sharp.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from .kernels import Triple, gaussian
+
+FWHM = 2.3548200450309493
+FINE_MM, COARSE_MM, FINDING_MM = 5.0, 10.0, 8.0
+"""FWHM of both smoothings, and of the one under which edges are looked for."""
+STEEPEST, MOST_PLACES, LEAST_PLACES = 0.05, 20_000, 200
+"""Part of the body's voxels that may be edges, and how many are used."""
+
+
+def edge_widths(images: Mapping[str, np.ndarray], guide: np.ndarray, body: np.ndarray,
+                spacing: Triple) -> dict[str, float | None]:
+    """FWHM in mm of each image's edges; None where there are too few, or where they are as sharp as can be told.
+    All images are measured at the edges of `guide`, which should be the least noisy of them."""
+    places, normals = edges_of(guide, body, spacing)
+    if len(places) < LEAST_PLACES:
+        return dict.fromkeys(images)
+    return {name: _width(image, places, normals, spacing) for name, image in images.items()}
+
+
+def edges_of(guide: np.ndarray, body: np.ndarray, spacing: Triple) -> tuple[np.ndarray, np.ndarray]:
+    """Places (n, 3) in voxels and unit normals (n, 3) in mm, where the slope is steep and falls to both sides."""
+    if min(guide.shape) < 5 or not body.any():
+        return np.zeros((0, 3)), np.zeros((0, 3))
+    smooth = gaussian(np.asarray(guide, np.float32), FINDING_MM, spacing)
+    slopes = np.stack(np.gradient(smooth, *spacing))
+    size = np.sqrt(np.square(slopes).sum(0))
+    within = _inner(body)
+    if not within.any():
+        return np.zeros((0, 3)), np.zeros((0, 3))
+    places = np.argwhere(within & (size > np.quantile(size[within], 1 - STEEPEST)))
+    places = places[:: max(1, len(places) // (4 * MOST_PLACES))]
+    normals = slopes[(slice(None), *places.T)].T
+    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+    step = normals * (FINDING_MM / FWHM) / np.asarray(spacing)
+    here, ahead, behind = (_at(size, points) for points in (places, places + step, places - step))
+    crest = (here > ahead) & (here > behind)
+    places, normals = places[crest], normals[crest]
+    keep = slice(None, None, max(1, len(places) // MOST_PLACES))
+    return places[keep].astype(float), normals[keep]
+
+
+def _inner(body: np.ndarray) -> np.ndarray:
+    """Without the image's border, where slopes are of the field's end."""
+    inner = np.zeros(body.shape, bool)
+    inner[2:-2, 2:-2, 2:-2] = body[2:-2, 2:-2, 2:-2]
+    return inner
+
+
+def _width(image: np.ndarray, places: np.ndarray, normals: np.ndarray, spacing: Triple) -> float | None:
+    fine, coarse = (_rise(gaussian(np.asarray(image, np.float32), fwhm, spacing), places, normals, spacing)
+                    for fwhm in (FINE_MM, COARSE_MM))  # fmt: skip
+    if coarse <= 0 or fine <= coarse:
+        return None
+    ratio = (fine / coarse) ** 2
+    squared = (COARSE_MM ** 2 - ratio * FINE_MM ** 2) / (ratio - 1) - _own_blur(normals, spacing)
+    return float(np.sqrt(squared)) if squared > 0 else None
+
+
+def _own_blur(normals: np.ndarray, spacing: Triple) -> float:
+    """Square of the FWHM that reading adds along the normals: of a straight line between voxels (twice that of a box
+    of one voxel), and of the distance that a slope is taken over."""
+    interpolation = 2 * np.mean(np.square(normals * np.asarray(spacing)).sum(1)) / 12
+    return FWHM ** 2 * float(interpolation + min(spacing) ** 2 / 12)
+
+
+def _rise(image: np.ndarray, places: np.ndarray, normals: np.ndarray, spacing: Triple) -> float:
+    """Mean slope along the normals, from one place on each side."""
+    step = normals * (min(spacing) / 2) / np.asarray(spacing)
+    return float((_at(image, places + step) - _at(image, places - step)).mean(dtype=np.float64))
+
+
+def _at(image: np.ndarray, points: np.ndarray) -> np.ndarray:
+    from scipy.ndimage import map_coordinates
+
+    return map_coordinates(image, points.T, order=1, mode="nearest")

@@ -1,0 +1,77 @@
+"""Effective resolution: the width of edges is that of the blur put on them, whatever their height and the noise."""
+
+import numpy as np
+import petdiffusion
+import pytest
+from petdiffusion.trust import checks
+from petdiffusion.trust.edges import FWHM, edge_widths
+from petdiffusion.trust.quality import quality_sentences, resolution
+from petdiffusion.volume import SUVBW, Geometry, Volume
+from scipy.ndimage import gaussian_filter
+
+SPACING = (3.0, 2.0, 2.5)
+VOXEL = np.sqrt(np.mean(np.square(SPACING)) / 12) * FWHM
+"""Objects are drawn by voxels, which blurs them by a box."""
+
+
+def _drawn(height=1.0):
+    z, y, x = (np.arange(n) - n / 2 + 0.3 for n in (56, 80, 68))
+    distance = np.sqrt((z[:, None, None] * 3) ** 2 + (y[:, None] * 2) ** 2 + (x * 2.5) ** 2)
+    return height * np.clip((60 - distance) / 2.5 + 0.5, 0, 1).astype(np.float32), distance < 68
+
+
+def _blurred(image, fwhm):
+    return gaussian_filter(image, [fwhm / FWHM / s for s in SPACING])
+
+
+@pytest.mark.parametrize("fwhm", [6.0, 8.0, 11.0])
+@pytest.mark.parametrize("height", [1.0, 7.0])
+def test_a_border_is_as_wide_as_its_blur(fwhm, height):
+    sharp, body = _drawn(height)
+    image = _blurred(sharp, fwhm)
+    found = edge_widths({"image": image}, image, body, SPACING)["image"]
+    assert found == pytest.approx(np.hypot(fwhm, VOXEL), abs=0.5)
+
+
+def test_noise_does_not_pass_for_sharpness():
+    """The same edges with and without noise of a quarter of their height."""
+    sharp, body = _drawn()
+    image = _blurred(sharp, 7.0)
+    noise = np.random.default_rng(1).normal(size=image.shape).astype(np.float32)
+    found = edge_widths({"clean": image, "noisy": image + 0.25 * noise}, image, body, SPACING)
+    assert found["noisy"] == pytest.approx(found["clean"], abs=0.3)
+
+
+def test_smoothing_adds_in_squares():
+    sharp, body = _drawn()
+    images = {f: _blurred(sharp, np.hypot(6.0, f)) for f in (0.0, 8.0)}
+    found = edge_widths(images, images[0.0], body, SPACING)
+    assert found[8.0] ** 2 - found[0.0] ** 2 == pytest.approx(64.0, abs=8.0)
+
+
+def test_nothing_is_said_without_edges():
+    flat = np.ones((20, 20, 20), np.float32)
+    assert edge_widths({"image": flat}, flat, flat > 0, SPACING) == {"image": None}
+    assert edge_widths({"image": flat}, flat, flat < 0, SPACING) == {"image": None}
+    assert edge_widths({"image": flat[:2]}, flat[:2], flat[:2] > 0, SPACING) == {"image": None}
+
+
+def test_a_result_that_lost_its_edges_is_told():
+    sharp, body = _drawn()
+    geometry = Geometry(sharp.shape[::-1], SPACING[::-1])
+    low, kept, lost = (Volume(_blurred(sharp, f), geometry, SUVBW) for f in (6.0, 6.5, 11.0))
+    rows = resolution({"low": low, "denoised": kept}, body)
+    assert [row["look"] for row in rows] == [False, False] and quality_sentences(rows) == []
+    rows = resolution({"low": low, "denoised": lost, "reference": low}, body)
+    assert [row["look"] for row in rows] == [False, True, False]
+    assert "Edges are 11" in quality_sentences(rows)[0] and "smoothed away" in quality_sentences(rows)[0]
+
+
+def test_every_run_tells_it():
+    sharp, _ = _drawn()
+    scan = Volume(_blurred(sharp, 5.0), Geometry(sharp.shape[::-1], SPACING[::-1]), SUVBW)
+    noisy = scan.with_array(scan.array + 0.1 * np.random.default_rng(0).normal(size=sharp.shape).astype(np.float32))
+    made = petdiffusion.denoise(noisy, "gaussian", fwhm_mm=10.0)
+    rows = {row["item"]: row for row in made.tables["quality"]}
+    assert rows["width of edges, denoised"]["look"] and not rows["width of edges, low"]["look"]
+    assert any("Edges are" in text for text in checks(made.tables))
