@@ -32,10 +32,11 @@ WEIGHT = 0.02
 """Of the last layer, which starts at zero: residuals that are there, and small."""
 
 
-def write_models(folder: Path) -> Path:
+def write_models(folder: Path, *methods: str) -> Path:
+    """Of every method that needs one, or of those named."""
     OWN["text-ddpm"] = {"network": {**PAIR, "context": clip.WIDTH}, "encoder": clip.write(folder)}
     for card in registry.cards().values():
-        if card.needs_model:
+        if card.needs_model and (not methods or card.name in methods):
             _write(folder, card)
     return folder
 

@@ -1,15 +1,20 @@
 """The benchmark of the text-guided DDPM: organs by hand, seams by hand, and claims about rows that are there."""
 
-
 import numpy as np
 import pytest
+from petdiffusion.bench.cases import Settings, Subject, judged, run_rows
 from petdiffusion.bench.contract import FILTERS
 from petdiffusion.bench.organ_score import ORGANS, WHOLE, axial_steps, grouped, measured
 from petdiffusion.bench.papers import paper
 from petdiffusion.bench.papers.text_ddpm import PLACES
+from petdiffusion.errors import DependencyError
 from petdiffusion.methods.contract import Case, Output
+from petdiffusion.progress import Run
 from petdiffusion.read.totalsegmentator import TOTAL
 from petdiffusion.volume import SUVBW, Geometry, LabelMap, Volume
+from support import clip
+from support.blobs import blobs
+from support.tiny_models import write_models
 
 GRID = Geometry((12, 10, 8), (4.0, 4.0, 4.0))
 VALUES = {name: value for value, name in TOTAL.items()}
@@ -64,3 +69,45 @@ def test_claims_and_champions_are_rows_and_numbers_of_their_table():
         assert table.champion in rows and table.patients >= 20
         for claim in table.claims:
             assert {claim.first, *claim.others} <= rows and claim.metric in metrics, claim.text
+
+
+def subject():
+    """A small patient with some of the organs."""
+    patient = blobs(shape=(8, 24, 28))
+    names = LabelMap(patient.labels.array, patient.labels.geometry, {2: "lung_upper_lobe_left", 4: "liver"})
+    return Subject({"patient": "blobs"}, 1, patient.case(labels=names, text=""), patient.truth, names, None)
+
+
+@pytest.fixture
+def rows(tmp_path, monkeypatch, no_bundled_models):
+    """Of every table, with tiny models of random weights; the filter's is made elsewhere."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    monkeypatch.setenv("PETDIFFUSION_MODELS", str(write_models(folder, "text-ddpm", "ddpm-2.5d", "unet-2.5d")))
+    monkeypatch.setenv("PETDIFFUSION_CACHE", str(tmp_path / "cache"))
+    return [(table, [row for row in table.rows if not row.tuned]) for table in paper("text-ddpm").tables]
+
+
+def run_on(table, rows):
+    return run_rows(judged(subject(), table.judge), rows, {}, Settings(), Run(), "blobs", "1/20")
+
+
+def test_every_row_runs_and_gives_the_numbers_of_its_table(rows):
+    clip.needed()
+    for table, chosen in rows:
+        found = run_on(table, chosen)
+        assert found.skipped == {} and set(found.rows) == {row.name for row in chosen}
+        for numbers in found.rows.values():
+            assert {metric.key for metric in table.metrics} <= set(numbers)
+            assert all(numbers.get(f"{name}_liver") is not None for name in ("PSNR_dB", "SSIM"))
+
+
+def test_without_a_text_encoder_the_rows_with_text_are_left_out(rows, monkeypatch):
+    """Their numbers, without text, would be kept as if they had been told something."""
+    def missing():
+        raise DependencyError("open_clip_torch", "cannot be used here (a test)", "Install it.")
+
+    monkeypatch.setattr("petdiffusion.methods.text_ddpm.clip.open_clip", missing)
+    table, chosen = rows[0]
+    found = run_on(table, [row for row in chosen if row.name in ("unet", "text-mean")])
+    assert set(found.rows) == {"unet"} and "text encoder" in found.skipped["text-mean"]

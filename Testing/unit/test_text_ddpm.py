@@ -9,7 +9,7 @@ import torch
 from petdiffusion import registry
 from petdiffusion.cli import main
 from petdiffusion.diffusion.schedules import linear_alpha_bar, sigma_of
-from petdiffusion.errors import InputError, ModelError
+from petdiffusion.errors import DependencyError, InputError, ModelError
 from petdiffusion.infer.engine import Model, Sampling, Scene, sample_volume
 from petdiffusion.infer.patches import PatchRules
 from petdiffusion.methods.text_ddpm import guidance, method, parts
@@ -36,7 +36,7 @@ NAMES = {1: "trunk", 2: "lung_left", 3: "lung_right", 4: "liver", 5: "kidney_rig
 def models(tmp_path_factory):
     """The tiny model with a cross-attention that says something: it starts at zero."""
     clip.needed()
-    folder = write_models(tmp_path_factory.mktemp("models"))
+    folder = write_models(tmp_path_factory.mktemp("models"), "text-ddpm")
     path = folder / "text-ddpm-tiny.safetensors"
     weights = load_file(path)
     generator = torch.Generator().manual_seed(5)
@@ -120,6 +120,17 @@ def test_a_missing_segmentation_is_a_fallback_or_an_error_as_asked(models, case,
     assert "TotalSegmentator: is not installed" in " ".join(run.warnings)
     with pytest.raises(Exception, match="is not installed"):
         run_on(replace(case, labels=None), segment="required")
+
+
+def test_a_missing_encoder_is_a_fallback_or_an_error_as_asked(models, case, monkeypatch):
+    def missing():
+        raise DependencyError("open_clip_torch", "cannot be used here (a test)", "Install it.")
+
+    monkeypatch.setattr("petdiffusion.methods.text_ddpm.clip.open_clip", missing)
+    run = Run()
+    assert not run_on(case, run).details["guided"] and "no text guides this run" in " ".join(run.warnings)
+    with pytest.raises(ModelError, match="text encoder"):
+        run_on(case, segment="required")
 
 
 def test_unnamed_values_and_unknown_words_are_told(models, case):

@@ -62,7 +62,7 @@ def test_every_slice_of_the_body_has_its_best_three():
 def test_map_and_table_are_written_and_shown(tmp_path, monkeypatch, no_bundled_models):
     clip.needed()
     (tmp_path / "models").mkdir()
-    monkeypatch.setenv("PETDIFFUSION_MODELS", str(write_models(tmp_path / "models")))
+    monkeypatch.setenv("PETDIFFUSION_MODELS", str(write_models(tmp_path / "models", "text-ddpm")))
     patient = blobs()
     labels = LabelMap(patient.labels.array, patient.labels.geometry, {4: "liver", 2: "lung_left"})
     result = denoise(patient.noisy, "text-ddpm", labels=labels, samples=0, out=tmp_path / "out")

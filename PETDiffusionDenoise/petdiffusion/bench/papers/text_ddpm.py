@@ -23,8 +23,8 @@ SSIM = tuple(Metric(f"SSIM_{place}", place, "high", 4) for place in PLACES)
 STEPS, SECONDS = Metric("axial_steps", "steps along z", "low", 2), Metric("seconds", "seconds", "low", 0)
 
 MEAN, SAMPLE = {"estimate": "mean", "samples": 0}, {"estimate": "sample", "samples": 1}
-TOLD = {"matches": False}
-"""Of the text-guided rows: nothing beside the image is asked for."""
+TOLD = {"matches": False, "segment": "required"}
+"""Of the text-guided rows: nothing beside the image is asked for, and without a text encoder they are left out."""
 WORDS = ("labels",)
 LOW = Row("low", "Low-dose")
 UNET = Row("unet", "2.5D U-net", "unet-2.5d", paper="UNet")

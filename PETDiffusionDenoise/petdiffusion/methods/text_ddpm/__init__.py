@@ -42,7 +42,7 @@ CARDS = (
             Option("metadata", "bool", True, "without words of yours: say sex, age band, tracer, dose and scanner as "
                    "far as they are known"),
             Option("segment", "str", "auto", "organs from CT or MR by TotalSegmentator: auto goes on without where "
-                   "that fails, and says so", choices=("auto", "never", "required")),
+                   "that or the text encoder fails, and says so", choices=("auto", "never", "required")),
             Option("segment_wait", "float", 300.0, "time without a sign of life after which it is stopped", 1, 86400,
                    unit="s", advanced=True),
             Option("matches", "bool", True, "find the structures that match each slice best, with a heat map"),

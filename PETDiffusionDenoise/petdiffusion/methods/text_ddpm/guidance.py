@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...errors import Cancelled, DependencyError, InputError, PETDiffusionError
+from ...errors import Cancelled, DependencyError, InputError, ModelError, PETDiffusionError
 from ...progress import Run
 from ...volume import LabelMap
 from ..contract import Case
@@ -57,13 +57,17 @@ def guidance(case: Case, options: Mapping[str, Any], reader: Any, run: Run) -> G
 
 
 def reader_of(facts: Mapping[str, Any] | None, options: Mapping[str, Any], run: Run) -> Any | None:
-    """The encoder that the model names; without its library no text is read, which is said."""
+    """The encoder that the model names; without its library no text is read, which is said, or an error where text is
+    required."""
     from .clip import open_clip
     from .encoder import encoder
 
     try:
         open_clip()
     except DependencyError as error:
+        if options["segment"] == "required":
+            raise ModelError("The model's text encoder", f"cannot be used ({error.what} {error.why})",
+                             error.remedy) from None  # fmt: skip
         if options["prompts"]:
             raise
         run.warn(f"{error} Without it {NOTHING}.")
