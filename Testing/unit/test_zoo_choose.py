@@ -11,6 +11,7 @@ from petdiffusion.progress import Run
 from petdiffusion.volume import Facts, Geometry, Volume
 from petdiffusion.zoo import store
 from petdiffusion.zoo.choose import choose, misfits
+from petdiffusion.zoo.domain import beyond, numbers, seen
 from support.model_files import make_model
 
 
@@ -92,3 +93,43 @@ def test_a_network_of_slices_does_not_mind_how_far_apart_they_are(tmp_path, dims
     run = Run()
     choose("csrd", far, run)
     assert any("voxels measure" in text for text in run.warnings) is said
+
+
+SEEN = {"noise_percent": [10, 40], "mean_suv": [0.6, 1.2], "contrast": [0.9, 1.5]}
+
+
+def test_numbers_of_a_scan_by_hand():
+    case = scan(BODY, 4, 0.5)
+    hot = case.pet.array.copy()
+    hot[case.body] = np.where(np.arange(case.body.sum()) % 100 == 0, 10.5, 0.5)
+    found = numbers(dataclasses.replace(case, pet=case.pet.with_array(hot), noise=0.3))
+    mean = float(hot[case.body].mean())
+    assert mean == pytest.approx(0.6, rel=1e-3)
+    assert found == pytest.approx({"noise_percent": 30 / mean, "mean_suv": mean, "contrast": 10.5 / mean})
+    assert numbers(scan(BODY, 4, 0.0)) == {}
+
+
+@pytest.mark.parametrize(
+    ("suv", "noise", "reason"),
+    [(0.8, 0.2, None), (1.4, 0.3, None), (0.8, 0.5, "noise is 62 %"), (0.8, 0.05, "noise is 6 %"),
+     (2.0, 0.5, "SUV is 2"), (0.3, 0.1, "SUV is 0.3")],
+)  # fmt: skip
+def test_a_scan_unlike_those_of_the_training_is_told(suv, noise, reason):
+    case = dataclasses.replace(scan(BODY, 4, suv), noise=noise)
+    found = beyond(SEEN, case)
+    assert (found == []) if reason is None else (len(found) == 1 and reason in found[0] and "trained were" in found[0])
+    assert beyond({}, case) == []
+
+
+def test_ranges_span_all_scans_of_the_training():
+    cases = [dataclasses.replace(scan(BODY, 4, suv), noise=0.2) for suv in (0.5, 1.0, 2.0)]
+    found = seen(numbers(case) for case in cases)
+    assert found["mean_suv"] == pytest.approx((0.5, 2.0)) and found["noise_percent"] == pytest.approx((10.0, 40.0))
+    assert seen([]) == {}
+
+
+def test_ranges_on_a_card_are_used(tmp_path):
+    store.add(make_model(tmp_path / "m", "a-body", regions=["body"], voxel_mm=[3, 5.5], method="csrd", seen=SEEN))
+    run = Run()
+    choose("csrd", scan(BODY, 4, 500.0), run)
+    assert "mean SUV is 500, trained were 0.6 to 1.2" in run.warnings[0]

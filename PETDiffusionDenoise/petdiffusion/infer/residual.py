@@ -21,7 +21,6 @@ from ..prepare.whiten import Whitening, whiten
 from ..progress import Run
 from ..volume import Volume
 from ..zoo.store import Model
-from .anatomical import averaged
 from .device import prepare_process
 
 
@@ -46,33 +45,34 @@ class ResidualCase:
         return sd.numpy().reshape(self.base.shape) * self.white.scale
 
 
-def residual_case(case: Case, base: str, base_fwhm_mm: float, run: Run | None = None) -> ResidualCase:
-    """Whitened once on the whole volume, with CT and MR where they are given."""
+def residual_case(case: Case, base: str, base_fwhm_mm: float, tissue: np.ndarray | None = None) -> ResidualCase:
+    """Whitened once on the whole volume, with CT and MR where they are given. `tissue` for networks that see it."""
     white = whiten(case.pet.array, case.pet.geometry.spacing, case.body, base_fwhm_mm)
-    better = averaged(case, run or Run()) if base == "anatomical" else None
-    white = white if better is None else white.on_base(better)
-    return _seen(case, white, case.pet.array if base == "input" else white.base)
+    return _seen(case, white, case.pet.array if base == "input" else white.base, tissue)
 
 
-def rebased(case: Case, seen: ResidualCase, image: np.ndarray) -> ResidualCase:
+def rebased(case: Case, seen: ResidualCase, image: np.ndarray, tissue: np.ndarray | None = None) -> ResidualCase:
     """The case with another image, such as a regression's, as what the residual refers to."""
     white = seen.white.on_base(image)
-    return _seen(case, white, white.base)
+    return _seen(case, white, white.base, tissue)
 
 
-def _seen(case: Case, white: Whitening, anchor: np.ndarray) -> ResidualCase:
+def _seen(case: Case, white: Whitening, anchor: np.ndarray, tissue: np.ndarray | None) -> ResidualCase:
     ct, mr = _image(case.ct, case), channels.mr_scaled(_image(case.mr, case))
-    cond = conditions(case.pet.array, white, case.pet.geometry.spacing, ct, mr)
+    cond = conditions(case.pet.array, white, case.pet.geometry.spacing, ct, mr, tissue)
     return ResidualCase(white, anchor, cond)
 
 
 def conditions(
-    low: np.ndarray, white: Whitening, spacing_mm: tuple[float, float, float], ct: Tensor, mr: Tensor
+    low: np.ndarray, white: Whitening, spacing_mm: tuple[float, float, float], ct: Tensor, mr: Tensor,
+    tissue: np.ndarray | None = None,
 ) -> Conditions:
-    """What a network sees of a whole volume; `mr` is scaled, a missing image is all NaN."""
+    """What a network sees of a whole volume; `mr` is scaled, a missing image is all NaN. `tissue` None: the network
+    has no channel for it."""
     images = [_tensor(a) for a in (low, white.base, white.root)]
     level, voxel = torch.tensor([white.level]), torch.tensor([float(np.prod(spacing_mm) ** (1 / 3))])
-    seen = channels.images(*images, level, torch.tensor([white.root_mean]), ct, mr)
+    seen = channels.images(*images, level, torch.tensor([white.root_mean]), ct, mr,
+                           None if tissue is None else _tensor(tissue))
     return Conditions(images=seen, vector=channels.numbers(level, voxel, ct, mr), coordinates=True)
 
 

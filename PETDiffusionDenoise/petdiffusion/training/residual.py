@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from ..diffusion.conditions import Conditions
-from ..infer.anatomical import averaged, case_of
 from ..infer.regression import named, regress
 from ..infer.residual import conditions as seen_by_networks
 from ..infer.residual import load_network
-from ..methods.contract import Case
+from ..infer.tissue import averaged, case_of
 from ..networks.unet import UNet, UNetConfig
 from ..prepare import channels
 from ..prepare.whiten import Whitening, whiten
@@ -30,12 +30,13 @@ AIR = 1.5
 
 class ResidualTask:
     """Base of the tasks of CSRD and of its regression twin. `settings` is the method's own frozen config with fields
-    network, base, base_fwhm_mm, drop_anatomy and weight_power."""
+    network, base, base_fwhm_mm, tissue, drop_anatomy and weight_power."""
 
     method = ""
 
     def __init__(self, settings: Any) -> None:
-        self.settings = settings
+        network = {**settings.network, "condition_channels": channels.IMAGES + bool(settings.tissue) + 3}
+        self.settings = replace(settings, network=network)
 
     @property
     def config(self) -> Mapping[str, Any]:
@@ -51,21 +52,21 @@ class ResidualTask:
         white = whiten(low, spacing_mm, body, self.settings.base_fwhm_mm)
         voxel = float(np.prod(spacing_mm) ** (1 / 3))
         numbers = {"level": white.level, "voxel_mm": voxel, "root_mean": white.root_mean, "floor": white.floor}
-        bases = self._bases(white, case_of(low, spacing_mm, body, anatomy["mr"].float().numpy()), anatomy)
-        return {name: image for end, base in bases.items()
-                for name, image in ((f"base{end}", base.base), (f"root{end}", base.root))}, numbers  # fmt: skip
+        regression = self._regression()
+        told = bool(regression and regression.card.config.get("tissue"))
+        tissue = None
+        if self.settings.tissue or told:
+            tissue = averaged(case_of(low, spacing_mm, body, anatomy["mr"].float().numpy()), Run())
+        images = {"tissue": tissue} if self.settings.tissue else {}
+        if regression is None:
+            return {"base": white.base, "root": white.root, **images}, numbers
+        made = _regressed(regression, low, white, spacing_mm, body, anatomy, tissue if told else None)
+        return {**made, **images}, numbers
 
-    def _bases(self, white: Whitening, case: Case, anatomy: Mapping[str, Tensor]) -> dict[str, Whitening]:
-        """The whitening on the setting's base, with the scan's anatomy and, where it differs, without (`_alone`)."""
-        kind, model = self.settings.base, None
-        if kind == "regression":
-            model = named(self.settings.regression, self.settings.regression_sha256, self.settings.base_fwhm_mm)
-            kind = model.card.config["base"]
-        better = averaged(case, Run()) if kind == "anatomical" else None
-        first = white if better is None else white.on_base(better)
-        if model is None:
-            return {"": first, ALONE: white} if kind == "anatomical" else {"": white}
-        return {"": _regressed(model, first, case, anatomy), ALONE: _regressed(model, white, case, {})}
+    def _regression(self) -> Model | None:
+        """The model whose image the residual refers to, if it is one's."""
+        c = self.settings
+        return named(c.regression, c.regression_sha256, c.base_fwhm_mm) if c.base == "regression" else None
 
     def calibrate(self, batches: list[Batch]) -> None:
         """Nothing is left open by default."""
@@ -94,24 +95,32 @@ class ResidualTask:
         """CT and MR withheld at random, so that one model serves with and without."""
         dropped = torch.rand(len(batch["low"]), generator=generator) < self.settings.drop_anatomy
         hide = dropped.reshape(-1, 1, 1, 1, 1).to(batch["low"].device)
-        hidden = {k: torch.where(hide, torch.nan, batch[k]) for k in ("ct", "mr")}
+        hidden = {k: torch.where(hide, torch.nan, batch[k]) for k in ("ct", "mr", "tissue") if k in batch}
         bases = {k.removesuffix(ALONE): torch.where(hide, v, batch[k.removesuffix(ALONE)])
                  for k, v in batch.items() if k.endswith(ALONE)}  # fmt: skip
         return {**batch, **hidden, **bases}
 
 
-def _regressed(model: Model, white: Whitening, case: Case, anatomy: Mapping[str, Tensor]) -> Whitening:
-    """The whitening on what a regression makes of the scan with this anatomy."""
-    low = case.pet.array
-    ct, mr = (anatomy[kind].float()[None, None] if kind in anatomy else torch.full((1, 1, *low.shape), torch.nan)
-              for kind in ("ct", "mr"))  # fmt: skip
-    seen = seen_by_networks(low, white, case.pet.geometry.spacing, ct, mr)
-    residual = regress(load_network(model), seen, case.body, Run()).image.numpy().reshape(low.shape)
-    return white.on_base(white.inverse(residual))
+def _regressed(
+    model: Model, low: np.ndarray, white: Whitening, spacing_mm: tuple[float, float, float], body: np.ndarray,
+    anatomy: Mapping[str, Tensor], tissue: np.ndarray | None,
+) -> dict[str, np.ndarray]:  # fmt: skip
+    """The base that a regression makes, with the scan's anatomy and (`_alone`) without."""
+    network, found = load_network(model), {}
+    nothing = torch.full((1, 1, *low.shape), torch.nan)
+    for ending in ("", ALONE):
+        ct, mr = (nothing if ending else anatomy[kind].float()[None, None] for kind in ("ct", "mr"))
+        known = np.full_like(tissue, np.nan) if ending and tissue is not None else tissue
+        seen = seen_by_networks(low, white, spacing_mm, ct, mr, known)
+        residual = regress(network, seen, body, Run()).image.numpy().reshape(low.shape)
+        better = white.on_base(white.inverse(residual))
+        found |= {f"base{ending}": better.base, f"root{ending}": better.root}
+    return found
 
 
 def conditions(batch: Batch) -> Conditions:
     """Low-count image, anatomy and coordinates as channels; noise level and voxel size as numbers."""
-    images = channels.images(*(batch[k] for k in ("low", "base", "root", "level", "root_mean", "ct", "mr")))
+    images = channels.images(*(batch[k] for k in ("low", "base", "root", "level", "root_mean", "ct", "mr")),
+                             batch.get("tissue"))
     numbers = channels.numbers(batch["level"], batch["voxel_mm"], batch["ct"], batch["mr"])
     return Conditions(images=torch.cat((images, batch["coordinates"]), 1), vector=numbers)

@@ -42,6 +42,8 @@ class ModelCard:
     results: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     """Command, seeds, steps and a summary of the log, so that the training can be repeated."""
+    seen: Mapping[str, Any] = field(default_factory=dict)
+    """Ranges of noise, activity and contrast over the scans of the training (`zoo.domain`)."""
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
@@ -77,7 +79,7 @@ class ModelCard:
                 "Give the card that came with the model.",
             )
         lists = dict.fromkeys(("tracers", "regions", "voxel_mm", "dose_fractions"), list)
-        shapes = {**lists, "config": dict, "bytes": int}
+        shapes = {**lists, "config": dict, "seen": dict, "bytes": int}
         if wrong := sorted(k for k, kind in shapes.items() if k in data and not isinstance(data[k], kind)):
             raise ModelError(
                 f"Model card {name}", f"has fields of the wrong kind: {', '.join(wrong)}", "Give the card as it came."

@@ -10,6 +10,7 @@ from ..prepare.region import region_of
 from ..progress import Run
 from . import store
 from .card import ModelCard
+from .domain import beyond
 from .store import Model
 
 _SLACK = 1.1
@@ -38,8 +39,8 @@ def _best(method: str, case: Case) -> Model:
 
 
 def misfits(card: ModelCard, case: Case) -> list[str]:
-    """What of the scan lies outside the card: region, voxel size, tracer, dose fraction. Unknown facts are not held
-    against it."""
+    """What of the scan lies outside the card: region, voxel size, tracer, dose fraction, and noise, activity and
+    contrast as measured. Unknown facts are not held against it."""
     pet, found = case.pet, []
     region = region_of(pet, case.body)
     if card.regions and region not in card.regions:
@@ -52,7 +53,7 @@ def misfits(card: ModelCard, case: Case) -> list[str]:
     fraction, (low, high) = case.dose_fraction or pet.facts.dose_fraction, card.dose_fractions
     if fraction and not low / _SLACK <= fraction <= high * _SLACK:
         found.append(f"its dose fraction is {fraction:.3g}, trained were {low:.3g} to {high:.3g}")
-    return found
+    return found + beyond(card.seen, case)
 
 
 def _voxel_mm(card: ModelCard, spacing: tuple[float, float, float]) -> float:

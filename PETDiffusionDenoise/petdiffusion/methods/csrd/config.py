@@ -8,7 +8,7 @@ from typing import Any
 
 from ...errors import ModelError
 
-BASES = ("filtered", "input", "anatomical", "regression")
+BASES = ("filtered", "input", "regression")
 
 
 @dataclass(frozen=True)
@@ -17,12 +17,14 @@ class CsrdConfig:
 
     network: Mapping[str, Any] = field(default_factory=dict)
     base: str = "filtered"
-    """What the residual refers to: the Gaussian-filtered scan, the noisy input as in the paper, the scan averaged in
-    the MR's tissues, or what a regression makes of the scan."""
+    """What the residual refers to: the Gaussian-filtered scan, the noisy input as in the paper, or what a regression
+    makes of the scan."""
     regression: str = ""
     """Model of the regression, where the residual refers to one."""
     regression_sha256: str = ""
     base_fwhm_mm: float = 6.0
+    tissue: bool = False
+    """Whether the network is also given the scan's average within the MR's tissues; one condition channel more."""
     sigma_data: float | None = None
     """Measured on the residuals before training; None until then."""
     sigma_min: float = 0.02

@@ -7,6 +7,7 @@ from typing import Any
 
 from ...infer import residual
 from ...infer.regression import regress
+from ...infer.tissue import averaged
 from ...infer.views import VIEWS
 from ...progress import Run
 from ...zoo.choose import choose
@@ -18,7 +19,8 @@ def denoise(case: Case, options: Mapping[str, Any], run: Run) -> Output:
     model = choose("unet-3d", case, run)
     config = Unet3dConfig.from_json(model.card.config)
     network = residual.load_network(model)
-    seen = residual.residual_case(case, config.base, config.base_fwhm_mm, run)
+    tissue = averaged(case, run) if config.tissue else None
+    seen = residual.residual_case(case, config.base, config.base_fwhm_mm, tissue)
     estimate = regress(network, seen.conditions, case.body, run)
     details = {**residual.model_facts(model), **estimate.details()}
     return Output(case.pet.with_array(seen.restored(estimate.image)), evaluations=VIEWS, details=details)

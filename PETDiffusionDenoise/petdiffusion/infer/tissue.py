@@ -1,6 +1,7 @@
-"""The base that the MR makes: an average over neighbours of the same tissue, which blurs no border that the MR shows.
+"""What the MR makes of a scan: its average over neighbours of the same tissue, which blurs no border that the MR shows.
 
-It is the anatomical (Bowsher) filter, at settings that were best at every dose on digital brains of the validation.
+A network may be given it as one more image. It is the anatomical (Bowsher) filter, at settings that were best at every
+dose on digital brains of the validation; where such a network and the filter err, they err differently.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ FILTER = "anatomy"
 SETTINGS = {"guide": "mr", "fwhm_mm": 8.0, "kept": 0.2, "strength": 0.5}
 
 
-def averaged(case: Case, run: Run) -> np.ndarray | None:
-    """The scan averaged within the MR's tissues; None without an MR."""
+def averaged(case: Case, run: Run) -> np.ndarray:
+    """The scan averaged within the MR's tissues; all NaN without an MR, as any image that is missing."""
     if case.mr is None:
-        return None
+        return np.full(case.pet.array.shape, np.nan, np.float32)
     card = registry.card(FILTER)
     return card.load()(case, card.resolve(SETTINGS), run).pet.array
 
@@ -29,6 +30,5 @@ def case_of(low: np.ndarray, spacing_mm: tuple[float, float, float], body: np.nd
     """A case from bare arrays, as training has them; an MR that is missing is all NaN."""
     geometry = Geometry(low.shape[::-1], spacing_mm)
     pet = Volume(np.asarray(low, np.float32), geometry, SUVBW)
-    there = not np.isnan(mr).all()
-    image = Volume(np.asarray(mr, np.float32), geometry, ARBITRARY) if there else None
+    image = None if np.isnan(mr).all() else Volume(np.asarray(mr, np.float32), geometry, ARBITRARY)
     return Case(pet, body, noise_sd(pet, body), mr=image)
