@@ -22,10 +22,14 @@ SLICE = {k: v for k, v in NETWORK.items() if k != "condition_channels"} | {"dims
 """For methods that work on slices and are told nothing but the pixel size."""
 PAIR = SLICE | {"vector": 2, "condition_channels": 4, "in_channels": 2, "out_channels": 2}
 """For methods that work on two slices at a time."""
+LATENT = {k: v for k, v in NETWORK.items() if k != "condition_channels"} | {
+    "in_channels": 8, "out_channels": 4, "stem": 1, "vector": 2}  # fmt: skip
+"""For methods that work on a latent."""
 SEGMENTER = {"channels": (4, 6, 8, 8), "mamba_blocks": 1, "state": 4, "expand": 1, "stem": 2, "coordinates": True}
 OWN = {"csrd": {"sigma_data": 0.8}, "amdiff": {"sigma_data": 0.8, "segmenter": SEGMENTER},
        "nnmamba": {"sigma_data": 0.8, "segmenter": SEGMENTER}, "med-ddpm-3d": {"sigma_data": 0.8},
        "bc-dpm": {"network": SLICE, "pixel_mm": (1.0, 9.0), "normal_counts": 5e6},
+       "upete": {"network": LATENT, "normal_level": 0.06, "sigma_data": 2.0, "latent_noise": 1.5},
        "ddpm-2.5d": {"network": PAIR}, "unet-2.5d": {"network": PAIR}}
 """What differs by method."""
 WEIGHT = 0.02
