@@ -22,6 +22,7 @@ from ..progress import Run
 from ..volume import Volume
 from ..zoo.store import Model
 from .device import prepare_process
+from .tissue import with_channel
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,8 +72,9 @@ def conditions(
     has no channel for it."""
     images = [_tensor(a) for a in (low, white.base, white.root)]
     level, voxel = torch.tensor([white.level]), torch.tensor([float(np.prod(spacing_mm) ** (1 / 3))])
-    seen = channels.images(*images, level, torch.tensor([white.root_mean]), ct, mr,
-                           None if tissue is None else _tensor(tissue))
+    seen = channels.images(*images, level, torch.tensor([white.root_mean]), ct, mr)
+    if tissue is not None:
+        seen = with_channel(seen, _tensor(tissue), *images[1:], level)
     return Conditions(images=seen, vector=channels.numbers(level, voxel, ct, mr), coordinates=True)
 
 

@@ -7,6 +7,8 @@ dose on digital brains of the validation; where such a network and the filter er
 from __future__ import annotations
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from .. import registry
 from ..methods.contract import Case
@@ -24,6 +26,12 @@ def averaged(case: Case, run: Run) -> np.ndarray:
         return np.full(case.pet.array.shape, np.nan, np.float32)
     card = registry.card(FILTER)
     return card.load()(case, card.resolve(SETTINGS), run).pet.array
+
+
+def with_channel(images: Tensor, tissue: Tensor, base: Tensor, root: Tensor, level: Tensor) -> Tensor:
+    """The images that a network sees (`prepare.channels`), then the average: its distance from the base in noise SD."""
+    scale = root * level.reshape(-1, 1, 1, 1, 1)
+    return torch.cat((images, torch.nan_to_num((tissue - base) / scale)), 1)
 
 
 def case_of(low: np.ndarray, spacing_mm: tuple[float, float, float], body: np.ndarray, mr: np.ndarray) -> Case:

@@ -11,22 +11,19 @@ import torch
 from torch import Tensor
 
 IMAGES = 4
-"""whitened low-count image, root of the base, CT, MR; then, where a network has a channel for it, the whitened average
-within tissues. Coordinates come after them."""
+"""whitened low-count image, root of the base, CT, MR; coordinates come after them."""
 NUMBERS = 4
 """log noise level, log voxel size, CT there, MR there."""
 
 
-def images(low: Tensor, base: Tensor, root: Tensor, level: Tensor, root_mean: Tensor, ct: Tensor, mr: Tensor,
-           tissue: Tensor | None = None) -> Tensor:
-    """(B, 4 or 5, z, y, x) from (B, 1, z, y, x) images, voxel by voxel: a patch of them is them of the patch.
+def images(low: Tensor, base: Tensor, root: Tensor, level: Tensor, root_mean: Tensor, ct: Tensor, mr: Tensor) -> Tensor:
+    """(B, 4, z, y, x) from (B, 1, z, y, x) images, voxel by voxel: a patch of them is them of the patch.
 
     `level` and `root_mean` (B,) are of the whole scan. An image that is missing is all NaN and becomes zero.
     """
     scale = root * level.reshape(-1, 1, 1, 1, 1)
     body = root / root_mean.reshape(-1, 1, 1, 1, 1)
-    known = () if tissue is None else (torch.nan_to_num((tissue - base) / scale),)
-    return torch.cat(((low - base) / scale, body - 1, _ct(ct), _mr(mr), *known), 1)
+    return torch.cat(((low - base) / scale, body - 1, _ct(ct), _mr(mr)), 1)
 
 
 def numbers(level: Tensor, voxel_mm: Tensor, ct: Tensor, mr: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from ..diffusion.conditions import Conditions
 from ..infer.regression import named, regress
 from ..infer.residual import conditions as seen_by_networks
 from ..infer.residual import load_network
-from ..infer.tissue import averaged, case_of
+from ..infer.tissue import averaged, case_of, with_channel
 from ..networks.unet import UNet, UNetConfig
 from ..prepare import channels
 from ..prepare.whiten import Whitening, whiten
@@ -120,7 +120,8 @@ def _regressed(
 
 def conditions(batch: Batch) -> Conditions:
     """Low-count image, anatomy and coordinates as channels; noise level and voxel size as numbers."""
-    images = channels.images(*(batch[k] for k in ("low", "base", "root", "level", "root_mean", "ct", "mr")),
-                             batch.get("tissue"))
+    images = channels.images(*(batch[k] for k in ("low", "base", "root", "level", "root_mean", "ct", "mr")))
+    if "tissue" in batch:
+        images = with_channel(images, *(batch[k] for k in ("tissue", "base", "root", "level")))
     numbers = channels.numbers(batch["level"], batch["voxel_mm"], batch["ct"], batch["mr"])
     return Conditions(images=torch.cat((images, batch["coordinates"]), 1), vector=numbers)
