@@ -1,4 +1,4 @@
-"""uPETe: latent diffusion with Poisson noise and CT-guided attention, learnt from normal-dose PET (Jiang et al. 2023)."""
+"""uPETe: latent diffusion with Poisson noise and CT-guided attention, learnt from normal doses (Jiang et al. 2023)."""
 
 from ..contract import Condition, MethodCard, Option
 
@@ -15,14 +15,14 @@ CARDS = (
         "Model. MICCAI 2023.",
         conditions=(Condition("ct", help="anatomy: queries and keys of the attention"),),
         options=(
-            Option("estimate", "str", "mean", "mean: best on average, smooth. sample: one likely normal-dose scan, with "
-                   "its noise", choices=("mean", "sample")),
+            Option("estimate", "str", "mean", "mean: best on average, smooth. sample: one likely normal-dose scan, "
+                   "with its noise", choices=("mean", "sample")),
             Option("samples", "int", 5, "chains for the uncertainty map; 0 leaves it out", 0, 100),
             Option("steps", "int", 3, "network evaluations of a chain, from the scan's own step down", 1, 400,
                    advanced=True),
             Option("fraction", "float", 0.0, "part of a normal dose that was given; 0: from the noise of the image",
                    0, 1),
-            Option("start", "int", 0, "step t of 1 to 400 that the scan is taken for; 0: from its noise or the fraction",
+            Option("start", "int", 0, "step t of 1 to 400 that the scan is taken for; 0: from its noise or fraction",
                    0, 400, advanced=True),
             Option("diffusion", "str", "poisson", "noise that the network is to remove, where the model learnt both; "
                    "gaussian: the plain latent diffusion", choices=("poisson", "gaussian"), advanced=True),

@@ -3,9 +3,9 @@
     out = softmax(Q_CT K_CT^T / sqrt(d) + B) V_PET,      Q, K, V by 1 x 1 x 1 convolutions
 
 Over all tokens this grows with the square of the volume and depends on where a patch ends. Here voxels attend within
-windows of 4 x 4 x 4 on the volume's own lattice, so that a patch gives what the whole gives: at the latent's own resolution (8 mm for scans of 4 mm and f = 2) on the way down, and
-once more before the end with windows shifted by half, across the borders of the first. B has one value for each offset
-and head.
+windows of 4 x 4 x 4 on the volume's own lattice, so that a patch gives what the whole gives: at the latent's own
+resolution (8 mm for scans of 4 mm and f = 2) on the way down, and once more before the end with windows shifted by
+half, across the borders of the first. B has one value for each offset and head.
 """
 
 from __future__ import annotations

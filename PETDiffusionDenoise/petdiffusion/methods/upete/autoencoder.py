@@ -3,9 +3,9 @@
     z = B s + E(x),      x = up(B^T z) + D(z)
 
 s are blocks of f x f x f voxels as channels and B the lowest frequencies of their cosine transform (orthonormal rows).
-The shortcut alone is the best smooth compression of a block and keeps every block's mean; both parts of the network start
-at zero. Its GroupNorms are exchanged for norms of one voxel: their statistics would differ between a patch and the
-whole volume and leave seams.
+The shortcut alone is the best smooth compression of a block and keeps every block's mean; both parts of the network
+start at zero. Its GroupNorms are exchanged for norms of one voxel: their statistics would differ between a patch and
+the whole volume and leave seams.
 """
 
 from __future__ import annotations

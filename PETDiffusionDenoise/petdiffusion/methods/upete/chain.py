@@ -1,19 +1,20 @@
 """The inverse process, from the scan's own step down. No more than the steps below it are run, and few of those.
 
-At the scan's step one evaluation gives c, the mean of all that may lie behind the scan. A chain goes on from there: with
-independent noises whose levels add in squares, z_s given z_t and c is a blend of both with fresh noise,
+At the scan's step one evaluation gives c, the mean of all that may lie behind the scan. A chain goes on from there:
+with independent noises whose levels add in squares, z_s given z_t and c is a blend of both with fresh noise,
 
     z_s = c + (K_s / K_t)^2 (z_t - c) + sqrt(K_s^2 (1 - (K_s / K_t)^2)) zeta,
 
-K the level of all noise, down to that of a normal-dose scan: what comes out is a likely normal-dose scan. zeta is of the
-scan's kind: correlated noise of level 1 in units, where PET's noise is as strong everywhere, encoded with the scan. It
-has the variance and the correlation of the sinogram's Poisson deviates, and a projector is a hundred times slower.
+K the level of all noise, down to that of a normal-dose scan: what comes out is a likely normal-dose scan. zeta is of
+the scan's kind: correlated noise of level 1 in units, where PET's noise is as strong everywhere, encoded with the scan.
+It has the variance and the correlation of the sinogram's Poisson deviates, and costs no reconstruction.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -88,7 +89,7 @@ class Chains:
     def sample(self, first: Tensor, strengths: Sequence[float], number: int) -> Tensor:
         """One chain; its first estimate is shared by all."""
         z, random = self.z, sample_generator(self.seed, number)
-        for i, (g, lower) in enumerate(zip(strengths, strengths[1:])):
+        for i, (g, lower) in enumerate(pairwise(strengths)):
             c = first if i == 0 else self.clean(z, g)
             after, part = self.level(lower), (self.level(lower) / self.level(g)) ** 2
             z = c + part * (z - c)

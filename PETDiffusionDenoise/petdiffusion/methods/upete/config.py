@@ -1,4 +1,4 @@
-"""Everything that defines a uPETe model; saved whole in its card. The ablations of Table 1 are variants of one config."""
+"""Everything that defines a uPETe model; saved whole in its card. Table 1's ablations are variants of one config."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class UpeteConfig:
     autoencoder: Mapping[str, Any] = field(default_factory=dict)
     network: Mapping[str, Any] = field(default_factory=dict)
     diffusion: str = "poisson"
-    """`poisson`: Poisson deviates in the image's sinogram, then encoded. `gaussian`: white noise on the latent. `both`: half
-    of the training each, and the network is told which."""
+    """`poisson`: Poisson deviates in the image's sinogram, then encoded. `gaussian`: white noise on the latent. `both`:
+    half of the training each, and the network is told which."""
     guided: bool = True
     """CT-guided attention; without it the network has no place for a CT at all."""
     guide_channels: int = 8
@@ -84,7 +84,7 @@ class UpeteConfig:
 
 
 HALF, QUARTER = {"f": 2, "latent": 4, "channels": (8, 16)}, {"f": 4, "latent": 17, "channels": (8, 16, 24)}
-LATENT = {"in_channels": 8, "out_channels": 4, "channels": 16, "multipliers": (1, 2, 4), "blocks": 1,
+LATENT = {"in_channels": 8, "out_channels": 4, "channels": 16, "multipliers": (1, 2), "blocks": 1,
           "resample": "light", "attention": False, "dropout": 0.0, "norm": "voxel", "vector": 2}  # fmt: skip
 COMPACT = UpeteConfig(autoencoder=HALF, network=LATENT, diffusion="both")
 F4 = replace(COMPACT, autoencoder=QUARTER, network={**LATENT, "in_channels": 34, "out_channels": 17,
@@ -92,8 +92,8 @@ F4 = replace(COMPACT, autoencoder=QUARTER, network={**LATENT, "in_channels": 34,
 PAPER = UpeteConfig(
     autoencoder={"f": 4, "latent": 8, "channels": (32, 64, 128), "shortcut": False},
     network={**LATENT, "in_channels": 16, "out_channels": 8, "channels": 64, "multipliers": (1, 2, 4), "blocks": 2},
-    guide_channels=32, heads=4, drop_ct=0.0, late=400, late_share=0.0, own_noise=False, filtered=False, weight_power=0.0,
-    perceptual=1.0, adversarial=0.1,
+    guide_channels=32, heads=4, drop_ct=0.0, late=400, late_share=0.0, own_noise=False, filtered=False,
+    weight_power=0.0, perceptual=1.0, adversarial=0.1,
 )  # fmt: skip
 
 
@@ -109,5 +109,5 @@ CONFIGS: Mapping[str, UpeteConfig] = {
     "paper": PAPER,
     "paper-autoencoder": replace(PAPER, stage="autoencoder"),
 }
-"""`ldm`, `ldm-p`, `ldm-ct` and `ldm-p-ct` are Table 1's, to be trained one by one. `compact` is all four in one network: it
-learns both noises, told which, and the CT is withheld at random; a variant is the same model run that way."""
+"""`ldm`, `ldm-p`, `ldm-ct` and `ldm-p-ct` are Table 1's, to be trained one by one. `compact` is all four in one
+network: it learns both noises, told which, and the CT is withheld at random; a variant is that model run that way."""

@@ -1,5 +1,5 @@
-"""Cubes of normal-dose scans for training: low-count images are never opened. Of a manifest's rows the reference is read,
-the CT, and the lesion map, which says where to look more often. Noise is what the physics would add (`perturb`).
+"""Cubes of normal-dose scans for training: low-count images are never opened. Of a manifest's rows the reference is
+read, the CT, and the lesion map, which says where to look more often. Noise is what the physics would add (`perturb`).
 
 The batch of a step depends on (seed, step, rank) alone.
 """

@@ -126,8 +126,9 @@ def warn_of_mismatch(case: Case, run: Run) -> None:
         return
     for row in mismatch(case.pet, case.ct, case.body):
         if row["look"]:
-            run.warn(f"The CT does not fit the PET ({row['item']}: {row['value']:.3g} {row['unit']}".rstrip()
-                     + "): its guidance may blur or move structures. Register it (--register), or leave it out.")  # fmt: skip
+            found = f"{row['item']}: {row['value']:.3g} {row['unit']}".rstrip()
+            run.warn(f"The CT does not fit the PET ({found}): it may blur or move structures. "
+                     "Register it (--register), or leave it out.")  # fmt: skip
 
 
 @cache

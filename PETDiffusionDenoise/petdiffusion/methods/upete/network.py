@@ -22,7 +22,7 @@ AUTOENCODER, LEVELS = "autoencoder.", 1
 
 
 class CtEncoder(nn.Module):
-    """E_CT: the CT in blocks of f^3 voxels (and a channel that says whether there is one) to the grid of every level."""
+    """E_CT: the CT in blocks of f^3 voxels, and a channel that says whether there is one to the grid of each level."""
 
     def __init__(self, inside: int, channels: int, levels: int) -> None:
         super().__init__()

@@ -1,10 +1,10 @@
 """What training and sampling share: the Denoiser of the latent, what it is told, and the scan's own noise.
 
-The network finds what a Gaussian filter leaves: D(z, sigma) = W z + sigma F(...), W the filter whose width was best for
-this noise on validation scans, applied through the linear part of the autoencoder. An untrained network is that filter.
+The network finds what a Gaussian filter leaves: D(z, sigma) = W z + sigma F(...), W the filter whose width was best
+for this noise on validation scans, applied through the linear part of the autoencoder. Untrained, it is that filter.
 
-A normal-dose scan is x = c + n, noise n of level k1 and all; a perturbed one is c + n + n', n' of level g. The network is
-asked for c, but only x is known. As n and n' are of one kind, what is to be expected of n is its share of both:
+A normal-dose scan is x = c + n, noise n of level k1 and all; a perturbed one is c + n + n', n' of level g. The network
+is asked for c, but only x is known. As n and n' are of one kind, what is to be expected of n is its share of both:
 
     E[x | z_t] = (1 - r) c + r z_t,      r = k1^2 / (k1^2 + g^2)
 
@@ -31,8 +31,8 @@ REFERENCE_MM = 4.0
 POISSON, GAUSSIAN = 0.0, 1.0
 _HU, _FWHM, _RADIUS = 500.0, 2.3548, 3
 FILTER_MM, FILTER_POWER = 3.9, 0.4
-"""FWHM of W at noise of the level of a normal dose, and how it grows with the level: 4.9 mm at 1/4, 6 mm at 1/10 and 7 mm
-at 1/20 of the dose, where a Gaussian filter of three validation scans was best."""
+"""FWHM of W at noise of the level of a normal dose, and how it grows with the level: 4.9 mm at 1/4, 6 mm at 1/10 and
+7 mm at 1/20 of the dose, where a Gaussian filter of three validation scans was best."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +46,8 @@ class LatentDenoiser:
         c, sigma = self.config, torch.as_tensor(sigma, dtype=z.dtype, device=z.device).expand(len(z))
         level = sigma / ((c.latent_noise or 1.0) * (c.normal_level or 1.0))
         given = cond.inputs(len(z))
-        base = self._filtered(z, level, given["vector"]) if c.filtered else torch.zeros_like(z)
+        with torch.autocast(z.device.type, enabled=False):
+            base = self._filtered(z, level, given["vector"]) if c.filtered else torch.zeros_like(z)
         seen = torch.cat(((z - base) / broadcast(sigma, z), base / (c.sigma_data or 1.0)), 1)
         return base + broadcast(sigma, z) * self.network(seen, sigma.log() / 4, **given).to(z.dtype)
 

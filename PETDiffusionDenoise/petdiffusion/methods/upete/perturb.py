@@ -1,9 +1,8 @@
 """Poisson diffusion (Eq. 1): Poisson deviates on the sinogram of an image, whose strength grows linearly with t.
 
-Each step adds independent noise of expectation lambda_t growing linearly from 0, so the variance after t steps grows as
-t^2 and the SD, the strength g_t, as t. Projecting a latent would mean nothing: the noise is added to the image, which is
-then encoded. Counting less is noising more: a scan with 1/c of the counts has c times the variance, so strength g
-is a scan whose counts are as many as give an image noise of level g.
+Each step adds independent noise of expectation lambda_t growing linearly from 0, so the variance after t steps grows
+as t^2 and the SD, the strength g_t, as t. Projecting a latent would mean nothing: the noise is added to the image,
+which is then encoded. A scan with 1/c of the counts has noise of c times the variance, so a strength is a count level.
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ from ...volume import Volume
 from .config import UpeteConfig
 
 COUNTS = 2e5
-"""Trues in a slice at which noise is drawn once and kept, about a tenth of a normal dose; other strengths are this noise,
-scaled, for its variance goes as 1 / counts."""
+"""Trues in a slice at which noise is drawn once and kept, about a tenth of a normal dose; other strengths are this
+noise, scaled, for its variance goes as 1 / counts."""
 
 
 def strength(t: Tensor | float, config: UpeteConfig) -> Tensor | float:
@@ -96,8 +95,11 @@ def perturbed(u: Tensor, noise: Tensor) -> Tensor:
 
 
 def _place(pet: Volume, ct: Volume | None, seed: int) -> Path:
-    parts: Sequence[bytes] = (pet.array.tobytes(), b"" if ct is None else ct.array.tobytes(),
-                              f"{pet.facts.scanner} {pet.geometry} {seed} {COUNTS}".encode())
+    parts: Sequence[bytes] = (
+        pet.array.tobytes(),
+        b"" if ct is None else ct.array.tobytes(),
+        f"{pet.facts.scanner} {pet.geometry} {seed} {COUNTS}".encode(),
+    )
     name = hashlib.sha256(b"".join(parts)).hexdigest()[:20]
     return _folder() / f"{name}.npz"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -22,7 +22,7 @@ from .config import UpeteConfig
 from .network import UpeteNetwork
 from .units import Units, level_of, smoothed, units_of, warm_of
 
-LARGEST, OVERLAP = 48, 8
+LARGEST, OVERLAP = 64, 16
 """Side of the patches that are encoded and decoded, and what neighbours share, in voxels of the latent."""
 AIR_MM = 16.0
 
@@ -71,7 +71,8 @@ class LatentScan:
 
 @dataclass(frozen=True, eq=False)
 class Codec:
-    """Encoding and decoding of whole scans in patches: memory does not grow with the scan."""
+    """Encoding and decoding of whole scans in patches: memory does not grow with the scan. In single precision: half
+    would be wrong by up to 0.4 % of a hot voxel."""
 
     network: UpeteNetwork
     scan: LatentScan
@@ -90,10 +91,11 @@ class Codec:
         return depth_to_space(blocks, self.scan.f)
 
     def _blended(self, part: str, images: Tensor, channels: int, fallback: Tensor | None = None) -> Tensor:
-        rules = PatchRules(multiple=1, largest=LARGEST, overlap=OVERLAP, smallest=OVERLAP * 2)
+        rules = PatchRules(multiple=1, largest=LARGEST, overlap=OVERLAP, smallest=2 * OVERLAP)
         body = self.scan.body if self.scan.body.any() else None
         found = blend.blended(lambda cond: self.network(cond.images, part=part), Conditions(images=images), rules,
-                              self.policy, self.run, channels=channels, body=body, fallback=fallback)  # fmt: skip
+                              replace(self.policy, bf16=False), self.run, channels=channels, body=body,
+                              fallback=fallback)  # fmt: skip
         return found[None]
 
 

@@ -52,8 +52,8 @@ def warm_of(pet: np.ndarray, spacing_mm: Spacing, body: np.ndarray, config: Upet
 
 
 def level_of(u: np.ndarray, spacing_mm: Spacing, warm: np.ndarray, config: UpeteConfig) -> float:
-    """Noise level of an image in units: SD of what a narrow filter takes away. From the median, so that edges and lesions
-    hardly count; levels of independent noises add in squares, as far as a reconstruction is linear."""
+    """Noise level of an image in units: SD of what a narrow filter takes away. From the median, so that edges and
+    lesions hardly count; levels of independent noises add in squares, as far as a reconstruction is linear."""
     away = u[warm] - smoothed(u, spacing_mm, config.level_mm)[warm]
     return 1.4826 * float(np.median(np.abs(away)))
 
