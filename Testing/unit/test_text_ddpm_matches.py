@@ -1,10 +1,13 @@
 """Fig. 1: which structures match a slice, and where; the heat map by hand, and its way into files and report."""
 
+import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from petdiffusion.methods.text_ddpm import method
 from petdiffusion.methods.text_ddpm.clip import SIZE, pictures, spread
 from petdiffusion.methods.text_ddpm.matches import grad_cam, matches, structures
 from petdiffusion.run import denoise
@@ -59,10 +62,17 @@ def test_every_slice_of_the_body_has_its_best_three():
     assert not found.heat.array[~np.isin(np.arange(len(patient.body)), filled)].any()
 
 
+def numbered(*given):
+    """The same matches, each slice's best with the slice's number as its score."""
+    found = matches(*given)
+    return replace(found, rows=[{**row, "score_1": row["slice"] / 100} for row in found.rows])
+
+
 def test_map_and_table_are_written_and_shown(tmp_path, monkeypatch, no_bundled_models):
     clip.needed()
     (tmp_path / "models").mkdir()
     monkeypatch.setenv("PETDIFFUSION_MODELS", str(write_models(tmp_path / "models", "text-ddpm")))
+    monkeypatch.setattr(method, "matches", numbered)
     patient = blobs()
     labels = LabelMap(patient.labels.array, patient.labels.geometry, {4: "liver", 2: "lung_left"})
     result = denoise(patient.noisy, "text-ddpm", labels=labels, samples=0, out=tmp_path / "out")
@@ -70,4 +80,6 @@ def test_map_and_table_are_written_and_shown(tmp_path, monkeypatch, no_bundled_m
     assert (tmp_path / "out" / "tables" / "matches.csv").is_file()
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "Best matching structures" in page and page.count("Heat map: ") >= 3
+    first, last = (float(re.findall(r"Heat map: .*? ([0-9.]+)[,\"]", page)[n]) for n in (0, -1))
+    assert first > last  # from the head down
     assert result.record["details"]["guided"] and result.record["details"]["encoder"]["id"] == clip.ID

@@ -21,7 +21,7 @@ def section(report: CaseReport, views: Views, name: str, rows: list[Mapping[str,
     heat = views.placed(report.maps[name].array)
     numbers = views.placed(np.broadcast_to(np.arange(len(report.low.array))[:, None, None], report.low.array.shape))
     said = {row.get("slice"): row for row in rows}
-    filled = [k for k in range(views.count("axial")) if int(numbers[k, 0, 0]) in said]
+    filled = [k for k in reversed(range(views.count("axial"))) if int(numbers[k, 0, 0]) in said]
     chosen = [filled[i] for i in (np.linspace(0.06, 0.94, PLATES) * len(filled)).astype(int)] if filled else []
     return '<div class="cards n3">' + "".join(
         _plate(views, k, heat, said[int(numbers[k, 0, 0])]) for k in dict.fromkeys(chosen)) + "</div>"  # fmt: skip

@@ -120,7 +120,7 @@ def _overview_note(views: Views) -> str:
 
 
 def _maps_note() -> str:
-    return ("Axial slices of the denoised image from top to bottom. Coloured: what makes the structures named above "
+    return ("Axial slices of the denoised image from the head down. Coloured: what makes the structures named above "
             "each slice match it best, by the text encoder alone; no finding.")  # fmt: skip
 
 
