@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 import torch
 from petdiffusion import registry
+from petdiffusion.bench.few_numbers import measured
+from petdiffusion.bench.papers import paper
 from petdiffusion.errors import ModelError, OptionError
 from petdiffusion.infer.device import choose_policy
+from petdiffusion.methods.contract import Output
 from petdiffusion.methods.upete import parts, perturb, scan
 from petdiffusion.methods.upete.attention import WINDOW, GuidedAttention
 from petdiffusion.methods.upete.autoencoder import Autoencoder, AutoencoderConfig, cosines
@@ -299,3 +302,28 @@ def test_ablations_are_variants_of_one_config():
             replace(base, **wrong)
     with pytest.raises(OptionError):
         CARD.resolve({"start": 401})
+
+
+# ---- benchmark ----------------------------------------------------------------------------------------------------
+
+
+def test_few_numbers_are_those_of_a_known_error():
+    known = blobs()
+    case, body = known.case(), known.body
+    brighter = Output(case.pet.with_array(known.truth.array * np.float32(1.1)))
+    numbers = measured(brighter, case, known.truth, known.labels, known.labels)
+    truth = known.truth.array[body].astype(float)
+    expected = 10 * np.log10(truth.max() ** 2 / np.mean((0.1 * truth) ** 2))
+    assert numbers["PSNR_dB"] == pytest.approx(expected, abs=1e-3)
+    assert numbers["lesion_SUVmax_bias"] == pytest.approx(10, abs=1e-3) == numbers["lesion_SUVmean_error"]
+    assert numbers["MAE"] == pytest.approx(0.1 * truth.mean(), rel=1e-3)
+
+
+def test_the_table_is_the_papers_and_one_model_makes_all_its_variants():
+    table = paper("upete").table("table1")
+    assert [row.name for row in table.rows if row.method == "upete"] == ["ldm", "ldm-p", "ldm-ct", "ldm-p-ct"]
+    for row in table.rows:
+        if row.method == "upete":
+            CARD.resolve(row.options)
+            assert (row.options.get("diffusion") != "gaussian") == ("-p" in row.name)
+            assert (row.anatomy == ("ct",)) == row.name.endswith("-ct") and row.paper in table.paper

@@ -19,6 +19,8 @@ from .config import UpeteConfig
 
 AUTOENCODER, LEVELS = "autoencoder.", 1
 """Levels of the UNet with attention, the finest first."""
+HALF_PRECISION = ("denoise", "judge")
+"""Parts that may run in it."""
 
 
 class CtEncoder(nn.Module):
@@ -100,7 +102,10 @@ class UpeteNetwork(nn.Module):
         return self.denoiser.last
 
     def forward(self, x: Tensor, *args: Any, part: str = "denoise", **kwargs: Any) -> Any:
-        return getattr(self, f"_{part}")(x, *args, **kwargs)
+        if part in HALF_PRECISION:
+            return getattr(self, f"_{part}")(x, *args, **kwargs)
+        with torch.autocast(x.device.type, enabled=False):  # what a hot voxel is worth needs all digits
+            return getattr(self, f"_{part}")(x.float(), *args, **kwargs)
 
     def _denoise(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         return self.denoiser(x, *args, **kwargs)

@@ -46,8 +46,7 @@ class LatentDenoiser:
         c, sigma = self.config, torch.as_tensor(sigma, dtype=z.dtype, device=z.device).expand(len(z))
         level = sigma / ((c.latent_noise or 1.0) * (c.normal_level or 1.0))
         given = cond.inputs(len(z))
-        with torch.autocast(z.device.type, enabled=False):
-            base = self._filtered(z, level, given["vector"]) if c.filtered else torch.zeros_like(z)
+        base = self._filtered(z, level, given["vector"]) if c.filtered else torch.zeros_like(z)
         seen = torch.cat(((z - base) / broadcast(sigma, z), base / (c.sigma_data or 1.0)), 1)
         return base + broadcast(sigma, z) * self.network(seen, sigma.log() / 4, **given).to(z.dtype)
 
@@ -56,7 +55,9 @@ class LatentDenoiser:
         voxel_mm = REFERENCE_MM * vector[:, 0].exp()
         width = FILTER_MM * level.clamp(0.5, 30) ** FILTER_POWER / voxel_mm
         u = self.network(z, part="linear_decode")
-        return self.network(torch.cat([gaussian(one[None], w) for one, w in zip(u, width)]), part="linear_encode")
+        with torch.autocast(z.device.type, enabled=False):
+            smooth = torch.cat([gaussian(one[None], w) for one, w in zip(u, width)])
+        return self.network(smooth, part="linear_encode")
 
 
 def gaussian(image: Tensor, fwhm: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -71,8 +71,7 @@ class LatentScan:
 
 @dataclass(frozen=True, eq=False)
 class Codec:
-    """Encoding and decoding of whole scans in patches: memory does not grow with the scan. In single precision: half
-    would be wrong by up to 0.4 % of a hot voxel."""
+    """Encoding and decoding of whole scans in patches: memory does not grow with the scan."""
 
     network: UpeteNetwork
     scan: LatentScan
@@ -94,8 +93,7 @@ class Codec:
         rules = PatchRules(multiple=1, largest=LARGEST, overlap=OVERLAP, smallest=2 * OVERLAP)
         body = self.scan.body if self.scan.body.any() else None
         found = blend.blended(lambda cond: self.network(cond.images, part=part), Conditions(images=images), rules,
-                              replace(self.policy, bf16=False), self.run, channels=channels, body=body,
-                              fallback=fallback)  # fmt: skip
+                              self.policy, self.run, channels=channels, body=body, fallback=fallback)  # fmt: skip
         return found[None]
 
 
