@@ -89,6 +89,32 @@ def test_scores_are_the_truths_and_an_earlier_calibration_changes_none(study, mo
             assert one == pytest.approx(other, rel=2e-5)
 
 
+def test_coverage_is_checked_by_what_the_card_holds(study, model, tmp_path, capsys):
+    """On the very cases that it was learnt on 95 % are covered; by intervals a hundredth as wide nearly nothing."""
+    assert ask(study, tmp_path / "early", "--check") == 1
+    assert "no calibration to check" in capsys.readouterr().err
+    assert ask(study, tmp_path / "work", "--write") == 0
+    learnt = json.loads(model.read_text())
+
+    def covered():
+        assert ask(study, tmp_path / "work", "--check") == 0
+        rows = json.loads((tmp_path / "work" / "coverage.json").read_text())["coverage"]
+        return {row["family"]: row["covered_95_percent"] for row in rows}
+
+    assert set(covered()) == FAMILIES and covered()["voxel"] == pytest.approx(95.0, abs=1.0)
+    assert json.loads(model.read_text()) == learnt
+    narrow = json.loads(json.dumps(learnt))
+    for family in narrow["results"]["calibration"]["families"].values():
+        family |= {end: [value / 100 for value in family[end]] for end in ("low", "high")}
+    model.write_text(json.dumps(narrow))
+    assert covered()["voxel"] < 15.0
+
+
+def test_data_must_be_named_where_something_is_learnt(study, model, tmp_path, capsys):
+    code = main(["calibrate", "csrd-tiny", "--manifest", str(study / "cases.csv"), "--out", str(tmp_path), "--quiet"])
+    assert code == 1 and "--data" in capsys.readouterr().err
+
+
 def test_other_settings_are_not_taken_for_these(study, model, tmp_path, capsys):
     ask(study, tmp_path / "work")
     assert ask(study, tmp_path / "work", "--seed", "1") == 1

@@ -5,10 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ..errors import InputError, ModelError
 from ..progress import Run
 from .common import add_reporting, table
+
+if TYPE_CHECKING:
+    from ..trust.conformal import Calibration
+    from ..zoo.card import ModelCard
 
 
 def add(commands: Any) -> None:
@@ -17,15 +22,18 @@ def add(commands: Any) -> None:
         help="learn how wide a model's intervals must be, on patients that its training never saw",
         description="Draws samples for every case of a manifest that has a reference, and writes the calibration to "
         "DIR/calibration.json. With --write it goes onto the model's card, where every later run finds it. Cases of "
-        "one patient count as one where the manifest's ids differ only after the last '-'.",
+        "one patient count as one where the manifest's ids differ only after the last '-'. With --check nothing is "
+        "learnt: it counts how many truths lie within the intervals of the calibration that the card has.",
     )
     parser.add_argument("model", metavar="MODEL", help="id, or path of its .safetensors")
     parser.add_argument("--manifest", required=True, metavar="CASES.csv", help="with pet, reference, labels, lesions")
     parser.add_argument("--samples", type=int, default=5, metavar="N", help="as in later runs (default 5)")
     parser.add_argument("--out", required=True, metavar="DIR", help="keeps the numbers of finished cases")
-    parser.add_argument("--data", required=True, metavar="TEXT",
+    parser.add_argument("--data", default="", metavar="TEXT",
                         help="what the patients are, for the card: '8 digital patients, validation split'")  # fmt: skip
-    parser.add_argument("--write", action="store_true", help="put the calibration onto the model's card")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--write", action="store_true", help="put the calibration onto the model's card")
+    what.add_argument("--check", action="store_true", help="coverage by the card's calibration, on other patients")
     parser.add_argument("--seed", type=int, default=0, metavar="S")
     parser.add_argument("--device", default="auto")
     add_reporting(parser)
@@ -37,8 +45,14 @@ def _execute(args: argparse.Namespace, run: Run) -> None:
     from ..zoo import store
 
     model, folder = store.find(args.model), Path(args.out)
+    on_card = _on_card(model.card) if args.check else None
+    if not args.check and not args.data:
+        raise InputError("Option --data", "is missing", "Say what the patients are, such as '8 digital patients'.")
     settings = {"model": args.model, "seed": args.seed, "device": args.device, "samples": args.samples}
     scores = calibrate.collect(Path(args.manifest), model.card.method, settings, folder / "cases", run)
+    if on_card is not None:
+        _said(args, run, calibrate.coverage(on_card, scores), folder / "coverage.json")
+        return
     groups = [score.id.rsplit("-", 1)[0] for score in scores]
     known = calibrate.fit(scores, args.data, len(set(groups)))
     file = folder / "calibration.json"
@@ -51,6 +65,24 @@ def _execute(args: argparse.Namespace, run: Run) -> None:
     else:
         print(table(rows, 40) or "One patient alone: coverage on unseen ones cannot be told.")
         print(f"\n  calibration  {file}")
+
+
+def _on_card(card: ModelCard) -> Calibration:
+    from ..trust.uncertainty import calibration_of
+
+    found = calibration_of(card.results)
+    if found is None:
+        raise ModelError(f"Model {card.id}", "has no calibration to check", "Calibrate it first, with --write.")
+    return found
+
+
+def _said(args: argparse.Namespace, run: Run, rows: list[dict[str, Any]], file: Path) -> None:
+    file.write_text(json.dumps({"model": args.model, "data": args.data, "coverage": rows}, indent=2) + "\n",
+                    encoding="utf-8")  # fmt: skip
+    if args.json_lines:
+        run.report({"event": "result", "files": {"coverage": str(file)}, "tables": {"coverage": rows}})
+    else:
+        print(f"{table(rows, 40)}\n\n  coverage  {file}")
 
 
 def put_on_card(card: Path, known: dict[str, Any]) -> None:
