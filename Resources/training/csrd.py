@@ -72,7 +72,11 @@ STAGES = {
         Stage("csrd-1", "csrd", 2000, "unet3d-2", _ALL, LINEAR, ("seed=2",)),
         Stage("csrd-2", "csrd", 1600, "csrd-1", _ALL, (*LINEAR, "mean_share=0.8"), ("seed=3", "learning_rate=7e-4")),
         Stage("csrd-3", "csrd", 1828, "csrd-2", _ALL, (*LINEAR, "mean_share=0.5", *on_what_is_left("unet3d-brain")),
-              ("seed=4", "learning_rate=5e-4"), "csrd-brain"),
+              ("seed=4", "learning_rate=5e-4")),
+        Stage("unet3d-3", "unet-3d", 1600, "unet3d-2", _ALL, (*LINEAR, "tissue=true"),
+              ("seed=6", "learning_rate=5e-4"), "unet3d-brain"),
+        Stage("csrd-4", "csrd", 800, "csrd-3", _FEW, (*LINEAR, "mean_share=0.5", *on_what_is_left("unet3d-brain")),
+              ("seed=7", "learning_rate=4e-4"), "csrd-brain"),
     ),
     "body": (
         Stage("unet3d-1", "unet-3d", 2600, data=("body-train",), model="unet3d-body"),
