@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from petdiffusion.bench import render, summary
 from petdiffusion.bench.cases import Settings, Subject, judged, run_rows
 from petdiffusion.bench.contract import FILTERS
 from petdiffusion.bench.organ_score import ORGANS, WHOLE, axial_steps, grouped, measured
@@ -100,6 +101,9 @@ def test_every_row_runs_and_gives_the_numbers_of_its_table(rows):
         for numbers in found.rows.values():
             assert {metric.key for metric in table.metrics} <= set(numbers)
             assert all(numbers.get(f"{name}_liver") is not None for name in ("PSNR_dB", "SSIM"))
+        summed = summary.summarise([found], chosen, table.metrics, table.champion, table.claims)["1/20"]
+        shown = render.grid(summed["rows"], table.metrics)
+        assert all(row.title in shown for row in chosen) and "whole" in shown
 
 
 def test_without_a_text_encoder_the_rows_with_text_are_left_out(rows, monkeypatch):
