@@ -37,7 +37,9 @@ class UpeteConfig:
     own_noise: bool = True
     """The scan's own noise is told apart from the signal under Poisson diffusion: see `parts.blended`."""
     filtered: bool = True
-    """The network finds what a Gaussian filter leaves, not the whole image."""
+    """The network finds what a filter leaves, not the whole image."""
+    hu: float = 80.0
+    """With a CT the filter looks for like tissue: h of `parts.guided`. 0: the CT has no part in it."""
     match: float = 1.0
     """Factor on the noise level at which a low-count scan enters."""
     around_mm: float = 16.0
