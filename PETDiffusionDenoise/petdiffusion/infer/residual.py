@@ -22,7 +22,6 @@ from ..progress import Run
 from ..volume import Volume
 from ..zoo.store import Model
 from .device import prepare_process
-from .tissue import with_channel
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,35 +45,31 @@ class ResidualCase:
         return sd.numpy().reshape(self.base.shape) * self.white.scale
 
 
-def residual_case(case: Case, base: str, base_fwhm_mm: float, tissue: np.ndarray | None = None) -> ResidualCase:
-    """Whitened once on the whole volume, with CT and MR where they are given. `tissue` for networks that see it."""
+def residual_case(case: Case, base: str, base_fwhm_mm: float) -> ResidualCase:
+    """Whitened once on the whole volume, with CT and MR where they are given."""
     white = whiten(case.pet.array, case.pet.geometry.spacing, case.body, base_fwhm_mm)
-    return _seen(case, white, case.pet.array if base == "input" else white.base, tissue)
+    return _seen(case, white, case.pet.array if base == "input" else white.base)
 
 
-def rebased(case: Case, seen: ResidualCase, image: np.ndarray, tissue: np.ndarray | None = None) -> ResidualCase:
+def rebased(case: Case, seen: ResidualCase, image: np.ndarray) -> ResidualCase:
     """The case with another image, such as a regression's, as what the residual refers to."""
     white = seen.white.on_base(image)
-    return _seen(case, white, white.base, tissue)
+    return _seen(case, white, white.base)
 
 
-def _seen(case: Case, white: Whitening, anchor: np.ndarray, tissue: np.ndarray | None) -> ResidualCase:
+def _seen(case: Case, white: Whitening, anchor: np.ndarray) -> ResidualCase:
     ct, mr = _image(case.ct, case), channels.mr_scaled(_image(case.mr, case))
-    cond = conditions(case.pet.array, white, case.pet.geometry.spacing, ct, mr, tissue)
+    cond = conditions(case.pet.array, white, case.pet.geometry.spacing, ct, mr)
     return ResidualCase(white, anchor, cond)
 
 
 def conditions(
-    low: np.ndarray, white: Whitening, spacing_mm: tuple[float, float, float], ct: Tensor, mr: Tensor,
-    tissue: np.ndarray | None = None,
+    low: np.ndarray, white: Whitening, spacing_mm: tuple[float, float, float], ct: Tensor, mr: Tensor
 ) -> Conditions:
-    """What a network sees of a whole volume; `mr` is scaled, a missing image is all NaN. `tissue` None: the network
-    has no channel for it."""
+    """What a network sees of a whole volume; `mr` is scaled, a missing image is all NaN."""
     images = [_tensor(a) for a in (low, white.base, white.root)]
     level, voxel = torch.tensor([white.level]), torch.tensor([float(np.prod(spacing_mm) ** (1 / 3))])
     seen = channels.images(*images, level, torch.tensor([white.root_mean]), ct, mr)
-    if tissue is not None:
-        seen = with_channel(seen, _tensor(tissue), *images[1:], level)
     return Conditions(images=seen, vector=channels.numbers(level, voxel, ct, mr), coordinates=True)
 
 

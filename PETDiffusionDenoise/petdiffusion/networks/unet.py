@@ -155,18 +155,6 @@ class UNet(nn.Module):
                 self.rise.append(self._block(now, now, width, resample=1) if heavy else Double(c.dims, now, finer))
                 now = now if heavy else finer
 
-    def adopt(self, weights: Mapping[str, Tensor]) -> None:
-        """Weights of a network that was given fewer condition images: those it does not know are heeded only as far
-        as training makes it. Known images keep their order; new ones come before the coordinates."""
-        known, wanted = weights["first.weight"], self.first.weight
-        if known.shape[1] < wanted.shape[1]:
-            c = self.config
-            old, nothing = (w.unflatten(1, (-1, c.stem ** c.dims)) for w in (known, torch.zeros_like(wanted)))
-            before, after = old.split([old.shape[1] - c.dims, c.dims], 1)
-            between = nothing[:, old.shape[1]:].to(old)
-            weights = {**weights, "first.weight": torch.cat((before, between, after), 1).flatten(1, 2)}
-        self.load_state_dict(weights)
-
     def forward(self, x: Tensor, noise: Tensor | None = None, images: Tensor | None = None,
                 context: Tensor | None = None, vector: Tensor | None = None) -> Tensor:
         emb = self.embedding(noise, vector) if self.embedding is not None else None

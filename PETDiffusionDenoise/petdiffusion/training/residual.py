@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,12 +13,11 @@ from ..diffusion.conditions import Conditions
 from ..infer.regression import named, regress
 from ..infer.residual import conditions as seen_by_networks
 from ..infer.residual import load_network
-from ..infer.tissue import averaged, case_of, with_channel
+from ..infer.tissue import case_of, stacked
 from ..networks.unet import UNet, UNetConfig
 from ..prepare import channels
 from ..prepare.whiten import Whitening, whiten
 from ..progress import Run
-from ..zoo.store import Model
 from .task import Batch
 
 ALONE = "_alone"
@@ -30,13 +28,12 @@ AIR = 1.5
 
 class ResidualTask:
     """Base of the tasks of CSRD and of its regression twin. `settings` is the method's own frozen config with fields
-    network, base, base_fwhm_mm, tissue, drop_anatomy and weight_power."""
+    network, base, base_fwhm_mm, drop_anatomy and weight_power."""
 
     method = ""
 
     def __init__(self, settings: Any) -> None:
-        network = {**settings.network, "condition_channels": channels.IMAGES + bool(settings.tissue) + 3}
-        self.settings = replace(settings, network=network)
+        self.settings = settings
 
     @property
     def config(self) -> Mapping[str, Any]:
@@ -52,21 +49,27 @@ class ResidualTask:
         white = whiten(low, spacing_mm, body, self.settings.base_fwhm_mm)
         voxel = float(np.prod(spacing_mm) ** (1 / 3))
         numbers = {"level": white.level, "voxel_mm": voxel, "root_mean": white.root_mean, "floor": white.floor}
-        regression = self._regression()
-        told = bool(regression and regression.card.config.get("tissue"))
-        tissue = None
-        if self.settings.tissue or told:
-            tissue = averaged(case_of(low, spacing_mm, body, anatomy["mr"].float().numpy()), Run())
-        images = {"tissue": tissue} if self.settings.tissue else {}
-        if regression is None:
-            return {"base": white.base, "root": white.root, **images}, numbers
-        made = _regressed(regression, low, white, spacing_mm, body, anatomy, tissue if told else None)
-        return {**made, **images}, numbers
+        if self.settings.base != "regression":
+            return {"base": white.base, "root": white.root}, numbers
+        return self._regressed(low, white, spacing_mm, body, anatomy), numbers
 
-    def _regression(self) -> Model | None:
-        """The model whose image the residual refers to, if it is one's."""
-        c = self.settings
-        return named(c.regression, c.regression_sha256, c.base_fwhm_mm) if c.base == "regression" else None
+    def _regressed(
+        self, low: np.ndarray, white: Whitening, spacing_mm: tuple[float, float, float], body: np.ndarray,
+        anatomy: Mapping[str, Tensor],
+    ) -> dict[str, np.ndarray]:
+        """The base that a regression makes, with the scan's anatomy and (`_alone`) without."""
+        model = named(self.settings.regression, self.settings.regression_sha256, self.settings.base_fwhm_mm)
+        network, found = load_network(model), {}
+        case = case_of(low, spacing_mm, body, anatomy["mr"].float().numpy())
+        nothing = torch.full((1, 1, *low.shape), torch.nan)
+        for ending in ("", ALONE):
+            ct, mr = (nothing if ending else anatomy[kind].float()[None, None] for kind in ("ct", "mr"))
+            seen = seen_by_networks(low, white, spacing_mm, ct, mr)
+            residual = regress(network, seen, body, Run()).image.numpy().reshape(low.shape)
+            image = white.inverse(residual)
+            better = white.on_base(image if ending else stacked(case, image, self.settings.stack, Run()))
+            found |= {f"base{ending}": better.base, f"root{ending}": better.root}
+        return found
 
     def calibrate(self, batches: list[Batch]) -> None:
         """Nothing is left open by default."""
@@ -95,33 +98,14 @@ class ResidualTask:
         """CT and MR withheld at random, so that one model serves with and without."""
         dropped = torch.rand(len(batch["low"]), generator=generator) < self.settings.drop_anatomy
         hide = dropped.reshape(-1, 1, 1, 1, 1).to(batch["low"].device)
-        hidden = {k: torch.where(hide, torch.nan, batch[k]) for k in ("ct", "mr", "tissue") if k in batch}
+        hidden = {k: torch.where(hide, torch.nan, batch[k]) for k in ("ct", "mr")}
         bases = {k.removesuffix(ALONE): torch.where(hide, v, batch[k.removesuffix(ALONE)])
                  for k, v in batch.items() if k.endswith(ALONE)}  # fmt: skip
         return {**batch, **hidden, **bases}
 
 
-def _regressed(
-    model: Model, low: np.ndarray, white: Whitening, spacing_mm: tuple[float, float, float], body: np.ndarray,
-    anatomy: Mapping[str, Tensor], tissue: np.ndarray | None,
-) -> dict[str, np.ndarray]:  # fmt: skip
-    """The base that a regression makes, with the scan's anatomy and (`_alone`) without."""
-    network, found = load_network(model), {}
-    nothing = torch.full((1, 1, *low.shape), torch.nan)
-    for ending in ("", ALONE):
-        ct, mr = (nothing if ending else anatomy[kind].float()[None, None] for kind in ("ct", "mr"))
-        known = np.full_like(tissue, np.nan) if ending and tissue is not None else tissue
-        seen = seen_by_networks(low, white, spacing_mm, ct, mr, known)
-        residual = regress(network, seen, body, Run()).image.numpy().reshape(low.shape)
-        better = white.on_base(white.inverse(residual))
-        found |= {f"base{ending}": better.base, f"root{ending}": better.root}
-    return found
-
-
 def conditions(batch: Batch) -> Conditions:
     """Low-count image, anatomy and coordinates as channels; noise level and voxel size as numbers."""
     images = channels.images(*(batch[k] for k in ("low", "base", "root", "level", "root_mean", "ct", "mr")))
-    if "tissue" in batch:
-        images = with_channel(images, *(batch[k] for k in ("tissue", "base", "root", "level")))
     numbers = channels.numbers(batch["level"], batch["voxel_mm"], batch["ct"], batch["mr"])
     return Conditions(images=torch.cat((images, batch["coordinates"]), 1), vector=numbers)

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from ..measure.checks import or_none
+from ..measure.edges import edge_widths
 from ..measure.segmentation import dice
 from ..prepare.mask import from_ct
 from ..volume import Volume
-from .edges import edge_widths
 from .kernels import gaussian
 
 Rows = list[dict[str, Any]]
@@ -20,7 +20,8 @@ LUNG_HU = (-950.0, -500.0)
 LUNG_DEPTH_MM, LEAST_LUNG_ML = 8.0, 200.0
 SMOOTH_MM = 8.0
 MOST_SHIFT_MM = 40.0
-EDGES = "width of edges"
+EDGES, LEAST_WIDTH_MM = "width of edges", 3.0
+"""What is sharper is not told apart."""
 BOUNDS = {
     "activity_change": 2.0,
     "outline_dice": 0.9,
@@ -44,7 +45,7 @@ def resolution(volumes: Mapping[str, Volume], body: np.ndarray) -> Rows:
     widths = edge_widths({name: volume.array for name, volume in volumes.items()}, volumes["denoised"].array, body,
                          volumes["denoised"].geometry.spacing[::-1])  # fmt: skip
     before = widths.get("low")
-    bound = None if before is None else BOUNDS["edge_widening"] * before
+    bound = None if before is None else BOUNDS["edge_widening"] * max(before, LEAST_WIDTH_MM)
     return [_row(f"{EDGES}, {name}", width, "mm", bound if name == "denoised" else None,
                  name == "denoised" and bound is not None and width > bound)
             for name, width in widths.items() if width is not None]  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -22,9 +22,10 @@ class CsrdConfig:
     regression: str = ""
     """Model of the regression, where the residual refers to one."""
     regression_sha256: str = ""
+    stack: Sequence[Sequence[float]] = ()
+    """How much of the scan's average within the MR's tissues is put into a regression's image, by the width of the
+    scan's edges in mm (`infer.tissue`); none: nothing."""
     base_fwhm_mm: float = 6.0
-    tissue: bool = False
-    """Whether the network is also given the scan's average within the MR's tissues; one condition channel more."""
     sigma_data: float | None = None
     """Measured on the residuals before training; None until then."""
     sigma_min: float = 0.02
@@ -45,6 +46,10 @@ class CsrdConfig:
         if (self.base == "regression") != bool(self.regression):
             raise ModelError(f"Base '{self.base}' with regression '{self.regression}'", "do not go together",
                              "Name the regression's model where the base is 'regression', and only there.")  # fmt: skip
+        widths = [width for width, _ in self.stack]
+        if widths != sorted(widths) or not all(0 <= weight <= 1 for _, weight in self.stack):
+            raise ModelError(f"Stack {self.stack}", "is not (width in mm, weight from 0 to 1) by rising width",
+                             "Learn it anew with Resources/training/csrd_stack.py.")  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -13,7 +13,7 @@ from ...infer import residual
 from ...infer.engine import Model, Sampling, Scene, sample_volume
 from ...infer.patches import PatchRules
 from ...infer.regression import named, regress
-from ...infer.tissue import averaged
+from ...infer.tissue import stacked
 from ...infer.views import VIEWS, MeanAtTop, Once
 from ...progress import Run
 from ...zoo.choose import choose
@@ -38,15 +38,12 @@ def denoise(case: Case, options: Mapping[str, Any], run: Run) -> Output:
 
 def based(case: Case, config: CsrdConfig, run: Run) -> tuple[residual.ResidualCase, int]:
     """The case on the base that the model's residual refers to, and the evaluations that this took."""
+    seen = residual.residual_case(case, config.base, config.base_fwhm_mm)
     if config.base != "regression":
-        tissue = averaged(case, run) if config.tissue else None
-        return residual.residual_case(case, config.base, config.base_fwhm_mm, tissue), 0
-    model = named(config.regression, config.regression_sha256, config.base_fwhm_mm)
-    theirs = bool(model.card.config.get("tissue"))
-    tissue = averaged(case, run) if theirs or config.tissue else None
-    seen = residual.residual_case(case, config.base, config.base_fwhm_mm, tissue if theirs else None)
-    first = regress(residual.load_network(model), seen.conditions, case.body, run)
-    return residual.rebased(case, seen, seen.restored(first.image), tissue if config.tissue else None), VIEWS
+        return seen, 0
+    network = residual.load_network(named(config.regression, config.regression_sha256, config.base_fwhm_mm))
+    first = regress(network, seen.conditions, case.body, run)
+    return residual.rebased(case, seen, stacked(case, seen.restored(first.image), config.stack, run)), VIEWS
 
 
 def denoisers(network: nn.Module, config: CsrdConfig) -> tuple[Denoiser, Once | None]:

@@ -16,7 +16,6 @@ class Unet3dConfig:
     network: Mapping[str, Any] = field(default_factory=dict)
     base: str = "filtered"
     base_fwhm_mm: float = 6.0
-    tissue: bool = False
     drop_anatomy: float = 0.3
     weight_power: float = 0.5
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from ...infer import residual
 from ...infer.regression import regress
-from ...infer.tissue import averaged
 from ...infer.views import VIEWS
 from ...progress import Run
 from ...zoo.choose import choose
@@ -19,8 +18,7 @@ def denoise(case: Case, options: Mapping[str, Any], run: Run) -> Output:
     model = choose("unet-3d", case, run)
     config = Unet3dConfig.from_json(model.card.config)
     network = residual.load_network(model)
-    tissue = averaged(case, run) if config.tissue else None
-    seen = residual.residual_case(case, config.base, config.base_fwhm_mm, tissue)
+    seen = residual.residual_case(case, config.base, config.base_fwhm_mm)
     estimate = regress(network, seen.conditions, case.body, run)
     details = {**residual.model_facts(model), **estimate.details()}
     return Output(case.pet.with_array(seen.restored(estimate.image)), evaluations=VIEWS, details=details)

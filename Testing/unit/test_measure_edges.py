@@ -3,8 +3,8 @@
 import numpy as np
 import petdiffusion
 import pytest
+from petdiffusion.measure.edges import FWHM, edge_widths
 from petdiffusion.trust import checks
-from petdiffusion.trust.edges import FWHM, edge_widths
 from petdiffusion.trust.quality import quality_sentences, resolution
 from petdiffusion.volume import SUVBW, Geometry, Volume
 from scipy.ndimage import gaussian_filter
@@ -47,6 +47,12 @@ def test_smoothing_adds_in_squares():
     images = {f: _blurred(sharp, np.hypot(6.0, f)) for f in (0.0, 8.0)}
     found = edge_widths(images, images[0.0], body, SPACING)
     assert found[8.0] ** 2 - found[0.0] ** 2 == pytest.approx(64.0, abs=8.0)
+
+
+def test_edges_too_sharp_to_tell_are_0():
+    sharp, body = _drawn()
+    steps = (sharp > 0.5).astype(np.float32)
+    assert edge_widths({"image": 2 * steps - _blurred(steps, 3.0)}, steps, body, SPACING)["image"] == 0.0
 
 
 def test_nothing_is_said_without_edges():

@@ -11,9 +11,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from .kernels import Triple, gaussian
-
-FWHM = 2.3548200450309493
+FWHM = 2.0 * np.sqrt(2.0 * np.log(2.0))
+Triple = tuple[float, float, float]
 FINE_MM, COARSE_MM, FINDING_MM = 5.0, 10.0, 8.0
 """FWHM of both smoothings, and of the one under which edges are looked for."""
 STEEPEST, MOST_PLACES, LEAST_PLACES = 0.05, 20_000, 200
@@ -22,7 +21,7 @@ STEEPEST, MOST_PLACES, LEAST_PLACES = 0.05, 20_000, 200
 
 def edge_widths(images: Mapping[str, np.ndarray], guide: np.ndarray, body: np.ndarray,
                 spacing: Triple) -> dict[str, float | None]:
-    """FWHM in mm of each image's edges; None where there are too few, or where they are as sharp as can be told.
+    """FWHM in mm of each image's edges; None where there are too few of them, 0 where they are too sharp to tell.
     All images are measured at the edges of `guide`, which should be the least noisy of them."""
     places, normals = edges_of(guide, body, spacing)
     if len(places) < LEAST_PLACES:
@@ -34,7 +33,7 @@ def edges_of(guide: np.ndarray, body: np.ndarray, spacing: Triple) -> tuple[np.n
     """Places (n, 3) in voxels and unit normals (n, 3) in mm, where the slope is steep and falls to both sides."""
     if min(guide.shape) < 5 or not body.any():
         return np.zeros((0, 3)), np.zeros((0, 3))
-    smooth = gaussian(np.asarray(guide, np.float32), FINDING_MM, spacing)
+    smooth = _smoothed(guide, FINDING_MM, spacing)
     slopes = np.stack(np.gradient(smooth, *spacing))
     size = np.sqrt(np.square(slopes).sum(0))
     within = _inner(body)
@@ -52,6 +51,12 @@ def edges_of(guide: np.ndarray, body: np.ndarray, spacing: Triple) -> tuple[np.n
     return places[keep].astype(float), normals[keep]
 
 
+def _smoothed(image: np.ndarray, fwhm_mm: float, spacing: Triple) -> np.ndarray:
+    from scipy.ndimage import gaussian_filter
+
+    return gaussian_filter(np.asarray(image, np.float32), [fwhm_mm / FWHM / s for s in spacing], truncate=3.0)
+
+
 def _inner(body: np.ndarray) -> np.ndarray:
     """Without the image's border, where slopes are of the field's end."""
     inner = np.zeros(body.shape, bool)
@@ -60,13 +65,13 @@ def _inner(body: np.ndarray) -> np.ndarray:
 
 
 def _width(image: np.ndarray, places: np.ndarray, normals: np.ndarray, spacing: Triple) -> float | None:
-    fine, coarse = (_rise(gaussian(np.asarray(image, np.float32), fwhm, spacing), places, normals, spacing)
+    fine, coarse = (_rise(_smoothed(image, fwhm, spacing), places, normals, spacing)
                     for fwhm in (FINE_MM, COARSE_MM))  # fmt: skip
     if coarse <= 0 or fine <= coarse:
         return None
     ratio = (fine / coarse) ** 2
     squared = (COARSE_MM ** 2 - ratio * FINE_MM ** 2) / (ratio - 1) - _own_blur(normals, spacing)
-    return float(np.sqrt(squared)) if squared > 0 else None
+    return float(np.sqrt(max(squared, 0.0)))
 
 
 def _own_blur(normals: np.ndarray, spacing: Triple) -> float:
