@@ -235,6 +235,19 @@ def test_windows_of_a_patch_are_those_of_the_whole():
     torch.testing.assert_close(whole[:, :, WINDOW : 3 * WINDOW], part)
 
 
+def test_the_filter_looks_for_like_tissue_and_is_a_gaussian_where_all_is_alike():
+    image = torch.randn(1, 1, 12, 12, 12, generator=torch.Generator().manual_seed(0))
+    even, width = torch.full_like(image, 40.0), torch.tensor(1.5)
+    torch.testing.assert_close(
+        parts.guided(image, even, width, 80.0), parts.gaussian(image, width), atol=0.02, rtol=0.1
+    )
+    halves = even.clone()
+    halves[..., 6:] = -800.0
+    step = torch.where(halves < 0, 1.0, 5.0)
+    torch.testing.assert_close(parts.guided(step, halves, width, 80.0), step)
+    assert float((parts.gaussian(step, width) - step).abs().max()) > 0.5
+
+
 # ---- the whole method ---------------------------------------------------------------------------------------------
 
 
