@@ -14,7 +14,7 @@ from petdiffusion.training.bank import load_bank
 from petdiffusion.training.checkpoint import STATE
 from petdiffusion.training.export import export
 from petdiffusion.training.loop import train
-from petdiffusion.training.origins import begin_from
+from petdiffusion.training.origins import begin_from, name_of
 from petdiffusion.training.residual import conditions
 from petdiffusion.training.settings import TrainSettings
 from petdiffusion.zoo import store
@@ -216,6 +216,12 @@ def test_images_elsewhere_or_without_a_unit_are_skipped(tmp_path):
     data = load_bank(folder, CsrdTask(changes=SMALL).derive, settings(), run)
     assert [p.id for p in data.train] == ["p2"] and data.skipped == 2
     assert "lies elsewhere" in run.warnings[0] and "no unit" in run.warnings[1]
+
+
+@pytest.mark.parametrize(("origin", "name"), [("ddpm-2.5d-body", "ddpm-2.5d-body"),
+                                              ("models/csrd-9.safetensors", "csrd-9"), (None, None)])  # fmt: skip
+def test_a_models_name_is_kept_whole(origin, name):
+    assert name_of(origin) == name
 
 
 def test_patients_of_several_data_sets_are_trained_on_together(dataset, tmp_path):

@@ -35,7 +35,7 @@ def name_of(origin: str | None) -> str | None:
     if origin is None:
         return None
     if not _is_training(origin):
-        return Path(origin).stem
+        return Path(origin).name.removesuffix(".safetensors")
     plan = json.loads((Path(origin) / "plan.json").read_text(encoding="utf-8"))
     return f"a training of {plan['method']}"
 
