@@ -22,16 +22,18 @@ from ..volume import ARBITRARY, SUVBW, Geometry, Volume
 FILTER = "anatomy"
 SETTINGS = {"guide": "mr", "fwhm_mm": 8.0, "kept": 0.2, "strength": 0.5}
 """Best at every dose on digital brains of the validation."""
+LEAST_WEIGHT = 0.05
+"""Less of it is not worth the seconds that the filter takes."""
 Points = Sequence[Sequence[float]]
 """(width of edges in mm, weight of the average), by width; between them a straight line, beyond them as at the end."""
 
 
 def stacked(case: Case, image: np.ndarray, points: Points, run: Run) -> np.ndarray:
-    """The image as it is without an MR, without points, or where their weight is nothing."""
+    """The image as it is without an MR, without points, or where their weight is next to nothing."""
     if not points or case.mr is None:
         return image
     weight = weight_at(points, scan_width(case, image))
-    return image if weight <= 0 else image + np.float32(weight) * (averaged(case, run) - image)
+    return image if weight < LEAST_WEIGHT else image + np.float32(weight) * (averaged(case, run) - image)
 
 
 def weight_at(points: Points, width_mm: float | None) -> float:
