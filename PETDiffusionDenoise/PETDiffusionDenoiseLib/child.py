@@ -30,6 +30,8 @@ PATIENCE_S = 10.0
 def main(arguments: list[str]) -> None:
     scratch, packages, sys.argv = arguments[0], arguments[1], ["petdiffusion", *arguments[2:]]
     address = os.environ.pop(VARIABLE, "")
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # inherited, where Slicer was started in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if address:
         threading.Thread(target=watch, args=(address, scratch), daemon=True).start()
     here = os.path.dirname(os.path.abspath(__file__))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -183,6 +184,19 @@ def test_a_folder_that_is_not_a_scratch_folder_is_never_removed(tmp_path) -> Non
     job._control.close()
     until(lambda: job._process.poll() is not None)
     assert precious.exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="an ignored signal is inherited on POSIX systems alone")
+def test_cancel_works_where_slicer_was_started_with_interrupts_ignored() -> None:
+    """As a shell does with what it starts in the background."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        job = started("polite")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    until(lambda: job.poll() and heard(job))
+    job.cancel()
+    assert ended(job).exit_code == 130
 
 
 def test_a_stranger_on_the_control_line_is_sent_away(unhurried) -> None:
