@@ -260,6 +260,14 @@ def test_moments_are_those_of_numpy():
     np.testing.assert_allclose(moments.sd, stack.std(0, ddof=1), rtol=2e-5)
 
 
+def test_moments_follow_images_that_leave_a_device():
+    """`meta` stands for a second device: it takes no values, but refuses to be mixed."""
+    moments = Moments()
+    for device in ("cpu", "cpu", "meta"):
+        moments.add(torch.ones(2, 3, device=device))
+    assert moments.count == 3 and moments.mean.device.type == moments.sd.device.type == "meta"
+
+
 @pytest.mark.parametrize("batch", [1, 2, 5])
 def test_samples_are_summed_up_the_same_in_any_batch(batch):
     kept = {}

@@ -48,3 +48,10 @@ def test_the_mean_is_found_once_for_all_chains():
     assert calls == [(1, 10.0), (2, 1.0)] and once.reused == 4
     first.zero_()
     assert float(once(torch.ones(1, 1, 1, 1, 2), top).max()) == 10.0
+
+
+def test_the_mean_follows_chains_that_left_the_device():
+    """`meta` stands for a second device: it takes no values, but refuses to be mixed."""
+    once = OnceAtTop(lambda x, sigma, cond=None: x * 0, 10.0)
+    once(torch.ones(1, 1, 1, 1, 2), torch.tensor(10.0))
+    assert once(torch.ones(2, 1, 1, 1, 2, device="meta"), torch.tensor(10.0)).device.type == "meta"

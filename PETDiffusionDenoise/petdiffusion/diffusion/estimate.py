@@ -36,10 +36,17 @@ class Moments:
             self.mean = image.clone()
             self._squares = torch.zeros_like(image) if self.spread else None
             return
+        self._follow(image.device)
         away = image - self.mean
         self.mean.add_(away, alpha=1 / self.count)
         if self._squares is not None:
             self._squares.addcmul_(away, image - self.mean)
+
+    def _follow(self, device: torch.device) -> None:
+        """To where the images are now: they leave a device whose memory runs out."""
+        if self.mean.device != device:
+            self.mean = self.mean.to(device)
+            self._squares = None if self._squares is None else self._squares.to(device)
 
     @property
     def sd(self) -> Tensor | None:

@@ -84,6 +84,7 @@ class OnceAtTop:
         self.reused += len(x) - (self._mean is None)
         if self._mean is None:
             self._mean = self.denoiser(x[:1], sigma[:1] if sigma.ndim else sigma, cond)
+        self._mean = self._mean.to(x.device)  # later chains may run elsewhere, once memory has run out
         return self._mean.expand_as(x).clone()
 
 
