@@ -190,6 +190,14 @@ def test_cost_of_a_known_network():
     assert cost.voxels(cost.bytes(10**6, "cpu"), "cpu") == pytest.approx(10**6, rel=1e-3)
 
 
+def test_a_patch_stays_within_what_kernels_can_count():
+    """The largest tensor of ten channels: on CUDA a patch of at most 2^31 / 10 voxels, whatever the memory."""
+    layer = torch.nn.Conv3d(1, 10, 1)
+    cost = measure_cost(lambda size: layer(torch.zeros(1, 1, *size)), RULES, CPU)
+    assert cost.elements_per_voxel == 10
+    assert cost.voxels(1e15, "cuda") == (2**31 - 1) / 10 and cost.voxels(1e15, "cpu") > 1e12
+
+
 def test_half_precision_is_seen_in_the_cost():
     net = UNet(UNetConfig(channels=8, multipliers=(1, 2), blocks=1, attention=False))
     model, scene = Model(Preconditioned(net, Edm(0.5)), net, PatchRules(multiple=2)), Scene((64, 64, 64))

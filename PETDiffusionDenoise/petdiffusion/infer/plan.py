@@ -26,6 +26,9 @@ HIDDEN = {"cpu": 3.0, "mps": 1.5, "cuda": 1.25}
 """Memory taken for each byte of live tensors: copies inside the convolutions, kept blocks, fragmentation. On a CPU 2.2
 to 2.8 were measured with kept blocks."""
 
+MOST_ELEMENTS = {"cuda": 2**31 - 1}
+"""Of one tensor: some of CUDA's kernels count with 32 bits, and fail beyond whatever the memory."""
+
 
 @dataclass(frozen=True)
 class PatchRules:
@@ -70,13 +73,16 @@ class Cost:
     bytes_per_voxel: float
     bytes_besides: float = 0.0
     seconds_per_voxel: float = 0.0
+    elements_per_voxel: float = 1.0
+    """Of the largest tensor."""
 
     def bytes(self, voxels: int, kind: str) -> int:
         return int((self.bytes_besides + voxels * self.bytes_per_voxel) * HIDDEN.get(kind, 3.0))
 
     def voxels(self, budget: float, kind: str) -> float:
-        """The largest patch for a budget."""
-        return (budget / HIDDEN.get(kind, 3.0) - self.bytes_besides) / self.bytes_per_voxel
+        """The largest patch for a budget, and for the device's kernels."""
+        room = (budget / HIDDEN.get(kind, 3.0) - self.bytes_besides) / self.bytes_per_voxel
+        return min(room, MOST_ELEMENTS.get(kind, math.inf) / self.elements_per_voxel)
 
 
 @dataclass(frozen=True)
@@ -220,6 +226,8 @@ class LiveBytes(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.history: list[int] = []
+        self.largest = 0
+        """Elements of the largest tensor."""
         self._alive: dict[int, tuple[StorageWeakRef, int]] = {}
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
@@ -227,6 +235,7 @@ class LiveBytes(TorchDispatchMode):
         for leaf in tree_leaves(result):
             if isinstance(leaf, torch.Tensor):
                 storage = leaf.untyped_storage()
+                self.largest = max(self.largest, leaf.numel())
                 self._alive[storage._cdata] = (StorageWeakRef(storage), storage.nbytes())
         self._alive = {key: (ref, size) for key, (ref, size) in self._alive.items() if not ref.expired()}
         self.history.append(sum(size for _, size in self._alive.values()))
@@ -240,15 +249,22 @@ def measure_cost(run_patch: Callable[[Triple], Any], rules: PatchRules, policy: 
     """
     small, large = _trial_sizes(rules)
     with torch.no_grad(), policy.uncompiled():
-        first, second = _history(run_patch, small, policy), _history(run_patch, large, policy)
+        (first, _), (second, most) = (_history(run_patch, size, policy) for size in (small, large))
+        _wait(policy)
         began = time.perf_counter()
         with policy.autocast():
             run_patch(large)
-        if policy.kind == "cuda":
-            torch.cuda.synchronize()
+        _wait(policy)
         seconds = time.perf_counter() - began
-    slope, besides = _line(first, second, math.prod(small), math.prod(large))
-    return Cost(max(slope, 4.0), besides, seconds / math.prod(large))
+    voxels = math.prod(small), math.prod(large)
+    slope, besides = _line(first, second, *voxels)
+    return Cost(max(slope, 4.0), besides, seconds / voxels[1], most / voxels[1])
+
+
+def _wait(policy: Policy) -> None:
+    """CUDA works on while Python goes on."""
+    if policy.kind == "cuda":
+        torch.cuda.synchronize()
 
 
 def _line(first: np.ndarray, second: np.ndarray, small: int, large: int) -> tuple[float, float]:
@@ -267,7 +283,8 @@ def _trial_sizes(rules: PatchRules) -> tuple[Triple, Triple]:
     return (size(32), size(32 + max(16, rules.multiple))) if rules.dims == 3 else (size(64), size(96))
 
 
-def _history(run_patch: Callable[[Triple], Any], size: Triple, policy: Policy) -> np.ndarray:
+def _history(run_patch: Callable[[Triple], Any], size: Triple, policy: Policy) -> tuple[np.ndarray, int]:
+    """Bytes alive after each operation, and the elements of the largest tensor."""
     with policy.autocast(), LiveBytes() as live:
         run_patch(size)
-    return np.array(live.history, dtype=float)
+    return np.array(live.history, dtype=float), live.largest
