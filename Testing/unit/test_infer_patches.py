@@ -13,7 +13,7 @@ from petdiffusion.diffusion.samplers import euler, pure_noise
 from petdiffusion.diffusion.schedules import karras_sigmas
 from petdiffusion.errors import Cancelled, ResourceError
 from petdiffusion.infer.device import Policy
-from petdiffusion.infer.patches import Patched, cut
+from petdiffusion.infer.patches import Patched, cut, is_out_of_memory
 from petdiffusion.infer.plan import Cost, PatchRules, make_plan
 from petdiffusion.infer.seeds import sample_generators
 from petdiffusion.infer.tiles import Box, axis_shares, body_box, mirrored, offsets, tiles, whole_box
@@ -295,6 +295,31 @@ def test_running_out_of_memory_leads_to_a_smaller_plan_and_the_same_result():
     assert D.failures == 1 and Dp.plan.patch == (16, 16, 16) and "Memory ran out" in run.warnings[0]
     Dp(x, torch.tensor(0.4))
     assert D.failures == 1  # the smaller plan is kept
+
+
+@pytest.mark.parametrize("said", [
+    "CUDA out of memory. Tried to allocate 5 GiB", "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+    "GET was unable to find an engine to execute this computation"])
+def test_devices_say_in_many_ways_that_memory_ran_out(said):
+    assert is_out_of_memory(RuntimeError(said)) and not is_out_of_memory(RuntimeError("shape mismatch"))
+
+
+def test_conditions_are_moved_once_to_where_the_volumes_are():
+    """`meta` stands for a device: what is mixed with the CPU's fails there."""
+    seen = []
+
+    def D(x, sigma, cond):
+        seen.append(cond.images.device.type)
+        return x + cond.images[:, :1]
+
+    Dp = patched(D, (32, 32, 32), patch=(16, 32, 32))
+    Dp.plan = replace(Dp.plan, device="meta", state="meta")
+    cond = Conditions(images=noise(1, 2, 32, 32, 32), coordinates=True)
+    x = torch.zeros(1, 1, 32, 32, 32, device="meta")
+    assert Dp(x, torch.tensor(1.0), cond).device.type == "meta"
+    moved = Dp._moved[1].images
+    Dp(x, torch.tensor(1.0), cond)
+    assert set(seen) == {"meta"} and moved.device.type == "meta" and Dp._moved[1].images is moved
 
 
 def test_below_the_smallest_patch_it_is_an_error_that_says_so():

@@ -20,7 +20,9 @@ from .device import Policy
 from .plan import Cost, PatchRules, Plan, plan_tiles, smaller
 from .tiles import Box, Tile, mirrored
 
-OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "failed to allocate")
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "failed to allocate", "alloc_failed",
+                 "unable to find an engine")
+"""The last two are how CUDA's libraries say that there is no room for what they need beside."""
 
 
 @dataclass(eq=False)
@@ -44,6 +46,8 @@ class Patched:
     _tiles: list[Tile] = field(default_factory=list, repr=False)
     _kept: tuple[Conditions, int, Conditions] | None = field(default=None, repr=False)
     """Conditions already cut, where all patches go in one call."""
+    _moved: tuple[Conditions, Conditions] | None = field(default=None, repr=False)
+    """Conditions of the whole volume, and they on the device of the chain's volumes."""
 
     def __post_init__(self) -> None:
         self._tiles, _ = plan_tiles(self.plan, self.rules, self.body)
@@ -90,9 +94,17 @@ class Patched:
     def _conditions(self, cond: Conditions, boxes: list[Box], shape: torch.Size) -> Conditions:
         if self._kept is not None and self._kept[0] is cond and self._kept[1] == shape[0]:
             return self._kept[2]
-        patches = cut_conditions(cond, boxes, shape, self.rules).to(self.plan.device)
+        patches = cut_conditions(self._near(cond), boxes, shape, self.rules).to(self.plan.device)
         self._kept = (cond, shape[0], patches) if len(boxes) == len(self._tiles) else None
         return patches
+
+    def _near(self, cond: Conditions) -> Conditions:
+        """Where the chain's volumes are, moved there once: not every patch anew in every evaluation."""
+        if self.plan.state == "cpu":
+            return cond
+        if self._moved is None or self._moved[0] is not cond:
+            self._moved = (cond, cond.to(self.plan.state))
+        return self._moved[1]
 
     def _add(self, result: Tensor, tile: Tile, estimate: Tensor) -> None:
         """result += share * (estimate - fallback): where patches are left out, the fallback keeps its share."""
@@ -111,7 +123,7 @@ class Patched:
     def _shrink(self, trouble: str) -> None:
         self.plan = smaller(self.plan, self.rules, self.cost, self.policy, self.body)
         self._tiles, _ = plan_tiles(self.plan, self.rules, self.body)
-        self._kept = None
+        self._kept, self._moved = None, None
         if self.policy.kind == "cuda":
             torch.cuda.empty_cache()
         self.run.warn(f"Memory ran out ({trouble}); going on with a smaller plan: {self.plan}.")
