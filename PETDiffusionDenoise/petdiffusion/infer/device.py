@@ -42,6 +42,8 @@ class Policy:
 
     def place(self, network: nn.Module) -> nn.Module:
         """The network on the device, ready to run."""
+        if self.kind == "cuda":
+            torch.backends.cudnn.allow_tf32 = False  # float32 where it is asked for, not ten bits of it
         network = network.to(self.device).eval()
         if self.channels_last:
             network = network.to(memory_format=torch.channels_last)
