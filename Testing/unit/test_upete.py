@@ -11,6 +11,7 @@ from petdiffusion.bench.papers import paper
 from petdiffusion.errors import ModelError, OptionError
 from petdiffusion.infer.device import choose_policy
 from petdiffusion.methods.contract import Output
+from petdiffusion.methods.upete import attention as attending
 from petdiffusion.methods.upete import parts, perturb, scan
 from petdiffusion.methods.upete.attention import WINDOW, GuidedAttention
 from petdiffusion.methods.upete.autoencoder import Autoencoder, AutoencoderConfig, cosines
@@ -226,6 +227,14 @@ def test_the_ct_says_where_and_the_pet_what(shifted):
         layer.norm = torch.nn.Identity()
         layer.value.bias.zero_(), layer.out.bias.zero_()
         torch.testing.assert_close(layer(3 * x, ct), 3 * layer(x, ct), atol=1e-4, rtol=1e-4)
+
+
+def test_windows_a_few_at_a_time_give_the_same(monkeypatch):
+    layer, x, ct = attention(), torch.randn(1, 8, 16, 8, 8), torch.randn(1, 6, 16, 8, 8)
+    with torch.no_grad():
+        whole = layer(x, ct)
+        monkeypatch.setattr(attending, "AT_ONCE", 5)  # of 16
+        torch.testing.assert_close(layer(x, ct), whole)
 
 
 def test_windows_of_a_patch_are_those_of_the_whole():

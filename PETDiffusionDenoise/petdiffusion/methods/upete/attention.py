@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from ...networks.blocks import VoxelNorm
 
 WINDOW = 4
+AT_ONCE = 32768
+"""Windows in a call: CUDA's kernels take at most 65535."""
 
 
 class GuidedAttention(nn.Module):
@@ -39,7 +41,8 @@ class GuidedAttention(nn.Module):
         query, key, value = (self._windows(layer(image)) for layer, image in
                              ((self.query, seen), (self.key, seen), (self.value, own)))  # fmt: skip
         bias = self.bias[:, self.pairs].to(query.dtype)
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        parts = zip(query.split(AT_ONCE), key.split(AT_ONCE), value.split(AT_ONCE))
+        mixed = torch.cat([F.scaled_dot_product_attention(*part, attn_mask=bias) for part in parts])
         return x + self.out(self._narrow(self._volume(mixed, own.shape[2:])))
 
     def _wide(self, x: Tensor) -> Tensor:
