@@ -84,3 +84,11 @@ def test_voxels_are_read_from_both_ends():
     torch.testing.assert_close(layer(x), turned, rtol=1e-4, atol=1e-5)
     layer(x)[0, 0, 1, 1, 1].backward()
     assert (x.grad.abs().sum((0, 1)) > 0).all()
+
+
+def test_channels_a_few_at_a_time_give_the_same(monkeypatch):
+    inputs = given(50)
+    whole = scan.selective_scan(*inputs)
+    monkeypatch.setattr(scan, "AT_ONCE", 2 * 50 * 4 * 2)  # two of the three channels
+    with torch.no_grad():
+        assert torch.equal(scan.selective_scan(*inputs), whole)

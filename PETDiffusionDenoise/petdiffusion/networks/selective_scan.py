@@ -17,6 +17,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+AT_ONCE = 2**28
+"""Elements of (tokens, batch, d, N) that are worked on together where no gradient is asked for: a GB."""
+
 
 def selective_scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> Tensor:
     """y (batch, d, L) of u and delta (batch, d, L), A (d, N), B and C (batch, N, L), D (d,).
@@ -26,12 +29,18 @@ def selective_scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D:
     kernel = _kernel() if u.is_cuda else None
     if kernel is not None:
         return kernel(u.float(), delta.float(), A.float(), B.float(), C.float(), D.float())
+    width = u.shape[1] if torch.is_grad_enabled() else max(1, AT_ONCE // (len(u) * u.shape[2] * A.shape[1]))
     with torch.autocast(u.device.type, enabled=False):
         u, delta, B, C = (part.float().permute(2, 0, 1) for part in (u, delta, B, C))  # tokens first
-        decay = torch.exp(delta[..., None] * A.float())
-        gain = (delta * u)[..., None] * B[:, :, None]
-        y = (recurrence(decay, gain) * C[:, :, None]).sum(-1) + D.float() * u
-        return y.permute(1, 2, 0)
+        channels = zip(u.split(width, 2), delta.split(width, 2), A.float().split(width), D.float().split(width))
+        return torch.cat([_scanned(u, delta, A, B, C, D) for u, delta, A, D in channels], 2).permute(1, 2, 0)
+
+
+def _scanned(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> Tensor:
+    """Some of the channels, which know nothing of each other; tokens first."""
+    decay = torch.exp(delta[..., None] * A)
+    gain = (delta * u)[..., None] * B[:, :, None]
+    return (recurrence(decay, gain) * C[:, :, None]).sum(-1) + D * u
 
 
 def step_by_step(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> Tensor:
