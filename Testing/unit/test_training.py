@@ -13,7 +13,7 @@ from petdiffusion.progress import Run
 from petdiffusion.training.bank import load_bank
 from petdiffusion.training.checkpoint import STATE
 from petdiffusion.training.export import export
-from petdiffusion.training.loop import train
+from petdiffusion.training.loop import Batches, train
 from petdiffusion.training.origins import begin_from, name_of
 from petdiffusion.training.residual import conditions
 from petdiffusion.training.settings import TrainSettings
@@ -247,3 +247,68 @@ def test_a_training_can_begin_with_the_weights_of_another_or_of_a_model(dataset,
     assert json.loads((second / "plan.json").read_text())["begun_from"] == "a training of unet-3d"
     with pytest.raises(TrainingError, match="do not fit this network"):
         begin_from(torch.nn.Linear(2, 2), str(model))
+
+
+class Counting:
+    """Batches that say which they are, and who asked."""
+
+    def __init__(self):
+        self.asked = []
+
+    def batch(self, step, rank):
+        self.asked.append(step)
+        return {"step": torch.tensor([step, rank])}
+
+    def validation(self):
+        return [{"step": torch.tensor([-1])}]
+
+
+def test_beside_a_gpu_the_next_batch_is_made_early_and_each_comes_once_and_in_order():
+    data = Counting()
+    batches = Batches(data, 3, torch.device("meta"))
+    for step in (4, 5, 6):
+        assert batches.take(step)["step"].device.type == "meta"
+    assert batches.take(9)["step"].shape == (2,)  # as after a resume: another one than was made early
+    assert batches.validation()[0]["step"].device.type == "meta"
+    batches.close()
+    assert data.asked[:5] == [4, 5, 6, 7, 9] and set(data.asked[5:]) <= {10}
+
+
+def test_on_a_cpu_no_batch_is_made_early():
+    data = Counting()
+    batches = Batches(data, 0, torch.device("cpu"))
+    assert batches.take(2)["step"].tolist() == [2, 0] and data.asked == [2]
+
+
+class Overflowing(CsrdTask):
+    """A loss that is finite, with a gradient that is not: at steps that are told."""
+
+    bad, step = (1,), -1
+
+    def loss(self, network, batch, generator):
+        self.step += 1
+        steep = next(network.parameters()).flatten()[0]
+        return super().loss(network, batch, generator) + (_Steep.apply(steep) if self.step in self.bad else 0)
+
+
+class _Steep(torch.autograd.Function):
+    @staticmethod
+    def forward(context, x):
+        return torch.ones_like(x)
+
+    @staticmethod
+    def backward(context, gradient):
+        return gradient * float("inf")
+
+
+def test_a_gradient_that_is_not_finite_leaves_the_weights_alone(dataset, tmp_path):
+    task = Overflowing(changes=SMALL)
+    folder = train(task, bank(dataset, task, steps=3), settings(steps=3), tmp_path / "run")
+    assert all(torch.isfinite(value).all() for value in load_file(folder / STATE).values())
+
+
+def test_a_gradient_that_stays_infinite_ends_the_training(dataset, tmp_path):
+    task = Overflowing(changes=SMALL)
+    task.bad = range(100)
+    with pytest.raises(TrainingError, match="gradient was not finite"):
+        train(task, bank(dataset, task, steps=30), settings(steps=30, validate_every=30), tmp_path / "run")

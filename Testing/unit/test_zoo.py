@@ -53,6 +53,16 @@ def test_weights_of_another_method_are_refused(model):
         store.find(str(model), "amdiff")
 
 
+def test_a_model_may_serve_another_method_with_a_part_of_it(model):
+    file = model.with_suffix(".json")
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"serves": ["unet3d"]}))
+    store.add(model)
+    assert list(store.models("unet3d")) == list(store.models("csrd")) == ["tiny"]
+    assert store.find("tiny", "unet3d").card.method == "csrd"
+    with pytest.raises(ModelError, match="belongs to csrd"):
+        store.find("tiny", "upete")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

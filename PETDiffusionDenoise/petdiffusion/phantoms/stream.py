@@ -16,6 +16,7 @@ import numpy as np
 from ..errors import OptionError
 from ..progress import Run
 from .recipe import Job, Recipe
+from .scan import Scan
 from .splits import RANGES
 
 if TYPE_CHECKING:
@@ -66,7 +67,11 @@ class Case:
 
 def prepare(job: Job, run: Run) -> Case:
     """Draws and scans a patient; runs in the other processes."""
-    scanned = job.scan(Run(seed=job.seed, cancelled=run.cancelled))
+    return case_of(job, job.scan(Run(seed=job.seed, cancelled=run.cancelled)))
+
+
+def case_of(job: Job, scanned: Scan) -> Case:
+    """What a stream keeps of a scanned patient."""
     patient = scanned.patient
     lesions = patient.lesion_map.array
     images = {"normal": scanned.normal.array, "truth": scanned.truth.array,

@@ -9,6 +9,7 @@ import csv
 import json
 import math
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -85,9 +86,10 @@ def _loop(
     optimizer: Any,
     state: _State,
 ) -> None:
-    began = saved = time.monotonic() - state.seconds
+    began = time.monotonic() - state.seconds
     saved = time.monotonic()
     log = Log(folder)
+    batches = Batches(data, fabric.global_rank, fabric.device)
 
     def save() -> None:
         if fabric.is_global_zero:
@@ -102,26 +104,58 @@ def _loop(
 
     try:
         while (done := settings.fraction(state.step, state.seconds)) < 1:
-            loss = _step(task, data, settings, fabric, model, optimizer, state, done)
+            loss = _step(task, batches, settings, fabric, model, optimizer, state, done)
             average.update_parameters(network)
             state.step += 1
             state.seconds = time.monotonic() - began
             state.losses.append(loss)
             if state.step % settings.validate_every == 0:
-                _report(task, data, average.module, state, optimizer, log, run)
+                _report(task, batches, average.module, state, optimizer, log, run)
             if time.monotonic() - saved > 60 * settings.checkpoint_minutes:
                 save()
                 saved = time.monotonic()
             run.progress(settings.fraction(state.step, state.seconds))
         if state.losses:
-            _report(task, data, average.module, state, optimizer, log, run)
+            _report(task, batches, average.module, state, optimizer, log, run)
     finally:
+        batches.close()
         save()
+
+
+class Batches:
+    """The data's batches on the training's device. Beside a GPU the next one is made while one is learnt from."""
+
+    def __init__(self, data: Data, rank: int, device: torch.device) -> None:
+        self.data, self.rank, self.device = data, rank, device
+        self._maker = None if device.type == "cpu" else ThreadPoolExecutor(1)
+        self._coming: tuple[int, Future[Batch]] | None = None
+
+    def take(self, index: int) -> Batch:
+        if self._maker is None:
+            return self._moved(self.data.batch(index, self.rank))
+        if self._coming is None or self._coming[0] != index:
+            self._order(index)
+        batch = self._coming[1].result()
+        self._order(index + 1)
+        return self._moved(batch)
+
+    def validation(self) -> list[Batch]:
+        return [self._moved(batch) for batch in self.data.validation()]
+
+    def close(self) -> None:
+        if self._maker is not None:
+            self._maker.shutdown(cancel_futures=True)
+
+    def _order(self, index: int) -> None:
+        self._coming = index, self._maker.submit(self.data.batch, index, self.rank)
+
+    def _moved(self, batch: Batch) -> Batch:
+        return {name: value.to(self.device, non_blocking=True) for name, value in batch.items()}
 
 
 def _step(
     task: Task,
-    data: Data,
+    batches: Batches,
     settings: TrainSettings,
     fabric: Any,
     model: nn.Module,
@@ -129,13 +163,13 @@ def _step(
     state: _State,
     done: float,
 ) -> float:
-    """One optimizer step over `accumulate` batches; a non-finite loss is skipped and counted."""
+    """One optimizer step over `accumulate` batches; a loss or gradient that is not finite is skipped and counted."""
     for group in optimizer.param_groups:
         group["lr"] = settings.learning_rate * _schedule(state.step, done, settings.warmup_steps)
     total = 0.0
     for part in range(settings.accumulate):
         index = state.step * settings.accumulate + part
-        batch = {k: v.to(fabric.device) for k, v in data.batch(index, fabric.global_rank).items()}
+        batch = batches.take(index)
         generator = torch.Generator(device="cpu").manual_seed(
             (settings.seed * 1_000_003 + index) * 64 + fabric.global_rank
         )
@@ -143,8 +177,7 @@ def _step(
             loss = task.loss(model, batch, generator) / settings.accumulate
             fabric.backward(loss)
         total += float(loss.detach())
-    if math.isfinite(total):
-        fabric.clip_gradients(model, optimizer, max_norm=settings.clip)
+    if math.isfinite(total) and _clipped(fabric, model, optimizer, settings.clip):
         optimizer.step()
         state.skipped = 0
     else:
@@ -152,11 +185,17 @@ def _step(
         if state.skipped > LARGEST_GAP:
             raise TrainingError(
                 f"The loss at step {state.step}",
-                f"was not finite {LARGEST_GAP} times in a row",
+                f"or its gradient was not finite {LARGEST_GAP} times in a row",
                 "Lower the learning rate, or use --precision 32-true.",
             )
     optimizer.zero_grad(set_to_none=True)
     return total
+
+
+def _clipped(fabric: Any, model: nn.Module, optimizer: Any, largest: float) -> bool:
+    """Makes gradients no longer than `largest`; whether they are finite, as they may not be where the loss is."""
+    norm = fabric.clip_gradients(model, optimizer, max_norm=largest, error_if_nonfinite=False)
+    return math.isfinite(float(norm))
 
 
 def _schedule(step: int, done: float, warmup: int) -> float:
@@ -165,12 +204,12 @@ def _schedule(step: int, done: float, warmup: int) -> float:
 
 
 @torch.no_grad()
-def _report(task: Task, data: Data, network: nn.Module, state: _State, optimizer: Any, log: Log, run: Run) -> None:
+def _report(task: Task, source: Batches, network: nn.Module, state: _State, optimizer: Any, log: Log, run: Run) -> None:
     from .validation import score
 
     network.eval()
     own = getattr(task, "score", None)  # what is no image is judged by other numbers
-    batches = data.validation()
+    batches = source.validation()
     scores = own(network, batches) if own else score(lambda batch: task.judge(network, batch), batches)
     network.train()
     recent = [x for x in state.losses if math.isfinite(x)]

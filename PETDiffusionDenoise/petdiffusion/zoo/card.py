@@ -44,6 +44,8 @@ class ModelCard:
     """Command, seeds, steps and a summary of the log, so that the training can be repeated."""
     seen: Mapping[str, Any] = field(default_factory=dict)
     """Ranges of noise, activity and contrast over the scans of the training (`zoo.domain`)."""
+    serves: tuple[str, ...] = ()
+    """Further methods that take a part of it, such as a denoiser that was trained beside a segmenter."""
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
@@ -62,6 +64,10 @@ class ModelCard:
                 "Use the program version that the model came with.",
             )
 
+    @property
+    def methods(self) -> tuple[str, ...]:
+        return (self.method, *self.serves)
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -78,7 +84,7 @@ class ModelCard:
                 f"has missing or unknown fields: {', '.join(wrong)}",
                 "Give the card that came with the model.",
             )
-        lists = dict.fromkeys(("tracers", "regions", "voxel_mm", "dose_fractions"), list)
+        lists = dict.fromkeys(("tracers", "regions", "voxel_mm", "dose_fractions", "serves"), list)
         shapes = {**lists, "config": dict, "seen": dict, "bytes": int}
         if wrong := sorted(k for k, kind in shapes.items() if k in data and not isinstance(data[k], kind)):
             raise ModelError(
@@ -88,7 +94,7 @@ class ModelCard:
             raise ModelError(
                 f"Model card {name}", "needs two voxel sizes and two dose fractions", "Give the card as it came."
             )
-        pairs = {k: tuple(data[k]) for k in ("tracers", "voxel_mm", "dose_fractions", "regions") if k in data}
+        pairs = {k: tuple(data[k]) for k in ("tracers", "voxel_mm", "dose_fractions", "regions", "serves") if k in data}
         return cls(**{**data, **pairs})
 
     @classmethod

@@ -55,7 +55,7 @@ def user_folder() -> Path:
 def models(method: str | None = None) -> dict[str, Model]:
     """All sound models by id. A user's model may not take a bundled one's id; broken cards are left out."""
     found = {model.card.id: model for model in reversed([m for m in _all() if isinstance(m, Model)])}
-    return {id_: m for id_, m in sorted(found.items()) if method in (None, m.card.method)}
+    return {id_: m for id_, m in sorted(found.items()) if method in (None, *m.card.methods)}
 
 
 def broken() -> list[ModelError]:
@@ -89,7 +89,7 @@ def find(id_or_path: str, method: str | None = None) -> Model:
                 "See 'petdiffusion models list', or give the path of its .safetensors.",
             )
         model = Model(ModelCard.read(path.with_suffix(".json")), path.with_suffix(".safetensors"), False)
-    if method not in (None, model.card.method):
+    if method not in (None, *model.card.methods):
         raise ModelError(
             f"Model '{model.card.id}'",
             f"belongs to {model.card.method}, not to {method}",

@@ -111,7 +111,7 @@ class AmdiffConfig:
 CONDITIONS = {"condition_channels": 7, "vector": 4}
 COMPACT_UNET = {"channels": 24, "multipliers": (1, 2, 3), "blocks": 1, "resample": "light", "attention": False,
                 "dropout": 0.0, "stem": 2, "norm": "voxel", **CONDITIONS}  # fmt: skip
-COMPACT_SEGMENTER = {"channels": (16, 32, 40, 48), "mamba_blocks": 1, "state": 8, "expand": 1, "stem": 2,
+COMPACT_SEGMENTER = {"channels": (32, 40, 48, 48), "mamba_blocks": 1, "state": 8, "expand": 1, "stem": 2,
                      "coordinates": True}  # fmt: skip
 _PAPER = AmdiffConfig(
     network={"channels": 64, "multipliers": (1, 2, 3, 4), "blocks": 2, "dropout": 0.0, "condition_channels": 1},

@@ -30,6 +30,7 @@ def denoise(case: Case, options: Mapping[str, Any], run: Run) -> Output:
 
 
 def denoise_alone(case: Case, options: Mapping[str, Any], run: Run) -> Output:
+    """The denoiser may be half of a model that also segments."""
     return _run("med-ddpm-3d", case, options, run)
 
 
@@ -41,6 +42,8 @@ def _run(method: str, case: Case, options: Mapping[str, Any], run: Run) -> Outpu
     model = choose(method, case, run)
     config = AmdiffConfig.from_json(model.card.config)
     network = load_network(model)
+    if method == "med-ddpm-3d":
+        config = replace(config, segmenter=None)
     job = Job(case, config, network, scan_of(case, config), options, run)
     output = job.done()
     return replace(output, details={**residual.model_facts(model), **output.details})

@@ -21,6 +21,7 @@ from ...training.bank import _groups, _half, _image
 from ...training.settings import TrainSettings
 from ...training.slices import _lesions
 from ...training.task import Batch
+from ...volume import Volume
 from . import perturb
 from .config import UpeteConfig
 from .units import level_of, units_of, warm_of
@@ -94,18 +95,23 @@ def load(manifests: Sequence[str | Path] | str | Path, config: UpeteConfig, sett
 
 def normal_scan(folder: Path, row: Mapping[str, str], config: UpeteConfig) -> NormalScan:
     from ...prepare import grids
-    from ...prepare.mask import body_mask
 
     normal = _image(folder, row, "reference")
+    ct = grids.resample(_image(folder, row, "ct"), normal.geometry) if row.get("ct") else None
+    return scan_of(row["id"], normal, ct, _lesions(folder, row, normal), config)
+
+
+def scan_of(id_: str, normal: Volume, ct: Volume | None, lesions: np.ndarray, config: UpeteConfig) -> NormalScan:
+    """`ct` lies on the PET's grid; `lesions` are voxel indices (n, 3)."""
+    from ...prepare.mask import body_mask
+
     body = body_mask(normal)
     if not body.any():
-        raise TrainingError(f"Patient {row['id']}", "has no body in its reference", "Check the image.")
-    ct = grids.resample(_image(folder, row, "ct"), normal.geometry) if row.get("ct") else None
+        raise TrainingError(f"Patient {id_}", "has no body in its reference", "Check the image.")
     spacing = normal.geometry.spacing
     units = units_of(normal.array, spacing, body, config)
     u, warm = units.forward(normal.array), warm_of(normal.array, spacing, body, config)
     own = config.structure * level_of(u, spacing, warm, config)
-    lesions = _lesions(folder, row, normal)
     mask = np.zeros(u.shape, np.uint8)
     mask[tuple(lesions.T)] = 1
     images = {"normal": _half(u), "scale": _half(units.scale), "lesions": torch.from_numpy(mask),
@@ -114,7 +120,7 @@ def normal_scan(folder: Path, row: Mapping[str, str], config: UpeteConfig) -> No
         noise = units.forward(perturb.noise_of(normal, ct, seed=0))
         images["noise"] = _half(noise / max(level_of(noise, spacing, warm, config), 1e-6))
     places = np.argwhere(body)
-    return NormalScan(row["id"], images, own, float(np.prod(spacing) ** (1 / 3)),
+    return NormalScan(id_, images, own, float(np.prod(spacing) ** (1 / 3)),
                       places[:: max(1, len(places) // 50_000)], lesions)  # fmt: skip
 
 

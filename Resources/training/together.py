@@ -1,0 +1,257 @@
+"""Several trainings side by side on one GPU, on the same digital patients, drawn once by all cores.
+
+    python Resources/training/together.py draw --work DIR --patients 48 [--real SCANS]
+    python Resources/training/together.py train --work DIR --steps 3000 [--only amdiff,separate,…]
+
+`draw` scans the patients and keeps them as trainings hold them in memory; trainings map those files, so that many share
+one copy. `train` runs one process each, all on the same batches: AMDiff, its standalone parts (`separate`) and its four
+ablations; uPETe at both compressions, autoencoder first. Models appear in DIR/models; `export` makes them of trainings
+that were stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from petdiffusion.methods.amdiff import data as labelled
+from petdiffusion.methods.amdiff.task import AmdiffTask, NnmambaTask
+from petdiffusion.methods.upete import data as normal
+from petdiffusion.methods.upete.config import CONFIGS
+from petdiffusion.methods.upete.task import UpeteTask
+from petdiffusion.phantoms.recipe import Job, Recipe
+from petdiffusion.phantoms.splits import seeds_of
+from petdiffusion.phantoms.stream import case_of
+from petdiffusion.progress import Run
+from petdiffusion.training import loop
+from petdiffusion.training.bank import Bank, Patient, Scan
+from petdiffusion.training.export import export
+from petdiffusion.training.settings import TrainSettings
+from petdiffusion.training.streamed import in_memory
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+HERE = Path(__file__).resolve().parent
+PRESETS = ("mCT", "Vision", "mCT", "DiscoveryST", "Quadra", "Discovery")
+VALIDATION_PRESETS, VALIDATION_PATIENTS = ("mCT", "Vision", "Quadra"), 6
+FRACTIONS = (0.4, 0.2, 0.1, 0.05)
+FOR_UPETE = 24
+"""So many patients are kept for uPETe too: their noise is one more scan each."""
+SPLITS = ("train", "validation")
+
+AMDIFF = {"amdiff": "amdiff-body", "separate": "nnmamba-body", "no-revision": "", "no-organ-regulariser": "",
+          "no-lesion-regulariser": "", "no-resmamba": ""}  # fmt: skip
+CHANGES = {"sigma_data": 1.1463, "warm_from": 0.02}
+"""Each begins as the bundled csrd-body, whose sigma_data this is."""
+AMDIFF_SETTINGS = {"batch": 4, "patch": 64, "warmup_steps": 60, "ema_decay": 0.995}
+UPETE = {"upete": ("autoencoder", "compact"), "upete-f4": ("f4-autoencoder", "f4")}
+UPETE_SETTINGS = (
+    {"batch": 8, "patch": 32, "learning_rate": 2e-3, "warmup_steps": 20, "ema_decay": 0.98},
+    {"batch": 16, "patch": 32, "learning_rate": 3e-3, "warmup_steps": 50, "ema_decay": 0.995},
+)
+FIRST = 0.3
+"""Share of uPETe's steps that its autoencoder takes."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=("draw", "train", "export", "one"))
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--patients", type=int, default=48)
+    parser.add_argument("--workers", type=int, default=os.cpu_count())
+    parser.add_argument("--real", type=Path, help="a data set of real scans with simulated doses (real_scans.py)")
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--only", default=",".join((*AMDIFF, *UPETE)))
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--channels-last", action="store_true", help="the layout that convolutions on a GPU like")
+    args = parser.parse_args()
+    {"draw": draw, "train": train, "export": export_all, "one": one}[args.part](args)
+
+
+def draw(args: argparse.Namespace) -> None:
+    """Every patient into files of its own; those that are there already stay."""
+    for kind in ("labelled", "normal"):
+        for split in SPLITS:
+            (args.work / kind / split).mkdir(parents=True, exist_ok=True)
+    if args.real:
+        _keep_real(args.real, args.work)
+    jobs = list(_jobs(args.patients))
+    began = time.monotonic()
+    with ProcessPoolExecutor(args.workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
+        tasks = [pool.submit(_draw_one, args.work, split, number, job) for number, split, job in jobs]
+        for count, task in enumerate(tasks, 1):
+            print(f"{count}/{len(tasks)} {task.result()} {time.monotonic() - began:.0f} s", flush=True)
+
+
+def _jobs(patients: int) -> Iterator[tuple[int, str, Job]]:
+    """Validation patients first: a training can begin as soon as some others are there."""
+    validation = ("validation", VALIDATION_PRESETS, VALIDATION_PATIENTS)
+    for split, presets, count in (validation, ("train", PRESETS, patients)):
+        recipe = Recipe.of(("body",), ("FDG",), FRACTIONS, presets, None)
+        for number, seed in enumerate(seeds_of(split, count)):
+            yield number, split, recipe.job(number, seed)
+
+
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def _draw_one(work: Path, split: str, number: int, job: Job) -> str:
+    file = f"{split}/{job.name}.safetensors"
+    if not (work / "labelled" / file).exists():
+        scanned = job.scan(Run(seed=job.seed))
+        lesions = scanned.patient.lesion_map.array
+        if number < FOR_UPETE:
+            scan = normal.scan_of(job.name, scanned.normal, scanned.patient.ct, np.argwhere(lesions > 0), CONFIGS["f4"])
+            _write_normal(scan, work / "normal" / file)
+        patient = in_memory(case_of(job, scanned), AmdiffTask().derive)
+        patient.images["organs"] = torch.from_numpy(labelled.grouped(scanned.patient.organs))
+        one_ = labelled.Labelled(patient, labelled.lesion_voxels(lesions), True)
+        _write_labelled(one_, work / "labelled" / file)
+    return job.name
+
+
+def _keep_real(manifest: Path, work: Path) -> None:
+    bank = AmdiffTask().load([manifest], TrainSettings(steps=1), Run())
+    for split, people in zip(SPLITS, (bank.train, bank.valid)):
+        for one_ in people:
+            _write_labelled(one_, work / "labelled" / split / f"{one_.patient.id}.safetensors")
+
+
+def _write(tensors: dict[str, torch.Tensor], facts: dict[str, Any], file: Path) -> None:
+    aside = file.with_suffix(".partial")
+    own = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
+    save_file(own, aside, {"facts": json.dumps(facts)})
+    aside.rename(file)
+
+
+def _read(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    with safe_open(file, "pt") as opened:
+        facts = json.loads(opened.metadata()["facts"])
+    return load_file(file), facts
+
+
+def _write_labelled(one_: labelled.Labelled, file: Path) -> None:
+    """Without CT and MR, which AMDiff does not look at."""
+    patient = one_.patient
+    tensors = {f"image/{name}": image for name, image in patient.images.items() if name not in ("ct", "mr")}
+    tensors |= {f"scan/{i}/{name}": image for i, s in enumerate(patient.scans) for name, image in s.images.items()}
+    tensors |= {f"lesion/{i}": torch.from_numpy(places) for i, places in enumerate(one_.lesions)}
+    _write(tensors, {"id": patient.id, "known": one_.known, "body": patient.body.tolist(),
+                     "numbers": [scan.numbers for scan in patient.scans]}, file)  # fmt: skip
+
+
+def _read_labelled(file: Path) -> labelled.Labelled:
+    tensors, facts = _read(file)
+    scans = [Scan({}, numbers) for numbers in facts["numbers"]]
+    images, lesions = {}, []
+    for name, tensor in tensors.items():
+        kind, *rest = name.split("/")
+        if kind == "image":
+            images[rest[0]] = tensor
+        elif kind == "scan":
+            scans[int(rest[0])].images[rest[1]] = tensor
+        else:
+            lesions.append(tensor.numpy())
+    places = images["lesions"].nonzero().numpy()
+    return labelled.Labelled(Patient(facts["id"], images, np.array(facts["body"]), places, scans), lesions,
+                             facts["known"])  # fmt: skip
+
+
+def _write_normal(scan: normal.NormalScan, file: Path) -> None:
+    places = {"places/body": torch.from_numpy(scan.body), "places/lesions": torch.from_numpy(scan.lesions)}
+    _write({**scan.images, **places}, {"id": scan.id, "own": scan.own, "voxel_mm": scan.voxel_mm}, file)
+
+
+def _read_normal(file: Path) -> normal.NormalScan:
+    tensors, facts = _read(file)
+    body, lesions = (tensors.pop(f"places/{name}").numpy() for name in ("body", "lesions"))
+    return normal.NormalScan(facts["id"], tensors, facts["own"], facts["voxel_mm"], body, lesions)
+
+
+def _files(work: Path, kind: str, split: str) -> list[Path]:
+    return sorted((work / kind / split).glob("*.safetensors"))
+
+
+def one(args: argparse.Namespace) -> None:
+    """A training in this process."""
+    torch.set_num_threads(2)
+    torch.backends.cudnn.benchmark = True
+    run = Run(device=args.device)
+    if args.only in AMDIFF:
+        return _amdiff(args.only, args.steps, args.work, run, args.channels_last)
+    origin, lengths = None, (round(FIRST * args.steps), round((1 - FIRST) * args.steps))
+    for config, settings, steps in zip(UPETE[args.only], UPETE_SETTINGS, lengths):
+        origin = _upete(config, settings, steps, args.work, origin, run)
+
+
+class _ChannelsLast:
+    """A task whose network lies in memory as a GPU's convolutions like it."""
+
+    def network(self) -> torch.nn.Module:
+        return super().network().to(memory_format=torch.channels_last_3d)
+
+
+def _amdiff(name: str, steps: int, work: Path, run: Run, channels_last: bool) -> None:
+    config = "compact" if AMDIFF[name] else f"compact-{name}"
+    kind = NnmambaTask if name == "separate" else AmdiffTask
+    kind = type(kind.__name__, (_ChannelsLast, kind), {}) if channels_last else kind
+    task = kind(config, CHANGES)
+    settings = TrainSettings(steps=steps, validate_every=max(steps // 4, 1), **AMDIFF_SETTINGS)
+    people = [[_read_labelled(file) for file in _files(work, "labelled", split)] for split in SPLITS]
+    bank = Bank(*([one_.patient for one_ in part] for part in people), settings, "digital bodies")
+    loop.train(task, labelled.LabelledBank(bank, *people, task.settings.lesion_share), settings, work / name, run,
+               origin="csrd-body")  # fmt: skip
+
+
+def _upete(config: str, settings: dict[str, Any], steps: int, work: Path, origin: str | None, run: Run) -> str:
+    task, settings = UpeteTask(config), TrainSettings(steps=steps, validate_every=max(steps // 4, 1), **settings)
+    people = [[_read_normal(file) for file in _files(work, "normal", split)] for split in SPLITS]
+    loop.train(task, normal.NormalCubes(*people, settings, "digital bodies"), settings, work / config, run,
+               origin=origin)  # fmt: skip
+    return str(work / config)
+
+
+def train(args: argparse.Namespace) -> None:
+    said, running = ["--work", str(args.work), "--steps", str(args.steps), "--device", args.device], {}
+    said += ["--channels-last"] if args.channels_last else []
+    for name in args.only.split(","):
+        with (args.work / f"{name}.log").open("w") as log:
+            command = [sys.executable, __file__, "one", *said, "--only", name]
+            running[name] = subprocess.Popen(command, stdout=log, stderr=log)
+    failed = [name for name, process in running.items() if process.wait() != 0]
+    args.only = ",".join(name for name in running if name not in failed)
+    export_all(args)
+    if failed:
+        raise SystemExit(f"Failed: {', '.join(failed)}; see the logs in {args.work}.")
+
+
+def export_all(args: argparse.Namespace) -> None:
+    """Models of trainings as far as they have come."""
+    for name in filter(None, args.only.split(",")):
+        print(_exported(name, args.work), flush=True)
+
+
+def _exported(name: str, work: Path) -> Path:
+    if name in UPETE:
+        folder, id_, facts = UPETE[name][1], f"{name}-body" if name == "upete" else "upete-body-f4", "upete"
+    else:
+        folder, id_ = name, AMDIFF[name] or f"amdiff-body-{name}"
+        facts = "nnmamba-body" if name == "separate" else "amdiff-body"
+    said = json.loads((HERE / f"{facts}.json").read_text(encoding="utf-8"))
+    return export(work / folder, work / "models", id_, said)
+
+
+if __name__ == "__main__":
+    main()
