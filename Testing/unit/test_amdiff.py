@@ -1,5 +1,6 @@
 """AMDiff's parts: losses by hand, units both ways, ablations that leave out what they say, masks and numbers."""
 
+import json
 import math
 from dataclasses import replace
 
@@ -211,6 +212,15 @@ def test_the_segmenter_runs_once_whatever_the_samples(tiny, monkeypatch):
     monkeypatch.setattr(After, "segmented", lambda self, image: calls.append(1) or plain(self, image))
     output, _ = run("amdiff", samples=3)
     assert len(calls) == 1 and any("SUVmean_low" in row for row in output.tables["clinical"])
+
+
+def test_the_standalone_denoiser_may_be_half_of_the_standalone_pair(tiny, tmp_path):
+    """The same image as the pair's, and no masks."""
+    card = tmp_path / "nnmamba-tiny.json"
+    card.write_text(json.dumps(json.loads(card.read_text()) | {"serves": ["med-ddpm-3d"]}))
+    whole, half = run("nnmamba", samples=0)[0], run("med-ddpm-3d", "nnmamba-tiny", samples=0)[0]
+    np.testing.assert_array_equal(half.pet.array, whole.pet.array)
+    assert half.organs is None and half.lesions is None and whole.organs is not None
 
 
 def test_what_is_quantified_goes_beyond_the_cut(tiny):

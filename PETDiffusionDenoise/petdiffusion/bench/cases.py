@@ -161,13 +161,14 @@ class Job:
         card = registry.card(row.method)
         case = only(subject.case, row.anatomy)
         options = card.resolve(tuned if tuned is not None else row.options)
-        wanted, sha = row.model or settings.models.get(card.name), None
+        wanted, model = row.model or settings.models.get(card.name), None
         if card.needs_model:
             from ..zoo.choose import choose
 
-            sha = choose(card.name, case, Run(model=wanted)).card.sha256
+            found = choose(card.name, case, Run(model=wanted)).card
+            model = [found.sha256, store.digest(found.config)]  # thresholds are changed without new weights
         code = (f"methods/{card.entry.split('.')[2]}", *(NETWORKS if card.needs_model else ()))
-        id_ = {"method": card.name, "options": options, "anatomy": sorted(row.anatomy), "model": sha,
+        id_ = {"method": card.name, "options": options, "anatomy": sorted(row.anatomy), "model": model,
                "seed": subject.seed, "code": store.code(*code), "device": settings.device}  # fmt: skip
         return cls(card, case, options, wanted, subject.seed, settings.device, id_)
 
