@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -13,7 +11,6 @@ import torch
 from torch import Tensor
 
 from ..diffusion.conditions import Conditions
-from ..errors import ModelError
 from ..methods.contract import Case
 from ..networks.unet import UNet, UNetConfig
 from ..prepare import channels
@@ -21,7 +18,7 @@ from ..prepare.whiten import Whitening, whiten
 from ..progress import Run
 from ..volume import Volume
 from ..zoo.store import Model
-from .device import prepare_process
+from .networks import loaded
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,24 +70,12 @@ def conditions(
     return Conditions(images=seen, vector=channels.numbers(level, voxel, ct, mr), coordinates=True)
 
 
-@cache
-def _network(path: str, sha256: str, config: str) -> UNet:
-    from safetensors.torch import load_file
-
-    network = UNet(UNetConfig.from_json(json.loads(config)))
-    try:
-        network.load_state_dict({name: value.float() for name, value in load_file(path).items()})
-    except RuntimeError as error:
-        raise ModelError(
-            "The model's weights", f"do not fit its configuration ({error})", "Add the model again from its source."
-        ) from None
-    return network.eval()
-
-
 def load_network(model: Model) -> UNet:
-    """Built from the card's configuration; kept for the next run in this process."""
-    prepare_process()
-    return _network(str(model.weights), model.card.sha256, json.dumps(dict(model.card.config["network"])))
+    return loaded(model, _built)
+
+
+def _built(config: Mapping[str, Any]) -> UNet:
+    return UNet(UNetConfig.from_json(config["network"]))
 
 
 def model_facts(model: Model) -> dict[str, Any]:

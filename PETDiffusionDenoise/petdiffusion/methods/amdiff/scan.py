@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ...diffusion.conditions import Conditions
-from ...errors import ModelError
-from ...infer.device import prepare_process
+from ...infer.networks import loaded
 from ...infer.patches import PatchRules
 from ...prepare.whiten import whiten
 from ...zoo.store import Model
@@ -56,22 +55,11 @@ def rules_of(network: AmdiffNetwork) -> PatchRules:
 
 
 def load_network(model: Model) -> AmdiffNetwork:
-    """Built from the card's configuration; kept for the next run in this process."""
-    prepare_process()
-    return _network(str(model.weights), model.card.sha256, json.dumps(dict(model.card.config)))
+    return loaded(model, _built)
 
 
-@cache
-def _network(path: str, sha256: str, config: str) -> AmdiffNetwork:
-    from safetensors.torch import load_file
-
-    network = AmdiffNetwork(AmdiffConfig.from_json(json.loads(config)))
-    try:
-        network.load_state_dict({name: value.float() for name, value in load_file(path).items()})
-    except RuntimeError as error:
-        raise ModelError("The model's weights", f"do not fit its configuration ({error})",
-                         "Add the model again from its source.") from None  # fmt: skip
-    return network.eval()
+def _built(config: Mapping[str, Any]) -> AmdiffNetwork:
+    return AmdiffNetwork(AmdiffConfig.from_json(config))
 
 
 def _tensor(array: np.ndarray) -> Tensor:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ...errors import ModelError
+from ...infer.networks import loaded
 from ...zoo import store
 from .clip import ClipConfig, PetClip, open_clip, sequence_of, token_count, tokenized, tokenizer
 from .encoder_ids import METHOD, VIT_B_32
@@ -66,7 +67,7 @@ class CompactClip(_Counting):
 
     def __init__(self, model: store.Model) -> None:
         self.id, self.sha256 = model.card.id, model.card.sha256
-        self.clip = _loaded(str(model.weights), self.sha256, ClipConfig.from_json(model.card.config))
+        self.clip = loaded(model, _built, "The text encoder's weights")
         self.width = self.clip.config.width
 
     @property
@@ -124,17 +125,8 @@ def facts(encoder_: TextEncoder) -> dict[str, Any]:
     return {"id": encoder_.id, "sha256": encoder_.sha256, "width": encoder_.width, "tokens": MAX_TOKENS}
 
 
-@cache
-def _loaded(path: str, sha256: str, config: ClipConfig) -> PetClip:
-    from safetensors.torch import load_file
-
-    clip = PetClip(config)
-    try:
-        clip.load_state_dict({name: value.float() for name, value in load_file(path).items()})
-    except RuntimeError as error:
-        raise ModelError("The text encoder's weights", f"do not fit its configuration ({error})",
-                         "Add the model again from its source.") from None  # fmt: skip
-    return clip.eval()
+def _built(config: Mapping[str, Any]) -> PetClip:
+    return PetClip(ClipConfig.from_json(config))
 
 
 @cache

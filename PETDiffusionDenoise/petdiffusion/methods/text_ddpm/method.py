@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -15,9 +13,8 @@ from torch import Tensor, nn
 from ...diffusion.conditions import Conditions
 from ...diffusion.parameterisation import Denoiser
 from ...diffusion.schedules import karras_sigmas, respaced_sigmas
-from ...errors import ModelError
-from ...infer.device import prepare_process
 from ...infer.engine import Model, Sampling, Scene, VolumeEstimate, sample_volume
+from ...infer.networks import loaded
 from ...infer.patches import PatchRules
 from ...infer.views import VIEWS, OnceAtTop, at_top
 from ...prepare.whiten import whiten
@@ -79,22 +76,12 @@ def _model(method: str, case: Case, run: Run) -> tuple[store.Model, PairConfig]:
     return model, PairConfig.from_json(model.card.config)
 
 
-@cache
-def _built(path: str, sha256: str, config: str) -> nn.Module:
-    from safetensors.torch import load_file
-
-    network = parts.network_of(PairConfig.from_json(json.loads(config)))
-    try:
-        network.load_state_dict({name: value.float() for name, value in load_file(path).items()})
-    except RuntimeError as error:
-        raise ModelError("The model's weights", f"do not fit its configuration ({error})",
-                         "Add the model again from its source.") from None  # fmt: skip
-    return network.eval()
-
-
 def _network(model: store.Model) -> nn.Module:
-    prepare_process()
-    return _built(str(model.weights), model.card.sha256, json.dumps(dict(model.card.config)))
+    return loaded(model, _built)
+
+
+def _built(config: Mapping[str, Any]) -> nn.Module:
+    return parts.network_of(PairConfig.from_json(config))
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
 
-from ...errors import ModelError
-from ...infer.device import choose_policy, prepare_process
+from ...infer.device import choose_policy
 from ...infer.engine import Model, Scene, network_cost
+from ...infer.networks import loaded
 from ...infer.patches import Patched, PatchRules
 from ...infer.plan import Plan, make_plan
 from ...infer.residual import model_facts
@@ -131,20 +129,9 @@ def warn_of_mismatch(case: Case, run: Run) -> None:
                      "Register it (--register), or leave it out.")  # fmt: skip
 
 
-@cache
-def _network(path: str, sha256: str, config: str) -> UpeteNetwork:
-    from safetensors.torch import load_file
-
-    network = UpeteNetwork(UpeteConfig.from_json(json.loads(config)))
-    try:
-        network.load_state_dict({name: value.float() for name, value in load_file(path).items()})
-    except RuntimeError as error:
-        raise ModelError("The model's weights", f"do not fit its configuration ({error})",
-                         "Add the model again from its source.") from None  # fmt: skip
-    return network.eval()
-
-
 def load_network(model: ZooModel) -> UpeteNetwork:
-    """Built from the card's configuration; kept for the next run in this process."""
-    prepare_process()
-    return _network(str(model.weights), model.card.sha256, json.dumps(dict(model.card.config)))
+    return loaded(model, _built)
+
+
+def _built(config: Mapping[str, Any]) -> UpeteNetwork:
+    return UpeteNetwork(UpeteConfig.from_json(config))
