@@ -12,7 +12,7 @@ from petdiffusion.diffusion.parameterisation import Adjusted
 from petdiffusion.errors import ModelError
 from petdiffusion.methods.amdiff import clinical, losses, parts
 from petdiffusion.methods.amdiff.config import CONFIGS, ORGANS, VARIANTS, AmdiffConfig
-from petdiffusion.methods.amdiff.masks import Masks, lesions_of
+from petdiffusion.methods.amdiff.masks import Masks, lesions_of, organs_of
 from petdiffusion.methods.amdiff.network import AmdiffNetwork, sizes
 from petdiffusion.methods.amdiff.units import Units
 from petdiffusion.progress import Run
@@ -147,6 +147,16 @@ def test_lesions_are_numbered_by_size_and_small_ones_dropped():
     found = lesions_of(probability, 0.5, 1.0, 0.5)
     assert np.bincount(found.ravel())[1:].tolist() == [8, 2]
     assert lesions_of(probability, 0.7, 0.0, 0.5).max() == 2
+
+
+def test_stray_pieces_of_an_organ_are_dropped_but_both_kidneys_stay():
+    probability = np.zeros((len(ORGANS), 8, 8, 8))
+    liver, kidney, aorta = (probability[ORGANS.index(name)] for name in ("liver", "kidney", "aorta"))
+    liver[:3, :3, :3], liver[0, 7, 7] = 0.8, 0.8
+    kidney[5:7, 0, 0], kidney[5:7, 7, 7], kidney[5, 3, 3] = 0.9, 0.9, 0.9
+    aorta[4, 0, :3], aorta[4, 5, 5] = 0.7, 0.7
+    counts = np.bincount(organs_of(probability).ravel(), minlength=len(ORGANS) + 1)[1:]
+    assert dict(zip(ORGANS, counts)) == dict.fromkeys(ORGANS, 0) | {"liver": 27, "kidney": 4, "aorta": 4}
 
 
 def two_lesions():
