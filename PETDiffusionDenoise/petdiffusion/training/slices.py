@@ -6,7 +6,7 @@ a step depends on (seed, step, rank) alone, as in `bank`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..errors import PETDiffusionError, TrainingError
-from ..phantoms.splits import split_of_row
 from ..progress import Run
 from ..volume import Volume
-from .bank import _groups, _half, _image, _same_grid
+from .manifest import Manifests, Row, body_of, collect, described, half, image, lesions
+from .patches import collate, continued
 from .settings import TrainSettings
 from .task import Batch
 
@@ -56,13 +55,13 @@ class Slices:
 
     def batch(self, step: int, rank: int) -> Batch:
         rng = np.random.default_rng((self.settings.seed, step, rank))
-        return _collate([self._patch(self.train, rng, True) for _ in range(self.settings.batch)])
+        return collate([self._patch(self.train, rng, True) for _ in range(self.settings.batch)])
 
     def validation(self, count: int = 6) -> list[Batch]:
         """The same patches at every call."""
         if self._fixed is None:
             rng, patients = np.random.default_rng(20), self.valid or self.train
-            self._fixed = [_collate([self._patch(patients, rng, False) for _ in range(4)]) for _ in range(count)]
+            self._fixed = [collate([self._patch(patients, rng, False) for _ in range(4)]) for _ in range(count)]
         return self._fixed
 
     def _patch(self, patients: list[SlicePatient], rng: np.random.Generator, flip: bool) -> dict[str, torch.Tensor]:
@@ -76,69 +75,22 @@ class Slices:
         corner = np.clip(centre - wanted // 2, 0, np.maximum(patient.image.shape - wanted, 0))
         cut = patient.image[tuple(slice(c, c + n) for c, n in zip(corner, wanted))].float()
         mirrored = [axis for axis in (1, 2) if flip and rng.random() < 0.5]
-        return {"normal": _fitted(cut.flip(mirrored), wanted), "pixel_mm": torch.tensor(patient.pixel_mm)}
+        return {"normal": continued(cut.flip(mirrored), wanted), "pixel_mm": torch.tensor(patient.pixel_mm)}
 
     def describe(self) -> dict[str, Any]:
-        return {
-            "source": self.source,
-            "training_patients": [p.id for p in self.train],
-            "validation_patients": [p.id for p in self.valid],
-            "skipped_rows": self.skipped,
-            "images": "normal-dose slices alone",
-        }
+        return described(self) | {"images": "normal-dose slices alone"}
 
 
-def load_slices(
-    manifests: str | Path | Sequence[str | Path], prepare: Prepare, settings: TrainSettings, run: Run
-) -> Slices:
+def load_slices(manifests: Manifests, prepare: Prepare, settings: TrainSettings, run: Run) -> Slices:
     """Normal-dose scans of manifests with a column reference, as data sets have them. Test patients are refused."""
-    given = [manifests] if isinstance(manifests, (str, Path)) else list(manifests)
-    paths = [Path(m) / "manifest.csv" if Path(m).is_dir() else Path(m) for m in given]
-    rows = [(path.parent, group[0]) for path in paths for group in _groups(path)]
-    names = ", ".join(path.parent.name for path in paths)
-    found = Slices([], [], settings, names)
-    with run.stage("load", f"Loading {len(rows)} normal-dose scans"):
-        for number, (folder, row) in enumerate(rows):
-            try:
-                patient = _patient(folder, row, prepare)
-                (found.valid if split_of_row(row) == "validation" else found.train).append(patient)
-            except PETDiffusionError as error:
-                run.warn(f"Patient {row['id']} was skipped. {error}")
-                found.skipped += 1
-            run.progress((number + 1) / len(rows))
-    if not found.train:
-        raise TrainingError(f"Data {names}", "gave no patient to train on", "See the warnings above.")
-    return found
+    found = collect(manifests, lambda folder, group: _patient(folder, group[0], prepare), run, "normal-dose scans")
+    return Slices(found.train, found.valid, settings, found.source, found.skipped)
 
 
-def _patient(folder: Path, row: Mapping[str, str], prepare: Prepare) -> SlicePatient:
-    from ..prepare.mask import body_mask
-
-    normal = _image(folder, row, "reference")
-    body = body_mask(normal)
-    if not body.any():
-        raise TrainingError(f"Patient {row['id']}", "has no body in its reference", "Check the image.")
+def _patient(folder: Path, row: Row, prepare: Prepare) -> SlicePatient:
+    normal = image(folder, row, "reference")
+    body = body_of(normal, row["id"])
     places = np.argwhere(body)
     pixel = float(np.sqrt(normal.geometry.spacing[0] * normal.geometry.spacing[1]))
-    return SlicePatient(row["id"], _half(prepare(normal, body)), places[:: max(1, len(places) // 50_000)],
-                        _lesions(folder, row, normal), pixel, float(np.sqrt(len(places))))  # fmt: skip
-
-
-def _lesions(folder: Path, row: Mapping[str, str], normal: Volume) -> np.ndarray:
-    from .. import read
-
-    if not row.get("lesions"):
-        return np.zeros((0, 3), int)
-    mask = read.labels(folder / row["lesions"], allow_empty=True)
-    _same_grid(mask, normal, "Lesion map")
-    return np.argwhere(mask.array > 0)
-
-
-def _fitted(image: torch.Tensor, size: np.ndarray) -> torch.Tensor:
-    """Smaller slices are continued by their edge, which is air."""
-    _, y, x = (int(wanted - n) for wanted, n in zip(size, image.shape))
-    return torch.nn.functional.pad(image[None], [0, x, 0, y], mode="replicate")[0] if x or y else image
-
-
-def _collate(patches: list[dict[str, torch.Tensor]]) -> Batch:
-    return {name: torch.stack([p[name] for p in patches]) for name in patches[0]}
+    return SlicePatient(row["id"], half(prepare(normal, body)), places[:: max(1, len(places) // 50_000)],
+                        lesions(folder, row, normal), pixel, float(np.sqrt(len(places))))  # fmt: skip

@@ -22,7 +22,8 @@ from ..prepare.channels import mr_scaled
 from ..prepare.mask import body_mask
 from ..progress import Run
 from ..volume import SUVBW, Geometry, Volume
-from .bank import Bank, Derive, Patient, Scan, _box, _half
+from .bank import Bank, Derive, Patient, Scan, box
+from .manifest import half
 from .settings import TrainSettings
 from .task import Batch
 
@@ -87,18 +88,18 @@ def in_memory(case: Case, derive: Derive) -> Patient:
     """A drawn patient just as the bank reads it from a data set on disk."""
     spacing = case.spacing_mm[::-1]
     body = body_mask(Volume(case.images["normal"], Geometry(case.images["normal"].shape[::-1], spacing), SUVBW))
-    images = {name: _half(case.images[name]) for name in ("normal", "ct", "truth")}
-    images["mr"] = _half(mr_scaled(torch.from_numpy(case.images["mr"]).float()).numpy())
+    images = {name: half(case.images[name]) for name in ("normal", "ct", "truth")}
+    images["mr"] = half(mr_scaled(torch.from_numpy(case.images["mr"]).float()).numpy())
     images["lesions"] = torch.from_numpy((case.images["lesions"] > 0).astype(np.uint8))
     scans = [_scan(fraction, low, spacing, body, derive, images) for fraction, low in case.low.items()]
-    return Patient(case.job.name, images, _box(body), case.lesions, scans)
+    return Patient(case.job.name, images, box(body), case.lesions, scans)
 
 
 def _scan(
     fraction: float, low: np.ndarray, spacing: tuple, body: np.ndarray, derive: Derive, shared: dict[str, torch.Tensor]
 ) -> Scan:
     images, numbers = derive(low, spacing, body, shared)
-    return Scan({"low": _half(low), **{name: _half(image) for name, image in images.items()}},
+    return Scan({"low": half(low), **{name: half(image) for name, image in images.items()}},
                 {"fraction": fraction, **numbers})  # fmt: skip
 
 

@@ -6,7 +6,6 @@ are seen as often as large ones.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,9 @@ from ...errors import OptionError, TrainingError
 from ...phantoms.labels import GROUPS
 from ...prepare import grids
 from ...progress import Run
-from ...training import bank as banks
-from ...training.bank import Bank, Patient
+from ...training.bank import Bank, Derive, Patient, load_bank
+from ...training.manifest import Manifests, Row, groups
+from ...training.patches import collate, coordinates, fitted
 from ...training.settings import TrainSettings
 from ...training.task import Batch
 from ...volume import LabelMap
@@ -62,7 +62,7 @@ class LabelledBank:
         rng = np.random.default_rng((s.seed, step, rank))
         patches = [_patch(self._drawn(rng), s.patch, rng, self.lesion_share, vary=True) for _ in range(s.batch)]
         done = min(step / max(s.steps * s.accumulate - 1, 1), 1.0)
-        return {**banks._collate(patches), "done": torch.full((s.batch,), done)}
+        return {**collate(patches), "done": torch.full((s.batch,), done)}
 
     def _drawn(self, rng: np.random.Generator) -> Labelled:
         known, unknown = ([p for p in self.train if p.known is wanted] for wanted in (True, False))
@@ -74,31 +74,26 @@ class LabelledBank:
         if self._fixed is None:
             rng, people = np.random.default_rng(20), [p for p in self.valid if p.known] or self.valid or self.train
             size = max(self.bank.settings.patch, VALIDATION_SIDE)
-            self._fixed = [banks._collate([_patch(people[(2 * i + j) % len(people)], size, rng, 0.7, vary=False)
-                                           for j in range(2)]) for i in range(count)]  # fmt: skip
+            self._fixed = [collate([_patch(people[(2 * i + j) % len(people)], size, rng, 0.7, vary=False)
+                                    for j in range(2)]) for i in range(count)]  # fmt: skip
         return self._fixed
 
     def describe(self) -> dict[str, Any]:
         return {**self.bank.describe(), "with_organs": sum(p.known for p in self.train)}
 
 
-def load(manifests: Sequence[str | Path], derive: banks.Derive, settings: TrainSettings, run: Run,
+def load(manifests: Manifests, derive: Derive, settings: TrainSettings, run: Run,
          lesion_share: float) -> LabelledBank:  # fmt: skip
     """The bank's patients with their labels: columns `labels` (optional) and `lesions`."""
     if settings.steps is None:
         raise OptionError("Length in minutes", "leaves the warm-up of AMDiff (Eq. 11) without an end", "Give --steps.")
-    bank = banks.load_bank(manifests, derive, settings, run)
-    rows = {row["id"]: (folder, row) for folder, row in _first_rows(manifests)}
+    bank = load_bank(manifests, derive, settings, run)
+    rows = {group[0]["id"]: (folder, group[0]) for folder, group in groups(manifests)}
     train, valid = ([_labelled(p, *rows[p.id]) for p in people] for people in (bank.train, bank.valid))
     return LabelledBank(bank, train, valid, lesion_share)
 
 
-def _first_rows(manifests: Sequence[str | Path]) -> list[tuple[Path, Mapping[str, str]]]:
-    paths = [Path(m) / "manifest.csv" if Path(m).is_dir() else Path(m) for m in manifests]
-    return [(path.parent, group[0]) for path in paths for group in banks._groups(path)]
-
-
-def _labelled(patient: Patient, folder: Path, row: Mapping[str, str]) -> Labelled:
+def _labelled(patient: Patient, folder: Path, row: Row) -> Labelled:
     shape = patient.images["normal"].shape
     known, organs = bool(row.get("labels")), np.full(shape, UNLABELLED, np.uint8)
     reference = read.image(folder / row["reference"], "reference", unit=row.get("unit") or None).geometry
@@ -141,13 +136,13 @@ def _patch(one: Labelled, size: int, rng: np.random.Generator, lesion_share: flo
     cut = tuple(slice(c, c + size) for c in corner)
     wanted = {k: v for k, v in patient.images.items() if k not in ("ct", "mr")} | scan.images
     mirrored = vary and rng.random() < 0.5
-    patch = {name: banks._fitted(image[cut].float(), size, mirrored) for name, image in wanted.items()}
+    patch = {name: fitted(image[cut].float(), size, mirrored) for name, image in wanted.items()}
     numbers = {name: torch.tensor(value) for name, value in scan.numbers.items()}
-    coordinates = banks._coordinates(shape, corner, size, mirrored)
+    place = coordinates(shape, corner, size, mirrored)
     if vary:
-        coordinates = cropped(coordinates, rng)
+        place = cropped(place, rng)
         _brightened(patch, numbers, float(np.exp(rng.uniform(-JITTER, JITTER))))
-    return {**patch, **numbers, "coordinates": coordinates}
+    return {**patch, **numbers, "coordinates": place}
 
 
 def _centre(one: Labelled, size: int, rng: np.random.Generator, lesion_share: float) -> np.ndarray:

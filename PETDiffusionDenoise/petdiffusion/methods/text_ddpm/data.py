@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...errors import PETDiffusionError, TrainingError
-from ...phantoms.splits import split_of_row
+from ...errors import TrainingError
 from ...prepare.mask import body_mask
 from ...progress import Run
-from ...training.bank import Scan, _groups, _half, _image, _same_grid
+from ...training.bank import Scan
+from ...training.manifest import Found, Manifests, Row, collect, half, image, same_grid
+from ...training.patches import collate, continued
 from ...training.settings import TrainSettings
 from ...training.task import Batch
 from ...volume import Volume
@@ -57,78 +58,54 @@ class Patient:
         return int(places[rng.integers(len(places))])
 
 
-@dataclass
-class Patients:
-    train: list[Patient]
-    valid: list[Patient]
-    source: str
-    skipped: int = 0
-
-    def describe(self) -> dict[str, Any]:
-        return {"source": self.source, "training_patients": [p.id for p in self.train],
-                "validation_patients": [p.id for p in self.valid], "skipped_rows": self.skipped}  # fmt: skip
+Patients = Found[Patient]
 
 
-def load_patients(manifests: str | Path | Sequence[str | Path], derive: Derive, run: Run) -> Patients:
+def load_patients(manifests: Manifests, derive: Derive, run: Run) -> Patients:
     """Patients of manifests as data sets have them; those without labels have no structures, and are used all the
     same."""
-    given = [manifests] if isinstance(manifests, (str, Path)) else list(manifests)
-    paths = [Path(m) / "manifest.csv" if Path(m).is_dir() else Path(m) for m in given]
-    groups = [(path.parent, group) for path in paths for group in _groups(path)]
-    found = Patients([], [], ", ".join(path.parent.name for path in paths))
-    with run.stage("load", f"Loading {len(groups)} patients"):
-        for number, (folder, group) in enumerate(groups):
-            try:
-                patient = _patient(folder, group, derive)
-                (found.valid if split_of_row(group[0]) == "validation" else found.train).append(patient)
-            except PETDiffusionError as error:
-                run.warn(f"Patient {group[0]['id']} was skipped. {error}")
-                found.skipped += 1
-            run.progress((number + 1) / len(groups))
-    if not found.train:
-        raise TrainingError(f"Data {found.source}", "gave no patient to train on", "See the warnings above.")
-    return found
+    return collect(manifests, partial(_patient, derive), run)
 
 
-def _patient(folder: Path, group: Sequence[Mapping[str, str]], derive: Derive) -> Patient:
+def _patient(derive: Derive, folder: Path, group: Sequence[Row]) -> Patient:
     first = group[0]
-    normal = _image(folder, first, "reference")
+    normal = image(folder, first, "reference")
     body = body_mask(normal)
     filled = np.flatnonzero(body.any((1, 2)))
     if len(filled) < 2:
         raise TrainingError(f"Patient {first['id']}", "has no body in its reference", "Check the image.")
     lesions = _map(folder, first, "lesions", normal)
-    found = Patient(first["id"], _half(normal.array), torch.from_numpy((lesions > 0).astype(np.uint8)),
+    found = Patient(first["id"], half(normal.array), torch.from_numpy((lesions > 0).astype(np.uint8)),
                     normal.geometry.spacing[1::-1], filled, np.flatnonzero((lesions > 0).any((1, 2))),
                     _names(folder, first, normal))  # fmt: skip
     for row in group:
-        low = _image(folder, row, "pet")
-        _same_grid(low, normal, "Low-count scan")
+        low = image(folder, row, "pet")
+        same_grid(low, normal, "Low-count scan")
         fraction = float(row.get("fraction") or 0.1)
         images, numbers = derive(low.array, low.geometry.spacing, body)
-        found.scans.append(Scan({"low": _half(low.array), **{k: _half(v) for k, v in images.items()}},
+        found.scans.append(Scan({"low": half(low.array), **{k: half(v) for k, v in images.items()}},
                                 {"fraction": fraction, **numbers}))  # fmt: skip
         found.words.append(metadata.words_of(Case(low, body, 0.0, dose_fraction=fraction)))
     return found
 
 
-def _map(folder: Path, row: Mapping[str, str], column: str, normal: Volume) -> np.ndarray:
+def _map(folder: Path, row: Row, column: str, normal: Volume) -> np.ndarray:
     from ... import read
 
     if not row.get(column):
         return np.zeros(normal.array.shape, np.int16)
     labels = read.labels(folder / row[column])
-    _same_grid(labels, normal, column.capitalize())
+    same_grid(labels, normal, column.capitalize())
     return labels.array
 
 
-def _names(folder: Path, row: Mapping[str, str], normal: Volume) -> list[tuple[str, ...]]:
+def _names(folder: Path, row: Row, normal: Volume) -> list[tuple[str, ...]]:
     from ... import read
 
     if not row.get("labels"):
         return [()] * len(normal.array)
     labels = read.labels(folder / row["labels"])
-    _same_grid(labels, normal, "Label map")
+    same_grid(labels, normal, "Label map")
     found = structures_of(labels)
     return [present(areas, found.names) for areas in found.areas]
 
@@ -145,13 +122,13 @@ class Pairs:
 
     def batch(self, step: int, rank: int) -> Batch:
         rng = np.random.default_rng((self.settings.seed, step, rank))
-        return _collate([self._pair(self.patients.train, rng, True) for _ in range(self.settings.batch)])
+        return collate([self._pair(self.patients.train, rng, True) for _ in range(self.settings.batch)])
 
     def validation(self, count: int = 8) -> list[Batch]:
         """The same pairs at every call."""
         if self._fixed is None:
             rng, patients = np.random.default_rng(20), self.patients.valid or self.patients.train
-            self._fixed = [_collate([self._pair(patients, rng, False) for _ in range(4)]) for _ in range(count)]
+            self._fixed = [collate([self._pair(patients, rng, False) for _ in range(4)]) for _ in range(count)]
         return self._fixed
 
     def describe(self) -> dict[str, Any]:
@@ -179,9 +156,7 @@ class Pairs:
     def _cut(self, image: Tensor, window: tuple[slice, slice], turned: bool) -> Tensor:
         part = image[:, *window].float()
         part = part.flip(2) if turned else part
-        tall, wide = self._height(), self.settings.patch
-        return torch.nn.functional.pad(part[None], [0, wide - part.shape[2], 0, tall - part.shape[1]],
-                                       mode="replicate")[0]  # fmt: skip
+        return continued(part, (len(part), self._height(), self.settings.patch))
 
     def _height(self) -> int:
         tallest = max(p.normal.shape[1] for p in (*self.patients.train, *self.patients.valid))
@@ -201,7 +176,3 @@ def texts_of(patients: Patients) -> dict[str, int]:
 def text_of(names: tuple[str, ...]) -> str:
     """The prompt of a slice that shows these structures, the largest first."""
     return fitted(names, token_count).text
-
-
-def _collate(rows: Sequence[Mapping[str, Tensor]]) -> Batch:
-    return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}

@@ -6,7 +6,7 @@ The batch of a step depends on (seed, step, rank) alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...errors import PETDiffusionError, TrainingError
-from ...phantoms.splits import split_of_row
 from ...progress import Run
-from ...training.bank import _groups, _half, _image
+from ...training.manifest import Manifests, Row, body_of, collect, described, half, image, lesions
+from ...training.patches import collate, fitted
 from ...training.settings import TrainSettings
-from ...training.slices import _lesions
 from ...training.task import Batch
 from ...volume import Volume
 from . import perturb
@@ -56,69 +54,47 @@ class NormalCubes:
 
     def batch(self, step: int, rank: int) -> Batch:
         rng = np.random.default_rng((self.settings.seed, step, rank))
-        return _collate([cube(self.train, self.settings.patch, rng, True) for _ in range(self.settings.batch)])
+        return collate([cube(self.train, self.settings.patch, rng, True) for _ in range(self.settings.batch)])
 
     def validation(self, count: int = 6) -> list[Batch]:
         """The same cubes at every call."""
         if self._fixed is None:
             rng, scans, size = np.random.default_rng(20), self.valid or self.train, self.settings.patch
-            self._fixed = [_collate([cube(scans, size, rng, False) for _ in range(2)]) for _ in range(count)]
+            self._fixed = [collate([cube(scans, size, rng, False) for _ in range(2)]) for _ in range(count)]
         return self._fixed
 
     def describe(self) -> dict[str, Any]:
-        return {"source": self.source, "training_patients": [p.id for p in self.train],
-                "validation_patients": [p.id for p in self.valid], "skipped_rows": self.skipped,
-                "images": "normal-dose scans and their CTs alone"}  # fmt: skip
+        return described(self) | {"images": "normal-dose scans and their CTs alone"}
 
 
-def load(manifests: Sequence[str | Path] | str | Path, config: UpeteConfig, settings: TrainSettings,
-         run: Run) -> NormalCubes:  # fmt: skip
+def load(manifests: Manifests, config: UpeteConfig, settings: TrainSettings, run: Run) -> NormalCubes:
     """Normal-dose scans of manifests with a column reference. Test patients are refused."""
-    given = [manifests] if isinstance(manifests, (str, Path)) else list(manifests)
-    paths = [Path(m) / "manifest.csv" if Path(m).is_dir() else Path(m) for m in given]
-    rows = [(path.parent, group[0]) for path in paths for group in _groups(path)]
-    names = ", ".join(path.parent.name for path in paths)
-    found = NormalCubes([], [], settings, names)
-    with run.stage("load", f"Loading {len(rows)} normal-dose scans, and drawing their noise once"):
-        for number, (folder, row) in enumerate(rows):
-            try:
-                scan = normal_scan(folder, row, config)
-                (found.valid if split_of_row(row) == "validation" else found.train).append(scan)
-            except PETDiffusionError as error:
-                run.warn(f"Patient {row['id']} was skipped. {error}")
-                found.skipped += 1
-            run.progress((number + 1) / len(rows))
-    if not found.train:
-        raise TrainingError(f"Data {names}", "gave no patient to train on", "See the warnings above.")
-    return found
+    found = collect(manifests, lambda folder, group: normal_scan(folder, group[0], config), run,
+                    "normal-dose scans, and drawing their noise once")  # fmt: skip
+    return NormalCubes(found.train, found.valid, settings, found.source, found.skipped)
 
 
-def normal_scan(folder: Path, row: Mapping[str, str], config: UpeteConfig) -> NormalScan:
+def normal_scan(folder: Path, row: Row, config: UpeteConfig) -> NormalScan:
     from ...prepare import grids
 
-    normal = _image(folder, row, "reference")
-    ct = grids.resample(_image(folder, row, "ct"), normal.geometry) if row.get("ct") else None
-    return scan_of(row["id"], normal, ct, _lesions(folder, row, normal), config)
+    normal = image(folder, row, "reference")
+    ct = grids.resample(image(folder, row, "ct"), normal.geometry) if row.get("ct") else None
+    return scan_of(row["id"], normal, ct, lesions(folder, row, normal), config)
 
 
 def scan_of(id_: str, normal: Volume, ct: Volume | None, lesions: np.ndarray, config: UpeteConfig) -> NormalScan:
     """`ct` lies on the PET's grid; `lesions` are voxel indices (n, 3)."""
-    from ...prepare.mask import body_mask
-
-    body = body_mask(normal)
-    if not body.any():
-        raise TrainingError(f"Patient {id_}", "has no body in its reference", "Check the image.")
-    spacing = normal.geometry.spacing
+    body, spacing = body_of(normal, id_), normal.geometry.spacing
     units = units_of(normal.array, spacing, body, config)
     u, warm = units.forward(normal.array), warm_of(normal.array, spacing, body, config)
     own = config.structure * level_of(u, spacing, warm, config)
     mask = np.zeros(u.shape, np.uint8)
     mask[tuple(lesions.T)] = 1
-    images = {"normal": _half(u), "scale": _half(units.scale), "lesions": torch.from_numpy(mask),
-              "ct": torch.full(u.shape, float("nan")).half() if ct is None else _half(ct.array)}  # fmt: skip
+    images = {"normal": half(u), "scale": half(units.scale), "lesions": torch.from_numpy(mask),
+              "ct": torch.full(u.shape, float("nan")).half() if ct is None else half(ct.array)}  # fmt: skip
     if config.stage == "diffusion":
         noise = units.forward(perturb.noise_of(normal, ct, seed=0))
-        images["noise"] = _half(noise / max(level_of(noise, spacing, warm, config), 1e-6))
+        images["noise"] = half(noise / max(level_of(noise, spacing, warm, config), 1e-6))
     places = np.argwhere(body)
     return NormalScan(id_, images, own, float(np.prod(spacing) ** (1 / 3)),
                       places[:: max(1, len(places) // 50_000)], lesions)  # fmt: skip
@@ -134,18 +110,5 @@ def cube(scans: list[NormalScan], size: int, rng: np.random.Generator, flip: boo
     corner = np.clip(centre - size // 2, 0, np.maximum(shape - size, 0))
     cut = tuple(slice(c, c + size) for c in corner)
     mirrored = flip and rng.random() < 0.5
-    found = {name: _fitted(image[cut].float()[None], size, mirrored) for name, image in scan.images.items()}
+    found = {name: fitted(image[cut].float(), size, mirrored) for name, image in scan.images.items()}
     return found | {"own": torch.tensor(scan.own), "voxel_mm": torch.tensor(scan.voxel_mm)}
-
-
-def _fitted(images: torch.Tensor, size: int, mirrored: bool) -> torch.Tensor:
-    """(n, z, y, x); smaller scans are continued by their edge, which is air."""
-    images = images.flip(3) if mirrored else images
-    z, y, x = (size - n for n in images.shape[1:])
-    if not (z or y or x):
-        return images
-    return torch.nn.functional.pad(images[None], [0, x, 0, y, 0, z], mode="replicate")[0]
-
-
-def _collate(cubes: list[dict[str, torch.Tensor]]) -> Batch:
-    return {name: torch.stack([c[name] for c in cubes]) for name in cubes[0]}

@@ -1,0 +1,146 @@
+"""The patients of data sets on disk: rows of their manifests, and the images that rows name, as trainings keep them."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import torch
+
+from ..errors import PETDiffusionError, TrainingError
+from ..phantoms.splits import split_of_row
+from ..progress import Run
+from ..volume import ARBITRARY, LabelMap, Volume
+
+P = TypeVar("P")
+Manifests = str | Path | Sequence[str | Path]
+"""A manifest or the folder of a data set, or several of them."""
+Row = Mapping[str, str]
+Make = Callable[[Path, Sequence[Row]], P | None]
+"""A patient out of the folder and rows of its manifest; None where nothing of it can be used, as was said already."""
+
+
+@dataclass
+class Found(Generic[P]):
+    source: str
+    rows: int
+    """Of all patients, the skipped ones too."""
+    train: list[P] = field(default_factory=list)
+    valid: list[P] = field(default_factory=list)
+    skipped: int = 0
+
+    def describe(self) -> dict[str, Any]:
+        return described(self)
+
+
+def described(data: Any) -> dict[str, Any]:
+    """What a training says of the data it had."""
+    return {"source": data.source, "training_patients": [p.id for p in data.train],
+            "validation_patients": [p.id for p in data.valid], "skipped_rows": data.skipped}  # fmt: skip
+
+
+def collect(manifests: Manifests, make: Make[P], run: Run, what: str = "patients") -> Found[P]:
+    """Every patient that `make` can make; the others are said and counted."""
+    everyone = groups(manifests)
+    names = ", ".join(path.parent.name for path in _paths(manifests))
+    found: Found[P] = Found(names, sum(len(group) for _, group in everyone))
+    with run.stage("load", f"Loading {len(everyone)} {what}"):
+        for number, (folder, group) in enumerate(everyone):
+            try:
+                patient = make(folder, group)
+            except PETDiffusionError as error:
+                run.warn(f"Patient {group[0]['id']} was skipped. {error}")
+                patient = None
+            if patient is None:
+                found.skipped += 1
+            else:
+                (found.valid if split_of_row(group[0]) == "validation" else found.train).append(patient)
+            run.progress((number + 1) / len(everyone))
+    if not found.train:
+        raise TrainingError(f"Data {names}", "gave no patient to train on", "See the warnings above.")
+    return found
+
+
+def groups(manifests: Manifests) -> list[tuple[Path, list[Row]]]:
+    """Rows of one patient together, with the folder they count from; a test patient among them is refused."""
+    return [(path.parent, group) for path in _paths(manifests) for group in _groups_of(path)]
+
+
+def _paths(manifests: Manifests) -> list[Path]:
+    given = [manifests] if isinstance(manifests, (str, Path)) else manifests
+    return [Path(m) / "manifest.csv" if Path(m).is_dir() else Path(m) for m in given]
+
+
+def _groups_of(path: Path) -> list[list[Row]]:
+    found: dict[str, list[Row]] = {}
+    for row in rows(path):
+        if split_of_row(row) == "test":
+            raise TrainingError(
+                f"Row {row['id']} of {path.name}",
+                "is a test patient",
+                "Test patients may never be trained on: take them out of the manifest.",
+            )
+        found.setdefault(row["reference"], []).append(row)
+    return list(found.values())
+
+
+def rows(path: Path) -> list[Row]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            found = list(csv.DictReader(stream))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise TrainingError(f"Manifest {path.name}", f"cannot be read ({error})", "Give a data set's folder.") from None
+    if not found or not {"pet", "reference"} <= set(found[0]):
+        raise TrainingError(
+            f"Manifest {path.name}",
+            "needs the columns pet and reference, and rows",
+            "Make one with 'petdiffusion simulate dataset', or write your own.",
+        )
+    return [{**row, "id": row.get("id") or str(n)} for n, row in enumerate(found)]
+
+
+def image(folder: Path, row: Row, column: str) -> Volume:
+    """CT and MR as they are; PETs in SUV, which is what methods are trained on."""
+    from .. import read, suv
+
+    if column in ("ct", "mr"):
+        return read.image(folder / row[column], column)
+    pet = read.image(folder / row[column], "pet" if column == "pet" else "reference", unit=row.get("unit") or None)
+    if pet.unit == ARBITRARY:
+        raise TrainingError(f"Image {row[column]}", "says no unit", "Add a column unit, or a sidecar with Units.")
+    return suv.to_suv(pet)
+
+
+def lesions(folder: Path, row: Row, normal: Volume) -> np.ndarray:
+    """Voxel indices (n, 3) inside lesions; none where no map is given."""
+    from .. import read
+
+    if not row.get("lesions"):
+        return np.zeros((0, 3), int)
+    mask = read.labels(folder / row["lesions"], allow_empty=True)
+    same_grid(mask, normal, "Lesion map")
+    return np.argwhere(mask.array > 0)
+
+
+def body_of(normal: Volume, id_: str) -> np.ndarray:
+    from ..prepare.mask import body_mask
+
+    body = body_mask(normal)
+    if not body.any():
+        raise TrainingError(f"Patient {id_}", "has no body in its reference", "Check the image.")
+    return body
+
+
+def same_grid(given: Volume | LabelMap, normal: Volume, name: str) -> None:
+    if not given.geometry.close_to(normal.geometry):
+        raise TrainingError(f"{name} on a grid of {given.geometry.size}", "lies elsewhere than its reference",
+                            "Give both on one grid.")  # fmt: skip
+
+
+def half(array: np.ndarray) -> torch.Tensor:
+    """In half precision, as on disk. NaN stays NaN."""
+    return torch.from_numpy(np.clip(array, -6e4, 6e4).astype(np.float16))
