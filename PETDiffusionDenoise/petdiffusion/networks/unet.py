@@ -7,16 +7,13 @@ faster than the plain network of equal size. With `noise=False` it is a plain re
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from ..errors import ModelError
 from .blocks import (
     Attention,
     Double,
@@ -28,13 +25,16 @@ from .blocks import (
     normalisation,
     space_to_depth,
 )
+from .config import Config
 
 RESAMPLING = ("block", "light")
 
 
 @dataclass(frozen=True)
-class UNetConfig:
+class UNetConfig(Config):
     """All that is needed to build the network again; saved beside its weights."""
+
+    NAME = "Network configuration"
 
     dims: int = 3
     in_channels: int = 1
@@ -68,25 +68,12 @@ class UNetConfig:
                   f"resample = '{self.resample}' is neither 'block' nor 'light'": self.resample not in RESAMPLING,
                   f"stem = {self.stem} is not 1, 2 or 4": self.stem not in (1, 2, 4),
                   "a number of channels, blocks or levels is below one": min(counts) < 1}
-        for text, wrong in faults.items():
-            if wrong:
-                raise ModelError("Network configuration", text, "Use a configuration from this program's models.")
+        self.refuse(faults)
 
     @property
     def multiple(self) -> int:
         """Each axis of the input must be a multiple of this."""
         return self.stem * 2 ** (len(self.multipliers) - 1)
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> UNetConfig:
-        unknown = sorted(set(data) - {f.name for f in fields(cls)})
-        if unknown:
-            raise ModelError("Network configuration", f"has unknown entries: {', '.join(unknown)}",
-                             "The model needs a newer version of this program.")
-        return cls(**data)
 
 
 PAPER = UNetConfig()

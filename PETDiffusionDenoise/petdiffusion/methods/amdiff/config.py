@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ...errors import ModelError
+from ...networks.config import Config
 
 ORGANS = ("liver", "lung", "bone", "muscle", "kidney", "spleen", "aorta")
 """In the order of the labels 1 to 7."""
@@ -39,8 +40,10 @@ class SegmenterConfig:
 
 
 @dataclass(frozen=True)
-class AmdiffConfig:
+class AmdiffConfig(Config):
     """`network` are the fields of the denoiser's UNet, `segmenter` those of SegmenterConfig."""
+
+    NAME = "AMDiff configuration"
 
     network: Mapping[str, Any] = field(default_factory=dict)
     segmenter: Mapping[str, Any] | None = field(default_factory=dict)
@@ -96,16 +99,6 @@ class AmdiffConfig:
     @property
     def segments(self) -> bool:
         return self.segmenter is not None
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> AmdiffConfig:
-        if unknown := sorted(set(data) - {f.name for f in fields(cls)}):
-            raise ModelError("AMDiff configuration", f"has unknown entries: {', '.join(unknown)}",
-                             "The model needs a newer version of this program.")  # fmt: skip
-        return cls(**data)
 
 
 CONDITIONS = {"condition_channels": 7, "vector": 4}

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
-from ...errors import ModelError
+from ...networks.config import Config
 
 
 @dataclass(frozen=True)
-class BcDpmConfig:
+class BcDpmConfig(Config):
     """`network` are the fields of the UNet's configuration."""
+
+    NAME = "BC-DPM configuration"
 
     network: Mapping[str, Any] = field(default_factory=dict)
     T: int = 1000
@@ -41,28 +43,12 @@ class BcDpmConfig:
     def __post_init__(self) -> None:
         if self.pixel_mm is not None:
             object.__setattr__(self, "pixel_mm", tuple(float(v) for v in self.pixel_mm))
-        wrong = {
+        self.refuse({
             f"power = {self.power} does not lie between 0 and 1": not 0 <= self.power <= 1,
             f"unit = {self.unit}, floor = {self.floor} or level_scale = {self.level_scale} is not above zero":
                 min(self.unit, self.floor, self.level_scale) <= 0,
             f"late = {self.late} is not one of the {self.T} times": not 1 <= self.late <= self.T,
-        }
-        for text, is_so in wrong.items():
-            if is_so:
-                raise ModelError("BC-DPM configuration", text, "Use a configuration of this program.")
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> BcDpmConfig:
-        if unknown := sorted(set(data) - {f.name for f in fields(cls)}):
-            raise ModelError(
-                "BC-DPM configuration",
-                f"has unknown entries: {', '.join(unknown)}",
-                "The model needs a newer version of this program.",
-            )
-        return cls(**data)
+        })
 
 
 SLICE = {"dims": 2, "vector": 1}

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 from ...errors import ModelError
+from ...networks.config import Config
 
 BASES = ("filtered", "input", "regression")
 
 
 @dataclass(frozen=True)
-class CsrdConfig:
+class CsrdConfig(Config):
     """`network` are the fields of the UNet's configuration."""
+
+    NAME = "CSRD configuration"
 
     network: Mapping[str, Any] = field(default_factory=dict)
     base: str = "filtered"
@@ -50,19 +53,6 @@ class CsrdConfig:
         if widths != sorted(widths) or not all(0 <= weight <= 1 for _, weight in self.stack):
             raise ModelError(f"Stack {self.stack}", "is not (width in mm, weight from 0 to 1) by rising width",
                              "Learn it anew with Resources/training/csrd_stack.py.")  # fmt: skip
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> CsrdConfig:
-        if unknown := sorted(set(data) - {f.name for f in fields(cls)}):
-            raise ModelError(
-                "CSRD configuration",
-                f"has unknown entries: {', '.join(unknown)}",
-                "The model needs a newer version of this program.",
-            )
-        return cls(**data)
 
 
 NETWORK = {"condition_channels": 7, "vector": 4}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -16,8 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...errors import DependencyError, ModelError
+from ...errors import DependencyError
 from ...networks.blocks import ResidualBlock, convolution, half_size, space_to_depth
+from ...networks.config import Config
 from .prompts import MAX_TOKENS
 
 PIXEL_MM, SIZE = 6.0, (64, 96)
@@ -77,8 +78,10 @@ def sequence_of(tower: nn.Module, tokens: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class ClipConfig:
+class ClipConfig(Config):
     """Saved whole in the model's card."""
+
+    NAME = "Configuration of the text encoder"
 
     vocabulary: tuple[int, ...] = ()
     """CLIP's ids of the kept rows, rising."""
@@ -90,16 +93,6 @@ class ClipConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "vocabulary", tuple(int(v) for v in self.vocabulary))
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> ClipConfig:
-        if unknown := sorted(set(data) - {f.name for f in fields(cls)}):
-            raise ModelError("Configuration of the text encoder", f"has unknown entries: {', '.join(unknown)}",
-                             "The model needs a newer version of this program.")  # fmt: skip
-        return cls(**data)
 
 
 class PetClip(nn.Module):

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 from ...errors import ModelError
+from ...networks.config import Config
 from .encoder_ids import COMPACT, VIT_B_32
 
 KINDS = {"kind": ("diffusion", "regression"), "space": ("whitened", "suv"), "predicts": ("velocity", "noise")}
 
 
 @dataclass(frozen=True)
-class PairConfig:
+class PairConfig(Config):
     """`network` are the fields of the UNet's configuration: two slices in, two slices out."""
+
+    NAME = "Configuration of text-ddpm"
 
     network: Mapping[str, Any] = field(default_factory=dict)
     kind: str = "diffusion"
@@ -44,16 +47,6 @@ class PairConfig:
             if getattr(self, name) not in choices:
                 raise ModelError(f"{name} = {getattr(self, name)}", f"is not one of {', '.join(choices)}",
                                  "Use a configuration of this program.")  # fmt: skip
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> PairConfig:
-        if unknown := sorted(set(data) - {f.name for f in fields(cls)}):
-            raise ModelError("Configuration of text-ddpm", f"has unknown entries: {', '.join(unknown)}",
-                             "The model needs a newer version of this program.")  # fmt: skip
-        return cls(**data)
 
 
 PAIR = {"dims": 2, "in_channels": 2, "out_channels": 2, "vector": 2}

@@ -3,34 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
-from ...errors import ModelError
+from ...networks.config import Config
 
 
 @dataclass(frozen=True)
-class Unet3dConfig:
+class Unet3dConfig(Config):
     """The regression twin of CSRD: same network at a constant noise level, same data, same residual."""
+
+    NAME = "U-net configuration"
 
     network: Mapping[str, Any] = field(default_factory=dict)
     base: str = "filtered"
     base_fwhm_mm: float = 6.0
     drop_anatomy: float = 0.3
     weight_power: float = 0.5
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Unet3dConfig:
-        if unknown := sorted(set(data) - {f.name for f in fields(cls)}):
-            raise ModelError(
-                "U-net configuration",
-                f"has unknown entries: {', '.join(unknown)}",
-                "The model needs a newer version of this program.",
-            )
-        return cls(**data)
 
 
 COMPACT = {"channels": 24, "multipliers": (1, 2, 3), "blocks": 1, "resample": "light", "attention": False,

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ...errors import ModelError
+from ...networks.config import Config
 
 STAGES, DIFFUSIONS = ("autoencoder", "diffusion"), ("poisson", "gaussian", "both")
 
 
 @dataclass(frozen=True)
-class UpeteConfig:
+class UpeteConfig(Config):
     """`network` are the fields of the latent UNet's configuration, `autoencoder` those of `AutoencoderConfig`."""
+
+    NAME = "uPETe configuration"
 
     stage: str = "diffusion"
     """What is trained: the autoencoder, or the diffusion in the latents of one that is trained (`--from`)."""
@@ -61,7 +63,7 @@ class UpeteConfig:
     """SD in the latent of noise of level 1 in the image."""
 
     def __post_init__(self) -> None:
-        wrong = {
+        self.refuse({
             f"stage = '{self.stage}' is not one of {', '.join(STAGES)}": self.stage not in STAGES,
             f"diffusion = '{self.diffusion}' is not one of {', '.join(DIFFUSIONS)}": self.diffusion not in DIFFUSIONS,
             f"late = {self.late} is not one of the {self.T} steps": not 1 <= self.late <= self.T,
@@ -69,20 +71,7 @@ class UpeteConfig:
                 min(self.top, self.floor, self.match) <= 0,
             "filtered needs an autoencoder with its linear shortcut":
                 self.filtered and not self.autoencoder.get("shortcut", True),
-        }  # fmt: skip
-        for text, is_so in wrong.items():
-            if is_so:
-                raise ModelError("uPETe configuration", text, "Use a configuration of this program.")
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> UpeteConfig:
-        if unknown := sorted(set(data) - {f.name for f in fields(cls)}):
-            raise ModelError("uPETe configuration", f"has unknown entries: {', '.join(unknown)}",
-                             "The model needs a newer version of this program.")  # fmt: skip
-        return cls(**data)
+        })  # fmt: skip
 
 
 HALF, QUARTER = {"f": 2, "latent": 4, "channels": (8, 16)}, {"f": 4, "latent": 17, "channels": (8, 16, 24)}
