@@ -1,0 +1,151 @@
+"""The report's pictures: one scale, upright for every grid, outlines and numbers where the lesions are."""
+
+from __future__ import annotations
+
+import re
+from itertools import permutations, product
+
+import numpy as np
+import pytest
+from petdiffusion.volume import SUVBW, Geometry, Volume
+from petdiffusion.write.report import DENOISED, LOW, CaseReport, case_report
+from petdiffusion.write.report.colour import png
+from petdiffusion.write.report.orient import upright
+from petdiffusion.write.report.views import Views
+from support.report_pages import Page, patient, picture, report
+
+DIRECTIONS = [
+    np.diag(signs)[list(order)] for order in permutations(range(3)) for signs in product((1.0, -1.0), repeat=3)
+]
+
+
+@pytest.fixture(scope="module")
+def full() -> CaseReport:
+    return report(patient())
+
+
+@pytest.fixture(scope="module")
+def page(full) -> Page:
+    return Page(case_report(full))
+
+
+def test_pictures_share_one_scale_with_hot_in_black(full):
+    views = Views(full)
+    assert views.grey.low == 0 and views.grey.high in (2, 3, 4, 5, 7)
+    shown = picture(png(np.array([[-1.0, 0.0, views.grey.high / 2, views.grey.high, 99.0]]), views.grey))
+    assert shown[0, :, 0].tolist() == [255, 255, 127, 0, 0]
+    for image in Page(case_report(full)).images:
+        if "difference" not in image["alt"] and "−" not in image["alt"] and "SD" not in image["alt"]:
+            drawn = picture(image["src"])
+            assert np.array_equal(drawn[..., 0], drawn[..., 2])
+
+
+def test_differences_are_white_at_zero_and_symmetrical(full):
+    scale = Views(full).diverging
+    assert scale.low == -scale.high
+    below, zero, above = picture(png(np.array([[-99.0, 0.0, 99.0]]), scale))[0].astype(int)
+    assert zero.min() >= 252 and below[2] > below[0] and above[0] > above[2]
+
+
+def turned(direction: np.ndarray, angle: float = 0.0) -> tuple[Volume, np.ndarray]:
+    """Any grid whose one hot voxel lies to the patient's left, front and head of the middle."""
+    cos, sin = np.cos(np.radians(angle)), np.sin(np.radians(angle))
+    direction = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]]) @ direction
+    spacing = np.abs(np.linalg.inv(direction)) @ np.array([2.0, 3.0, 5.0]) if angle == 0 else np.array([2.0, 3.0, 5.0])
+    size = tuple(round(float(120 / s)) for s in spacing)
+    affine = np.eye(4)
+    affine[:3, :3] = direction * spacing
+    affine[:3, 3] = -affine[:3, :3] @ ((np.array(size) - 1) / 2)
+    geometry = Geometry.from_affine(size, affine)
+    target = np.array([40.0, -30.0, 45.0, 1.0])  # left, front, head
+    i, j, k = np.rint(np.linalg.solve(geometry.affine, target)[:3]).astype(int)
+    array = np.zeros(geometry.shape, np.float32)
+    array[k, j, i] = 10.0
+    return Volume(array, geometry, SUVBW), array
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS, ids=str)
+@pytest.mark.parametrize("angle", [0.0, 20.0])
+def test_a_mark_appears_on_the_right_side_of_every_grid(direction, angle):
+    volume, _ = turned(direction, angle)
+    views = Views(CaseReport("t", {LOW: volume, DENOISED: volume}))
+    expected = {"coronal": (1, -1), "sagittal": (-1, -1), "axial": (1, -1)}  # right/left of, above/below the middle
+    for plane, (across, down) in expected.items():
+        shown = views.projection_of(views.images[LOW], plane)
+        y, x = np.unravel_index(shown.values.argmax(), shown.values.shape)
+        width, height = shown.size_mm
+        right = (x + 0.5) * shown.pixel_mm[1] - width / 2
+        below = (y + 0.5) * shown.pixel_mm[0] - height / 2
+        assert np.sign(right) == across and np.sign(below) == down, plane
+        if angle == 0:
+            mm = {"coronal": (40, -45), "sagittal": (-30, -45), "axial": (40, -30)}[plane]
+            assert abs(right - mm[0]) <= 2.5 and abs(below - mm[1]) <= 2.5, plane
+    assert upright(volume.geometry).oblique_degrees == pytest.approx(angle, abs=0.01)
+
+
+def test_the_page_shows_the_mark_where_the_reader_expects_it():
+    volume, _ = turned(np.diag([-1.0, -1.0, 1.0]))
+    page = Page(case_report(CaseReport("t", {LOW: volume, DENOISED: volume})))
+    front = picture(next(i["src"] for i in page.images if "from the front" in i["alt"]))[..., 0]
+    y, x = np.unravel_index(front.argmin(), front.shape)
+    assert x > 0.7 * front.shape[1] and y < 0.3 * front.shape[0]  # left of the patient is right on the page, head up
+    for plane, (right, above) in {"coronal": (True, True), "sagittal": (False, True), "axial": (True, True)}.items():
+        data, sheet = page.data["planes"][plane], picture(page.data["images"][0]["sheets"][plane])[..., 0]
+        y, x = np.unravel_index(sheet.argmax(), sheet.shape)
+        frame = (y // data["h"]) * data["columns"] + x // data["w"]
+        assert (x % data["w"] > data["w"] / 2) == right and (y % data["h"] < data["h"] / 2) == above, plane
+        # the head comes first in axial sheets, the front first in coronal ones, the right first in sagittal ones
+        assert (frame < data["frames"] / 2) == (plane != "sagittal"), plane
+    turn, sheet = page.data["planes"]["mip"], picture(page.data["images"][0]["sheets"]["mip"])[..., 0]
+    first = sheet[: turn["h"], : turn["w"]]
+    y, x = np.unravel_index(first.argmax(), first.shape)
+    assert x > turn["w"] / 2 and y < turn["h"] / 2
+    assert turn["frames"] == 36
+
+
+def test_a_tilted_scan_says_so():
+    volume, _ = turned(np.eye(3), 20.0)
+    assert "tilted by 20°" in case_report(CaseReport("t", {LOW: volume, DENOISED: volume}))
+    straight, _ = turned(np.eye(3))
+    assert "tilted" not in case_report(CaseReport("t", {LOW: straight, DENOISED: straight}))
+
+
+def test_pictures_keep_the_proportions_of_the_patient(full, page):
+    views = Views(full)
+    for image in page.images:
+        if image["alt"] == "Coronal slice, Denoised":
+            height, width, _ = picture(image["src"]).shape
+            mm = views.slice_of(views.images[LOW], "coronal", 0).size_mm
+            assert width / height == pytest.approx(mm[0] / mm[1], rel=0.02)
+            assert mm[0] / mm[1] == pytest.approx(views.shape[2] * 4.0 / (views.shape[0] * 5.0))
+
+
+def test_outlines_lie_on_the_lesions(full):
+    views = Views(full)
+    s, _, _ = views.peaks[1]
+    path = views.outlines("axial", s)[1]
+    points = np.array([[float(v) for v in pair.split()] for pair in re.findall(r"[\d.]+ [\d.]+", path)])
+    middle = (points.min(axis=0) + points.max(axis=0)) / 2
+    rows, columns = np.nonzero(views.lesions[s] == 1)
+    assert middle == pytest.approx([(columns.mean() + 0.5) * 4, (rows.mean() + 0.5) * 4], abs=0.6)
+    assert points.max(axis=0)[0] - middle[0] == pytest.approx(1.5 * 4, abs=2.5)
+
+
+def test_the_viewer_goes_to_every_lesion_of_the_table(full, page):
+    buttons = {value for tag, name, value in page.attributes if name == "data-lesion"}
+    assert buttons == set(page.data["lesions"]) == {"1", "2"}
+    views = Views(full)
+    axial = page.data["lesions"]["1"]["axial"]
+    assert views.shape[0] - 1 - axial == views.peaks[1][0]
+    assert str(axial) in page.data["planes"]["axial"]["outlines"]
+
+
+def test_numbers_of_lesions_do_not_cover_one_another():
+    from petdiffusion.write.report.figures import _labels
+
+    outlines = {n: f"M{10 + n * 1.2:.1f} 20L{13 + n * 1.2:.1f} 20L{13 + n * 1.2:.1f} 23Z" for n in (6, 16, 17, 7)}
+    placed = _labels(outlines, 10.0, 300.0)
+    wide = {n: (0.7 * len(str(n)) + 0.2) * 10 for n in placed}
+    for one, (x, y) in placed.items():
+        for other, (u, v) in placed.items():
+            assert one == other or x >= u + wide[other] or u >= x + wide[one] or abs(y - v) >= 10.0
