@@ -1,4 +1,4 @@
-"""The commands that made the bundled model of AMDiff, and the search for what is called a lesion.
+"""AMDiff's training on a CPU, and the search for what is called a lesion. (The bundled models come from together.py.)
 
     python Resources/training/amdiff.py --work DIR                prints the commands
     python Resources/training/amdiff.py --work DIR --run          runs them; the model appears in DIR/models
@@ -60,6 +60,7 @@ def search(model: str, data: Path) -> list[dict[str, float]]:
     from petdiffusion.prepare import case as preparing
     from petdiffusion.progress import Run
     from petdiffusion.registry import card
+    from petdiffusion.zoo import store
 
     kept: dict[str, np.ndarray] = {}
     usual = after.masks_of
@@ -70,7 +71,7 @@ def search(model: str, data: Path) -> list[dict[str, float]]:
         return usual(probabilities, case, threshold, smallest)
 
     after.masks_of = keep
-    method, found = card("amdiff"), {}
+    method, found = card(store.find(model).card.method), {}
     for row in csv.DictReader((data / "manifest.csv").open()):
         pet = read.image(data / row["pet"])
         truth = read.labels(data / row["lesions"], allow_empty=True).array > 0
@@ -93,7 +94,7 @@ def write(model: str, best: dict[str, float]) -> None:
     """Into the model's card."""
     from petdiffusion.zoo import store
 
-    file = store.find(model, "amdiff").weights.with_suffix(".json")
+    file = store.find(model).weights.with_suffix(".json")
     card = json.loads(file.read_text())
     card["config"] |= {"threshold": best["threshold"], "smallest_ml": best["smallest_ml"]}
     found = {name: round(value, 3) for name, value in best.items()}

@@ -34,7 +34,7 @@ def test_warm_up_is_eq_11():
     """Of 800 epochs with e_T = 100: nothing before, exp(-5 (7/8)^2) at 100, 1 at the end."""
     assert losses.warm_up(99 / 800, 100 / 800) == 0
     assert losses.warm_up(100 / 800, 100 / 800) == pytest.approx(math.exp(-5 * 0.875**2))
-    assert losses.warm_up(1.0, 0.125) == 1
+    assert losses.warm_up(1.0, 0.125) == losses.warm_up(0.0, None) == 1
 
 
 def test_the_regulariser_is_the_mean_error_of_each_class(monkeypatch):

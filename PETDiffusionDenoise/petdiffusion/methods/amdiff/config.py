@@ -79,8 +79,8 @@ class AmdiffConfig(Config):
     organ_weight: float = 1.0
     """w_s of Eq. 9."""
     dice: str = "focal"
-    warm_from: float = 0.125
-    """e_T / e_max of Eq. 11."""
+    warm_from: float | None = 0.125
+    """e_T / e_max of Eq. 11. None: all losses count from the first step, as where a training goes on from another."""
     lesion_share: float = 0.5
     """Share of the patches that are taken around a lesion."""
     threshold: float = 0.5

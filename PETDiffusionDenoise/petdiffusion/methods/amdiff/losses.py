@@ -17,8 +17,10 @@ UNLABELLED = 255
 FOCUS = 4 / 3
 
 
-def warm_up(part: float, warm_from: float) -> float:
-    """lambda_warm (Eq. 11) at a part e / e_max of the training; e_T / e_max is `warm_from`."""
+def warm_up(part: float, warm_from: float | None) -> float:
+    """lambda_warm (Eq. 11) at a part e / e_max of the training; e_T / e_max is `warm_from`, None leaves it at 1."""
+    if warm_from is None:
+        return 1.0
     return math.exp(-5 * (1 - part) ** 2) if part >= warm_from else 0.0
 
 
