@@ -13,6 +13,7 @@ from petdiffusion.errors import DependencyError, InputError, ModelError
 from petdiffusion.infer.engine import Model, Sampling, Scene, sample_volume
 from petdiffusion.infer.patches import PatchRules
 from petdiffusion.methods.text_ddpm import guidance, method, parts
+from petdiffusion.methods.text_ddpm.clip_task import ClipTask
 from petdiffusion.methods.text_ddpm.config import CONFIGS, PairConfig
 from petdiffusion.methods.text_ddpm.prompts import Prompt
 from petdiffusion.methods.text_ddpm.seams import pair_seams
@@ -330,6 +331,15 @@ def test_a_training_names_its_encoder(models, dataset, tmp_path):
     assert facts["config"]["encoder"] == {"id": clip.ID, "width": clip.WIDTH, "tokens": 77,
                                           "sha256": store.models()[clip.ID].card.sha256}  # fmt: skip
     assert facts["config"]["network"]["context"] == clip.WIDTH and facts["step"] == 4
+
+
+@pytest.mark.filterwarnings("ignore:Mean of empty slice")  # a structure is in all slices or in none
+def test_an_encoder_in_training_is_judged_by_the_prompts_it_finds(models, dataset, tmp_path):
+    own = ClipTask(changes={"width": 16, "heads": 2, "layers": 1, "embed": 8, "channels": 4})
+    train(own, own.load([dataset], settings(), Run()), settings(), tmp_path / "a")
+    last = (tmp_path / "a" / "log.csv").read_text().splitlines()
+    scores = dict(zip(last[0].split(","), map(float, last[-1].split(","))))
+    assert 0 <= scores["top1"] <= scores["top5"] <= 1 and scores["candidates"] > 1
 
 
 def test_mirrored_pairs_come_with_mirrored_prompts(models, dataset):

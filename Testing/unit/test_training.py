@@ -312,3 +312,39 @@ def test_a_gradient_that_stays_infinite_ends_the_training(dataset, tmp_path):
     task.bad = range(100)
     with pytest.raises(TrainingError, match="gradient was not finite"):
         train(task, bank(dataset, task, steps=30), settings(steps=30, validate_every=30), tmp_path / "run")
+
+
+class Line:
+    """A task whose network gives no image: it has numbers of its own, and no `judge`."""
+
+    method, config = "line", {}
+
+    def network(self):
+        return torch.nn.Linear(1, 1)
+
+    def calibrate(self, batches):
+        """Nothing is left open."""
+
+    def loss(self, network, batch, generator):
+        return ((network(batch["x"]) - batch["y"]) ** 2).mean()
+
+    def score(self, network, batches):
+        return {"batches": float(len(batches)), "at_0": float(network(torch.zeros(1)))}
+
+
+class Points:
+    def batch(self, step, rank):
+        x = torch.linspace(-1, 1, 5)[:, None]
+        return {"x": x, "y": 2 * x}
+
+    def validation(self):
+        return [self.batch(0, 0)] * 3
+
+    def describe(self):
+        return {"source": "a line"}
+
+
+def test_a_task_with_numbers_of_its_own_is_judged_by_them(tmp_path):
+    train(Line(), Points(), settings(), tmp_path / "line")
+    log = list(csv.DictReader((tmp_path / "line" / "log.csv").open()))
+    assert [float(row["batches"]) for row in log] == [3, 3] and "at_0" in log[0] and "psnr" not in log[0]

@@ -23,6 +23,7 @@ from . import checkpoint, origins
 from .average import moving_average
 from .settings import TrainSettings
 from .task import Batch, Task
+from .validation import scores_of
 
 LARGEST_GAP = 20
 """Steps with a non-finite loss in a row before the training is given up."""
@@ -205,12 +206,8 @@ def _schedule(step: int, done: float, warmup: int) -> float:
 
 @torch.no_grad()
 def _report(task: Task, source: Batches, network: nn.Module, state: _State, optimizer: Any, log: Log, run: Run) -> None:
-    from .validation import score
-
     network.eval()
-    own = getattr(task, "score", None)  # what is no image is judged by other numbers
-    batches = source.validation()
-    scores = own(network, batches) if own else score(lambda batch: task.judge(network, batch), batches)
+    scores = scores_of(task, network, source.validation())
     network.train()
     recent = [x for x in state.losses if math.isfinite(x)]
     log.write(

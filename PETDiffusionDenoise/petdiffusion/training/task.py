@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import torch
@@ -13,7 +13,7 @@ Batch = Mapping[str, "torch.Tensor"]
 """Tensors [batch, channel, z, y, x] by name: low, normal, truth, ct, mr, lesions; and [batch] fraction, spacing."""
 
 
-class Task(Protocol):
+class Trained(Protocol):
     """A method's side of the training. Built as `Task(config)` from the method card's `trainer`."""
 
     method: str
@@ -27,6 +27,20 @@ class Task(Protocol):
 
     def loss(self, network: nn.Module, batch: Batch, generator: torch.Generator) -> torch.Tensor: ...
 
+
+class Judged(Trained, Protocol):
     def judge(self, network: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
         """Denoised images (and more) for one validation batch; `denoised` is compared with `normal` and `truth`."""
         ...
+
+
+@runtime_checkable
+class Scored(Trained, Protocol):
+    """What its network gives is no image."""
+
+    def score(self, network: nn.Module, batches: list[Batch]) -> dict[str, float]:
+        """Numbers of its own for all validation batches."""
+        ...
+
+
+Task = Judged | Scored

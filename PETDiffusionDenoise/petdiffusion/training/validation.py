@@ -5,8 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from torch import nn
 
-from .task import Batch
+from .task import Batch, Scored, Task
+
+
+def scores_of(task: Task, network: nn.Module, batches: list[Batch]) -> dict[str, float]:
+    if isinstance(task, Scored):
+        return task.score(network, batches)
+    return score(lambda batch: task.judge(network, batch), batches)
 
 
 def score(judge: Callable[[Batch], dict[str, torch.Tensor]], batches: list[Batch]) -> dict[str, float]:

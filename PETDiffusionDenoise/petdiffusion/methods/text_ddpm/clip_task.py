@@ -62,13 +62,10 @@ class ClipTask:
     def loss(self, network: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
         return network(batch)
 
-    def judge(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        raise NotImplementedError("judged by `score`")
-
     @torch.no_grad()
     def score(self, network: PetClip, batches: list[Batch]) -> dict[str, float]:
         """Retrieval on slices of validation patients, each among all prompts of its patient."""
-        found = [retrieval(network, batch) for batch in batches]
+        found = [matched(network, batch) for batch in batches]
         return {name: float(np.mean([f[name] for f in found])) for name in found[0]}
 
 
@@ -90,7 +87,7 @@ def _one_way(logits: Tensor, same: Tensor) -> Tensor:
     return (logits.logsumexp(1) - right.logsumexp(1)).mean()
 
 
-def retrieval(network: PetClip, batch: Batch) -> dict[str, float]:
+def matched(network: PetClip, batch: Batch) -> dict[str, float]:
     """Of one patient: is the right prompt first, among the first five; which text has the place right; AUC of single
     structures."""
     images, texts = network.look(batch["images"]), network.read(batch["whole"], shorten=True)[0]
