@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,10 +18,9 @@ from ..errors import PETDiffusionError
 from ..progress import Run
 from ..volume import Volume
 from . import manifest
-from .manifest import Manifests, Row, described, half
-from .patches import collate, coordinates, fitted
+from .manifest import Manifests, Row, half
+from .patches import Drawn, coordinates, fitted
 from .settings import TrainSettings
-from .task import Batch
 
 Derive = Callable[
     [np.ndarray, tuple[float, float, float], np.ndarray, Mapping[str, torch.Tensor]],
@@ -52,32 +50,28 @@ class Patient:
     scans: list[Scan] = field(default_factory=list)
 
 
-@dataclass
-class Bank:
+class Bank(Drawn[Patient]):
     """Batches for training from some patients, and fixed ones for validation from others."""
 
-    train: list[Patient]
-    valid: list[Patient]
-    settings: TrainSettings
-    source: str
-    skipped: int = 0
-    _fixed: list[Batch] | None = None
+    FIXED = (12, 2)
 
-    def batch(self, step: int, rank: int) -> Batch:
-        rng = np.random.default_rng((self.settings.seed, step, rank))
-        return collate([_patch(self.train, self.settings.patch, rng, flip=True) for _ in range(self.settings.batch)])
-
-    def validation(self, count: int = 12) -> list[Batch]:
-        """The same patches at every call."""
-        if self._fixed is None:
-            rng = np.random.default_rng(20)
-            patients = self.valid or self.train
-            size = max(self.settings.patch, 48)
-            self._fixed = [collate([_patch(patients, size, rng, flip=False) for _ in range(2)]) for _ in range(count)]
-        return self._fixed
-
-    def describe(self) -> dict[str, Any]:
-        return described(self)
+    def patch(self, people: list[Patient], rng: np.random.Generator, training: bool) -> dict[str, torch.Tensor]:
+        """A cube somewhere in a body, three times in ten around a lesion, mirrored left to right half the time."""
+        size = self.settings.patch if training else max(self.settings.patch, 48)
+        patient = people[rng.integers(len(people))]
+        scan = patient.scans[rng.integers(len(patient.scans))]
+        shape = np.array(patient.images["normal"].shape)
+        if len(patient.lesions) and rng.random() < LESION_SHARE:
+            centre = patient.lesions[rng.integers(len(patient.lesions))] + rng.integers(-size // 4, size // 4 + 1, 3)
+        else:
+            centre = rng.integers(patient.body[0], patient.body[1] + 1)
+        corner = np.clip(centre - size // 2, 0, np.maximum(shape - size, 0))
+        cut = tuple(slice(c, c + size) for c in corner)
+        images = {**{k: v[cut] for k, v in patient.images.items()}, **{k: v[cut] for k, v in scan.images.items()}}
+        mirrored = training and rng.random() < 0.5
+        patch = {k: fitted(v.float(), size, mirrored) for k, v in images.items()}
+        patch["coordinates"] = coordinates(shape, corner, size, mirrored)
+        return {**patch, **{k: torch.tensor(v) for k, v in scan.numbers.items()}}
 
 
 def load_bank(manifests: Manifests, derive: Derive, settings: TrainSettings, run: Run) -> Bank:
@@ -144,21 +138,3 @@ def box(body: np.ndarray) -> np.ndarray:
     return np.array(
         [(np.flatnonzero(body.any(axis=tuple(a for a in range(3) if a != axis)))[[0, -1]]) for axis in range(3)]
     ).T
-
-
-def _patch(patients: list[Patient], size: int, rng: np.random.Generator, flip: bool) -> dict[str, Any]:
-    """A cube somewhere in a body, three times in ten around a lesion, mirrored left to right half the time."""
-    patient = patients[rng.integers(len(patients))]
-    scan = patient.scans[rng.integers(len(patient.scans))]
-    shape = np.array(patient.images["normal"].shape)
-    if len(patient.lesions) and rng.random() < LESION_SHARE:
-        centre = patient.lesions[rng.integers(len(patient.lesions))] + rng.integers(-size // 4, size // 4 + 1, 3)
-    else:
-        centre = rng.integers(patient.body[0], patient.body[1] + 1)
-    corner = np.clip(centre - size // 2, 0, np.maximum(shape - size, 0))
-    cut = tuple(slice(c, c + size) for c in corner)
-    images = {**{k: v[cut] for k, v in patient.images.items()}, **{k: v[cut] for k, v in scan.images.items()}}
-    mirrored = flip and rng.random() < 0.5
-    patch = {k: fitted(v.float(), size, mirrored) for k, v in images.items()}
-    patch["coordinates"] = coordinates(shape, corner, size, mirrored)
-    return {**patch, **{k: torch.tensor(v) for k, v in scan.numbers.items()}}

@@ -1,14 +1,54 @@
-"""Patches of images: continued beyond the volume's edge, with their place in it, and put together into batches."""
+"""Patches of images: drawn from patients, continued beyond the volume's edge, and put together into batches."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from .manifest import described
+from .settings import TrainSettings
 from .task import Batch
+
+P = TypeVar("P")
+
+
+@dataclass
+class Drawn(ABC, Generic[P]):
+    """Batches of patches of patients. Those of a step depend on (seed, step, rank) alone."""
+
+    train: list[P]
+    valid: list[P]
+    settings: TrainSettings
+    source: str
+    skipped: int = 0
+    _fixed: list[Batch] | None = None
+
+    FIXED = (6, 2)
+    """Batches for validation, and patches in each."""
+
+    @abstractmethod
+    def patch(self, people: list[P], rng: np.random.Generator, training: bool) -> Mapping[str, Tensor]:
+        """One, somewhere in one of the people; mirrored at random in training alone."""
+
+    def batch(self, step: int, rank: int) -> Batch:
+        rng = np.random.default_rng((self.settings.seed, step, rank))
+        return collate([self.patch(self.train, rng, True) for _ in range(self.settings.batch)])
+
+    def validation(self) -> list[Batch]:
+        """The same patches at every call."""
+        if self._fixed is None:
+            rng, people, (count, each) = np.random.default_rng(20), self.valid or self.train, self.FIXED
+            self._fixed = [collate([self.patch(people, rng, False) for _ in range(each)]) for _ in range(count)]
+        return self._fixed
+
+    def describe(self) -> dict[str, Any]:
+        return described(self)
 
 
 def continued(image: Tensor, shape: Sequence[int]) -> Tensor:

@@ -16,10 +16,9 @@ import torch
 
 from ..progress import Run
 from ..volume import Volume
-from .manifest import Manifests, Row, body_of, collect, described, half, image, lesions
-from .patches import collate, continued
+from .manifest import Manifests, Row, body_of, collect, half, image, lesions
+from .patches import Drawn, continued
 from .settings import TrainSettings
-from .task import Batch
 
 Prepare = Callable[[Volume, np.ndarray], np.ndarray]
 """(normal-dose scan, body) -> its image in network units."""
@@ -42,43 +41,26 @@ class SlicePatient:
     """Root of the body's number of voxels: a whole body counts more than a small crop, but not all."""
 
 
-@dataclass
-class Slices:
+class Slices(Drawn[SlicePatient]):
     """Batches {normal: (batch, 1, y, x), pixel_mm: (batch,)} of patches of slices."""
 
-    train: list[SlicePatient]
-    valid: list[SlicePatient]
-    settings: TrainSettings
-    source: str
-    skipped: int = 0
-    _fixed: list[Batch] | None = None
+    FIXED = (6, 4)
 
-    def batch(self, step: int, rank: int) -> Batch:
-        rng = np.random.default_rng((self.settings.seed, step, rank))
-        return collate([self._patch(self.train, rng, True) for _ in range(self.settings.batch)])
-
-    def validation(self, count: int = 6) -> list[Batch]:
-        """The same patches at every call."""
-        if self._fixed is None:
-            rng, patients = np.random.default_rng(20), self.valid or self.train
-            self._fixed = [collate([self._patch(patients, rng, False) for _ in range(4)]) for _ in range(count)]
-        return self._fixed
-
-    def _patch(self, patients: list[SlicePatient], rng: np.random.Generator, flip: bool) -> dict[str, torch.Tensor]:
+    def patch(self, people: list[SlicePatient], rng: np.random.Generator, training: bool) -> dict[str, torch.Tensor]:
         """A square somewhere in a body, sometimes around a lesion, mirrored along either axis half the time."""
-        weights = np.array([p.weight for p in patients])
-        patient, size = patients[rng.choice(len(patients), p=weights / weights.sum())], self.settings.patch
+        weights = np.array([p.weight for p in people])
+        patient, size = people[rng.choice(len(people), p=weights / weights.sum())], self.settings.patch
         near_lesion = len(patient.lesions) and rng.random() < LESION_SHARE
         places = patient.lesions if near_lesion else patient.body
         centre = places[rng.integers(len(places))] + [0, *rng.integers(-size // 4, size // 4 + 1, 2)]
         wanted = np.array([1, size, size])
         corner = np.clip(centre - wanted // 2, 0, np.maximum(patient.image.shape - wanted, 0))
         cut = patient.image[tuple(slice(c, c + n) for c, n in zip(corner, wanted))].float()
-        mirrored = [axis for axis in (1, 2) if flip and rng.random() < 0.5]
+        mirrored = [axis for axis in (1, 2) if training and rng.random() < 0.5]
         return {"normal": continued(cut.flip(mirrored), wanted), "pixel_mm": torch.tensor(patient.pixel_mm)}
 
     def describe(self) -> dict[str, Any]:
-        return described(self) | {"images": "normal-dose slices alone"}
+        return super().describe() | {"images": "normal-dose slices alone"}
 
 
 def load_slices(manifests: Manifests, prepare: Prepare, settings: TrainSettings, run: Run) -> Slices:

@@ -15,10 +15,9 @@ import numpy as np
 import torch
 
 from ...progress import Run
-from ...training.manifest import Manifests, Row, body_of, collect, described, half, image, lesions
-from ...training.patches import collate, fitted
+from ...training.manifest import Manifests, Row, body_of, collect, half, image, lesions
+from ...training.patches import Drawn, fitted
 from ...training.settings import TrainSettings
-from ...training.task import Batch
 from ...volume import Volume
 from . import perturb
 from .config import UpeteConfig
@@ -41,30 +40,14 @@ class NormalScan:
     lesions: np.ndarray
 
 
-@dataclass
-class NormalCubes:
+class NormalCubes(Drawn[NormalScan]):
     """Batches {normal, noise, scale, ct, lesions: (B, 1, z, y, x), own, voxel_mm: (B,)}."""
 
-    train: list[NormalScan]
-    valid: list[NormalScan]
-    settings: TrainSettings
-    source: str
-    skipped: int = 0
-    _fixed: list[Batch] | None = None
-
-    def batch(self, step: int, rank: int) -> Batch:
-        rng = np.random.default_rng((self.settings.seed, step, rank))
-        return collate([cube(self.train, self.settings.patch, rng, True) for _ in range(self.settings.batch)])
-
-    def validation(self, count: int = 6) -> list[Batch]:
-        """The same cubes at every call."""
-        if self._fixed is None:
-            rng, scans, size = np.random.default_rng(20), self.valid or self.train, self.settings.patch
-            self._fixed = [collate([cube(scans, size, rng, False) for _ in range(2)]) for _ in range(count)]
-        return self._fixed
+    def patch(self, people: list[NormalScan], rng: np.random.Generator, training: bool) -> dict[str, torch.Tensor]:
+        return cube(people, self.settings.patch, rng, training)
 
     def describe(self) -> dict[str, Any]:
-        return described(self) | {"images": "normal-dose scans and their CTs alone"}
+        return super().describe() | {"images": "normal-dose scans and their CTs alone"}
 
 
 def load(manifests: Manifests, config: UpeteConfig, settings: TrainSettings, run: Run) -> NormalCubes:
