@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -43,7 +44,7 @@ class TextEncoder(Protocol):
         ...
 
 
-class _Counting:
+class _Counting(ABC):
     def count(self, text: str) -> int:
         return token_count(text)
 
@@ -55,8 +56,9 @@ class _Counting:
         place = {text: number for number, text in enumerate(once)}
         return found[[place[text] for text in texts]]
 
+    @abstractmethod
     def _sequence(self, texts: Sequence[str]) -> Tensor:
-        raise NotImplementedError
+        """(n, 77, width) of at most `BATCH` texts."""
 
     def unknown(self, texts: Sequence[str]) -> list[str]:
         return []
