@@ -1,7 +1,9 @@
-"""AMDiff's training on a CPU, and the search for what is called a lesion. (The bundled models come from together.py.)
+"""AMDiff's training on a CPU, and the search for what is called a lesion.
 
     python Resources/training/amdiff.py --work DIR                prints the commands
     python Resources/training/amdiff.py --work DIR --run          runs them; the model appears in DIR/models
+    python Resources/training/amdiff.py --work DIR --go-on MODEL --real SCANS --run
+                                                                  goes on from a model of together.py, with real scans
     python Resources/training/amdiff.py --search MODEL --data DIR  threshold and smallest volume on validation patients
     python Resources/training/amdiff.py --variant no-revision ...  an ablation of the paper's Table 4
     python Resources/training/amdiff.py --variant separate ...     nnMamba and Med-DDPM, neither learning from the other
@@ -29,10 +31,12 @@ SETTINGS = {"batch": 4, "warmup_steps": 60, "ema_decay": 0.99, "validate_every":
 CHANGES = {"sigma_data": 1.1463, "warm_from": 0.02}
 """The denoiser begins as the bundled csrd-body, whose sigma_data this is, so it needs hardly any time alone."""
 STEPS = 1200
+ON = {**SETTINGS, "learning_rate": 3e-4, "warmup_steps": 15, "ema_decay": 0.98, "validate_every": 80}
+ON_CHANGES, ON_STEPS = {"sigma_data": 1.1463, "warm_from": "null"}, 900
 THRESHOLDS, SMALLEST_ML = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8), (0.0, 0.15, 0.3, 0.5, 1.0)
 
 
-def commands(work: Path, variant: str, real: str | None) -> Iterator[list[str]]:
+def commands(work: Path, variant: str, real: str | None, go_on: str | None) -> Iterator[list[str]]:
     sets = [("body-valid", "mCT,Vision,Quadra", ["--n", "6", "--split", "validation"]),
             ("body-train", "mCT,Vision,mCT,DiscoveryST,Quadra,Discovery", ["--n", "24"])]  # fmt: skip
     for name, presets, more in sets:
@@ -42,12 +46,13 @@ def commands(work: Path, variant: str, real: str | None) -> Iterator[list[str]]:
     config = "compact" if variant in ("", "separate") else f"compact-{variant}"
     id_ = "nnmamba-body" if variant == "separate" else "amdiff-body" + (f"-{variant}" if variant else "")
     data = [str(work / name) for name in ("body-train", "body-valid")] + ([real] if real else [])
-    said = [part for name, value in SETTINGS.items() for part in ("--set", f"{name}={value}")]
-    said += [part for name, value in CHANGES.items() for part in ("--change", f"{name}={value}")]
-    yield [*PROGRAM, "train", method, "--config", config, "--data", *data, "--steps", str(STEPS), "--from", "csrd-body",
-           *said, "--out", str(work / id_)]  # fmt: skip
-    yield [*PROGRAM, "export", str(work / id_), "--id", id_, "--facts", str(HERE / "amdiff-body.json"), "--out",
-           str(work / "models")]  # fmt: skip
+    settings, changes, steps = (ON, ON_CHANGES, ON_STEPS) if go_on else (SETTINGS, CHANGES, STEPS)
+    said = [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
+    said += [part for name, value in changes.items() for part in ("--change", f"{name}={value}")]
+    yield [*PROGRAM, "train", method, "--config", config, "--data", *data, "--steps", str(steps),
+           "--from", go_on or "csrd-body", *said, "--out", str(work / id_)]  # fmt: skip
+    facts = HERE / ("nnmamba-body.json" if variant == "separate" else "amdiff-body.json")
+    yield [*PROGRAM, "export", str(work / id_), "--id", id_, "--facts", str(facts), "--out", str(work / "models")]
 
 
 def search(model: str, data: Path) -> list[dict[str, float]]:
@@ -107,6 +112,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path)
     parser.add_argument("--variant", default="")
     parser.add_argument("--real")
+    parser.add_argument("--go-on", metavar="MODEL")
     parser.add_argument("--run", action="store_true")
     parser.add_argument("--search", metavar="MODEL")
     parser.add_argument("--data", type=Path)
@@ -119,7 +125,7 @@ def main() -> None:
         if args.write:
             write(args.search, rows[0])
         return
-    for command in commands(args.work, args.variant, args.real):
+    for command in commands(args.work, args.variant, args.real, args.go_on):
         print(shlex.join(command))
         if args.run:
             subprocess.run(command, check=True)
