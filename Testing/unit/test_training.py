@@ -280,6 +280,37 @@ def test_on_a_cpu_no_batch_is_made_early():
     assert batches.take(2)["step"].tolist() == [2, 0] and data.asked == [2]
 
 
+class Noted:
+    """A tensor that says how it was moved."""
+
+    def to(self, device, non_blocking):
+        return device.type, non_blocking
+
+
+@pytest.mark.parametrize(("device", "unwaited"), [("cuda", True), ("mps", False), ("cpu", False)])
+def test_only_cuda_copies_a_batch_while_python_goes_on(device, unwaited):
+    """On `mps` torch reads the batch's memory later, when it may have been given back."""
+    batches = Batches(Counting(), 0, torch.device(device))
+    batches.data.batch = lambda step, rank: {"low": Noted()}
+    assert batches.take(0) == {"low": (device, unwaited)}
+    batches.close()
+
+
+def test_what_was_learnt_is_kept_where_the_wait_for_the_last_batch_is_broken_off(tmp_path, monkeypatch):
+    def impatient(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Batches, "close", impatient)
+    with pytest.raises(KeyboardInterrupt):
+        train(Line(), Points(), settings(), tmp_path / "line")
+    assert (tmp_path / "line" / STATE).is_file()
+
+
+def test_a_precision_that_the_loop_cannot_train_in_is_refused():
+    with pytest.raises(OptionError, match="precision = 16-mixed: is not known"):
+        settings(precision="16-mixed")
+
+
 class Overflowing(CsrdTask):
     """A loss that is finite, with a gradient that is not: at steps that are told."""
 

@@ -10,6 +10,7 @@ import json
 import math
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -89,8 +90,6 @@ def _loop(
 ) -> None:
     began = time.monotonic() - state.seconds
     saved = time.monotonic()
-    log = Log(folder)
-    batches = Batches(data, fabric.global_rank, fabric.device)
 
     def save() -> None:
         if fabric.is_global_zero:
@@ -103,24 +102,24 @@ def _loop(
             }
             checkpoint.save(folder, network, average, optimizer, facts)
 
-    try:
-        while (done := settings.fraction(state.step, state.seconds)) < 1:
-            loss = _step(task, batches, settings, fabric, model, optimizer, state, done)
-            average.update_parameters(network)
-            state.step += 1
-            state.seconds = time.monotonic() - began
-            state.losses.append(loss)
-            if state.step % settings.validate_every == 0:
+    with closing(Log(folder)) as log, closing(Batches(data, fabric.global_rank, fabric.device)) as batches:
+        try:
+            while (done := settings.fraction(state.step, state.seconds)) < 1:
+                loss = _step(task, batches, settings, fabric, model, optimizer, state, done)
+                average.update_parameters(network)
+                state.step += 1
+                state.seconds = time.monotonic() - began
+                state.losses.append(loss)
+                if state.step % settings.validate_every == 0:
+                    _report(task, batches, average.module, state, optimizer, log, run)
+                if time.monotonic() - saved > 60 * settings.checkpoint_minutes:
+                    save()
+                    saved = time.monotonic()
+                run.progress(settings.fraction(state.step, state.seconds))
+            if state.losses:
                 _report(task, batches, average.module, state, optimizer, log, run)
-            if time.monotonic() - saved > 60 * settings.checkpoint_minutes:
-                save()
-                saved = time.monotonic()
-            run.progress(settings.fraction(state.step, state.seconds))
-        if state.losses:
-            _report(task, batches, average.module, state, optimizer, log, run)
-    finally:
-        batches.close()
-        save()
+        finally:
+            save()  # first: closing waits for a batch that is being made, and may be broken off
 
 
 class Batches:
@@ -151,7 +150,8 @@ class Batches:
         self._coming = index, self._maker.submit(self.data.batch, index, self.rank)
 
     def _moved(self, batch: Batch) -> Batch:
-        return {name: value.to(self.device, non_blocking=True) for name, value in batch.items()}
+        unwaited = self.device.type == "cuda"  # Apple's GPUs would read memory that has been given back meanwhile
+        return {name: value.to(self.device, non_blocking=unwaited) for name, value in batch.items()}
 
 
 def _step(
@@ -187,7 +187,7 @@ def _step(
             raise TrainingError(
                 f"The loss at step {state.step}",
                 f"or its gradient was not finite {LARGEST_GAP} times in a row",
-                "Lower the learning rate, or use --precision 32-true.",
+                "Lower the learning rate, or use --set precision=32-true.",
             )
     optimizer.zero_grad(set_to_none=True)
     return total
@@ -305,6 +305,10 @@ class Log:
         for name, value in row.items():
             if self.writer is not None and name != "step":
                 self.writer.add_scalar(name, value, row["step"])
+
+    def close(self) -> None:
+        if self.writer is not None:
+            self.writer.close()
 
 
 def _tensorboard(folder: Path) -> Any:

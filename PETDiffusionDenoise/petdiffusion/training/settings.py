@@ -8,6 +8,9 @@ from typing import Any
 
 from ..errors import OptionError
 
+PRECISIONS = ("auto", "32-true", "bf16-mixed")
+"""Not 16-mixed: its gradients overflow now and then by design, which the loop would take for a fault."""
+
 
 @dataclass(frozen=True)
 class TrainSettings:
@@ -24,7 +27,7 @@ class TrainSettings:
     clip: float = 1.0
     ema_decay: float = 0.999
     precision: str = "auto"
-    """auto, 32-true or bf16-mixed."""
+    """One of PRECISIONS."""
     seed: int = 0
     validate_every: int = 500
     checkpoint_minutes: float = 3.0
@@ -40,6 +43,8 @@ class TrainSettings:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise OptionError(f"{name} = {value}", "must be above zero", "See 'petdiffusion train --help'.")
+        if self.precision not in PRECISIONS:
+            raise OptionError(f"precision = {self.precision}", "is not known", f"There are {', '.join(PRECISIONS)}.")
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
