@@ -137,8 +137,9 @@ class SetupPart:
             found = {}
             self._log(f"Models: {error}")
         self._removable = {id_ for id_, model in found.items() if not model.bundled}
-        lines = [[id_, m.card.method, ", ".join(m.card.tracers), m.card.licence] for id_, m in found.items()]
-        tips = [f"{m.card.summary}\n{m.card.limits}\nSHA-256 {m.card.sha256}" for m in found.values()]
+        cards = {id_: model.card for id_, model in found.items()}
+        lines = [[id_, ", ".join(c.methods), ", ".join(c.tracers), c.licence] for id_, c in cards.items()]
+        tips = [f"{c.summary}\n{c.limits}\nSHA-256 {c.sha256}" for c in cards.values()]
         fill_table(self.ui.modelsTable, ("Model", "Method", "Tracer", "Licence"), lines, tips)
         self.ui.modelsTable.setVisible(bool(lines))
         self.ui.modelsLabel.setText("Models" if lines else "Models: none installed. Filters need none.")

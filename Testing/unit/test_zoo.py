@@ -4,6 +4,7 @@ import json
 import zipfile
 
 import pytest
+from petdiffusion.cli import main
 from petdiffusion.errors import ModelError
 from petdiffusion.zoo import store
 from petdiffusion.zoo.card import ModelCard
@@ -59,8 +60,14 @@ def test_a_model_may_serve_another_method_with_a_part_of_it(model):
     store.add(model)
     assert list(store.models("unet3d")) == list(store.models("csrd")) == ["tiny"]
     assert store.find("tiny", "unet3d").card.method == "csrd"
-    with pytest.raises(ModelError, match="belongs to csrd"):
+    with pytest.raises(ModelError, match="belongs to csrd and unet3d, not to upete"):
         store.find("tiny", "upete")
+
+
+def test_the_list_of_models_names_all_the_methods_of_one(capsys):
+    assert main(["models", "list"]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if "nnmamba-body" in line)
+    assert "nnmamba, med-ddpm-3d" in line
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def _list(args: argparse.Namespace, run: Run) -> None:
     rows = [
         {
             "model": m.card.id,
-            "method": m.card.method,
+            "method": ", ".join(m.card.methods),
             "version": m.card.version,
             "MB": m.card.bytes / 1e6,
             "where": "bundled" if m.bundled else "added",
@@ -62,7 +62,7 @@ def _add(args: argparse.Namespace, run: Run) -> None:
     from ..zoo import store
 
     model = store.add(args.source)
-    print(f"Added {model.card.id} for {model.card.method}: {model.weights}")
+    print(f"Added {model.card.id} for {', '.join(model.card.methods)}: {model.weights}")
 
 
 def _remove(args: argparse.Namespace, run: Run) -> None:

@@ -92,7 +92,7 @@ def find(id_or_path: str, method: str | None = None) -> Model:
     if method not in (None, *model.card.methods):
         raise ModelError(
             f"Model '{model.card.id}'",
-            f"belongs to {model.card.method}, not to {method}",
+            f"belongs to {' and '.join(model.card.methods)}, not to {method}",
             f"Choose --method {model.card.method}, or another model.",
         )
     return model.verify()
