@@ -1,4 +1,4 @@
-"""What a user waits for: every bundled network method at the sizes of full scans, on this machine's device.
+"""What a user waits for: the five diffusion methods at the sizes of full scans, on this machine's device.
 
     python Testing/benchmarks/waits.py [--device auto|cpu|cuda] [--only NAME,...] [--json FILE] [--half-size]
                                        [--layouts] [--beside-cpu]
