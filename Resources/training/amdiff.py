@@ -103,7 +103,7 @@ def write(model: str, best: dict[str, float]) -> None:
     card = json.loads(file.read_text())
     card["config"] |= {"threshold": best["threshold"], "smallest_ml": best["smallest_ml"]}
     found = {name: round(value, 3) for name, value in best.items()}
-    card.setdefault("results", {})["lesions on validation patients"] = found
+    card.setdefault("results", {})["lesions on digital validation patients"] = found
     file.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
 
 
