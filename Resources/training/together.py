@@ -66,7 +66,7 @@ FIRST = 0.3
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=("draw", "train", "export", "one"))
+    parser.add_argument("part", choices=("draw", "train", "export", "alone"))
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--patients", type=int, default=48)
     parser.add_argument("--workers", type=int, default=os.cpu_count())
@@ -76,7 +76,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--channels-last", action="store_true", help="the layout that convolutions on a GPU like")
     args = parser.parse_args()
-    {"draw": draw, "train": train, "export": export_all, "one": one}[args.part](args)
+    {"draw": draw, "train": train, "export": export_all, "alone": alone}[args.part](args)
 
 
 def draw(args: argparse.Namespace) -> None:
@@ -117,16 +117,16 @@ def _draw_one(work: Path, split: str, number: int, job: Job) -> str:
             _write_normal(scan, work / "normal" / file)
         patient = in_memory(case_of(job, scanned), AmdiffTask().derive)
         patient.images["organs"] = torch.from_numpy(labelled.grouped(scanned.patient.organs))
-        one_ = labelled.Labelled(patient, labelled.lesion_voxels(lesions), True)
-        _write_labelled(one_, work / "labelled" / file)
+        person = labelled.Labelled(patient, labelled.lesion_voxels(lesions), True)
+        _write_labelled(person, work / "labelled" / file)
     return job.name
 
 
 def _keep_real(manifest: Path, work: Path) -> None:
     bank = AmdiffTask().load([manifest], TrainSettings(steps=1), Run())
     for split, people in zip(SPLITS, (bank.train, bank.valid)):
-        for one_ in people:
-            _write_labelled(one_, work / "labelled" / split / f"{one_.patient.id}.safetensors")
+        for person in people:
+            _write_labelled(person, work / "labelled" / split / f"{person.patient.id}.safetensors")
 
 
 def _write(tensors: dict[str, torch.Tensor], facts: dict[str, Any], file: Path) -> None:
@@ -142,13 +142,13 @@ def _read(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     return load_file(file), facts
 
 
-def _write_labelled(one_: labelled.Labelled, file: Path) -> None:
+def _write_labelled(person: labelled.Labelled, file: Path) -> None:
     """Without CT and MR, which AMDiff does not look at."""
-    patient = one_.patient
+    patient = person.patient
     tensors = {f"image/{name}": image for name, image in patient.images.items() if name not in ("ct", "mr")}
     tensors |= {f"scan/{i}/{name}": image for i, s in enumerate(patient.scans) for name, image in s.images.items()}
-    tensors |= {f"lesion/{i}": torch.from_numpy(places) for i, places in enumerate(one_.lesions)}
-    _write(tensors, {"id": patient.id, "known": one_.known, "body": patient.body.tolist(),
+    tensors |= {f"lesion/{i}": torch.from_numpy(places) for i, places in enumerate(person.lesions)}
+    _write(tensors, {"id": patient.id, "known": person.known, "body": patient.body.tolist(),
                      "numbers": [scan.numbers for scan in patient.scans]}, file)  # fmt: skip
 
 
@@ -184,7 +184,7 @@ def _files(work: Path, kind: str, split: str) -> list[Path]:
     return sorted((work / kind / split).glob("*.safetensors"))
 
 
-def one(args: argparse.Namespace) -> None:
+def alone(args: argparse.Namespace) -> None:
     """A training in this process."""
     torch.set_num_threads(2)
     torch.backends.cudnn.benchmark = True
@@ -210,7 +210,7 @@ def _amdiff(name: str, steps: int, work: Path, run: Run, channels_last: bool) ->
     task = kind(config, CHANGES)
     settings = TrainSettings(steps=steps, validate_every=max(steps // 4, 1), **AMDIFF_SETTINGS)
     people = [[_read_labelled(file) for file in _files(work, "labelled", split)] for split in SPLITS]
-    bank = Bank(*([one_.patient for one_ in part] for part in people), settings, "digital bodies")
+    bank = Bank(*([person.patient for person in part] for part in people), settings, "digital bodies")
     loop.train(task, labelled.LabelledBank(bank, *people, task.settings.lesion_share), settings, work / name, run,
                origin="csrd-body")  # fmt: skip
 
@@ -224,11 +224,12 @@ def _upete(config: str, settings: dict[str, Any], steps: int, work: Path, origin
 
 
 def train(args: argparse.Namespace) -> None:
+    args.work.mkdir(parents=True, exist_ok=True)
     said, running = ["--work", str(args.work), "--steps", str(args.steps), "--device", args.device], {}
     said += ["--channels-last"] if args.channels_last else []
     for name in args.only.split(","):
         with (args.work / f"{name}.log").open("w") as log:
-            command = [sys.executable, __file__, "one", *said, "--only", name]
+            command = [sys.executable, __file__, "alone", *said, "--only", name]
             running[name] = subprocess.Popen(command, stdout=log, stderr=log)
     failed = [name for name, process in running.items() if process.wait() != 0]
     args.only = ",".join(name for name in running if name not in failed)

@@ -12,7 +12,7 @@ from petdiffusion.diffusion.parameterisation import Adjusted
 from petdiffusion.errors import ModelError
 from petdiffusion.methods.amdiff import clinical, losses, parts
 from petdiffusion.methods.amdiff.config import CONFIGS, ORGANS, VARIANTS, AmdiffConfig
-from petdiffusion.methods.amdiff.masks import Masks, lesions_of, organs_of
+from petdiffusion.methods.amdiff.masks import Masks, lesions_of, masks_of, organs_of
 from petdiffusion.methods.amdiff.network import AmdiffNetwork, sizes
 from petdiffusion.methods.amdiff.units import Units
 from petdiffusion.progress import Run
@@ -157,6 +157,17 @@ def test_stray_pieces_of_an_organ_are_dropped_but_both_kidneys_stay():
     aorta[4, 0, :3], aorta[4, 5, 5] = 0.7, 0.7
     counts = np.bincount(organs_of(probability).ravel(), minlength=len(ORGANS) + 1)[1:]
     assert dict(zip(ORGANS, counts)) == dict.fromkeys(ORGANS, 0) | {"liver": 27, "kidney": 4, "aorta": 4}
+
+
+def test_what_is_found_in_air_does_not_take_an_organs_place():
+    """The larger piece lies outside the body: the liver inside stays."""
+    case = blobs(relative_noise=0.3).case()
+    probabilities = np.zeros((1 + len(ORGANS), *case.body.shape), np.float32)
+    liver, inside = probabilities[1 + ORGANS.index("liver")], np.argwhere(case.body)
+    liver[tuple(inside[len(inside) // 2])] = 0.9
+    liver[~case.body] = 0.9
+    found = masks_of(probabilities, case, 0.5, 0.0).organs.array
+    assert found[tuple(inside[len(inside) // 2])] == 1 + ORGANS.index("liver") and not found[~case.body].any()
 
 
 def two_lesions():

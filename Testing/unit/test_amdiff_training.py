@@ -1,12 +1,13 @@
 """AMDiff's training: patches with labels, balanced by lesion; what is derived stays derived; from files to a model."""
 
 import csv
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from petdiffusion import registry
+from petdiffusion import read, registry
 from petdiffusion.errors import OptionError
 from petdiffusion.methods.amdiff import data
 from petdiffusion.methods.amdiff.config import CONFIGS
@@ -71,6 +72,24 @@ def test_organs_come_grouped_and_unknown_ones_are_said(dataset):
     known, unknown = bank(dataset).train
     assert set(np.unique(known.patient.images["organs"])) == {0, 1} and known.known
     assert set(np.unique(unknown.patient.images["organs"])) == {255} and not unknown.known
+
+
+def test_patients_of_two_data_sets_without_ids_keep_their_own_labels(dataset, tmp_path):
+    """Both manifests number their rows from 0."""
+    one, other = tmp_path / "one", tmp_path / "other"
+    for folder in (one, other):
+        shutil.copytree(dataset, folder)
+        rows = list(csv.DictReader((folder / "manifest.csv").open()))
+        with (folder / "manifest.csv").open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, [name for name in rows[0] if name != "id"], extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(rows)
+    named = read.labels(one / "p0/organs.nii.gz")
+    nothing = LabelMap(np.zeros_like(named.array), named.geometry, named.names)
+    labels.write(nothing, other / "p0/organs.nii.gz", overwrite=True)
+    both = AmdiffTask(changes=SMALL).load([one, other], settings(), Run()).train
+    mine, others = both[0].patient, both[len(both) // 2].patient
+    assert mine.id == others.id and mine.images["organs"].any() and not others.images["organs"].any()
 
 
 def test_groups_are_those_of_the_paper():

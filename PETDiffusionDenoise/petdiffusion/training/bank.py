@@ -18,7 +18,7 @@ from ..errors import PETDiffusionError
 from ..progress import Run
 from ..volume import Volume
 from . import manifest
-from .manifest import Manifests, Row, half
+from .manifest import Found, Manifests, Row, half
 from .patches import Drawn, coordinates, fitted
 from .settings import TrainSettings
 
@@ -76,12 +76,15 @@ class Bank(Drawn[Patient]):
 
 def load_bank(manifests: Manifests, derive: Derive, settings: TrainSettings, run: Run) -> Bank:
     """Patients of manifests with columns id, pet, reference, split, fraction and more, as data sets have them."""
-    found = manifest.collect(manifests, partial(_patient, derive, run), run)
+    return bank_of(manifest.collect(manifests, partial(patient_of, derive, run), run), settings)
+
+
+def bank_of(found: Found[Patient], settings: TrainSettings) -> Bank:
     used = sum(len(patient.scans) for patient in (*found.train, *found.valid))
     return Bank(found.train, found.valid, settings, found.source, found.rows - used)
 
 
-def _patient(derive: Derive, run: Run, folder: Path, group: Sequence[Row]) -> Patient | None:
+def patient_of(derive: Derive, run: Run, folder: Path, group: Sequence[Row]) -> Patient | None:
     """A patient with all its usable scans; those that cannot be used are said."""
     first = group[0]
     normal = manifest.image(folder, first, "reference")

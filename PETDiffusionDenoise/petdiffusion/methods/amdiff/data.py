@@ -6,7 +6,8 @@ are seen as often as large ones.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ from ...errors import OptionError, TrainingError
 from ...phantoms.labels import GROUPS
 from ...prepare import grids
 from ...progress import Run
-from ...training.bank import Bank, Derive, Patient, load_bank
-from ...training.manifest import Manifests, Row, groups
+from ...training.bank import Bank, Derive, Patient, bank_of, patient_of
+from ...training.manifest import Manifests, Row, collect
 from ...training.patches import collate, coordinates, fitted
 from ...training.settings import TrainSettings
 from ...training.task import Batch
@@ -87,10 +88,15 @@ def load(manifests: Manifests, derive: Derive, settings: TrainSettings, run: Run
     """The bank's patients with their labels: columns `labels` (optional) and `lesions`."""
     if settings.steps is None:
         raise OptionError("Length in minutes", "leaves the warm-up of AMDiff (Eq. 11) without an end", "Give --steps.")
-    bank = load_bank(manifests, derive, settings, run)
-    rows = {group[0]["id"]: (folder, group[0]) for folder, group in groups(manifests)}
-    train, valid = ([_labelled(p, *rows[p.id]) for p in people] for people in (bank.train, bank.valid))
-    return LabelledBank(bank, train, valid, lesion_share)
+
+    def make(folder: Path, group: Sequence[Row]) -> Labelled | None:
+        patient = patient_of(derive, run, folder, group)
+        return patient and _labelled(patient, folder, group[0])
+
+    found = collect(manifests, make, run)
+    train, valid = ([one.patient for one in people] for people in (found.train, found.valid))
+    bank = bank_of(replace(found, train=train, valid=valid), settings)
+    return LabelledBank(bank, found.train, found.valid, lesion_share)
 
 
 def _labelled(patient: Patient, folder: Path, row: Row) -> Labelled:

@@ -28,7 +28,7 @@ def masks_of(probabilities: np.ndarray, case: Case, threshold: float, smallest_m
     """`probabilities` (1 + organs, z, y, x): lesion, then the organs; what is left to 1 is background."""
     inside = case.body if case.body.any() else np.ones_like(case.body)
     lesions = lesions_of(probabilities[0] * inside, threshold, smallest_ml, case.pet.geometry.voxel_ml)
-    organs = organs_of(probabilities[1:]) * inside
+    organs = organs_of(probabilities[1:] * inside)
     names = {number: f"lesion {number}" for number in range(1, int(lesions.max(initial=0)) + 1)}
     return Masks(
         LabelMap(organs.astype(np.int16), case.pet.geometry, dict(enumerate(ORGANS, 1))),
