@@ -129,23 +129,8 @@ def test_large_differences_are_pointed_out(full, case):
 
 def test_other_units_are_not_called_suv(case):
     v = {name: Volume(volume.array * 5000, volume.geometry, BQML) for name, volume in case["volumes"].items()}
-    rows = measure.tables(v, case["body"], case["organs"], case["lesions"])
-    text = Page(
-        case_report(
-            CaseReport(
-                "t",
-                {LOW: v["low"], DENOISED: v["denoised"], REFERENCE: v["reference"]},
-                "m",
-                case["body"],
-                case["organs"],
-                case["lesions"],
-                rows["image"],
-                rows["organs"],
-                rows["lesions"],
-                rows["lesion_totals"],
-            )
-        )
-    ).text
+    sd = Volume(case["sd"].array * 5000, case["sd"].geometry, BQML)
+    text = Page(case_report(report({**case, "volumes": v, "sd": sd}))).text
     assert "SUV" not in text and "Bq/ml" in text
 
 

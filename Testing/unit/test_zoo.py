@@ -133,7 +133,9 @@ def test_a_model_is_not_added_twice_and_bundled_ones_stay(model, monkeypatch):
 
 
 def test_every_bundled_model_is_sound_and_together_they_stay_small():
+    assert not store.broken()
     models = store.models().values()
+    assert {m.weights for m in models} == set(store.BUNDLED.glob("*.safetensors"))
     assert all(m.verify() is m and m.bundled for m in models)
     assert all(m.weights.stat().st_size == m.card.bytes < 16e6 for m in models)
     assert sum(m.card.bytes for m in models) < 60e6

@@ -31,18 +31,18 @@ def denoise(case: Case, options: Mapping[str, Any], run: Run) -> Output:
 
 def denoise_alone(case: Case, options: Mapping[str, Any], run: Run) -> Output:
     """The denoiser may be half of a model that also segments."""
-    return _run("med-ddpm-3d", case, options, run)
+    return _run("med-ddpm-3d", case, options, run, segments=False)
 
 
 def segment_alone(case: Case, options: Mapping[str, Any], run: Run) -> Output:
     return _run("nnmamba", case, options, run)
 
 
-def _run(method: str, case: Case, options: Mapping[str, Any], run: Run) -> Output:
+def _run(method: str, case: Case, options: Mapping[str, Any], run: Run, segments: bool = True) -> Output:
     model = choose(method, case, run)
     config = AmdiffConfig.from_json(model.card.config)
     network = load_network(model)
-    if method == "med-ddpm-3d":
+    if not segments:
         config = replace(config, segmenter=None)
     job = Job(case, config, network, scan_of(case, config), options, run)
     output = job.done()
