@@ -88,7 +88,8 @@ def _checks(sentences: Sequence[str]) -> Listing:
 
 
 def number(value: Any) -> str:
-    return "–" if value is None else f"{value:.3g}"
+    """Three digits, zeros too: 12.0 beside 11.4."""
+    return "–" if value is None else f"{value:#.3g}".rstrip(".")
 
 
 def _p(value: Any) -> str:

@@ -81,7 +81,7 @@ def test_what_a_result_has_is_offered(reviewed) -> None:
     assert texts(ui.numbersCombo)[2:] == ["Table: lesions", "Table: prompts", "Table: trust"]
     assert texts(ui.listCombo)[0] == "Lesions: SUVmax and volume"
     assert ui.listTable.rowCount == 2 and ui.listTable.item(0, 0).text() == "lesion 1"
-    assert ui.listTable.item(0, 3).text() == "7.3" and ui.resultSelector.toolTip == reviewed[1].denoised.GetName()
+    assert ui.listTable.item(0, 3).text() == "7.30" and ui.resultSelector.toolTip == reviewed[1].denoised.GetName()
 
 
 def test_compare_shows_the_views_and_a_second_click_goes_back(reviewed) -> None:
@@ -160,9 +160,9 @@ def test_doubts_are_listed_the_sure_ones_first_and_a_click_goes_there(reviewed) 
     assert texts(ui.listCombo)[1] == "Doubts: 2 beyond chance (●), 1 to look at"
     ui.listCombo.setCurrentIndex(1)
     assert lines(ui.listTable) == [
-        ["● new hot spot, lung upper lobe left", "0.8", "2.12", "< 0.001"],
-        ["● total changed", "0.8", "2.12", "0.012"],
-        ["lost hot spot", "0.8", "2.12", "0.4"],
+        ["● new hot spot, lung upper lobe left", "0.800", "2.12", "< 0.001"],
+        ["● total changed", "0.800", "2.12", "0.012"],
+        ["lost hot spot", "0.800", "2.12", "0.4"],
     ]
     assert "Change 165 %" in ui.listTable.item(0, 0).toolTip()
     ui.listTable.cellClicked.emit(0, 0)

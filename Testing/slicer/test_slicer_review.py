@@ -359,3 +359,9 @@ def test_the_views_look_as_they_should(scene, name, view, setting) -> None:
         render.write(picture, path)
         pytest.fail(f"{path.name} was made; look at it and run again")
     assert np.abs(picture.astype(float) - render.read(path)).mean() < CLOSE
+
+
+def test_numbers_of_the_lists_have_three_digits() -> None:
+    from PETDiffusionDenoiseLib.review_lists import number
+
+    assert [number(v) for v in (12, 11.42, 2, 0.75, 100.2, None)] == ["12.0", "11.4", "2.00", "0.750", "100", "–"]
