@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TextIO
 
 from .errors import Cancelled
@@ -133,6 +133,17 @@ class Run:
                 "seconds_left": None if left is None else round(left, 1),
             }
         )
+
+    def part(self, start: float, end: float) -> Run:
+        """The same run for a piece of the present stage: 0 to 1 there is `start` to `end` here."""
+
+        def report(event: dict[str, Any]) -> None:
+            if event["event"] == "progress":
+                self.progress(start + (end - start) * event["fraction"])
+            else:
+                self.report(event)
+
+        return replace(self, report=report)
 
     def warn(self, text: str) -> None:
         if text not in self.warnings:

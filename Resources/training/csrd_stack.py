@@ -16,6 +16,7 @@ import os
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from petdiffusion.infer.device import prepare_process
 
@@ -42,7 +43,7 @@ def main() -> None:
     found = points(list(scans(args.data, args.regression)))
     print(json.dumps(found))
     if args.card:
-        write(args.card, found)
+        write(args.card, stack=found)
 
 
 def scans(data: Path, regression: str) -> Iterator[tuple[float, float, float]]:
@@ -75,10 +76,10 @@ def points(found: list[tuple[float, float, float]]) -> list[list[float]]:
             for g in groups]  # fmt: skip
 
 
-def write(path: Path, found: list[list[float]]) -> None:
-    """The card as it was, with these points."""
+def write(path: Path, **changes: Any) -> None:
+    """The card as it was, with these changes of its configuration."""
     card = json.loads(path.read_text(encoding="utf-8"))
-    card["config"] = CsrdConfig.from_json({**card["config"], "stack": found}).to_json()
+    card["config"] = CsrdConfig.from_json({**card["config"], **changes}).to_json()
     aside = path.with_name(f".{path.name}.partial")
     aside.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     os.replace(aside, path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,6 @@ from ..methods.contract import Case
 from ..networks.unet import UNet, UNetConfig
 from ..prepare import channels
 from ..prepare.whiten import Whitening, whiten
-from ..progress import Run
 from ..volume import Volume
 from ..zoo.store import Model
 from .networks import loaded
@@ -31,12 +30,6 @@ class ResidualCase:
 
     def restored(self, residual: torch.Tensor) -> np.ndarray:
         return self.base + residual.numpy().reshape(self.base.shape) * self.white.scale
-
-    def watched(self, run: Run) -> Callable[[torch.Tensor], None] | None:
-        """Hands every sample to the run as an image, if it wants them."""
-        if run.on_sample is None:
-            return None
-        return lambda sample: run.on_sample(self.restored(sample))
 
     def spread(self, sd: torch.Tensor) -> np.ndarray:
         return sd.numpy().reshape(self.base.shape) * self.white.scale

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...errors import ModelError
+from ...infer.partners import ANATOMIES, Partner
 from ...networks.config import Config
 
 BASES = ("filtered", "input", "regression")
@@ -28,6 +29,11 @@ class CsrdConfig(Config):
     stack: Sequence[Sequence[float]] = ()
     """How much of the scan's average within the MR's tissues is put into a regression's image, by the width of the
     scan's edges in mm (`infer.tissue`); none: nothing."""
+    partners: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    """Filters whose images are put to the mean, by the anatomy that a scan has: `mr`, `ct` or `none` (`infer.partners`)."""
+    unseen: Sequence[str] = ()
+    """Anatomy that is not shown to the network, since on held-out patients its image is better without; partners may
+    use it."""
     base_fwhm_mm: float = 6.0
     sigma_data: float | None = None
     """Measured on the residuals before training; None until then."""
@@ -53,6 +59,16 @@ class CsrdConfig(Config):
         if widths != sorted(widths) or not all(0 <= weight <= 1 for _, weight in self.stack):
             raise ModelError(f"Stack {self.stack}", "is not (width in mm, weight from 0 to 1) by rising width",
                              "Learn it anew with Resources/training/csrd_stack.py.")  # fmt: skip
+        known = [Partner(**one) for some in self.partners.values() for one in some]
+        self.refuse({
+            f"has partners for {', '.join(self.partners)}, not for {', '.join(ANATOMIES)}":
+                not set(self.partners) <= set(ANATOMIES),
+            f"hides {', '.join(self.unseen)} from the network, which are not ct or mr":
+                not set(self.unseen) <= {"ct", "mr"},
+            "has partners whose points are not (noise, weight from 0 to 1) by rising noise":
+                not all(one.is_sound for one in known),
+            "has partners, but no trained mean that they could be put to": bool(known) and self.mean_share == 0,
+        })  # fmt: skip
 
 
 NETWORK = {"condition_channels": 7, "vector": 4}

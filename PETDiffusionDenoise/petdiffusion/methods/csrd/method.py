@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
-from torch import nn
+import numpy as np
+from torch import Tensor, nn
 
 from ...diffusion.parameterisation import Denoiser, Edm, Preconditioned
 from ...diffusion.schedules import karras_sigmas
 from ...infer import residual
 from ...infer.engine import Model, Sampling, Scene, sample_volume
+from ...infer.partners import Beside, added, filtered, partners_of
 from ...infer.patches import PatchRules
 from ...infer.regression import named, regress
 from ...infer.tissue import stacked
@@ -24,16 +28,48 @@ from .config import CsrdConfig
 def denoise(case: Case, options: Mapping[str, Any], run: Run) -> Output:
     model = choose("csrd", case, run)
     config = CsrdConfig.from_json(model.card.config)
-    network = residual.load_network(model)
-    seen, before = based(case, config, run)
+    network, chains = residual.load_network(model), sampling(options, config)
+    partners = partners_of(case, config.partners)
+    filters, base, draws = parts(run, len(partners), VIEWS * (config.base == "regression"), chains.evaluations)
+    beside = filtered(case, partners, filters)
+    seen, before = based(shown(case, config), config, base)
     D, wrap = denoisers(network, config)
     plan = Model(D, network, PatchRules(multiple=network.config.multiple), wrap=wrap)
     scene = Scene(case.pet.array.shape, seen.conditions, case.body)
-    estimate = sample_volume(plan, scene, sampling(options, config), run, on_sample=seen.watched(run))
+    image_of = imaging(case, seen, wrap, beside)
+    watched = None if run.on_sample is None else lambda sample: run.on_sample(image_of(sample))
+    estimate = sample_volume(plan, scene, chains, draws, on_sample=watched)
     sd = None if estimate.sd is None else case.pet.with_array(seen.spread(estimate.sd))
     evaluations = before + (estimate.evaluations if wrap is None else wrap.spent(estimate.evaluations))
-    details = {**residual.model_facts(model), **estimate.details(), "evaluations": evaluations}
-    return Output(case.pet.with_array(seen.restored(estimate.image)), sd=sd, evaluations=evaluations, details=details)
+    details = {**residual.model_facts(model), **estimate.details(), "evaluations": evaluations,
+               "partners": {p.filter: round(b.weight, 3) for p, b in zip(partners, beside)}}  # fmt: skip
+    return Output(case.pet.with_array(image_of(estimate.image)), sd=sd, evaluations=evaluations, details=details)
+
+
+def parts(run: Run, filters: int, base: int, draws: int) -> list[Run]:
+    """Pieces of the run for filters, base and samples; a filter takes about as long as two evaluations."""
+    ends = np.cumsum([2 * filters, base, draws]) / (2 * filters + base + draws)
+    return [run.part(start, end) for start, end in pairwise([0.0, *ends.tolist()])]
+
+
+def shown(case: Case, config: CsrdConfig) -> Case:
+    """The case without the anatomy that the network does better without."""
+    return replace(case, **dict.fromkeys(config.unseen))
+
+
+def imaging(case: Case, seen: residual.ResidualCase, wrap: Once | None,
+            beside: list[Beside]) -> Callable[[Tensor], np.ndarray]:  # fmt: skip
+    """From a residual, mean or sample, to the image. What filters add to the mean, every sample gets as well."""
+    if not beside:
+        return seen.restored
+    known: list[np.ndarray] = []
+
+    def image_of(residual: Tensor) -> np.ndarray:
+        if not known:
+            known.append(added(case, seen.restored(wrap.mean), seen.white.scale, beside))
+        return seen.restored(residual) + known[0]
+
+    return image_of
 
 
 def based(case: Case, config: CsrdConfig, run: Run) -> tuple[residual.ResidualCase, int]:
@@ -42,8 +78,9 @@ def based(case: Case, config: CsrdConfig, run: Run) -> tuple[residual.ResidualCa
     if config.base != "regression":
         return seen, 0
     network = residual.load_network(named(config.regression, config.regression_sha256, config.base_fwhm_mm))
-    first = regress(network, seen.conditions, case.body, run)
-    return residual.rebased(case, seen, stacked(case, seen.restored(first.image), config.stack, run)), VIEWS
+    first = regress(network, seen.conditions, case.body, run.part(0.0, 0.7))
+    image = stacked(case, seen.restored(first.image), config.stack, run.part(0.7, 1.0))
+    return residual.rebased(case, seen, image), VIEWS
 
 
 def denoisers(network: nn.Module, config: CsrdConfig) -> tuple[Denoiser, Once | None]:
