@@ -2,10 +2,10 @@
 
     python Resources/training/csrd_partners.py --data VALIDATION [--card csrd-body.json] [--unseen ct]
 
-For what a scan may have (nothing or CT) the weights of those filters that bring the mean nearest to the normal-dose image
-in the body, each scan counted by its own mean's error. Weights lie on straight lines between a few levels of noise. For
-every choice it prints what patients that the weights were not learnt on gain (one left out after another), and the
-change of their lesions. With --card they are written into the model's configuration.
+For what a scan may have (nothing or CT) the weights of those filters that bring the mean nearest to the normal-dose
+image in the body, each scan counted by its own mean's error. Weights lie on straight lines between a few levels of
+noise. For every choice it prints what patients that the weights were not learnt on gain (one left out after another),
+and the change of their lesions. With --card they are written into the model's configuration.
 """
 
 from __future__ import annotations
@@ -140,7 +140,8 @@ def judge(anatomy: str, found: Sequence[Scan], names: Sequence[str]) -> None:
             before.append(lesion_bias(scan, scan.mean))
             after.append(lesion_bias(scan, scan.mean + added))
     (mean, peak), (mean_now, peak_now) = np.nanmean(before, axis=0), np.nanmean(after, axis=0)
-    print(f"{anatomy}, weights of other patients: PSNR {np.mean(gains):+.3f} dB ({min(gains):+.2f} to {max(gains):+.2f})")
+    print(f"{anatomy}, weights of other patients:")
+    print(f"  PSNR {np.mean(gains):+.3f} dB ({min(gains):+.2f} to {max(gains):+.2f})")
     print(f"  lesion SUVmean {mean:.1f} % -> {mean_now:.1f} %, SUVmax {peak:.1f} % -> {peak_now:.1f} %")
 
 

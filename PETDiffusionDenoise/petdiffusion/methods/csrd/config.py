@@ -30,7 +30,7 @@ class CsrdConfig(Config):
     """How much of the scan's average within the MR's tissues is put into a regression's image, by the width of the
     scan's edges in mm (`infer.tissue`); none: nothing."""
     partners: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
-    """Filters whose images are put to the mean, by the anatomy that a scan has: `mr`, `ct` or `none` (`infer.partners`)."""
+    """Filters whose images are put to the mean (`infer.partners`), by the anatomy that a scan has: mr, ct or none."""
     unseen: Sequence[str] = ()
     """Anatomy that is not shown to the network, since on held-out patients its image is better without; partners may
     use it."""
