@@ -1,8 +1,9 @@
 """What a model has seen: ranges of noise, activity and contrast over its training's scans, for the model's card.
 
-    python Resources/training/seen.py --data DIR [DIR ...] [--card FILE ...]
+    python Resources/training/seen.py --data DIR [DIR ...] [--normal] [--card FILE ...]
 
-Prints the ranges over all low-dose scans of the data sets' manifests, and writes them into the cards given.
+Prints the ranges over all low-dose scans of the data sets' manifests, and writes them into the cards given. With
+--normal over the normal-dose scans and without noise, for models that never saw a low-dose scan.
 """
 
 from __future__ import annotations
@@ -27,21 +28,26 @@ from petdiffusion.zoo.card import ModelCard  # noqa: E402
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, nargs="+", required=True)
+    parser.add_argument("--normal", action="store_true")
     parser.add_argument("--card", type=Path, nargs="*", default=[])
     args = parser.parse_args()
-    ranges = {name: [float(f"{end:.3g}") for end in ends] for name, ends in domain.seen(scans(args.data)).items()}
+    found = domain.seen(scans(args.data, "reference" if args.normal else "pet"))
+    if args.normal:
+        found.pop("noise_percent", None)
+    ranges = {name: [float(f"{end:.3g}") for end in ends] for name, ends in found.items()}
     print(json.dumps(ranges))
     for card in args.card:
         write(card, ranges)
 
 
-def scans(folders: list[Path]) -> Iterator[dict[str, float]]:
+def scans(folders: list[Path], image: str) -> Iterator[dict[str, float]]:
+    """Of each file once, as a reference belongs to several rows."""
     for folder in folders:
         with (folder / "manifest.csv").open(newline="", encoding="utf-8-sig") as stream:
-            for row in csv.DictReader(stream):
-                pet = suv.to_suv(read.image(folder / row["pet"], "pet", unit=row.get("unit") or None))
+            for file, unit in dict.fromkeys((row[image], row.get("unit") or None) for row in csv.DictReader(stream)):
+                pet = suv.to_suv(read.image(folder / file, "pet", unit=unit))
                 found = domain.numbers(preparing.build(pet))
-                print(row.get("id", row["pet"]), " ".join(f"{k} {v:.3g}" for k, v in found.items()), flush=True)
+                print(file, " ".join(f"{k} {v:.3g}" for k, v in found.items()), flush=True)
                 if found:
                     yield found
 
