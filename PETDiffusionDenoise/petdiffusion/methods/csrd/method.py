@@ -64,10 +64,10 @@ def imaging(case: Case, seen: residual.ResidualCase, wrap: Once | None,
         return seen.restored
     known: list[np.ndarray] = []
 
-    def image_of(residual: Tensor) -> np.ndarray:
+    def image_of(drawn: Tensor) -> np.ndarray:
         if not known:
             known.append(added(case, seen.restored(wrap.mean), seen.white.scale, beside))
-        return seen.restored(residual) + known[0]
+        return seen.restored(drawn) + known[0]
 
     return image_of
 
