@@ -42,11 +42,31 @@ def test_breathing_is_measured(patient, slices):
     assert "may not match" in quality_sentences([row])[0]
 
 
+@pytest.mark.parametrize("tissue", [0.4, 0.6, 1.5])
+def test_tissue_that_takes_up_no_more_than_lung_is_not_held_against_the_ct(patient, tissue):
+    pet, ct, body = patient
+    like_fat = np.where(body & (ct.array > -500), pet.array * tissue / 1.5, pet.array)
+    rows = mismatch(pet.with_array(like_fat.astype(np.float32)), ct, body)
+    assert len(rows) == 3 and not any(row["look"] for row in rows)
+
+
+def test_a_shift_at_the_end_of_the_range_is_asserted_only_where_it_gains(patient, monkeypatch):
+    monkeypatch.setattr("petdiffusion.trust.quality.MOST_SHIFT_MM", 20.0)
+    pet, ct, body = patient
+    far = by_item(mismatch(pet, ct.with_array(np.roll(ct.array, 12, axis=0)), body))
+    assert far["shift of the PET's lung against the CT's"]["value"] == pytest.approx(-20.0)
+    slope = np.linspace(1.0, 1.05, pet.array.shape[0], dtype=np.float32)[:, None, None]
+    even = pet.with_array(np.where(body, 0.5, 0).astype(np.float32) * slope)
+    row = by_item(mismatch(even, ct, body))["shift of the PET's lung against the CT's"]
+    assert row["value"] is None and not row["look"]
+
+
 def test_another_position_is_told(patient):
     pet, ct, body = patient
     moved = ct.with_array(np.roll(ct.array, 9, axis=2))
     rows = by_item(mismatch(pet, moved, body))
-    assert rows["outlines of CT and PET"]["look"] and rows["lung of the CT with the uptake of soft tissue"]["look"]
+    assert rows["outlines of CT and PET"]["look"]
+    assert rows["lung of the CT with more than twice the lung's uptake"]["look"]
 
 
 def test_noise_and_activity_are_those_of_the_table():

@@ -19,13 +19,16 @@ Rows = list[dict[str, Any]]
 LUNG_HU = (-950.0, -500.0)
 LUNG_DEPTH_MM, LEAST_LUNG_ML = 8.0, 200.0
 SMOOTH_MM = 8.0
-MOST_SHIFT_MM = 40.0
+LUNG_TIMES, OF_QUARTILE = 2.2, 25
+"""So many times the lower quartile of the lung's uptake is not lung, whether the tissues around are fat or muscle."""
+MOST_SHIFT_MM, LEAST_GAIN = 40.0, 0.03
+"""The largest shift that is tried must cover that much less uptake to be believed, smaller ones a part of it."""
 EDGES, LEAST_WIDTH_MM = "width of edges", 3.0
 """What is sharper is not told apart."""
 BOUNDS = {
     "activity_change": 2.0,
     "outline_dice": 0.9,
-    "lung_uptake_percent": 12.0,
+    "lung_uptake_percent": 2.0,
     "axial_shift": 8.0,
     "edge_widening": 1.3,
 }
@@ -81,13 +84,13 @@ def mismatch(pet: Volume, ct: Volume, body: np.ndarray) -> Rows:
     if lung.sum() * ct.geometry.voxel_ml < LEAST_LUNG_ML:
         return rows
     smooth = gaussian(pet.array, SMOOTH_MM, pet.geometry.spacing[::-1])
-    tissue = float(np.median(smooth[outline & ~lung & body])) if (outline & ~lung & body).any() else 0.0
-    hot = 100 * float(np.mean(smooth[lung] > tissue))
+    usual = float(np.percentile(smooth[lung], OF_QUARTILE))
+    hot = 100 * float(np.mean(smooth[lung] > LUNG_TIMES * usual))
     shift = _axial_shift(smooth, lung, body & outline, ct.geometry.spacing[2])
     bounds = BOUNDS["lung_uptake_percent"], max(BOUNDS["axial_shift"], 2 * ct.geometry.spacing[2] - 1e-6)
     return [
         *rows,
-        _row("lung of the CT with the uptake of soft tissue", hot, "%", bounds[0], hot > bounds[0]),
+        _row("lung of the CT with more than twice the lung's uptake", hot, "%", bounds[0], hot > bounds[0]),
         _row("shift of the PET's lung against the CT's, along the body", shift, "mm", bounds[1],
              shift is not None and abs(shift) > bounds[1]),
     ]  # fmt: skip
@@ -102,7 +105,8 @@ def _lung(ct: Volume, outline: np.ndarray) -> np.ndarray:
 
 
 def _axial_shift(smooth: np.ndarray, lung: np.ndarray, inside: np.ndarray, step: float) -> float | None:
-    """In mm along the third axis: where the lung, moved, covers the least uptake for its volume within the body."""
+    """In mm along the third axis: where the lung, moved, covers the least uptake for its volume within the body. None
+    where moving it gains too little to tell."""
     most = min(int(MOST_SHIFT_MM / step), lung.shape[0] // 3)
     z = np.flatnonzero(lung.any(axis=(1, 2)))
     if most < 1 or z[0] - most < 0 or z[-1] + most >= lung.shape[0]:
@@ -112,6 +116,8 @@ def _axial_shift(smooth: np.ndarray, lung: np.ndarray, inside: np.ndarray, step:
         moved = np.roll(lung, shift, axis=0) & inside
         costs.append(float(smooth[moved].mean()) if moved.sum() > lung.sum() / 2 else np.inf)
     best = int(np.argmin(costs))
+    if costs[best] > (1 - LEAST_GAIN * abs(best - most) / most) * costs[most]:
+        return None
     if best in (0, len(costs) - 1):
         return (best - most) * step
     left, middle, right = costs[best - 1 : best + 2]
