@@ -19,7 +19,7 @@ from petdiffusion.infer.device import prepare_process
 
 prepare_process()
 
-from petdiffusion import read, suv  # noqa: E402
+from petdiffusion import read, registry, suv  # noqa: E402
 from petdiffusion.prepare import case as preparing  # noqa: E402
 from petdiffusion.zoo import domain  # noqa: E402
 from petdiffusion.zoo.card import ModelCard  # noqa: E402
@@ -53,8 +53,11 @@ def scans(folders: list[Path], image: str) -> Iterator[dict[str, float]]:
 
 
 def write(path: Path, ranges: dict[str, list[float]]) -> None:
-    """The card as it was, with these ranges; checked as any card is."""
-    card = {**json.loads(path.read_text(encoding="utf-8")), "seen": ranges}
+    """The card as it was, with these ranges; checked as any card is. Its unit is nothing to a method that scales with
+    the image."""
+    card = json.loads(path.read_text(encoding="utf-8"))
+    of_any_unit = registry.card(card["method"]).scale_equivariant
+    card["seen"] = {name: ends for name, ends in ranges.items() if not (of_any_unit and name == "mean_suv")}
     ModelCard.from_json(card, path.name)
     aside = path.with_name(f".{path.name}.partial")
     aside.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")

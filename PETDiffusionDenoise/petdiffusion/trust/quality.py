@@ -28,7 +28,7 @@ EDGES, LEAST_WIDTH_MM = "width of edges", 3.0
 BOUNDS = {
     "activity_change": 2.0,
     "outline_dice": 0.9,
-    "lung_uptake_percent": 2.0,
+    "lung_uptake_percent": 3.0,
     "axial_shift": 8.0,
     "edge_widening": 1.3,
 }
