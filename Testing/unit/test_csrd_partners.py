@@ -76,8 +76,8 @@ def test_noise_is_the_sd_over_the_mean_of_the_body(prepared):
 
 
 @pytest.mark.parametrize(("known", "with_ct", "without"), [
-    ({"ct": "A", "none": "B"}, "A", "B"), ({"none": "B"}, "B", "B"), ({"ct": "A"}, "A", None), ({}, None, None),
-    ({"mr": "A"}, None, None),
+    ({"ct": "tv", "none": "nlm"}, "tv", "nlm"), ({"none": "nlm"}, "nlm", "nlm"), ({"ct": "tv"}, "tv", None),
+    ({}, None, None), ({"mr": "tv"}, None, None),
 ])  # fmt: skip
 def test_what_a_scan_has_decides_which_partners_it_gets(prepared, known, with_ct, without):
     known = {anatomy: [{**GAUSSIAN, "filter": name}] for anatomy, name in known.items()}
@@ -123,6 +123,8 @@ def test_anatomy_that_is_not_shown_changes_nothing_but_the_partners(prepared, mo
     {"partners": {"pet": [GAUSSIAN]}}, {"unseen": ["none"]}, {"partners": {"ct": [GAUSSIAN]}, "mean_share": 0.0},
     {"partners": {"ct": [{**GAUSSIAN, "points": ((0.3, 0.5), (0.1, 0.5))}]}},
     {"partners": {"ct": [{**GAUSSIAN, "points": ((0.1, 1.5),)}]}}, {"partners": {"ct": [{**GAUSSIAN, "points": ()}]}},
+    {"partners": {"ct": [{**GAUSSIAN, "points": ((0.1, "a"),)}]}}, {"partners": {"ct": [{**GAUSSIAN, "weight": 1}]}},
+    {"partners": {"ct": [{**GAUSSIAN, "filter": "csrd"}]}}, {"partners": {"ct": [{"filter": "nlm"}]}},
 ])  # fmt: skip
 def test_settings_that_make_no_sense_are_refused(wrong):
     with pytest.raises(ModelError):

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from .. import registry
+from ..errors import ModelError
 from ..methods.contract import Case
 from ..progress import Run
 
@@ -37,10 +38,23 @@ class Partner:
     points: Sequence[Sequence[float]]
     options: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
-    def is_sound(self) -> bool:
-        noises = [noise for noise, _ in self.points]
-        return bool(noises) and noises == sorted(noises) and all(0 <= weight <= 1 for _, weight in self.points)
+    @classmethod
+    def read(cls, data: Mapping[str, Any]) -> Partner:
+        """Of a card; an error unless it is a classical filter with sound weights."""
+        try:
+            one = cls(**data)
+            noises, weights = zip(*one.points)
+            sound = list(noises) == sorted(noises) and all(0 <= weight <= 1 for weight in weights)
+            sound = sound and not registry.card(one.filter).needs_model
+        except (TypeError, ValueError):
+            sound = False
+        if not sound:
+            raise ModelError(
+                "A partner of the model",
+                "is not a filter with points of (noise, weight from 0 to 1) by rising noise",
+                "Learn it anew with Resources/training/csrd_partners.py.",
+            )
+        return one
 
     def weight(self, noise: float) -> float:
         noises, weights = zip(*self.points)
@@ -55,7 +69,7 @@ def partners_of(case: Case, known: Mapping[str, Sequence[Mapping[str, Any]]]) ->
     """Of a model's configuration, those for what this case has."""
     has = {"mr": case.mr is not None, "ct": case.ct is not None, ALONE: True}
     chosen = next((name for name in ANATOMIES if has[name] and name in known), None)
-    return [] if chosen is None else [Partner(**one) for one in known[chosen]]
+    return [] if chosen is None else [Partner.read(one) for one in known[chosen]]
 
 
 @dataclass(frozen=True, eq=False)
