@@ -11,7 +11,6 @@ and the change of their lesions. With --card they are written into the model's c
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import shutil
 import tempfile
@@ -26,11 +25,10 @@ from petdiffusion.infer.device import prepare_process
 prepare_process()
 
 import numpy as np  # noqa: E402
-from csrd_stack import write  # noqa: E402
-from petdiffusion import read, registry, suv  # noqa: E402
+from csrd_stack import held_out, write  # noqa: E402
+from petdiffusion import read, registry  # noqa: E402
 from petdiffusion.infer.partners import noise_of, toward  # noqa: E402
 from petdiffusion.methods.contract import Case  # noqa: E402
-from petdiffusion.phantoms.splits import split_of_row  # noqa: E402
 from petdiffusion.prepare import case as preparing  # noqa: E402
 from petdiffusion.prepare.whiten import whiten  # noqa: E402
 from petdiffusion.progress import Run  # noqa: E402
@@ -89,12 +87,7 @@ def bare(model: store.Model, unseen: Sequence[str]) -> Iterator[store.Model]:
 
 
 def scans(data: Path, model: store.Model) -> Iterator[Scan]:
-    with (data / "manifest.csv").open(newline="", encoding="utf-8-sig") as stream:
-        rows = list(csv.DictReader(stream))
-    for row in rows:
-        if split_of_row(row) != "validation":
-            raise SystemExit(f"{row['id']} is not a validation patient: weights are learnt on held-out patients alone.")
-        low, normal = (suv.to_suv(read.image(data / row[name], name)) for name in ("pet", "reference"))
+    for row, low, normal in held_out(data):
         case = preparing.build(low, ct=read.image(data / row["ct"], "ct"))
         mean = image(case, "csrd", {"samples": 0}, str(model.weights))
         scale = whiten(low.array, low.geometry.spacing, case.body, model.card.config["base_fwhm_mm"]).scale

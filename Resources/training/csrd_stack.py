@@ -30,6 +30,7 @@ from petdiffusion.methods.csrd.config import CsrdConfig  # noqa: E402
 from petdiffusion.phantoms.splits import split_of_row  # noqa: E402
 from petdiffusion.prepare import case as preparing  # noqa: E402
 from petdiffusion.progress import Run  # noqa: E402
+from petdiffusion.volume import Volume  # noqa: E402
 
 GAP_MM = 1.0
 
@@ -50,12 +51,7 @@ def scans(data: Path, regression: str) -> Iterator[tuple[float, float, float]]:
     """Width, and the sums whose quotient is the best weight."""
     model = named(regression)
     network = residual.load_network(model)
-    with (data / "manifest.csv").open(newline="", encoding="utf-8-sig") as stream:
-        rows = list(csv.DictReader(stream))
-    for row in rows:
-        if split_of_row(row) != "validation":
-            raise SystemExit(f"{row['id']} is not a validation patient: weights are learnt on held-out patients alone.")
-        low, normal = (suv.to_suv(read.image(data / row[name], name)) for name in ("pet", "reference"))
+    for row, low, normal in held_out(data):
         case = preparing.build(low, mr=read.image(data / row["mr"], "mr"))
         seen = residual.residual_case(case, model.card.config["base"], model.card.config["base_fwhm_mm"])
         image = seen.restored(regress(network, seen.conditions, case.body, Run()).image)
@@ -66,6 +62,17 @@ def scans(data: Path, regression: str) -> Iterator[tuple[float, float, float]]:
             both, own = float((toward * wanted).sum()), float((toward * toward).sum())
             print(f"{row['id']}: edges {width:.2f} mm, weight {both / own:.3f}", flush=True)
             yield width, both, own
+
+
+def held_out(data: Path) -> Iterator[tuple[dict[str, str], Volume, Volume]]:
+    """Rows of a data set with their low and normal doses; all of it has to be validation patients."""
+    with (data / "manifest.csv").open(newline="", encoding="utf-8-sig") as stream:
+        rows = list(csv.DictReader(stream))
+    for row in rows:
+        if split_of_row(row) != "validation":
+            raise SystemExit(f"{row['id']} is not a validation patient: weights are learnt on held-out patients alone.")
+        low, normal = (suv.to_suv(read.image(data / row[name], name)) for name in ("pet", "reference"))
+        yield row, low, normal
 
 
 def points(found: list[tuple[float, float, float]]) -> list[list[float]]:

@@ -30,5 +30,19 @@ def write_dataset(folder, splits=("train", "train", "validation")):
     return folder
 
 
+def write_labelled(folder, unknown=()):
+    """The same with organ labels, but for the patients of these numbers."""
+    write_dataset(folder)
+    rows = list(csv.DictReader((folder / "manifest.csv").open()))
+    for number, row in enumerate(rows):
+        row["labels"] = "" if number in unknown else f"p{number}/organs.nii.gz"
+        labels.write(small_patient(number)["labels"], folder / f"p{number}/organs.nii.gz")
+    with (folder / "manifest.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    return folder
+
+
 def same(a, b) -> bool:
     return set(a) == set(b) and all(np.array_equal(np.asarray(a[k]), np.asarray(b[k]), equal_nan=True) for k in a)

@@ -23,8 +23,7 @@ from petdiffusion.volume import Geometry, LabelMap
 from petdiffusion.write import labels
 from support import tiny_models
 from support.blobs import blobs
-from support.scans import small_patient
-from support.tiny_bank import same, write_dataset
+from support.tiny_bank import same, write_labelled
 
 SMALL = {"network": tiny_models.NETWORK, "segmenter": tiny_models.SEGMENTER, "warm_from": 0.0}
 
@@ -32,16 +31,7 @@ SMALL = {"network": tiny_models.NETWORK, "segmenter": tiny_models.SEGMENTER, "wa
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
     """Two training patients, one of them without organ labels, and one for validation."""
-    folder = write_dataset(tmp_path_factory.mktemp("labelled"))
-    rows = list(csv.DictReader((folder / "manifest.csv").open()))
-    for number, row in enumerate(rows):
-        row["labels"] = "" if number == 1 else f"p{number}/organs.nii.gz"
-        labels.write(small_patient(number)["labels"], folder / f"p{number}/organs.nii.gz")
-    with (folder / "manifest.csv").open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
-    return folder
+    return write_labelled(tmp_path_factory.mktemp("labelled"), unknown=(1,))
 
 
 def settings(**changes):

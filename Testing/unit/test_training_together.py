@@ -1,6 +1,5 @@
 """Several trainings on one set of patients: what is kept on disk comes back as it was, and every training is known."""
 
-import csv
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +10,8 @@ from petdiffusion.methods.upete.config import CONFIGS as UPETE_CONFIGS
 from petdiffusion.methods.upete.data import scan_of
 from petdiffusion.progress import Run
 from petdiffusion.training.settings import TrainSettings
-from petdiffusion.write import labels
 from support.scans import small_patient
-from support.tiny_bank import same, write_dataset
+from support.tiny_bank import same, write_labelled
 
 
 @pytest.fixture
@@ -26,16 +24,7 @@ def script(monkeypatch):
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
-    folder = write_dataset(tmp_path_factory.mktemp("labelled"))
-    rows = list(csv.DictReader((folder / "manifest.csv").open()))
-    for number, row in enumerate(rows):
-        row["labels"] = f"p{number}/organs.nii.gz"
-        labels.write(small_patient(number)["labels"], folder / f"p{number}/organs.nii.gz")
-    with (folder / "manifest.csv").open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
-    return folder
+    return write_labelled(tmp_path_factory.mktemp("labelled"))
 
 
 def test_a_labelled_patient_comes_back(script, dataset, tmp_path):
