@@ -149,3 +149,12 @@ def test_numbers_of_lesions_do_not_cover_one_another():
     for one, (x, y) in placed.items():
         for other, (u, v) in placed.items():
             assert one == other or x >= u + wide[other] or u >= x + wide[one] or abs(y - v) >= 10.0
+
+
+def test_numbers_of_many_lesions_stay_near_them():
+    """Forty in a field of 80 x 60 mm, more than fit beside one another."""
+    from petdiffusion.write.report.figures import _labels
+
+    places = np.random.default_rng(0).uniform([60, 60], [140, 120], (40, 2))
+    placed = _labels({n: f"M{x:.1f} {y:.1f}L{x + 3:.1f} {y:.1f}Z" for n, (x, y) in enumerate(places, 1)}, 9.0, 200.0)
+    assert max(np.hypot(*(np.array(placed[n]) - places[n - 1])) for n in placed) < 55

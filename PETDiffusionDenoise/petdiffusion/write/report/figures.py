@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from html import escape
+from itertools import count
 
 import numpy as np
 
@@ -224,19 +225,22 @@ def overlay(
 
 
 def _labels(outlines: Mapping[int, str], size: float, width: float) -> dict[int, tuple[float, float]]:
-    """Places for the lesions' numbers, moved down where they would cover one another."""
+    """Places for the lesions' numbers: the nearest to each lesion where they do not cover one another."""
     placed: dict[int, tuple[float, float]] = {}
 
     def long(number: int) -> float:
         return (0.7 * len(str(number)) + 0.2) * size
 
+    def free(x: float, y: float, number: int) -> bool:
+        return not any(x < u + long(other) and u < x + long(number) and abs(y - v) < size
+                       for other, (u, v) in placed.items())  # fmt: skip
+
     for number, (x, y) in sorted(anchors(outlines).items(), key=lambda item: item[1][1]):
-        x, y = min(x + 0.3 * size, width - long(number)), y + 0.35 * size
-        while any(
-            x < u + long(other) and u < x + long(number) and abs(y - v) < size for other, (u, v) in placed.items()
-        ):
-            y += 0.25 * size
-        placed[number] = x, y
+        right, left, y = x + 0.3 * size, x - 0.8 * size - long(number), y + 0.35 * size
+        sides = [min(max(side, 0.0), width - long(number)) for side in (right, left)]
+        steps = (0.25 * size * step for step in count())
+        places = ((x, v) for step in steps for v in (y + step, max(y - step, size)) for x in sides)
+        placed[number] = next(place for place in places if free(*place, number))
     return placed
 
 
