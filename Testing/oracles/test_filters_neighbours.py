@@ -4,8 +4,9 @@ from itertools import product
 
 import numpy as np
 import pytest
+from petdiffusion import threads
 from petdiffusion.errors import Cancelled
-from petdiffusion.methods.baselines import neighbours, parallel
+from petdiffusion.methods.baselines import neighbours
 from petdiffusion.methods.baselines.anatomy import TOLERANCE, bowsher
 from petdiffusion.methods.baselines.bilateral import bilateral
 from petdiffusion.methods.baselines.guided import guided
@@ -25,9 +26,9 @@ SPACING = (3.0, 2.0, 2.0)
 @pytest.fixture(autouse=True, params=[(300_000, 1), (1, 1), (1, 3)], ids=["whole", "slices", "slices in threads"])
 def slab(request, monkeypatch):
     """In one slab, slice by slice, and those in several threads: the result must not depend on it."""
-    voxels, threads = request.param
+    voxels, count = request.param
     monkeypatch.setattr(neighbours, "SLAB_VOXELS", voxels)
-    monkeypatch.setattr(parallel, "workers", lambda: threads)
+    monkeypatch.setattr(threads, "workers", lambda: count)
 
 
 def pairs_within(shape, radius, spacing):
@@ -75,15 +76,15 @@ def test_the_number_of_threads_does_not_change_a_bit(monkeypatch):
     patient = blobs((30, 20, 24), (4.0, 4.0, 4.0))
     monkeypatch.setattr(neighbours, "SLAB_VOXELS", 2000)
     results = []
-    for threads in (1, 2, 5):
-        monkeypatch.setattr(parallel, "workers", lambda threads=threads: threads)
+    for count in (1, 2, 5):
+        monkeypatch.setattr(threads, "workers", lambda count=count: count)
         results.append(nlm(frame(patient.noisy.array, 0.2, (4.0,) * 3), 1.0, 10.0, 16.0, 400, Run()))
     np.testing.assert_array_equal(results[0], results[1])
     np.testing.assert_array_equal(results[0], results[2])
 
 
 def test_a_cancel_ends_all_threads(monkeypatch):
-    monkeypatch.setattr(parallel, "workers", lambda: 3)
+    monkeypatch.setattr(threads, "workers", lambda: 3)
     run, seen = Run(), []
 
     def work(part):
@@ -92,7 +93,7 @@ def test_a_cancel_ends_all_threads(monkeypatch):
         run.check()
 
     with pytest.raises(Cancelled):
-        list(parallel.in_order(work, list(range(100)), run))
+        list(threads.in_order(work, list(range(100)), run))
     assert len(seen) < 10
 
 
@@ -100,7 +101,7 @@ def test_a_cancel_ends_all_threads(monkeypatch):
 def test_workers_follow_the_environment(said, expected, monkeypatch):
     monkeypatch.undo()
     monkeypatch.setenv("OMP_NUM_THREADS", said)
-    assert parallel.workers() == expected
+    assert threads.workers() == expected
 
 
 def test_bilateral():

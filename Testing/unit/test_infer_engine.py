@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -196,6 +198,21 @@ def test_a_patch_stays_within_what_kernels_can_count():
     cost = measure_cost(lambda size: layer(torch.zeros(1, 1, *size)), RULES, CPU)
     assert cost.elements_per_voxel == 10
     assert cost.voxels(1e15, "cuda") == (2**31 - 1) / 10 and cost.voxels(1e15, "cpu") > 1e12
+
+
+def test_the_cost_is_measured_without_the_compiler():
+    """Importing it takes a second of every run, and the trial runs uncompiled."""
+    code = (
+        "import sys, torch\n"
+        "from petdiffusion.infer.device import Policy\n"
+        "from petdiffusion.infer.patches import PatchRules\n"
+        "from petdiffusion.infer.plan import measure_cost\n"
+        "layer = torch.nn.Conv3d(1, 2, 1)\n"
+        "measure_cost(lambda size: layer(torch.zeros(1, 1, *size)), PatchRules(multiple=2), Policy())\n"
+        "print('torch._dynamo' in sys.modules)"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert said.stdout.split() == ["False"]
 
 
 def test_half_precision_is_seen_in_the_cost():

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import petdiffusion
 import pytest
-from petdiffusion import registry
+from petdiffusion import registry, threads
 from petdiffusion.prepare.case import build
 from petdiffusion.progress import Run
 from petdiffusion.volume import LabelMap
@@ -43,6 +43,15 @@ def test_a_place_of_a_finding_is_that_of_the_image(patient):
 def test_a_result_that_changes_nothing_has_nothing_to_say(patient):
     made = petdiffusion.denoise(patient.noisy, "gaussian", fwhm_mm=0.0)
     assert "trust" not in made.tables and made.record["trust"]["checked"] is False
+
+
+def test_the_number_of_threads_changes_no_finding(patient, monkeypatch):
+    found = []
+    for count in (1, 3):
+        monkeypatch.setattr(threads, "workers", lambda count=count: count)
+        made = petdiffusion.denoise(patient.noisy, "gaussian", labels=patient.labels, fwhm_mm=14.0)
+        found.append(made.tables["trust"])
+    assert found[0] == found[1] and len(found[0]) > 1
 
 
 @pytest.fixture

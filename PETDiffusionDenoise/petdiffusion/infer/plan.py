@@ -230,6 +230,11 @@ class LiveBytes(TorchDispatchMode):
         """Elements of the largest tensor."""
         self._alive: dict[int, tuple[StorageWeakRef, int]] = {}
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Trials run uncompiled. To be shielded from the compiler would mean to import it: a second of every run."""
+        return False
+
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         result = function(*args, **(kwargs or {}))
         for leaf in tree_leaves(result):

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from scipy import signal
 
 from ..volume import Geometry
 from .checks import bounding_box
@@ -73,4 +72,6 @@ def _count_inside(squares: list[np.ndarray], limit: float) -> np.ndarray:
 
 
 def _spread(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    from scipy import signal
+
     return signal.oaconvolve(image, kernel, mode="same")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..threads import at_once
 from .kernels import Filter, Triple, correlated_noise
 
 REGION_MM = 12.0
@@ -59,8 +60,10 @@ def chance(filters: Sequence[Filter], fwhm_mm: Triple) -> Chance:
 
 def _highest(filters: Sequence[Filter], noise: np.ndarray, fwhm_mm: Triple, side: tuple[int, ...]) -> np.ndarray:
     """Of every region, over all sizes and both signs."""
-    highest = np.zeros(noise.shape, np.float32)
-    for one in filters:
-        np.maximum(highest, np.abs(one(noise, mode="wrap")) / np.float32(one.noise_sd(fwhm_mm)), out=highest)
+
+    def height(one: Filter) -> np.ndarray:
+        return np.abs(one(noise, mode="wrap")) / np.float32(one.noise_sd(fwhm_mm))
+
+    highest = np.maximum.reduce(at_once(height, filters))
     parts = [v for n, s in zip(noise.shape, side) for v in (n // s, s)]
     return highest.reshape(parts).max(axis=(1, 3, 5)).ravel()

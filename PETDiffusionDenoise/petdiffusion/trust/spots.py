@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..threads import at_once
 from .kernels import SIZES_MM, Filter, Triple, gaussian
 from .noise import FLOOR, NoiseModel
 
@@ -63,9 +64,9 @@ def z_maps(low: np.ndarray, output: np.ndarray, body: np.ndarray, noise: NoiseMo
     sd = np.maximum(noise.sd, np.float32(1e-30))
     residual = np.where(body, (low - output) / sd, 0).astype(np.float32)
     floor = np.float32(FLOOR * max(float(np.abs(output[body]).mean()), 1e-30))
-    raw = [_filtered(one, residual, output, noise, floor) for one in filters]
+    raw = at_once(lambda one: _filtered(one, residual, output, noise, floor), filters)
     skew_mm = _skew(filters, raw, body)
-    return [_z_map(one, z, relative, body, noise, skew_mm) for one, (z, relative) in zip(filters, raw)]
+    return at_once(lambda found: _z_map(found[0], *found[1], body, noise, skew_mm), list(zip(filters, raw)))
 
 
 def _filtered(one: Filter, residual: np.ndarray, output: np.ndarray, noise: NoiseModel, floor: np.float32

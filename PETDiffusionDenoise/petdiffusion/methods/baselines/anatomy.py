@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from ...progress import Run
+from ...threads import in_order
 from ..contract import Case, Output
 from .bilateral import activity_guide, likeness
 from .frame import FWHM, Frame, anatomy_of, filtered
 from .neighbours import Offset, Slab, Weigh, half_offsets, slabs, weighted_mean
-from .parallel import in_order
 
 TOLERANCE = 0.1
 """Differences in CT or MR below this part of their SD in the body are taken for noise."""

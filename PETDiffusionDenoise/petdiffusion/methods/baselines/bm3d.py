@@ -23,11 +23,11 @@ import torch
 
 from ...prepare.noise import measure
 from ...progress import Run
+from ...threads import in_order, one_thread_each
 from ..contract import Case, Output
 from .blocks import Plan, coefficient_sd, filtered
 from .frame import Frame
 from .frame import filtered as in_frame
-from .parallel import in_order, one_thread_each
 
 BLOCKS_AT_ONCE = 300_000
 """Blocks whose coefficients are held by each thread: 64 floats each, three times."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...progress import Run
-from .parallel import in_order
+from ...threads import in_order
 
 SLAB_VOXELS = 300_000
 Offset = tuple[int, int, int]

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from ...progress import Run
+from ...threads import one_thread_each
 from ..contract import Case, Output
 from .frame import Frame, filtered
-from .parallel import one_thread_each
 
 TOLERANCE = 2e-3
 """Stop when a step changes the image by less than this part of the noise, RMS."""

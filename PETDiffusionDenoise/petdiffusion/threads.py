@@ -1,4 +1,4 @@
-"""Work on parts of an image in several threads. NumPy lets go of the interpreter inside its loops, so threads do."""
+"""Work on parts of an image in several threads: NumPy and SciPy let go of the interpreter inside their loops."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
-from ...progress import Run
+from .progress import Run
 
 MOST_WORKERS = 8
 Part = TypeVar("Part")
@@ -46,6 +46,15 @@ def in_order(work: Callable[[Part], Done], parts: Sequence[Part], run: Run, star
                 run.progress(start + (end - start) * (i + 1) / len(parts))
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def at_once(work: Callable[[Part], Done], parts: Sequence[Part]) -> list[Done]:
+    """Each part's result, for work too short for progress and cancel."""
+    count = min(workers(), len(parts))
+    if count < 2:
+        return [work(part) for part in parts]
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(work, parts))
 
 
 @contextmanager
