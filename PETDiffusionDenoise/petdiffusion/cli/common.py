@@ -15,7 +15,7 @@ SHOWN = {
     "organs": ("organ", "volume_ml", "SUVmean", "mean", "CoV_percent", "SUVmax", "max"),
     "lesions": ("lesion", "organ", "volume_ml", "SUVmax", "SUVmean", "SUVpeak", "TLG", "max", "mean"),
     "lesion_totals": ("lesions", "MTV_ml", "TLG"),
-    "clinical": ("what", "name", "volume_ml", "SUVmean", "SUVmax", "SUVpeak", "TLG"),
+    "clinical": ("what", "name", "organ", "volume_ml", "SUVmean", "SUVmax", "SUVpeak", "TLG"),
     "summary": ("id", "status", "seconds", "PSNR_dB", "SSIM", "local_noise_percent", "liver_CoV_percent", "error"),
     "organ_errors": ("image", "organ", "bias_percent", "MAE", "RMSE", "NRMSE_image_range", "NRMSE_class_range", "SSIM"),
 }

@@ -20,6 +20,7 @@ from ..contract import Case
 from .config import ORGANS, AmdiffConfig, SegmenterConfig
 from .masks import Masks, masks_of
 from .network import AmdiffNetwork
+from .places import named, warn
 from .scan import Scan
 
 OVERLAP = 16
@@ -38,6 +39,7 @@ class After:
 
     def __post_init__(self) -> None:
         self.policy = choose_policy(self.run.device)
+        self.left_out = named(self.options.get("leave_out") or "", self.case)
 
     def revised(self, x: Tensor) -> np.ndarray:
         """P_HCR in SUV from diffused values of the whole scan."""
@@ -68,7 +70,9 @@ class After:
 
         found = blended(probabilities, Conditions(images=images, coordinates=True), rules, self.policy, self.run,
                         channels=1 + len(ORGANS), body=self.case.body)  # fmt: skip
-        return masks_of(found.numpy(), self.case, self._threshold, self._smallest)
+        masks = masks_of(found.numpy(), self.case, self._threshold, self._smallest, self.left_out)
+        warn(masks.places, self.run)
+        return masks
 
     def _probabilities(self, cond: Conditions) -> Tensor:
         images = cond.images

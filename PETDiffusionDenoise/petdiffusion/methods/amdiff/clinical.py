@@ -14,7 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 from ...measure.suvs import uptake
-from ...volume import Geometry, LabelMap
+from ...volume import Geometry
 from .masks import Masks
 
 AROUND_MM = 8.0
@@ -27,14 +27,14 @@ Rows = list[dict[str, Any]]
 
 def numbers(image: np.ndarray, masks: Masks, geometry: Geometry) -> Rows:
     """Rows of lesions, then the total, then organs without their lesions."""
-    lesions = _lesions(image, masks.lesions, geometry)
+    lesions = _lesions(image, masks, geometry)
     sums = {key: sum(row[key] for row in lesions) for key in ("volume_ml", "TLG")}
     total = {"what": "total", "name": "all lesions", "lesions": len(lesions), **sums}
     return [*lesions, total, *_organs(image, masks, geometry)]
 
 
-def _lesions(image: np.ndarray, lesions: LabelMap, geometry: Geometry) -> Rows:
-    rows = []
+def _lesions(image: np.ndarray, masks: Masks, geometry: Geometry) -> Rows:
+    rows, lesions = [], masks.lesions
     reach = [int(np.ceil(AROUND_MM / step)) + 1 for step in geometry.spacing[::-1]]
     for value, box in enumerate(ndimage.find_objects(lesions.array), 1):
         if box is None:
@@ -42,8 +42,9 @@ def _lesions(image: np.ndarray, lesions: LabelMap, geometry: Geometry) -> Rows:
         wide = tuple(slice(max(s.start - r, 0), s.stop + r) for s, r in zip(box, reach))
         mask = lesions.array[wide] == value
         found, volume = uptake(image[wide], mask, geometry), float(mask.sum()) * geometry.voxel_ml
-        rows.append({"what": "lesion", "name": lesions.names.get(value, f"lesion {value}"), "volume_ml": volume,
-                     "SUVmean": found.mean, "SUVmax": found.maximum, "SUVpeak": found.peak,
+        place = {"organ": masks.places[value]} if masks.places.get(value) else {}
+        rows.append({"what": "lesion", "name": lesions.names.get(value, f"lesion {value}"), **place,
+                     "volume_ml": volume, "SUVmean": found.mean, "SUVmax": found.maximum, "SUVpeak": found.peak,
                      "TLG": found.mean * volume})  # fmt: skip
     return rows
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from ...measure.segmentation import components
 from ...volume import LabelMap
 from ..contract import Case
 from .config import ORGANS
+from .places import kept, places
 
 PIECES = {"liver": 1, "kidney": 2, "spleen": 1}
 """Connected pieces that an organ has; smaller ones are dropped. Measured on validation patients: liver Dice +0.002 to
@@ -22,17 +24,25 @@ MOST = 1000
 class Masks:
     organs: LabelMap
     lesions: LabelMap
+    places: Mapping[int, str] = field(default_factory=dict)
+    """Where each lesion lies, as far as labels or a CT tell."""
+    left_out: int = 0
+    """Regions that lay where the user says that no lesion is."""
 
 
-def masks_of(probabilities: np.ndarray, case: Case, threshold: float, smallest_ml: float) -> Masks:
+def masks_of(probabilities: np.ndarray, case: Case, threshold: float, smallest_ml: float,
+             leave_out: Collection[str] = ()) -> Masks:  # fmt: skip
     """`probabilities` (1 + organs, z, y, x): lesion, then the organs; what is left to 1 is background."""
     inside = case.body if case.body.any() else np.ones_like(case.body)
     lesions = lesions_of(probabilities[0] * inside, threshold, smallest_ml, case.pet.geometry.voxel_ml)
     organs = organs_of(probabilities[1:] * inside)
-    names = {number: f"lesion {number}" for number in range(1, int(lesions.max(initial=0)) + 1)}
+    where = places(LabelMap(lesions, case.pet.geometry, {}), case)
+    lesions, there = kept(lesions, where, leave_out)
     return Masks(
         LabelMap(organs.astype(np.int16), case.pet.geometry, dict(enumerate(ORGANS, 1))),
-        LabelMap(lesions, case.pet.geometry, names),
+        LabelMap(lesions, case.pet.geometry, {number: f"lesion {number}" for number in there}),
+        there,
+        len(where) - len(there),
     )
 
 
