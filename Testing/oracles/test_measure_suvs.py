@@ -105,6 +105,16 @@ def test_mtv_tlg_and_suvs_of_an_exact_box():
     )
 
 
+def test_a_lesion_is_said_to_lie_in_an_organ_only_if_most_of_it_does():
+    """One voxel of eight in a vessel beside a node does not make it a lesion of the vessel."""
+    lesions, organs = np.zeros((10, 10, 10), int), np.zeros((10, 10, 10), int)
+    lesions[2:4, 2:4, 2:4], lesions[6:8, 6:8, 6:8] = 1, 2
+    organs[2, 2, 2], organs[6:8, 6:8, 5:9], organs[6, 6, 6] = 3, 5, 3
+    image = volume(np.where(lesions > 0, 4.0, 1.0))
+    rows = lesion_table({"low": image}, labels(lesions), organs=labels(organs, {3: "aorta", 5: "liver"}))
+    assert [row["organ"] for row in rows] == ["", "liver"]
+
+
 def test_isocontour_volume_by_hand():
     image = np.ones((12, 12, 12))
     image[4:8, 4:8, 4:8] = 4.0

@@ -9,6 +9,8 @@ import pytest
 from petdiffusion import read, registry
 from petdiffusion.cli import main
 from petdiffusion.errors import OptionError
+from petdiffusion.volume import LabelMap
+from petdiffusion.write import labels as label_files
 from support import dicom_factory, tiny_models
 from support.scans import write_patient
 
@@ -36,6 +38,23 @@ def test_segment_writes_masks_tables_and_a_record_and_no_image(tmp_path, capsys)
     again = petdiffusion.segment(pet, model="amdiff-tiny", threshold=0.4)
     np.testing.assert_array_equal(again.lesions.array, lesions.array)
     np.testing.assert_array_equal(again.pet.array, read.image(pet).array)
+
+
+def test_labels_say_where_lesions_lie_and_leave_them_out(tmp_path, capsys):
+    """All of the scan is named colon: with `leave_out=colon` no lesion is left."""
+    files = write_patient(tmp_path / "p")
+    pet = read.image(files["pet"])
+    every = LabelMap(np.ones(pet.array.shape, np.int16), pet.geometry, {1: "colon"})
+    label_files.write(every, tmp_path / "colon.nii.gz")
+    words = ["--model", "amdiff-tiny", "--option", "threshold=0.01", "--labels", str(tmp_path / "colon.nii.gz")]
+    assert main(["segment", files["pet"], *words, "--out", str(tmp_path / "all")]) == 0
+    said = capsys.readouterr()
+    assert "colon" in said.out and "often physiological: colon" in said.err
+    words += ["--option", "leave_out=colon", "--json-lines"]
+    assert main(["segment", files["pet"], *words, "--out", str(tmp_path / "none")]) == 0
+    record = json.loads((tmp_path / "none" / "record.json").read_text())
+    assert record["details"]["regions_left_out"] > 0
+    assert not read.labels(tmp_path / "none" / "lesions.nii.gz", allow_empty=True).array.any()
 
 
 def test_denoise_with_dicom_gives_segmentations_that_hold_its_masks(tmp_path):

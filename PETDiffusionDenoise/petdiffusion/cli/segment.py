@@ -24,6 +24,8 @@ def add(commands: Any) -> None:
                         help=f"one of {', '.join(segmenting.methods())} (default %(default)s)")  # fmt: skip
     parser.add_argument("--option", metavar="NAME=VALUE", action="append", default=[],
                         help="a setting of the method, such as threshold=0.4")  # fmt: skip
+    parser.add_argument("--ct", metavar="CT", help="CT of the same patient: tells lesions in fat from others")
+    parser.add_argument("--labels", metavar="L", help="organ labels: tell where lesions lie")
     add_unit(parser)
     parser.add_argument("--model", metavar="ID", help="id or path of the model")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
@@ -37,9 +39,9 @@ def add(commands: Any) -> None:
 def _segment(args: argparse.Namespace, run: Run) -> int:
     if not args.pet.strip():
         raise InputError("No PET", "the path is empty", "Give a file or a DICOM folder.")
-    result = segmenting.segment(args.pet, args.method, out=args.out, overwrite=args.overwrite, run=run, unit=args.unit,
-                                model=args.model, device=args.device, format=args.format,
-                                options=assignments(args.option))  # fmt: skip
+    result = segmenting.segment(args.pet, args.method, out=args.out, overwrite=args.overwrite, run=run, ct=args.ct,
+                                labels=args.labels, unit=args.unit, model=args.model, device=args.device,
+                                format=args.format, options=assignments(args.option))  # fmt: skip
     if args.json_lines:
         run.report({"event": "result", "files": dict(result.files), "tables": dict(result.tables),
                     "warnings": list(result.warnings), "record": dict(result.record)})  # fmt: skip

@@ -238,12 +238,9 @@ def _ml(mask: np.ndarray, geometry: Geometry) -> float:
 
 
 def _organ_of(mask: np.ndarray, organs: LabelMap | None, box: tuple[slice, ...]) -> str:
-    """The organ that holds most of the lesion."""
-    if organs is None:
-        return ""
-    counts = np.bincount(organs.array[box][mask])
-    counts[0] = 0
-    return organs.names.get(int(counts.argmax()), f"label {counts.argmax()}") if counts.any() else ""
+    """The organ that most of the lesion lies in; none where most lies in no organ, whatever it touches."""
+    value = 0 if organs is None else int(np.bincount(organs.array[box][mask]).argmax())
+    return organs.names.get(value, f"label {value}") if value else ""
 
 
 def _centre(mask: np.ndarray, box: tuple[slice, ...], geometry: Geometry) -> dict[str, float]:

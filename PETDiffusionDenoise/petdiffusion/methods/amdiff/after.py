@@ -40,6 +40,7 @@ class After:
     def __post_init__(self) -> None:
         self.policy = choose_policy(self.run.device)
         self.left_out = named(self.options.get("leave_out") or "", self.case)
+        self.regions_left_out = 0
 
     def revised(self, x: Tensor) -> np.ndarray:
         """P_HCR in SUV from diffused values of the whole scan."""
@@ -72,6 +73,7 @@ class After:
                         channels=1 + len(ORGANS), body=self.case.body)  # fmt: skip
         masks = masks_of(found.numpy(), self.case, self._threshold, self._smallest, self.left_out)
         warn(masks.places, self.run)
+        self.regions_left_out = masks.left_out
         return masks
 
     def _probabilities(self, cond: Conditions) -> Tensor:
@@ -91,4 +93,5 @@ class After:
         """For the run record."""
         if not self.config.segments:
             return {}
-        return {"lesion_threshold": self._threshold, "smallest_lesion_ml": self._smallest}
+        return {"lesion_threshold": self._threshold, "smallest_lesion_ml": self._smallest,
+                "regions_left_out": self.regions_left_out}  # fmt: skip
