@@ -18,6 +18,7 @@ from petdiffusion.errors import Cancelled, OptionError, ResourceError
 from petdiffusion.infer import device
 from petdiffusion.infer.device import Policy
 from petdiffusion.infer.engine import Model, Sampling, Scene, network_cost, sample_volume
+from petdiffusion.infer.patches import Patched
 from petdiffusion.infer.plan import STATE_VOLUMES, Cost, LiveBytes, PatchRules, make_plan, measure_cost, smaller
 from petdiffusion.infer.seeds import sample_generators
 from petdiffusion.networks.unet import UNet, UNetConfig
@@ -105,7 +106,50 @@ def test_free_memory_heeds_a_containers_limit(monkeypatch):
 
 def test_the_allocator_is_left_alone_elsewhere(monkeypatch):
     monkeypatch.setattr(device.sys, "platform", "win32")
-    assert device.tune_allocator() is False
+    assert device.tune_allocator() is False and device._glibc("malloc_trim") is None
+
+
+@pytest.mark.skipif(device._glibc("malloc_trim") is None, reason="only glibc can give memory back")
+def test_freed_memory_is_given_back_where_it_is_short():
+    """300 MB freed below a piece that is still in use stay with the process until room is needed."""
+    code = (
+        "import numpy as np, psutil\n"
+        "from petdiffusion.infer import device\n"
+        "device.tune_allocator()\n"
+        "held = lambda: psutil.Process().memory_info().rss >> 20\n"
+        "pieces = [np.ones(1_250_000) for _ in range(30)]\n"
+        "last = np.ones(1000)\n"
+        "del pieces\n"
+        "before = held()\n"
+        "plenty, there = device.make_room(), held()\n"
+        "device.free_memory = lambda kind='cpu': 1000 << 20\n"
+        "much = device.make_room(1100 << 20)\n"
+        "print(plenty, before - there, much, there - held())"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    plenty, kept, much, given = said.stdout.split()
+    assert (plenty, much) == ("False", "True") and int(kept) < 50 and int(given) > 200
+
+
+def test_an_evaluation_keeps_nothing_for_gradients():
+    """Whoever calls it: a chain would hold the features of all its evaluations."""
+    layer = torch.nn.Conv3d(1, 1, 1)
+    cost = Cost(100.0, 0.0, 1e-6)
+    plan = make_plan((32, 32, 32), RULES, cost, CPU, budget=10**9)
+    patched = Patched(lambda x, sigma, cond: layer(x), plan, RULES, CPU, cost, Run())
+    found = patched(torch.zeros(1, 1, 32, 32, 32), torch.ones(()))
+    assert torch.is_grad_enabled() and not found.requires_grad
+
+
+def test_room_is_made_for_every_evaluation(monkeypatch):
+    """In what its plan may take."""
+    asked = []
+    monkeypatch.setattr("petdiffusion.infer.patches.make_room", asked.append)
+    plan = make_plan((32, 32, 32), RULES, Cost(100.0, 0.0, 1e-6), CPU, budget=10**9)
+    patched = Patched(lambda x, sigma, cond: x, plan, RULES, CPU, Cost(100.0, 0.0, 1e-6), Run())
+    for _ in range(2):
+        patched(torch.zeros(1, 1, 32, 32, 32), torch.ones(()))
+    assert asked == [plan.bytes] * 2 and plan.bytes > 0
 
 
 def test_precision_is_lowered_only_when_asked():

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..diffusion.conditions import Conditions
 from ..progress import Run
-from .device import Policy
+from .device import Policy, make_room
 from .patches import cut_conditions
 from .plan import PatchRules
 from .tiles import Box, Tile, Triple, body_box, holding, tiles, whole_box
@@ -22,6 +22,7 @@ def blended(function: Callable[[Conditions], Tensor], cond: Conditions, rules: P
 
     Patches of at most `rules.largest` a side; those without body are left out, there the fallback (else 0) stands.
     """
+    make_room()
     shape = cond.images.shape[-3:]
     result = torch.zeros(channels, *shape) if fallback is None else fallback.reshape(channels, *shape).float().clone()
     like = torch.Size((1, channels, *shape))

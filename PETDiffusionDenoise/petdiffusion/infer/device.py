@@ -19,6 +19,8 @@ from torch import nn
 from ..errors import OptionError, ResourceError
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
+SPARE = 1.25
+"""What should be free, in what comes next by the plan."""
 GAIN_WORTH_TAKING = 0.8
 """bf16 is used where it needs at most this share of float32's time."""
 
@@ -138,16 +140,33 @@ def prepare_process() -> None:
 def tune_allocator() -> bool:
     """Keeps freed memory in the process: page faults otherwise take half the time of 3D convolutions on a CPU.
 
-    Only glibc on Linux has these switches; elsewhere nothing is done. Costs up to 77 % more memory.
+    Only glibc on Linux has these switches; elsewhere nothing is done. Costs up to 77 % more memory, and more where
+    tensors of many sizes come and go: hence `make_room`.
     """
+    libc = _glibc("mallopt")
+    settings = ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1), (M_TOP_PAD, 256 << 20))
+    return libc is not None and all([libc.mallopt(*setting) for setting in settings])
+
+
+def make_room(wanted: float = 0.0) -> bool:
+    """Gives freed memory that the process keeps back to the system where that is short of it: where less is free than
+    what comes next may take, or than the process holds. Whether it did. Half a second for each gigabyte."""
+    if free_memory("cpu") >= max(SPARE * wanted, psutil.Process().memory_info().rss):
+        return False
+    libc = _glibc("malloc_trim")
+    return libc is not None and bool(libc.malloc_trim(0))
+
+
+def _glibc(function: str) -> Any:
+    """The C library if it has this function, else None."""
     if not sys.platform.startswith("linux"):
-        return False
+        return None
     try:
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
+        libc = ctypes.CDLL("libc.so.6")
+        getattr(libc, function)
     except (OSError, AttributeError):
-        return False
-    done = [mallopt(M_MMAP_MAX, 0), mallopt(M_TRIM_THRESHOLD, 2**31 - 1), mallopt(M_TOP_PAD, 256 << 20)]
-    return all(done)
+        return None
+    return libc
 
 
 def use_real_cores() -> int:

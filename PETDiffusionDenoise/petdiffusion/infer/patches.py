@@ -16,7 +16,7 @@ from torch import Tensor
 from ..diffusion.conditions import Conditions, coordinate_axis
 from ..diffusion.parameterisation import Denoiser
 from ..progress import Run
-from .device import Policy
+from .device import Policy, make_room
 from .plan import Cost, PatchRules, Plan, plan_tiles, smaller
 from .tiles import Box, Tile, mirrored
 
@@ -54,6 +54,7 @@ class Patched:
 
     def __call__(self, x: Tensor, sigma: Tensor, cond: Conditions | None = None) -> Tensor:
         while True:
+            make_room(self.plan.bytes if self.policy.kind == "cpu" else 0)
             trouble = None
             try:
                 return self._evaluated(x, sigma, cond)
@@ -63,6 +64,7 @@ class Patched:
                 trouble = str(error).splitlines()[0] if str(error) else type(error).__name__
             self._shrink(trouble)  # outside `except`, where the failed call no longer holds its tensors
 
+    @torch.no_grad()  # a chain that kept what gradients need would hold every evaluation's features
     def _evaluated(self, x: Tensor, sigma: Tensor, cond: Conditions | None) -> Tensor:
         result = _background(self.fallback, x)
         for tiles in _grouped(self._tiles, max(1, self.plan.batch // len(x))):

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from ..errors import ResourceError
-from .device import Policy, free_memory
+from .device import Policy, free_memory, make_room
 from .tiles import Box, Triple, body_box, holding, tiles, whole_box
 
 STATE_VOLUMES = 12
@@ -135,6 +135,7 @@ def make_plan(shape: Triple, rules: PatchRules, cost: Cost, policy: Policy, *, c
     """
     region = _region(shape, rules, body)
     if budget is None:
+        make_room()
         budget = int(SHARE_OF_FREE.get(policy.kind, 0.6) * free_memory(policy.device))
     volumes = STATE_VOLUMES * samples * channels * 4 * math.prod(shape)
     on_device = policy.kind == "cpu" or volumes < budget / 4

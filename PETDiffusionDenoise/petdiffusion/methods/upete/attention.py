@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from ...networks.blocks import VoxelNorm
 
 WINDOW = 4
-AT_ONCE = 32768
-"""Windows in a call: CUDA's kernels take at most 65535."""
+AT_ONCE = 4096
+"""Windows in a call, so that their pairs of voxels take little memory. CUDA's kernels take at most 65535."""
 
 
 class GuidedAttention(nn.Module):
