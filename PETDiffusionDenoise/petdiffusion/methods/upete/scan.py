@@ -22,7 +22,7 @@ from .config import UpeteConfig
 from .network import UpeteNetwork
 from .units import Units, level_of, smoothed, units_of, warm_of
 
-LARGEST, OVERLAP = 80, 8
+LARGEST, OVERLAP = 80, 16
 """Side of the patches that are encoded and decoded, and what neighbours share, in voxels of the latent."""
 AIR_MM = 16.0
 
