@@ -15,7 +15,7 @@ from .widgets import beginning, paragraph
 
 AUTOMATIC = ""
 """The backend takes the model that was made for scans most like this one."""
-LARGEST = 60_000_000
+LARGEST = 15_000_000
 """Voxels; a larger scan is not looked at before the run, so that the panel never waits."""
 TRAINING_LETTERS = 110
 _GREY, _AMBER = "#6c757d", "#b07d00"
@@ -53,13 +53,15 @@ class Fits:
 def _misfits(pet: Any, unit: units.Unit, dose_fraction: float, cards: Mapping[str, Any]) -> dict[str, list[str]] | None:
     try:
         from petdiffusion.prepare.mask import body_mask
+        from petdiffusion.prepare.noise import noise_sd
         from petdiffusion.zoo.choose import misfits
 
         if pet.GetImageData().GetNumberOfPoints() > LARGEST:
             return None
         volume = scene.volume_of(pet, SUVBW, units.facts_of(pet))
         volume = volume.with_array(volume.array * np.float32(unit.to_suv))
-        case = Case(volume, body_mask(volume), 0.0, dose_fraction=dose_fraction or None)
+        body = body_mask(volume)
+        case = Case(volume, body, noise_sd(volume, body), dose_fraction=dose_fraction or None)
         return {id_: misfits(card, case) for id_, card in cards.items()}
     except (ImportError, PETDiffusionError):
         return None

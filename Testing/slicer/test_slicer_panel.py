@@ -97,6 +97,27 @@ def test_of_two_models_the_one_made_for_the_scan_is_taken_and_shown(open_panel, 
     assert widget.panel.make_job().request.model == "tiny-brain" and ui.applyButton.enabled
 
 
+def test_a_scans_noise_is_measured_before_it_is_held_against_a_model(open_panel, two_models) -> None:
+    """Of two scans alike but for their noise, 22 % and next to none, the quiet one is what no training scan was."""
+    from dataclasses import replace
+
+    import slicer.util
+    from petdiffusion.zoo import store
+
+    for model in store.models("diffuse").values():
+        object.__setattr__(model, "card", replace(model.card, seen={"noise_percent": (10.0, 100.0)}))
+    noisy, quiet = scan("Noisy", 340.0, 4.0), scan("Quiet", 340.0, 4.0)
+    array = slicer.util.arrayFromVolume(quiet)
+    array[:] = 2.0 * (array > 0)
+    slicer.util.arrayFromVolumeModified(quiet)
+    widget = open_panel()
+    given = widget.panel.parameters
+    given.method, given.pet = "diffuse", noisy
+    assert "Not trained for this scan" not in widget.ui.modelText.text
+    given.pet = quiet
+    assert "Not trained for this scan: its noise is" in widget.ui.modelText.text
+
+
 def test_before_a_scan_is_chosen_both_models_are_named(open_panel, two_models) -> None:
     widget = open_panel()
     widget.panel.parameters.method = "diffuse"
