@@ -5,7 +5,8 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from petdiffusion.methods.baselines import blocks, bm3d, parallel
+from petdiffusion import threads
+from petdiffusion.methods.baselines import blocks, bm3d
 from petdiffusion.methods.baselines.blocks import Plan
 from petdiffusion.methods.baselines.bm3d import cubes_plan, slices_plan
 from petdiffusion.progress import Run
@@ -154,7 +155,7 @@ def test_neither_threads_nor_slabs_change_the_result(plan, fwhm, monkeypatch):
     whole = bm3d.collaborative(image, plan, Run(), 1.0, (fwhm,) * 3)
     monkeypatch.setattr(bm3d, "BLOCKS_AT_ONCE", 1)
     slabs = bm3d.collaborative(image, plan, Run(), 1.0, (fwhm,) * 3)
-    monkeypatch.setattr(parallel, "workers", lambda: 3)
+    monkeypatch.setattr(threads, "workers", lambda: 3)
     np.testing.assert_array_equal(bm3d.collaborative(image, plan, Run(), 1.0, (fwhm,) * 3), slabs)
     np.testing.assert_allclose(slabs, whole, atol=1e-5)
 
