@@ -20,13 +20,17 @@ READ_MOST = ("liver", "spleen", "aorta", "heart", "brain", "kidney_left", "kidne
              "pancreas")
 _WORDS = {"volume_ml": "Volume (ml)", "CoV": "CoV (%)", "CoV_percent": "CoV (%)", "MTV_ml": "MTV (ml)",
           "x_mm": "x (mm, left)", "y_mm": "y (mm, back)", "z_mm": "z (mm, up)",
-          "contrast_recovery_percent": "Contrast recovery (%)"}
+          "contrast_recovery_percent": "Contrast recovery (%)", "low95": "95 % from", "high95": "95 % to"}
+_ENDINGS = {"_low95": "95 % from", "_high95": "95 % to", "_sd": "SD of samples"}
 
 
 def title_of(column: str) -> str:
     """A column's name in words: `SUVmax_denoised_vs_low_percent` is `SUVmax denoised, change from before (%)`."""
     if column in _WORDS:
         return _WORDS[column]
+    for ending, word in _ENDINGS.items():
+        if column.endswith(ending):
+            return f"{title_of(column.removesuffix(ending))}, {word}"
     for base, base_word in IMAGES.items():
         ending = f"_vs_{base}_percent"
         if column.endswith(ending):

@@ -79,7 +79,8 @@ def denoise(
     with run.stage("trust", "Checking the result against the scan's noise"):
         doubts = believe.checked(case, output, given.lesions)
         output, certainty = believe.certain(output, drawn, run)
-        tables |= doubts.tables() | certainty.tables() | believe.quality_table(case, output, given.reference, tables)
+        tables |= output.tables | doubts.tables() | certainty.tables()
+        tables |= believe.quality_table(case, output, given.reference, tables)
     result = _restore(case, output, given, tables, run)
     record = _record(request, card, options, case, output, result, run)
     result = replace(result, record=record | {"trust": doubts.summary, "uncertainty": certainty.facts})

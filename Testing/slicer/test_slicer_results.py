@@ -142,6 +142,8 @@ def test_tables_keep_numbers_and_unknowns_and_speak_in_words(made) -> None:
     assert tables.rows_of(nodes.tables["organs"]) == ORGAN_ROWS
     assert tables.title_of("SUVmean_denoised_vs_low_percent") == "SUVmean denoised, change from before (%)"
     assert tables.title_of("SUVmax_reference") == "SUVmax normal dose"
+    assert tables.title_of("SUVmax_low95") == "SUVmax, 95 % from"
+    assert tables.title_of("volume_ml_high95") == "Volume (ml), 95 % to"
 
 
 def test_charts_show_before_after_and_reference_side_by_side(made) -> None:

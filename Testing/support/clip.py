@@ -1,4 +1,4 @@
-"""A tiny compact CLIP with random weights, and open_clip made importable where torchvision is another build's."""
+"""A tiny compact CLIP with random weights."""
 
 from __future__ import annotations
 
@@ -17,27 +17,17 @@ FACTS = {"version": "0", "summary": "random weights, for tests", "training_data"
          "licence": "none", "tracers": ["FDG"], "voxel_mm": [1, 9], "dose_fractions": [0.01, 1],
          "intended_use": "tests", "limits": "all"}  # fmt: skip
 WORDS = ("Axial slice including liver, lungs, left kidney, right spleen", "1/10 dose FDG")
-_kept: list[Any] = []
 
 
 def open_clip_there() -> bool:
-    """Whether it can be used. A torchvision that was built for another torch lacks its own operators, and so fails."""
+    """Whether it can be used."""
     from petdiffusion.methods.text_ddpm.clip import open_clip
 
     try:
         open_clip()
-        return True
     except DependencyError:
-        pass
-    try:
-        library = torch.library.Library("torchvision", "DEF")
-        for name in ("nms", "qnms"):
-            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        _kept.append(library)  # operators live as long as their library
-        open_clip()
-        return True
-    except (DependencyError, RuntimeError):
         return False
+    return True
 
 
 def needed() -> None:

@@ -189,15 +189,22 @@ def test_the_clinical_table_by_hand():
     assert liver == {"what": "organ", "name": "liver", "volume_ml": 106.0, "SUVmean": 2.0}
 
 
-def test_intervals_are_the_samples_spread():
+def test_the_spread_beside_an_uptake_is_that_of_the_samples():
     masks, geometry = two_lesions()
     spreads = clinical.Spreads()
     for value in (4.0, 6.0):
         spreads.add(clinical.numbers(np.full((6, 6, 6), value, np.float32), masks, geometry))
     row = spreads.beside(clinical.numbers(np.full((6, 6, 6), 5.0, np.float32), masks, geometry))[0]
-    half = 1.96 * math.sqrt(2)
-    assert row["SUVmean_low"] == pytest.approx(5 - half) and row["SUVmean_high"] == pytest.approx(5 + half)
-    assert "volume_ml_low" not in row
+    assert row["SUVmean_sd"] == pytest.approx(math.sqrt(2)) and row["TLG_sd"] == pytest.approx(2 * math.sqrt(2))
+    assert "volume_ml_sd" not in row
+
+
+def test_a_lesions_row_says_where_it_is_hottest():
+    masks, geometry = two_lesions()
+    image = masks.lesions.array.astype(np.float32)
+    image[1, 1, 2] = 9.0
+    row = clinical.numbers(image, masks, geometry)[0]
+    assert [row[f"{axis}_mm"] for axis in "xyz"] == [20.0, 10.0, 10.0]
 
 
 @pytest.fixture
@@ -234,7 +241,7 @@ def test_the_segmenter_runs_once_whatever_the_samples(tiny, monkeypatch):
     calls, plain = [], After.segmented
     monkeypatch.setattr(After, "segmented", lambda self, image: calls.append(1) or plain(self, image))
     output, _ = run("amdiff", samples=3)
-    assert len(calls) == 1 and any("SUVmean_low" in row for row in output.tables["clinical"])
+    assert len(calls) == 1 and any("SUVmean_sd" in row for row in output.tables["clinical"])
 
 
 def test_the_standalone_denoiser_may_be_half_of_the_standalone_pair(tiny, tmp_path):

@@ -1,9 +1,14 @@
 """Text-guided DDPM: words reach the network, slice by slice; pairs leave no jumps; encoders are who they should be."""
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import petdiffusion
 import pytest
 import torch
 from petdiffusion import registry
@@ -384,3 +389,28 @@ def test_prompts_written_by_one_run_are_taken_by_the_next(models, case, tmp_path
     assert main([*common, "--prompts", str(table), "--out", str(tmp_path / "b")]) == 0
     one, other = (store.sha256(tmp_path / run / "denoised.nii.gz") for run in ("a", "b"))
     assert one == other
+
+
+TORCHVISION_OF_ANOTHER_TORCH = """
+import torch
+
+@torch.library.register_fake("torchvision::nms")
+def nms(dets, scores, threshold):
+    return dets
+
+__version__ = "stand-in"
+"""
+ASK = "from petdiffusion.methods.text_ddpm.clip import open_clip; print(open_clip().__version__)"
+
+
+@pytest.mark.parametrize("library, said", [(TORCHVISION_OF_ANOTHER_TORCH, "stand-in"),
+                                           ("raise RuntimeError('no kernel')", "cannot be used here (no kernel)"),
+                                           ("import torchvision_is_missing", "pip install petdiffusion[text]")])
+def test_a_torchvision_of_another_torch_does_not_stand_in_the_way(library, said, tmp_path):
+    """It fails when it registers its operators, as this stand-in does; what fails otherwise is said."""
+    (tmp_path / "open_clip.py").write_text(library)
+    home = Path(petdiffusion.__file__).parents[1]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(tmp_path), str(home)))}
+    done = subprocess.run([sys.executable, "-c", ASK], env=environment, capture_output=True, text=True, check=False)
+    assert said in done.stdout + done.stderr
+    assert (done.returncode == 0) == (said == "stand-in")

@@ -4,7 +4,7 @@ import json
 
 import petdiffusion
 import pytest
-from petdiffusion import registry
+from petdiffusion import read, registry
 from petdiffusion.cli import main
 from petdiffusion.errors import InputError
 from petdiffusion.trust import calibrate
@@ -76,7 +76,7 @@ def test_scores_are_the_truths_and_an_earlier_calibration_changes_none(study, mo
 
     def scores():
         made = petdiffusion.denoise(study / "a-0.1-pet.nii.gz", "csrd", samples=2, model="csrd-tiny", **given)
-        return calibrate.scores_of(made, "a"), made
+        return calibrate.scores_of(made, "a", made.organs), made
 
     before, made = scores()
     lesion = made.tables["lesions"][0]
@@ -134,3 +134,29 @@ def test_coverage_of_left_out_patients_worked_by_hand():
 
     rows = calibrate.left_out([one("a", 11.0), one("b", 12.0), one("c", 15.0)], ["a", "b", "c"], "simulated")
     assert rows[0]["n"] == 6 and rows[0]["covered_95_percent"] == pytest.approx(100 * 4 / 6)
+
+
+def test_what_a_method_finds_is_calibrated_on_the_true_masks(study, tmp_path, monkeypatch, capsys):
+    """AMDiff's organs are its own; the truth of an organ is that of the labels given. Then its table is calibrated."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    tiny_models._write(folder, registry.card("amdiff"))
+    monkeypatch.setenv("PETDIFFUSION_MODELS", str(folder))
+    asked = ["calibrate", "amdiff-tiny", "--manifest", str(study / "cases.csv"), "--out", str(tmp_path / "work"),
+             "--samples", "2", "--data", "three simulated scans", "--quiet", "--write"]  # fmt: skip
+    assert main(asked) == 0
+    scores = json.loads((tmp_path / "work" / "cases" / "a-0.1.json").read_text())["numbers"]
+    truth = read.image(study / "a-0.1-truth.nii.gz", "reference").array
+    organs = read.labels(study / "a-0.1-organs.nii.gz")
+    liver = truth[organs.mask("liver")].mean()
+    assert [t for t, _, _ in scores["organ_mean"]].count(pytest.approx(liver, rel=1e-4)) == 1
+    own = [name for name in scores if name.startswith("clinical_")]
+    assert own, "the random network marked nothing that the labels know"
+    if "clinical_liver_SUVmean" in scores:
+        assert scores["clinical_liver_SUVmean"][0][0] == pytest.approx(liver, rel=1e-4)
+
+    made = petdiffusion.denoise(study / "a-0.1-pet.nii.gz", "amdiff", samples=2, model="amdiff-tiny",
+                                out=tmp_path / "out", format="nifti")  # fmt: skip
+    assert made.record["uncertainty"]["clinical_calibrated"]
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "What the method found" in page and "calibrated on three simulated scans" in page

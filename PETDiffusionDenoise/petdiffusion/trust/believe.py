@@ -13,6 +13,7 @@ from ..methods.contract import Case, Output
 from ..progress import Run
 from ..volume import LabelMap, Volume
 from ..zoo import store
+from . import clinical
 from .check import Trust, check
 from .quality import quality
 from .samples import Collector, Numbers
@@ -45,6 +46,10 @@ def certain(output: Output, drawn: Collector, run: Run) -> tuple[Output, Certain
     model = run.model or output.details.get("model")
     known = calibration_of(store.find(model).card.results) if drawn.count > 1 and model else None
     found = certainty(drawn, output.pet, known)
+    if rows := output.tables.get(clinical.TABLE):
+        tables = {**output.tables, clinical.TABLE: clinical.with_intervals(rows, drawn.count, known)}
+        output = replace(output, tables=tables)
+        found.facts["clinical_calibrated"] = clinical.calibrated(known)
     if output.sd is not None and found.sd_factor is not None:
         output = replace(output, sd=output.sd.with_array(output.sd.array * np.float32(found.sd_factor)))
     return output, found

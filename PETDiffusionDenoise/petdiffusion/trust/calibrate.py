@@ -13,12 +13,16 @@ from typing import Any
 
 import numpy as np
 
+from .. import read
 from ..batch.manifest import BatchCase, read_manifest
 from ..errors import InputError
+from ..prepare import grids
 from ..prepare.mask import body_mask
 from ..progress import Run, finite
 from ..request import Result
+from ..volume import LabelMap
 from ..write.staging import writing
+from . import clinical
 from .conformal import VOXEL, Calibration, fit_family, fit_voxels
 from .samples import Key, Numbers
 
@@ -77,7 +81,7 @@ def _made(case: BatchCase, method: str, settings: dict[str, Any], folder: Path, 
         own["dose_fraction"] = float(case.settings["dose_fraction"])
     images = dict(case.images)
     result = denoise(images.pop("pet"), method, report=False, run=inner, **images, **own, **settings)
-    scores = scores_of(result, case.id)
+    scores = scores_of(result, case.id, _organs(images.get("labels"), result))
     text = json.dumps({**scores.to_json(), "made_by": _maker(case, method, settings)}, allow_nan=False)
     with writing(folder / f"{case.id}.json"):
         aside = folder / f".{case.id}.partial"
@@ -86,17 +90,25 @@ def _made(case: BatchCase, method: str, settings: dict[str, Any], folder: Path, 
     return scores
 
 
-def scores_of(result: Result, id_: str) -> Scores:
-    """From a run with samples and a reference."""
+def _organs(labels: str | None, result: Result) -> LabelMap | None:
+    """The true organs: those of the result may be what the method itself found."""
+    if labels is None:
+        return result.organs
+    return grids.resample_labels(read.labels(labels), result.low.geometry)
+
+
+def scores_of(result: Result, id_: str, organs: LabelMap | None) -> Scores:
+    """From a run with samples and a reference, and the true organs."""
     rows = result.tables.get("intervals", [])
     if result.reference is None or not rows or result.sd is None:
         raise InputError(f"Case {id_}", "has no reference or no samples", "Give a reference, and two samples or more.")
-    truth = Numbers(result.reference.geometry, result.organs, result.lesions)(result.reference.array)
+    truth = Numbers(result.reference.geometry, organs, result.lesions)(result.reference.array)
     numbers: dict[str, list[tuple[float, float, float]]] = {}
     for row in rows:
         key = Key(row["kind"], row["number"], row["name"], row["metric"].removeprefix("SUV"))
         if key in truth:
             numbers.setdefault(key.family, []).append((truth[key], row["expected"], row["sd"]))
+    numbers |= clinical.scores(result.tables.get(clinical.TABLE, ()), result.reference, organs, result.lesions)
     numbers[VOXEL] = _voxels(result)
     return Scores(id_, rows[0]["samples"], numbers)
 

@@ -1,7 +1,7 @@
-"""The clinical table: volume, SUVs and TLG of each lesion, totals, SUVmean of each organ; intervals from the samples.
+"""The clinical table: volume, SUVs and TLG of each lesion, totals, SUVmean of each organ; their SD over the samples.
 
-Masks are those of the estimate; a sample changes the uptake in them. So uptakes and TLG have intervals (1.96 SD over
-the samples), volumes have none.
+Masks are those of the estimate; a sample changes the uptake in them. So uptakes and TLG have an SD (`SUVmax_sd`),
+volumes have none. What intervals that makes is the room `trust`'s to say.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from .masks import Masks
 AROUND_MM = 8.0
 """A lesion's peak may lie in a sphere that reaches beyond it."""
 UPTAKES = ("SUVmean", "SUVmax", "SUVpeak", "TLG")
-Z = 1.96
 
 Rows = list[dict[str, Any]]
 
@@ -45,8 +44,15 @@ def _lesions(image: np.ndarray, masks: Masks, geometry: Geometry) -> Rows:
         place = {"organ": masks.places[value]} if masks.places.get(value) else {}
         rows.append({"what": "lesion", "name": lesions.names.get(value, f"lesion {value}"), **place,
                      "volume_ml": volume, "SUVmean": found.mean, "SUVmax": found.maximum, "SUVpeak": found.peak,
-                     "TLG": found.mean * volume})  # fmt: skip
+                     "TLG": found.mean * volume, **_hottest(image[wide], mask, wide, geometry)})  # fmt: skip
     return rows
+
+
+def _hottest(image: np.ndarray, mask: np.ndarray, box: tuple[slice, ...], geometry: Geometry) -> dict[str, float]:
+    """Where SUVmax is, in patient coordinates (LPS): the place to look at."""
+    inside = np.unravel_index(np.where(mask, image, -np.inf).argmax(), mask.shape)
+    voxel = [start.start + i for start, i in zip(box, inside)][::-1]
+    return dict(zip(("x_mm", "y_mm", "z_mm"), (round(float(v), 2) for v in geometry.affine @ [*voxel, 1.0])))
 
 
 def _organs(image: np.ndarray, masks: Masks, geometry: Geometry) -> Rows:
@@ -67,18 +73,12 @@ class Spreads:
         self.samples.append(rows)
 
     def beside(self, rows: Rows) -> Rows:
-        """The estimate's rows with `_low` and `_high` beside each uptake, where there are two samples at least."""
+        """The estimate's rows with the SD of each uptake beside it, where there are two samples at least."""
         if len(self.samples) < 2:
             return rows
-        return [self._with_interval(row, [rows_[i] for rows_ in self.samples]) for i, row in enumerate(rows)]
+        return [self._with_sd(row, [rows_[i] for rows_ in self.samples]) for i, row in enumerate(rows)]
 
     @staticmethod
-    def _with_interval(row: dict[str, Any], same: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        wide = {}
-        for name, value in row.items():
-            wide[name] = value
-            if name in UPTAKES:
-                half = Z * float(np.std([one[name] for one in same], ddof=1))
-                wide |= {f"{name}_low": max(value - half, 0.0) if value >= 0 else value - half,
-                         f"{name}_high": value + half}  # fmt: skip
-        return wide
+    def _with_sd(row: dict[str, Any], same: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        return row | {f"{name}_sd": float(np.std([one[name] for one in same], ddof=1))
+                      for name in UPTAKES if name in row}  # fmt: skip

@@ -27,13 +27,34 @@ PAD, UNKNOWN = 0, 1
 """Rows of the embedding beside those of the vocabulary; the end of a text has the last row, as CLIP's pooling asks."""
 
 
+TORCHVISION = ("nms", "qnms")
+"""Operators that torchvision asks for while it is imported."""
+_declared: list[torch.library.Library] = []
+"""Operators live as long as their library."""
+
+
 def open_clip() -> Any:
     """The library, imported only where a text is read."""
     try:
-        import open_clip as library
-    except (ImportError, RuntimeError) as error:  # torchvision of another build fails with the latter
+        return _imported()
+    except (ImportError, RuntimeError) as error:
         raise DependencyError("open_clip_torch", f"cannot be used here ({str(error)[:80]})",
                               "Run: pip install petdiffusion[text].") from None  # fmt: skip
+
+
+def _imported() -> Any:
+    """open_clip imports torchvision for pictures, of which texts need nothing. One that was built for another torch
+    (a processor's beside a graphics card's, as installing by hand leaves them) cannot load its operators and stops
+    there; declared without a body they stand in the way of nothing."""
+    try:
+        import open_clip as library
+    except RuntimeError as error:
+        if "torchvision::" not in str(error) or _declared:
+            raise
+        _declared.append(torch.library.Library("torchvision", "DEF"))
+        for name in TORCHVISION:
+            _declared[0].define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        import open_clip as library
     return library
 
 

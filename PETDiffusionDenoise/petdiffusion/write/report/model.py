@@ -48,6 +48,8 @@ class CaseReport:
     interval_rows: Rows = ()
     interval_facts: Mapping[str, Any] = field(default_factory=dict)
     """Intervals of lesions' and organs' numbers, from the method's samples."""
+    clinical_rows: Rows = ()
+    """Lesions, their total and organs as the method itself marked them."""
     maps: Mapping[str, Volume] = field(default_factory=dict)
     """Images that a method lays over the scan, by the heading of the table that tells of their slices."""
 

@@ -7,7 +7,7 @@ from html import escape
 from importlib.resources import files
 
 from ... import __version__
-from . import figures, maps, sections, trust, viewer, words
+from . import clinical, figures, maps, sections, trust, viewer, words
 from .model import REFERENCE, SD, CaseReport
 from .views import Views
 
@@ -31,6 +31,7 @@ def case_report(report: CaseReport) -> str:
         _part("Slices and what changed", _slices_note(views), figures.slices(views)),
         _lesions(report, views),
         _organs(report),
+        _found(report),
         _trust(report),
         _certainty(report),
         _part("Image quality", _quality_note(report), sections.image_section(report)) if report.image_rows else "",
@@ -168,6 +169,13 @@ def _organs(report: CaseReport) -> str:
         return ""
     note = "Lesions are left out of the organs. CoV is SD / mean over the organ, true differences in it included."
     return _part("Organs", note, sections.legend(report) + sections.organ_section(report))
+
+
+def _found(report: CaseReport) -> str:
+    if not report.clinical_rows:
+        return ""
+    return _part("What the method found", clinical.note(report.interval_facts),
+                 clinical.section(report.clinical_rows), "found")  # fmt: skip
 
 
 def _trust(report: CaseReport) -> str:

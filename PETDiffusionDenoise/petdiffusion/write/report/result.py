@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ...methods.contract import Case, MethodCard
     from ...request import Result
 
-OWN_TABLES = ("image", "organs", "lesions", "lesion_totals", "organ_errors", "trust", "intervals")
+OWN_TABLES = ("image", "organs", "lesions", "lesion_totals", "organ_errors", "trust", "intervals", "clinical")
 FACTS = {
     "half_life_s": ("half-life", "min", 1 / 60, 1),
     "injected_dose_bq": ("injected dose", "MBq", 1e-6, 0),
@@ -55,6 +55,7 @@ def of_result(result: Result, case: Case, card: MethodCard) -> str:
             trust_facts=result.record.get("trust", {}),
             interval_rows=tables.get("intervals", ()),
             interval_facts=result.record.get("uncertainty", {}),
+            clinical_rows=tables.get("clinical", ()),
             other_tables={
                 HEADINGS.get(name, name.replace("_", " ").capitalize()): rows
                 for name, rows in tables.items()

@@ -138,8 +138,9 @@ def orphan() -> None:
 
 
 def polite() -> None:
-    begin()
+    """Listens before it says a word, so that whoever has heard it can cancel it."""
     try:
+        begin()
         time.sleep(600)
     except KeyboardInterrupt:
         print("stopping", flush=True)
