@@ -20,7 +20,14 @@ CT, MR = "PETDiffusion.CT", "PETDiffusion.MR"
 LABELS, LESIONS = "PETDiffusion.Labels", "PETDiffusion.Lesions"
 ROLE, RECORD = "PETDiffusion.Role", "PETDiffusion.Record"
 MASK_OPACITY = 0.45
-SPELLED = {"grad_cam": "Grad-CAM", "gradcam": "Grad-CAM"}
+MAP = "map_"
+"""How the backend begins the name of an image that a method explains itself with."""
+SPELLED = {"grad_cam": "Grad-CAM", "gradcam": "Grad-CAM", "map_matches": "Best matches (Grad-CAM)",
+           "image": "whole image", "organ_errors": "organs, errors against the normal dose",
+           "lesion_totals": "lesions, totals", "clinical": "found lesions and organs", "trust": "doubts",
+           "intervals": "95 % intervals", "quality": "quality control", "prompts": "prompts of the slices",
+           "matches": "best matches of the slices", "transitions": "search of the transitions"}
+"""What a reader looks for; the names themselves are those of the files."""
 CHARTS = {"organs": ("organ", ("SUVmean", "mean")), "lesions": ("lesion", ("SUVmax", "max"))}
 
 
@@ -60,8 +67,8 @@ class Inputs:
 
 
 def title_of(name: str) -> str:
-    """`organ_errors` as `organ errors`, `grad_cam` as `Grad-CAM`."""
-    return SPELLED.get(name, name.replace("_", " "))
+    """`trust` as `doubts`, `grad_cam` as `Grad-CAM`; what is new is called by its own name."""
+    return SPELLED.get(name, name.removeprefix(MAP).replace("_", " "))
 
 
 def add_denoised(array: np.ndarray, inputs: Inputs, title: str) -> Any:

@@ -204,8 +204,12 @@ class Review:
                 logic.FitSliceToAll()
         self.jump(*np.reshape(bounds, (3, 2)).mean(axis=1))
 
-    def jump(self, r: float, a: float, s: float) -> None:
-        """Centre all views on a point in RAS."""
+    def jump(self, r: float | None, a: float | None, s: float) -> None:
+        """Centre all views on a point in RAS; without r and a, on the middle of the scan at that height."""
+        if r is None or a is None:
+            bounds = [0.0] * 6
+            self.nodes.denoised.GetRASBounds(bounds)
+            r, a = (bounds[0] + bounds[1]) / 2, (bounds[2] + bounds[3]) / 2
         for view in self.views:
             node = self.slice_node(view)
             if self.orientation == MIP:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import re
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from . import results, tables
 
-LESIONS, DOUBTS, CHECKS = "lesions", "doubts", "checks"
+LESIONS, FOUND, DOUBTS, CHECKS, PROMPTS = "lesions", "found", "doubts", "checks", "prompts"
 _IMAGES = (("low", "Before"), ("denoised", "Denoised"), ("reference", "Normal"))
 _SURE = "beyond chance"
-Place = tuple[float, float, float]
+_OWN = "Marked by the method itself, no diagnosis: physiological uptake is marked at times, small lesions are missed."
+_CALIBRATED = " 95 %: calibrated, errors of the mask included."
+_UNCALIBRATED = " 95 %: of the method's samples, not calibrated; errors of the mask are not in it."
+_EVERY_PROMPT = "Axial slice including "
+_MATCHES = 3
+Place = tuple[float | None, float | None, float]
+"""In RAS. A whole slice has a height alone."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +34,11 @@ class Listing:
 
 def lists(nodes: results.ResultNodes) -> dict[str, Listing]:
     """Those that a result has something for, by key."""
-    found = {LESIONS: _lesions(_rows(nodes, "lesions")), DOUBTS: _doubts(_rows(nodes, "trust")),
-             CHECKS: _checks(nodes.record.get("check") or ())}
+    certain = nodes.record.get("uncertainty") or {}
+    found = {LESIONS: _lesions(_rows(nodes, "lesions")),
+             FOUND: _found(_rows(nodes, "clinical"), bool(certain.get("clinical_calibrated"))),
+             DOUBTS: _doubts(_rows(nodes, "trust")), CHECKS: _checks(nodes.record.get("check") or ()),
+             PROMPTS: _prompts(_rows(nodes, "prompts"), _rows(nodes, "matches"))}
     return {key: listing for key, listing in found.items() if listing.lines}
 
 
@@ -51,15 +60,79 @@ def _lesions(rows: Sequence[Mapping[str, Any]]) -> Listing:
     first = rows[0] if rows else {}
     metric = "SUVmax" if any(key.startswith("SUVmax_") for key in first) else "max"
     images = [(key, title) for key, title in _IMAGES if f"{metric}_{key}" in first]
-    lines = [[_short(str(row.get("lesion", ""))), *(number(row.get(f"{metric}_{key}")) for key, _ in images),
+    lines = [[short_lesion(str(row.get("lesion", ""))), *(number(row.get(f"{metric}_{key}")) for key, _ in images),
               number(row.get("volume_ml"))] for row in rows]
     return Listing(f"Lesions: {metric} and volume", ("Lesion", *(title for _, title in images), "ml"), lines,
                    [str(row.get("lesion", "")) for row in rows], [place_of(row) for row in rows])
 
 
-def _short(name: str) -> str:
+def short_lesion(name: str) -> str:
     """`Lesion 2 (lymph node)` as `2 lymph node`: the column's title says what it is."""
-    return re.sub(r"^lesion (\d+) \((.*)\)$", r"\1 \2", name, flags=re.IGNORECASE)
+    number_, place, part = tables.lesion_of(name) or ("", "", "")
+    if not place and not part:
+        return name
+    return f"{number_}{f' {place}' if place else ''}{f', part {part}' if part else ''}"
+
+
+def _found(rows: Sequence[Mapping[str, Any]], calibrated: bool) -> Listing:
+    """The lesions that a method marked itself, whether or not others were given; also that there are none."""
+    lesions = [row for row in rows if row.get("what") == "lesion"]
+    if rows and not lesions:
+        return Listing("Found lesions: none", ("Lesion",), [["No lesion was found."]], [_OWN], [None])
+    known = any(row.get("SUVmax_low95") is not None for row in lesions)
+    lines = [[_named(row), number(row.get("SUVmax")), *([_interval(row, "SUVmax")] if known else []),
+              number(row.get("volume_ml"))] for row in lesions]
+    title = f"Found lesions: SUVmax{', 95 %' if known else ''} and volume"
+    note = _OWN + ((_CALIBRATED if calibrated else _UNCALIBRATED) if known else "")
+    return Listing(title, ("Lesion", "SUVmax", *(["95 %"] if known else []), "ml"), lines,
+                   [f"{_numbers(row)} {note}" for row in lesions], [place_of(row) for row in lesions])
+
+
+def _named(row: Mapping[str, Any]) -> str:
+    name, organ = str(row.get("name", "")), _spaced(row.get("organ"))
+    return short_lesion(f"{name} ({organ})" if organ else name)
+
+
+def _numbers(row: Mapping[str, Any]) -> str:
+    where = f" in {_spaced(row['organ'])}" if row.get("organ") else ""
+    each = ", ".join(f"{metric} {number(row.get(metric))}" for metric in ("SUVpeak", "SUVmean", "TLG"))
+    return f"{str(row.get('name', '')).capitalize()}{where}: {each}."
+
+
+def _spaced(name: Any) -> str:
+    return str(name or "").replace("_", " ")
+
+
+def _interval(row: Mapping[str, Any], metric: str) -> str:
+    low, high = row.get(f"{metric}_low95"), row.get(f"{metric}_high95")
+    return "–" if low is None or high is None else f"{number(low)} to {number(high)}"
+
+
+def _prompts(rows: Sequence[Mapping[str, Any]], matches: Sequence[Mapping[str, Any]]) -> Listing:
+    """What each slice was told and what the text encoder sees in it, from the head down."""
+    seen = {row["z_mm"]: row for row in matches if row.get("z_mm") is not None}
+    told = {row["z_mm"]: str(row.get("prompt") or "") for row in rows if row.get("z_mm") is not None}
+    heights = sorted({*told, *seen}, reverse=True)
+    lines = [[told.get(z, "").removeprefix(_EVERY_PROMPT) or "–", _match(seen.get(z, {}), 1) or "–", _height(z)]
+             for z in heights]
+    tips = [f"Told: {told.get(z) or 'nothing of this slice'}.{_best(seen.get(z, {}))}" for z in heights]
+    some = sum(bool(text) for text in told.values())
+    return Listing(f"Prompts: {some} of {len(heights)} slices", ("Prompt", "Best match", "mm"), lines, tips,
+                   [(None, None, z) for z in heights])
+
+
+def _match(row: Mapping[str, Any], rank: int) -> str:
+    name, score = row.get(f"match_{rank}"), row.get(f"score_{rank}")
+    return f"{name} {score:.2g}" if name and score is not None else ""
+
+
+def _best(row: Mapping[str, Any]) -> str:
+    several = ", ".join(filter(None, (_match(row, rank) for rank in range(1, _MATCHES + 1))))
+    return f" Best matches, by their chance: {several}." if several else ""
+
+
+def _height(z: float) -> str:
+    return f"{z:.1f}".replace("-", "−") if z else "0"
 
 
 def _doubts(rows: Sequence[Mapping[str, Any]]) -> Listing:
@@ -77,7 +150,7 @@ def _doubts(rows: Sequence[Mapping[str, Any]]) -> Listing:
 
 
 def _where(row: Mapping[str, Any]) -> str:
-    name = _short(str(row.get("lesion") or "")) or str(row.get("organ") or "").replace("_", " ")
+    name = short_lesion(str(row.get("lesion") or "")) or str(row.get("organ") or "").replace("_", " ")
     return f"{row.get('kind', '')}{f', {name}' if name else ''}"
 
 
@@ -88,8 +161,12 @@ def _checks(sentences: Sequence[str]) -> Listing:
 
 
 def number(value: Any) -> str:
-    """Three digits, zeros too: 12.0 beside 11.4."""
-    return "–" if value is None else f"{value:#.3g}".rstrip(".")
+    """Three digits, zeros too: 12.0 beside 11.4; all digits of what is larger, as Bq/ml are."""
+    if value is None:
+        return "–"
+    if not math.isfinite(value) or value == 0:
+        return f"{value:g}"
+    return f"{value:.0f}" if abs(value) >= 999.5 else f"{value:#.3g}".rstrip(".")
 
 
 def _p(value: Any) -> str:

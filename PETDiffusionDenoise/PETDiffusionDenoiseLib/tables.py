@@ -19,8 +19,16 @@ MOST_BARS = 10
 READ_MOST = ("liver", "spleen", "aorta", "heart", "brain", "kidney_left", "kidney_right", "lung", "muscle", "bone",
              "pancreas")
 _WORDS = {"volume_ml": "Volume (ml)", "CoV": "CoV (%)", "CoV_percent": "CoV (%)", "MTV_ml": "MTV (ml)",
-          "x_mm": "x (mm, left)", "y_mm": "y (mm, back)", "z_mm": "z (mm, up)",
-          "contrast_recovery_percent": "Contrast recovery (%)", "low95": "95 % from", "high95": "95 % to"}
+          "x_mm": "x (mm, left)", "y_mm": "y (mm, back)", "z_mm": "z (mm, up)", "size_mm": "Size (mm)",
+          "contrast_recovery_percent": "Contrast recovery (%)", "low95": "95 % from", "high95": "95 % to",
+          "sd": "SD of samples", "expected": "Mean of samples", "denoised": "Denoised", "look": "Look again",
+          "p": "Chance in its place", "p_adjusted": "Chance anywhere", "change_percent": "Change (%)",
+          "SUVchange": "SUV change", "SUVsd": "SD in SUV", "body_mean": "Mean in the body", "activity": "Activity",
+          "local_noise_percent": "Noise in the body (%)", "liver_CoV_percent": "Noise in the liver, CoV (%)",
+          "liver_mean": "Mean in the liver", "PSNR_dB": "PSNR (dB)", "bias_percent": "Bias (%)"}
+_LESION = re.compile(r"lesion (?P<number>\d+)(?: \((?P<place>(?!\d+\)).*?)\))?(?: \((?P<part>\d+)\))?$", re.IGNORECASE)
+_PER_IMAGE = {"sd": "SD"}
+"""Called otherwise in a column for each image than alone."""
 _ENDINGS = {"_low95": "95 % from", "_high95": "95 % to", "_sd": "SD of samples"}
 
 
@@ -38,7 +46,7 @@ def title_of(column: str) -> str:
     for image, word in IMAGES.items():
         if column.endswith(f"_{image}"):
             metric = column.removesuffix(f"_{image}")
-            return f"{_WORDS.get(metric, metric)} {word}"
+            return f"{_PER_IMAGE.get(metric) or _WORDS.get(metric, metric)} {word}"
     return column.replace("_", " ")
 
 
@@ -68,8 +76,14 @@ def _array(column: str, values: Sequence[Any]) -> Any:
         if numeric:
             array.InsertNextValue(math.nan if value is None else float(value))
         else:
-            array.InsertNextValue("" if value is None else str(value))
+            array.InsertNextValue(_text(value))
     return array
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else str(value)
 
 
 def rows_of(node: Any) -> list[dict[str, Any]]:
@@ -123,9 +137,16 @@ def _chart_data(rows: Rows, labels: str, metric: str, images: Sequence[str], nam
 def short(name: str) -> str:
     """A name that fits under a bar: `Lesion 3 (lymph node)` is `3`, `Kidney, left` is `Kidney L`."""
     name = name.replace("_", " ")
-    if lesion := re.match(r"lesion (\d+)", name, flags=re.IGNORECASE):
-        return lesion[1]
+    if lesion := lesion_of(name):
+        number, _, part = lesion
+        return f"{number}, part {part}" if part else number
     return re.sub(r",? (left|right)$", lambda found: f" {found[1][0].upper()}", name)
+
+
+def lesion_of(name: str) -> tuple[str, str, str] | None:
+    """Number, place and part of `lesion 2 (lymph node) (1)`. A mask that falls apart is measured in parts."""
+    found = _LESION.match(name)
+    return (found["number"], found["place"] or "", found["part"] or "") if found else None
 
 
 def main_rows(rows: Rows, labels: str) -> list[Mapping[str, Any]]:

@@ -78,7 +78,7 @@ def test_what_a_result_has_is_offered(reviewed) -> None:
     assert not ui.differenceButton.isHidden() and not ui.uncertaintyButton.isHidden()
     assert texts(ui.fusionCombo) == ["Nothing", "CT", "Uncertainty", "Grad-CAM"]
     assert texts(ui.numbersCombo)[:2] == ["Nothing", "Chart: SUVmax per lesion"]
-    assert texts(ui.numbersCombo)[2:] == ["Table: lesions", "Table: prompts", "Table: trust"]
+    assert texts(ui.numbersCombo)[2:] == ["Table: lesions", "Table: prompts of the slices", "Table: doubts"]
     assert texts(ui.listCombo)[0] == "Lesions: SUVmax and volume"
     assert ui.listTable.rowCount == 2 and ui.listTable.item(0, 0).text() == "lesion 1"
     assert ui.listTable.item(0, 3).text() == "7.30" and ui.resultSelector.toolTip == reviewed[1].denoised.GetName()
@@ -211,7 +211,7 @@ def test_a_table_below_the_views(reviewed) -> None:
 
     widget, nodes = reviewed
     combo = widget.ui.numbersCombo
-    combo.setCurrentIndex(combo.findText("Table: prompts"))
+    combo.setCurrentIndex(combo.findText("Table: prompts of the slices"))
     view = slicer.mrmlScene.GetSingletonNode(review_layout.TABLE_TAG, "vtkMRMLTableViewNode")
     assert view.GetTableNodeID() == nodes.tables["prompts"].GetID()
     combo.setCurrentIndex(0)

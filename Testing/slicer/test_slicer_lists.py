@@ -1,0 +1,164 @@
+"""What a result's lists, tables and images are called, and where a click on their lines goes."""
+
+from __future__ import annotations
+
+import pytest
+
+FOUND = [
+    {"what": "lesion", "name": "lesion 1", "organ": "liver", "volume_ml": 2.0, "SUVmean": 5.0, "SUVmax": 8.25,
+     "SUVmax_low95": 7.0, "SUVmax_high95": 9.5, "SUVpeak": 7.0, "TLG": 10.0, "x_mm": -20.0, "y_mm": 8.0,
+     "z_mm": 50.0, "SUVmax_sd": 0.5},
+    {"what": "lesion", "name": "lesion 2", "volume_ml": 1234.0, "SUVmean": 3.0, "SUVmax": 4.0, "SUVpeak": 3.5,
+     "TLG": 3.0, "x_mm": 1.0, "y_mm": 2.0, "z_mm": 3.0},
+    {"what": "total", "name": "all lesions", "lesions": 2, "volume_ml": 1236.0, "TLG": 13.0},
+    {"what": "organ", "name": "liver", "volume_ml": 1500.0, "SUVmean": 2.0},
+]  # fmt: skip
+
+
+def result(tables, record=None):
+    import patients
+    from PETDiffusionDenoiseLib import results, units
+
+    nodes = patients.result(lesion_rows=False)
+    low = results.input_of(nodes.denoised)
+    nodes.tables = results.add_tables(tables, "Demo")[0]
+    nodes.record = record or {}
+    results.sign(nodes, results.Inputs(low, units.find(low)), {"Method": "demo"})
+    return nodes
+
+
+def lists(tables):
+    from PETDiffusionDenoiseLib import review_lists
+
+    return review_lists.lists(result(tables))
+
+
+def test_lesions_that_the_method_found_are_listed_with_their_intervals_and_places(scene) -> None:
+    found = lists({"clinical": FOUND})["found"]
+    assert found.title == "Found lesions: SUVmax, 95 % and volume"
+    assert found.columns == ("Lesion", "SUVmax", "95 %", "ml")
+    assert found.lines == [["1 liver", "8.25", "7.00 to 9.50", "2.00"], ["lesion 2", "4.00", "–", "1234"]]
+    assert found.places == [(20.0, -8.0, 50.0), (-1.0, -2.0, 3.0)], "RAS"
+    assert "Lesion 1 in liver: SUVpeak 7.00" in found.tips[0] and "no diagnosis" in found.tips[0]
+    assert "not calibrated" in found.tips[0]
+
+
+def test_calibrated_intervals_are_told_from_those_of_samples(scene) -> None:
+    from PETDiffusionDenoiseLib import review_lists
+
+    nodes = result({"clinical": FOUND}, {"uncertainty": {"clinical_calibrated": True}})
+    tip = review_lists.lists(nodes)["found"].tips[0]
+    assert "not calibrated" not in tip and "calibrated, errors of the mask included" in tip
+
+
+def test_lesions_without_intervals_have_no_empty_column(scene) -> None:
+    found = lists({"clinical": FOUND[1:]})["found"]
+    assert found.columns == ("Lesion", "SUVmax", "ml") and found.title == "Found lesions: SUVmax and volume"
+    assert found.lines == [["lesion 2", "4.00", "1234"]]
+
+
+def test_that_no_lesion_was_found_is_said(scene) -> None:
+    none = [{"what": "total", "name": "all lesions", "lesions": 0, "volume_ml": 0.0, "TLG": 0.0}, FOUND[3]]
+    found = lists({"clinical": none})["found"]
+    assert found.title == "Found lesions: none" and found.places == [None]
+    assert found.lines == [["No lesion was found."]] and found.columns == ("Lesion",)
+
+
+def test_a_click_on_a_found_lesion_goes_there(open_panel) -> None:
+    widget = open_panel()
+    nodes = result({"clinical": FOUND})
+    widget.panel.parameters.result = nodes.denoised
+    assert widget.ui.listCombo.itemText(0).startswith("Found lesions")
+    widget.ui.listTable.cellClicked.emit(0, 1)
+    matrix = widget.panel.review.review.slice_node("denoised").GetSliceToRAS()
+    assert [matrix.GetElement(i, 3) for i in range(3)] == pytest.approx([20.0, -8.0, 50.0], abs=0.01)
+
+
+def test_prompts_and_matches_are_listed_by_height_and_a_click_goes_there(open_panel) -> None:
+    told = {-60.0: "Axial slice including liver", 0.0: "", 60.0: "Axial slice including heart"}
+    prompts = [{"slice": i, "z_mm": z, "prompt": text} for i, (z, text) in enumerate(told.items())]
+    matches = [{"slice": 2, "z_mm": 60.0, "match_1": "heart", "score_1": 0.91, "match_2": "aorta", "score_2": 0.2}]
+    widget = open_panel()
+    nodes = result({"prompts": prompts, "matches": matches})
+    widget.panel.parameters.result = nodes.denoised
+    ui = widget.ui
+    assert ui.listCombo.itemText(0) == "Prompts: 2 of 3 slices"
+    table = [[ui.listTable.item(r, c).text() for c in range(3)] for r in range(ui.listTable.rowCount)]
+    assert table == [["heart", "heart 0.91", "60.0"], ["–", "–", "0"], ["liver", "–", "−60.0"]], "the head on top"
+    tip = ui.listTable.item(0, 0).toolTip()
+    assert "Axial slice including heart" in tip and "aorta 0.2" in tip
+    ui.axialButton.click()
+    widget.panel.review.review.jump(11.0, 12.0, 0.0)
+    ui.listTable.cellClicked.emit(2, 0)
+    matrix = widget.panel.review.review.slice_node("denoised").GetSliceToRAS()
+    assert matrix.GetElement(2, 3) == pytest.approx(-60.0, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    "value, text",
+    [(None, "–"), (0.0, "0"), (0.8, "0.800"), (2.125, "2.12"), (12.0, "12.0"), (999.6, "1000"), (1234.5, "1234"),
+     (48210.0, "48210"), (-1500.0, "-1500"), (0.00012, "0.000120")],
+)  # fmt: skip
+def test_numbers_are_never_written_in_powers_of_ten(value, text) -> None:
+    from PETDiffusionDenoiseLib import review_lists
+
+    assert review_lists.number(value) == text
+
+
+@pytest.mark.parametrize(
+    "name, listed, below",
+    [("Lesion 2 (lymph node)", "2 lymph node", "2"), ("lesion 3 (2)", "3, part 2", "3, part 2"),
+     ("lesion 2 (lymph node) (1)", "2 lymph node, part 1", "2, part 1"), ("Metastasis", "Metastasis", "Metastasis"),
+     ("lesion 4", "lesion 4", "4")],
+)  # fmt: skip
+def test_a_lesion_of_several_parts_keeps_its_number(name, listed, below) -> None:
+    """A mask that falls apart is measured part by part: `lesion 3 (2)` is the second part of lesion 3."""
+    from PETDiffusionDenoiseLib import review_lists, tables
+
+    assert (review_lists.short_lesion(name), tables.short(name)) == (listed, below)
+
+
+def test_yes_and_no_are_words_in_a_table(scene) -> None:
+    from PETDiffusionDenoiseLib import tables
+
+    node = tables.add_table([{"item": "noise", "look": True}, {"item": "edges", "look": False}, {"item": "x"}], "Q")
+    assert [row["look"] for row in tables.rows_of(node)] == ["yes", "no", ""]
+
+
+def test_tables_are_called_what_they_hold(scene) -> None:
+    from PETDiffusionDenoiseLib import review_content
+
+    kinds = ("image", "organs", "organ_errors", "lesions", "lesion_totals", "clinical", "trust", "intervals", "quality",
+             "prompts", "matches", "transitions", "something_new")  # fmt: skip
+    nodes = result({kind: [{"a": 1.0}] for kind in kinds})
+    assert [title for title, _ in review_content.numbers(nodes).values()] == [
+        f"Table: {title}" for title in (
+            "whole image", "organs", "organs, errors against the normal dose", "lesions", "lesions, totals",
+            "found lesions and organs", "doubts", "95 % intervals", "quality control", "prompts of the slices",
+            "best matches of the slices", "search of the transitions", "something new")
+    ]  # fmt: skip
+    assert nodes.tables["trust"].GetName() == "Demo: doubts"
+
+
+@pytest.mark.parametrize(
+    "column, title",
+    [("low95", "95 % from"), ("sd", "SD of samples"), ("expected", "Mean of samples"), ("z", "z"),
+     ("p_adjusted", "Chance anywhere"), ("p", "Chance in its place"), ("denoised", "Denoised"),
+     ("SUVmax_sd", "SUVmax, SD of samples"), ("SUVsd_low", "SD in SUV before"), ("sd_denoised", "SD denoised"),
+     ("local_noise_percent", "Noise in the body (%)"), ("liver_CoV_percent", "Noise in the liver, CoV (%)"),
+     ("activity_vs_low_percent", "Activity, change from before (%)"), ("change_percent", "Change (%)"),
+     ("SUVchange_low95", "SUV change, 95 % from"), ("body_mean", "Mean in the body"), ("PSNR_dB", "PSNR (dB)"),
+     ("size_mm", "Size (mm)"), ("TLG_low95", "TLG, 95 % from"), ("look", "Look again")],
+)  # fmt: skip
+def test_columns_are_called_what_they_hold(column, title) -> None:
+    from PETDiffusionDenoiseLib import tables
+
+    assert tables.title_of(column) == title
+
+
+def test_a_heat_map_of_the_text_encoder_is_called_so(scene) -> None:
+    """The backend hands maps over as files named `map_…`."""
+    from PETDiffusionDenoiseLib import results
+
+    assert results.title_of("map_matches") == "Best matches (Grad-CAM)"
+    assert results.title_of("map_new_thing") == "new thing"
