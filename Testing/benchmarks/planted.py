@@ -194,9 +194,8 @@ def _best(seen: Any) -> np.ndarray:
 def _extreme(seen: Any, voxel: tuple[int, int, int], sign: int) -> float:
     """The farthest z of this sign around a place of the image."""
     grid = seen.scene.grid
-    middle = [(v + 0.5) / f - 0.5 for v, f in zip(voxel, grid.factor)]
     box = tuple(slice(max(round(m - NEAR_MM / s), 0), round(m + NEAR_MM / s) + 1)
-                for m, s in zip(middle, grid.spacing))  # fmt: skip
+                for m, s in zip(grid.place(voxel), grid.spacing))  # fmt: skip
     values = _best(seen)[box]
     return float(values.max() if sign > 0 else values.min())
 
@@ -208,7 +207,7 @@ def _alarms(seen: Any, patient: Planted) -> dict[str, Any]:
     grid, side = seen.scene.grid, seen.null.region_voxels
     busy = grid.mean(patient.lesions.astype(np.float32)) > 0
     for voxel, _ in patient.sites:
-        busy[tuple(min(v // f, n - 1) for v, f, n in zip(voxel, grid.factor, busy.shape))] = True
+        busy[tuple(min(round(v), n - 1) for v, n in zip(grid.place(voxel), busy.shape))] = True
     usable = seen.scene.body & (distance_transform_edt(~busy, grid.spacing) > FAR_MM)
     cut = tuple(slice(0, n // s * s) for n, s in zip(usable.shape, side))
     parts = [v for n, s in zip(usable.shape, side) for v in (n // s, s)]

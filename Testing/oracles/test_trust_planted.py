@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from petdiffusion.trust import check, sentences
+from petdiffusion.trust.check import evidence
 from petdiffusion.trust.findings import (
     BEYOND,
     COLD,
@@ -195,3 +196,40 @@ def test_fine_voxels_are_put_together_and_places_stay_right():
     assert grid.mean(values)[2, 3, 4] == pytest.approx(values[2, 3, 8:10].mean())
     point = geometry.affine @ [8.5, 3.0, 2.0, 1.0]
     np.testing.assert_allclose(grid.point_mm((2, 3, 4)), point[:3])
+
+
+def test_a_grid_around_the_body_knows_its_places_in_the_image():
+    whole = Grid.of(replace(GEOMETRY, size=(30, 20, 16), spacing=(1.0, 1.3, 6.0)))
+    mask = np.zeros((16, 20, 15), bool)
+    mask[8, 9:12, 7] = True
+    near = whole.around(mask, 6.0)
+    assert near.box == (slice(7, 10), slice(4, 17), slice(4, 11))
+    values = np.arange(16 * 20 * 30, dtype=np.float32).reshape(16, 20, 30)
+    np.testing.assert_array_equal(near.mean(values), whole.mean(values)[near.box])
+    assert near.index((1, 5, 3)) == whole.index((8, 9, 7)) and near.point_mm((1, 5, 3)) == whole.point_mm((8, 9, 7))
+    np.testing.assert_allclose(near.place(near.index((1, 5, 3))), (1, 5, 3))
+
+
+def test_air_around_the_patient_is_not_looked_at_and_changes_nothing(clean, noise, body):
+    """Two fields of view of one patient: the same findings, in the same places of the patient."""
+    narrow, wide = (12, 12, 12), (24, 30, 36)
+
+    def seen(margin):
+        geometry = replace(GEOMETRY, size=tuple(n + 2 * m for n, m in zip(SHAPE, margin))[::-1],
+                           origin=tuple(o - 4.0 * m for o, m in zip(GEOMETRY.origin, margin[::-1])))  # fmt: skip
+        pad = [(m, m) for m in margin]
+        low, output = (Volume(np.pad(image, pad), geometry, SUVBW) for image in (clean + noise, clean + spot(AT, 4.0)))
+        inside = np.pad(body, pad)
+        return check(low, output, inside), evidence(low, output, inside).scene
+
+    (few, scene), (more, other) = seen(narrow), seen(wide)
+    reach = [2 * 12 + int(np.ptp(np.nonzero(body.any(axis=tuple({0, 1, 2} - {a})))[0])) + 1 for a in range(3)]
+    assert scene.low.shape == other.low.shape == tuple(reach)
+    assert len(few.findings) == len(more.findings) > 0
+    for one, two in zip(few.findings, more.findings):
+        assert (one.kind, one.z, one.p) == (two.kind, two.z, two.p)
+        if one.place_mm is not None:
+            np.testing.assert_allclose(one.place_mm, two.place_mm, atol=1e-6)
+    first = few.findings[0]
+    assert first.kind == NEW
+    np.testing.assert_allclose(first.place_mm, [o + 4.0 * v for o, v in zip(GEOMETRY.origin, AT[::-1])], atol=4.1)

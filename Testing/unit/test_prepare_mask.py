@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from petdiffusion.prepare.mask import body_mask, bounding_box, from_ct
+from petdiffusion.prepare.mask import _closed, body_mask, bounding_box, from_ct
 from petdiffusion.volume import HU, Geometry, Volume
+from scipy import ndimage
 from support.blobs import blobs
 
 
@@ -90,3 +91,16 @@ def test_bounding_box_by_hand():
     assert bounding_box(mask) == (slice(2, 4), slice(3, 4), slice(5, 8))
     assert bounding_box(mask, (1, 4, 2)) == (slice(1, 5), slice(0, 7), slice(3, 8))
     assert bounding_box(np.zeros((2, 3, 4), bool)) == (slice(0, 2), slice(0, 3), slice(0, 4))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_gaps_are_closed_as_by_distances(seed):
+    """Closing by a ball is growing and shrinking by distances; beyond the border the mask goes on as it is there."""
+    rng = np.random.default_rng(seed)
+    shape, spacing = tuple(rng.integers(2, 24, 3)), rng.uniform(1.2, 9.0, 3)
+    mask = ndimage.gaussian_filter(rng.standard_normal(shape), 1.0) > 0.2
+    mask[: shape[0] // 3] &= seed % 2 == 0
+    pad = [(9, 9)] * 3
+    grown = ndimage.distance_transform_edt(~np.pad(mask, pad, mode="edge"), spacing) <= 6.0
+    shrunk = ndimage.distance_transform_edt(np.pad(grown, 9, mode="edge"), spacing)[18:-18, 18:-18, 18:-18] > 6.0
+    np.testing.assert_array_equal(_closed(mask, spacing, 6.0), shrunk | mask)

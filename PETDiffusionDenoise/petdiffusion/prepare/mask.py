@@ -136,15 +136,32 @@ def _refined(mask: np.ndarray, factor: np.ndarray, shape: tuple[int, ...]) -> np
 
 
 def _grown(mask: np.ndarray, spacing: np.ndarray, radius_mm: float) -> np.ndarray:
-    return ndimage.distance_transform_edt(~mask, spacing) <= radius_mm
+    """All voxels within the radius of the mask: shifted copies, which for so few voxels is many times faster than
+    distances."""
+    reach = [int(radius_mm / step) for step in spacing]
+    shifts = np.indices([2 * r + 1 for r in reach]).reshape(3, -1).T - reach
+    inside = shifts[np.square(shifts * spacing).sum(1) <= radius_mm**2]
+    grown = mask.copy()
+    for shift in inside:
+        to, of = zip(*(_overlap(int(v), n) for v, n in zip(shift, mask.shape)))
+        grown[to] |= mask[of]
+    return grown
+
+
+def _overlap(shift: int, size: int) -> tuple[slice, slice]:
+    """Where a copy shifted by so many voxels lies, and what of the original that is."""
+    return slice(max(shift, 0), size + min(shift, 0)), slice(max(-shift, 0), size - max(shift, 0))
 
 
 def _closed(mask: np.ndarray, spacing: np.ndarray, radius_mm: float) -> np.ndarray:
+    """Gaps narrower than twice the radius filled; beyond the border the mask goes on as it is there."""
     pad = np.ceil(radius_mm / spacing).astype(int) + 1
-    padded = np.pad(mask, [(p, p) for p in pad], mode="edge")
-    grown = _grown(padded, spacing, radius_mm)
-    closed = ndimage.distance_transform_edt(np.pad(grown, 1, mode="edge"), spacing)[1:-1, 1:-1, 1:-1] > radius_mm
-    return closed[tuple(slice(p, p + n) for p, n in zip(pad, mask.shape))] | mask
+    box = bounding_box(mask, tuple(2 * pad))
+    padded = np.pad(mask[box], [(p, p) for p in pad], mode="edge")
+    closed = ~_grown(~_grown(padded, spacing, radius_mm), spacing, radius_mm)
+    whole = mask.copy()
+    whole[box] |= closed[tuple(slice(p, p + b.stop - b.start) for p, b in zip(pad, box))]
+    return whole
 
 
 def _largest_pieces(mask: np.ndarray) -> np.ndarray:
@@ -160,4 +177,6 @@ def _without_holes(mask: np.ndarray) -> np.ndarray:
     """Fills cavities in space, and those enclosed within one slice: lungs are open only at the image's end."""
     plane = np.zeros((3, 3, 3), bool)
     plane[1] = ndimage.generate_binary_structure(2, 1)
-    return ndimage.binary_fill_holes(mask) | ndimage.binary_fill_holes(mask, plane)
+    box, filled = bounding_box(mask), mask.copy()
+    filled[box] = ndimage.binary_fill_holes(mask[box]) | ndimage.binary_fill_holes(mask[box], plane)
+    return filled

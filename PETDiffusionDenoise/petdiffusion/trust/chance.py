@@ -13,8 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..threads import at_once
-from .kernels import Filter, Triple, correlated_noise
+from .kernels import Filter, Triple, correlated_noise, filtered
 
 REGION_MM = 12.0
 """Side of the region: a small lesion and its blur."""
@@ -60,10 +59,8 @@ def chance(filters: Sequence[Filter], fwhm_mm: Triple) -> Chance:
 
 def _highest(filters: Sequence[Filter], noise: np.ndarray, fwhm_mm: Triple, side: tuple[int, ...]) -> np.ndarray:
     """Of every region, over all sizes and both signs."""
-
-    def height(one: Filter) -> np.ndarray:
-        return np.abs(one(noise, mode="wrap")) / np.float32(one.noise_sd(fwhm_mm))
-
-    highest = np.maximum.reduce(at_once(height, filters))
+    heights = [np.abs(spots) / np.float32(one.noise_sd(fwhm_mm))
+               for one, spots in zip(filters, filtered(filters, noise, "wrap"))]  # fmt: skip
+    highest = np.maximum.reduce(heights)
     parts = [v for n, s in zip(noise.shape, side) for v in (n // s, s)]
     return highest.reshape(parts).max(axis=(1, 3, 5)).ravel()

@@ -26,6 +26,9 @@ MOST_SPOTS = 40
 LEAST_PERCENT = {LESION: 5.0, ORGAN: 2.0, TOTAL: 1.0}
 """Smaller changes are not listed, however certain."""
 LEAST_ORGAN_ML, SIGNIFICANT, ROUGH = 5.0, 0.05, 1.2
+SEEN_MM = 45.0
+"""From the body, how far the output is looked at: 3 SDs of the widest Gaussian that it is smoothed with, after a blur.
+The residual counts in the body alone."""
 _RESEL = 1.2
 """A filtered field has about one independent value in a cube of this many sizes."""
 
@@ -84,10 +87,11 @@ def evidence(low: Volume, output: Volume, body: np.ndarray) -> Evidence | str:
     filters = usable_sizes(grid.spacing, inside.shape)
     if not inside.any() or not filters or min(inside.shape) < 5:
         return "the scan is too small or shows no body"
-    scene = _scene(grid, low, output, inside)
-    if not np.median(scene.noise.sd[inside]) > 0:
+    grid = grid.around(inside, SEEN_MM)
+    scene = _scene(grid, low, output, grid.mean(body) > 0.5)
+    if not np.median(scene.noise.sd[scene.body]) > 0:
         return "the output differs nowhere from the scan"
-    maps = z_maps(scene.low, scene.output, inside, scene.noise, filters)
+    maps = z_maps(scene.low, scene.output, scene.body, scene.noise, filters)
     return Evidence(scene, maps, chance(filters, scene.noise.fwhm_mm))
 
 
@@ -192,7 +196,7 @@ def _changes(scene: Scene, labels: LabelMap, kind: str, least_ml: float) -> Iter
 def _change(scene: Scene, weights: np.ndarray) -> Change | None:
     if not (weights > 0).any():
         return None
-    box = scene.grid.box(weights > 0, 2 * max(scene.noise.fwhm_mm))
+    box = scene.grid.near(weights > 0, 2 * max(scene.noise.fwhm_mm))
     part = NoiseModel(scene.noise.sd[box], scene.noise.fwhm_mm, scene.noise.removed)
     return change_of(scene.low[box], scene.output[box], weights[box], part, scene.grid.spacing)
 

@@ -7,10 +7,13 @@ product over the axes of sums over one axis, exact on the voxel grid.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+
+from ..threads import at_once
 
 SIZES_MM = (6.0, 8.5, 12.0, 17.0, 24.0)
 """FWHM of the spots looked for. A sphere of 10 mm in a scanner of 6 mm resolution is a spot of 8 mm."""
@@ -28,14 +31,19 @@ class Filter:
     size_mm: float
     spacing: Triple
 
+    @property
+    def widths(self) -> tuple[float, float]:
+        """FWHM of the spot, and of what is taken off."""
+        return self.size_mm, SURROUND * self.size_mm
+
     def __call__(self, image: np.ndarray, mode: str = "constant") -> np.ndarray:
         """How much higher the image is in the spot than around it. Beyond the border it is zero, unless told."""
-        wide = gaussian(image, SURROUND * self.size_mm, self.spacing, mode)
-        return gaussian(image, self.size_mm, self.spacing, mode) - wide
+        spot, around = (gaussian(image, width, self.spacing, mode) for width in self.widths)
+        return spot - around
 
     def noise_sd(self, fwhm_mm: Triple) -> float:
         """SD of the filtered noise, for noise of SD 1 that is correlated as `correlation` says."""
-        spot, around = ([_kernel(self.size_mm * f, step) for step in self.spacing] for f in (1.0, SURROUND))
+        spot, around = ([_kernel(width, step) for step in self.spacing] for width in self.widths)
 
         def covariance(a: list[np.ndarray], b: list[np.ndarray]) -> float:
             return float(np.prod([_double_sum(i, j, w, s) for i, j, w, s in zip(a, b, fwhm_mm, self.spacing)]))
@@ -50,6 +58,13 @@ class Filter:
             one = _kernel(self.size_mm, step)
             spot = spot * (one / one.max()).reshape([-1 if a == axis else 1 for a in range(3)])
         return float(self(spot)[tuple(n // 2 for n in spot.shape)])
+
+
+def filtered(filters: Sequence[Filter], image: np.ndarray, mode: str = "constant") -> list[np.ndarray]:
+    """`filter(image, mode)` of each; what is around one spot is another's spot, so each Gaussian is made once."""
+    sizes = sorted({size for one in filters for size in one.widths})
+    made = dict(zip(sizes, at_once(lambda size: gaussian(image, size, filters[0].spacing, mode), sizes)))
+    return [made[one.widths[0]] - made[one.widths[1]] for one in filters]
 
 
 def gaussian(image: np.ndarray, fwhm_mm: float, spacing: Triple, mode: str = "nearest") -> np.ndarray:

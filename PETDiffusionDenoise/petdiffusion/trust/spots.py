@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..threads import at_once
-from .kernels import SIZES_MM, Filter, Triple, gaussian
+from .kernels import SIZES_MM, Filter, Triple, filtered, gaussian
 from .noise import FLOOR, NoiseModel
 
 SKEW_MM, MOST_SKEW_MM = 28.0, 40.0
@@ -64,17 +64,18 @@ def z_maps(low: np.ndarray, output: np.ndarray, body: np.ndarray, noise: NoiseMo
     sd = np.maximum(noise.sd, np.float32(1e-30))
     residual = np.where(body, (low - output) / sd, 0).astype(np.float32)
     floor = np.float32(FLOOR * max(float(np.abs(output[body]).mean()), 1e-30))
-    raw = at_once(lambda one: _filtered(one, residual, output, noise, floor), filters)
+    spots = filtered(filters, residual)
+    raw = at_once(lambda found: _standardised(*found, output, noise, floor), list(zip(filters, spots)))
     skew_mm = _skew(filters, raw, body)
     return at_once(lambda found: _z_map(found[0], *found[1], body, noise, skew_mm), list(zip(filters, raw)))
 
 
-def _filtered(one: Filter, residual: np.ndarray, output: np.ndarray, noise: NoiseModel, floor: np.float32
-              ) -> tuple[np.ndarray, np.ndarray]:
+def _standardised(one: Filter, spots: np.ndarray, output: np.ndarray, noise: NoiseModel, floor: np.float32
+                  ) -> tuple[np.ndarray, np.ndarray]:
     """z before its skewness is taken away, and the relative SD of the filtered noise."""
     unit = np.float32(one.noise_sd(noise.fwhm_mm))
     mean = np.maximum(gaussian(output, one.size_mm, one.spacing), 0) + floor
-    return one(residual) / unit, unit * noise.sd / mean
+    return spots / unit, unit * noise.sd / mean
 
 
 def _skew(filters: Sequence[Filter], raw: Sequence[tuple[np.ndarray, np.ndarray]], body: np.ndarray) -> float:
