@@ -96,7 +96,7 @@ def _reference(node: Any, sources: Sources, unit: str) -> Volume:
     scale = found.to_suv if unit == SUVBW else (found.scale if found.unit == BQML else None)
     if scale is None:
         raise UnitError(f"The normal-dose PET '{node.GetName()}'", f"cannot be brought to the input's unit, {unit}",
-                        "Leave it out, or set the unit and SUV factor.")
+                        "Leave it out, or load it from DICOM, where dose and weight stand.")
     volume = scene.volume_of(node, unit)
     return volume.with_array(volume.array * np.float32(scale))
 

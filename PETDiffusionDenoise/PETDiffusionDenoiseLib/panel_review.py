@@ -7,13 +7,17 @@ from typing import Any
 import qt
 import vtk
 
-from . import colors, results, review, review_content, review_lists
+from . import colors, results, review, review_content, review_lists, units
 from .parameters import Parameters
 from .widgets import choose_key, fill, fill_table, icon, key_of, quiet, show_row
 
 FLICKER_MS = 500
 NOTHING = ""
 SLIDER_SUV = 30.0
+IN_SUV, IN_OWN_UNIT = "window", "window_own"
+"""The parameter that keeps the window of a scan in SUV, and that of one whose SUV is not known."""
+FEW = 100.0
+"""So small a window is set in tenths."""
 _MAPS = ("difference", "uncertainty")
 
 
@@ -27,6 +31,8 @@ class ReviewPart:
         self._underlays: dict[str, Any] = {}
         self._overlays: dict[str, Any] = {}
         self._shown = ""
+        self._window = IN_SUV
+        self.review.on_window = self._on_mouse_window
         self._slice_observer: tuple[Any, int] | None = None
         self._timer = qt.QTimer()
         self._timer.setInterval(FLICKER_MS)
@@ -125,15 +131,17 @@ class ReviewPart:
     def _fill_window(self, nodes: results.ResultNodes | None) -> None:
         """The slider is in SUV, or in the scan's own unit where no SUV is known."""
         in_suv = nodes is None or review_content.suv_of(nodes.denoised) is not None
-        self.ui.windowLabel.setText("SUV window:" if in_suv else "Window (Bq/ml):")
+        word = "SUV" if in_suv else units.word(nodes.denoised)
+        self.ui.windowLabel.setText("SUV window:" if in_suv else f"Window ({word}):" if word else "Window:")
+        self._window = IN_SUV if in_suv else IN_OWN_UNIT
         top = SLIDER_SUV if in_suv else review_content.brightest(nodes.denoised)
-        chosen = self.parameters.window if self.parameters is not None else 0.0
-        first = review_content.window_of(results.input_of(nodes.denoised) or nodes.denoised) if nodes else top / 4
+        chosen = getattr(self.parameters, self._window) if self.parameters is not None else 0.0
+        first = _first_window(nodes) if nodes is not None else top / 4
         with quiet(self.ui.windowSlider):
             self.ui.windowSlider.maximum = top
             self.ui.windowSlider.minimum = top / 60.0
             self.ui.windowSlider.singleStep = 0.5 if in_suv else top / 100.0
-            self.ui.windowSlider.decimals = 1 if in_suv else 0
+            self.ui.windowSlider.decimals = 1 if in_suv or top < FEW else 0
             self.ui.windowSlider.setValue(chosen if chosen > 0 else first)
 
     def compare(self) -> None:
@@ -181,7 +189,18 @@ class ReviewPart:
     def _on_window(self, value: float) -> None:
         self.review.set_window(value)
         if self.parameters is not None:
-            self.parameters.keep("window", value)
+            self.parameters.keep(self._window, value)
+
+    def _on_mouse_window(self, high: float) -> None:
+        """The slider follows, or the next click on a button would undo it."""
+        slider = self.ui.windowSlider
+        if high <= slider.minimum:
+            return
+        with quiet(slider):
+            slider.maximum = max(slider.maximum, high)
+            slider.setValue(high)
+        if self.parameters is not None:
+            self.parameters.keep(self._window, high)
 
     def _on_colors(self) -> None:
         if self.parameters is not None:
@@ -257,3 +276,8 @@ class ReviewPart:
         self._timer.stop()
         self._unwatch()
         self.review.leave()
+
+
+def _first_window(nodes: results.ResultNodes) -> float:
+    shown = results.input_of(nodes.denoised) or nodes.denoised
+    return review_content.window_of(shown, review_content.suv_in(nodes, shown))

@@ -16,7 +16,7 @@ DEFAULTS: dict[str, Any] = {
     "method": "", "model": "", "preset": "Standard", "unit": units.AUTOMATIC, "suv_factor": 0.0, "seed": 0,
     "device": "auto", "text": "", "dose_fraction": 0.0, "register": False, "make_uncertainty": True,
     "make_masks": True, "make_tables": True, "make_difference": True,
-    "orientation": "Coronal", "window": 0.0, "colors": "",
+    "orientation": "Coronal", "window": 0.0, "window_own": 0.0, "colors": "",
 }
 _CONVERT: dict[type, Callable[[str], Any]] = {str: str, int: int, float: float, bool: lambda text: text == "true"}
 

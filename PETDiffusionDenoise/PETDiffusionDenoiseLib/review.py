@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import slicer
 import slicer.util
 import vtk
 
-from . import colors, results, review_content, review_layout
+from . import colors, results, review_content, review_layout, units
 from .review_layout import GROUP, TAGS
 
 UNDERLAY_OPACITY, OVERLAY_OPACITY = 0.55, 0.5
@@ -33,6 +33,10 @@ class Review:
         self.overlay: Any = None
         """A map above the denoised PET."""
         self.show_lesions, self.show_organs = True, False
+        self.on_window: Callable[[float], None] = lambda high: None
+        """Told of a window that was set with the mouse."""
+        self._suv: dict[str, float] = {}
+        """SUV of the value 1 of each PET: to read it from DICOM at every move of the mouse would take too long."""
         self._kept: dict[str, tuple[Any, ...]] = {}
         self._kept_masks: dict[str, tuple[Any, ...]] = {}
         self._observed: list[tuple[Any, int]] = []
@@ -54,6 +58,7 @@ class Review:
         there = review_content.maps(nodes)
         self.views = (*self.volumes(), *(name for name in review_layout.MAPS if name in maps and name in there))
         self._set_layout(below)
+        self._suv = {node.GetID(): review_content.suv_in(nodes, node) or 1.0 for node in self.volumes().values()}
         for node in self.volumes().values():
             self._keep(node)
         self._fill_views()
@@ -117,7 +122,7 @@ class Review:
     def _show_legends(self) -> None:
         """Every map that is looked at says what its colours mean."""
         self._hide_legends()
-        unit = review_content.unit_word(self.nodes.denoised)
+        unit = units.word(self.nodes.denoised) or "PET's unit"
         for view, title in (("uncertainty", f"{unit}, 1 SD"), ("difference", f"{unit} change")):
             if view in self.views:
                 colors.show_legend(review_content.maps(self.nodes)[view], title)
@@ -224,7 +229,7 @@ class Review:
             return
         self._copying = True
         for node in self.volumes().values():
-            factor = review_content.suv_of(node) or 1.0
+            factor = self._suv.get(node.GetID(), 1.0)
             display = node.GetDisplayNode()
             display.SetAutoWindowLevel(False)
             display.SetWindowLevelMinMax(0.0, high / factor)
@@ -252,15 +257,16 @@ class Review:
         if self._copying or not self.active:
             return
         self._copying = True
-        display, factor = node.GetDisplayNode(), review_content.suv_of(node) or 1.0
+        display, factor = node.GetDisplayNode(), self._suv.get(node.GetID(), 1.0)
         low, high = display.GetWindowLevelMin() * factor, display.GetWindowLevelMax() * factor
         for other in self.volumes().values():
             if other is not node:
-                own = review_content.suv_of(other) or 1.0
+                own = self._suv.get(other.GetID(), 1.0)
                 other.GetDisplayNode().SetAutoWindowLevel(False)
                 other.GetDisplayNode().SetWindowLevelMinMax(low / own, high / own)
         self.high = high
         self._copying = False
+        self.on_window(high)
 
     def leave(self) -> None:
         """Back to the layout and the display from before."""

@@ -21,13 +21,20 @@ def suv_of(node: Any) -> float | None:
     return units.find(node).to_suv
 
 
-def unit_word(node: Any) -> str:
-    return "SUV" if suv_of(node) is not None else "Bq/ml"
+def suv_in(nodes: results.ResultNodes, node: Any) -> float | None:
+    """The same for one of a result's PETs. The input may have its unit or SUV factor by the user's word alone, which
+    the result keeps; a normal dose without a unit or factor of its own was taken in the input's."""
+    of_result = suv_of(nodes.denoised)
+    if node is nodes.denoised or node is results.input_of(nodes.denoised):
+        return of_result
+    found = units.find(node)
+    if found.to_suv is None and found.unit in (None, units.find(nodes.denoised).unit):
+        return of_result
+    return found.to_suv
 
 
-def window_of(node: Any) -> float:
+def window_of(node: Any, factor: float | None) -> float:
     """The upper end to begin with, in SUV or the scan's own unit: the one it is shown with if somebody set it."""
-    factor = suv_of(node)
     display = node.GetDisplayNode()
     if display is not None and not display.GetAutoWindowLevel() and display.GetWindowLevelMax() > 0:
         return float(display.GetWindowLevelMax()) * (factor or 1.0)

@@ -18,6 +18,9 @@ _CODES = {SUVBW: ("{SUVbw}g/ml", "UCUM", "Standardized Uptake Value body weight"
           BQML: ("Bq/ml", "UCUM", "Becquerels/milliliter")}
 
 
+_THOUSANDS = {1e3: "k", 1e6: "M"}
+
+
 @dataclass(frozen=True)
 class Unit:
     """What is known of a PET's unit. `scale` brings its values to `unit`; `factor` brings Bq/ml to SUVbw."""
@@ -158,10 +161,18 @@ def mark(node: Any, unit: str, factor: float | None = None) -> None:
         node.SetAttribute(FACTOR_ATTRIBUTE, repr(float(factor)))
 
 
+def word(node: Any) -> str:
+    """What a volume's own numbers are in: SUV, Bq/ml, kBq/ml; empty where it is not known."""
+    found = _of_node(node)
+    if found is None or found.unit is None:
+        return ""
+    return "SUV" if found.unit == SUVBW else f"{_THOUSANDS.get(found.scale, '')}{BQML}"
+
+
 def copy(node: Any, source: Any, found: Unit) -> None:
-    """Give an output the input's unit."""
-    entry = source.GetVoxelValueUnits()
-    if entry is not None and entry.GetCodeValue():
+    """Give an output the input's unit, or the one that the user said."""
+    entry, own = source.GetVoxelValueUnits(), _of_node(source)
+    if own is not None and own.unit is not None and (own.unit, own.scale) == (found.unit, found.scale):
         node.SetVoxelValueUnits(entry)
         quantity = source.GetVoxelValueQuantity()
         if quantity is not None:

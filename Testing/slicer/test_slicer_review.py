@@ -279,11 +279,11 @@ def test_the_first_window_is_the_scans_own_or_fits_the_part_that_it_shows(scene)
     body, head = patients.load()[0], builders.pet()
     for node in (body, head):
         node.GetDisplayNode().SetAutoWindowLevel(True)
-    assert review_content.window_of(body) == 7.0
-    assert review_content.window_of(head) == np.ceil(np.percentile(builders.pet_array(), 99))
+    assert review_content.window_of(body, 1.0) == 7.0
+    assert review_content.window_of(head, 1.0) == np.ceil(np.percentile(builders.pet_array(), 99))
     head.GetDisplayNode().SetAutoWindowLevel(False)
     head.GetDisplayNode().SetWindowLevelMinMax(0.0, 4.5)
-    assert review_content.window_of(head) == 4.5
+    assert review_content.window_of(head, 1.0) == 4.5
 
 
 def test_a_result_that_is_deleted_during_the_review_ends_it_quietly(shown) -> None:
