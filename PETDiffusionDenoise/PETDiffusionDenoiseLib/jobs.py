@@ -23,6 +23,7 @@ from .process import BackendProcess, Ending, Failure
 from .signals import Signal
 
 MASKS = ("organs", "lesions")
+LEAVE_OUT = "leave_out"
 KNOWN_FILES = {"denoised", "uncertainty", *MASKS, "report", "record", "reference"}
 
 
@@ -47,8 +48,13 @@ class JobRequest:
 
     def wanted(self) -> tuple[str, ...]:
         """The images that go along: those the method uses, and those the tables use."""
-        used = [kind for kind in ("ct", "mr", "labels") if self.card.uses(kind)]
+        used = [kind for kind in ("ct", "mr", "labels") if takes(self.card, kind)]
         return (*dict.fromkeys([*used, "labels", "lesions", "reference"]),)
+
+
+def takes(card: MethodCard, kind: str) -> bool:
+    """Whether a method can do something with an image: its card says so, or it can leave out lesions in a CT's fat."""
+    return card.uses(kind) or (kind == "ct" and any(option.name == LEAVE_OUT for option in card.options))
 
 
 class DenoiseJob:

@@ -13,6 +13,8 @@ from .signals import Signal
 
 AUTOMATIC = "automatic"
 WIDEST = 1e6
+PART, HUGE_PARTS = 0.1, 1e4
+"""A dose may be a two hundredth of the normal one; events are counted by the hundred thousand."""
 LABEL_WIDTH = 100
 """The labels of the .ui less the margin of the section inside, so that all fields of the panel stand in one line."""
 _SPELLED = {"fwhm": "FWHM", "sd": "SD", "tv": "TV", "nlm": "NLM", "mr": "MR", "ct": "CT", "lr": "Learning rate"}
@@ -143,23 +145,35 @@ class _Number(_Field):
 
 
 class _Float(_Number):
+    """What the spin box rounds for showing is kept as it was given until the user changes it."""
+
     def make(self, parent: Any) -> Any:
-        high = self.limits()[1]
-        size = abs(self.option.default or 0) or (min(abs(high), 10.0) if high < WIDEST else 1.0)
+        size = self.size()
         self.decimals = min(max(2 - math.floor(math.log10(size)), 1), 8)
         spin = qt.QDoubleSpinBox(parent)
         spin.setDecimals(self.decimals)
         return self.prepare(spin, 10.0 ** math.floor(math.log10(size)) / 10)
 
+    def size(self) -> float:
+        """About how large its values are: the default's, or what the range lets expect of one that is not set."""
+        high = self.option.maximum
+        if self.option.default:
+            return abs(self.option.default)
+        if not high:
+            return 1.0
+        if high > WIDEST:
+            return high / HUGE_PARTS
+        return PART if high <= 1 and self.option.default == 0 else min(abs(high), 10.0)
+
     def listen(self, changed: Any) -> None:
         self.widget.connect("valueChanged(double)", lambda value: changed())
 
+    def set(self, value: Any) -> None:
+        super().set(value)
+        self.given, self.shown = value, self.widget.value
+
     def get(self) -> Any:
-        value, default = super().get(), self.option.default
-        if value is None or default is None:
-            return value
-        # What the spin box rounds for showing is still the default.
-        return default if round(default, self.decimals) == value else value
+        return self.given if self.widget.value == self.shown else super().get()
 
 
 class _Int(_Number):

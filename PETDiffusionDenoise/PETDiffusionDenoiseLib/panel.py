@@ -117,7 +117,8 @@ class Panel:
         if self.parameters is None:
             return
         with self.parameters.together():
-            self.parameters.pet, self.parameters.reference = nodes.get("low"), nodes.get("normal")
+            self.parameters.choose_pet(nodes.get("low"))
+            self.parameters.reference = nodes.get("normal")
             self.parameters.ct = nodes.get("anatomy") if anatomy == "CT" else None
             self.parameters.mr = nodes.get("anatomy") if anatomy == "MR" else None
             self.parameters.labels, self.parameters.lesions = nodes.get("organs"), nodes.get("lesions")

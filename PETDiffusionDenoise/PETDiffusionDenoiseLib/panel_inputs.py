@@ -9,7 +9,7 @@ import slicer.util
 from petdiffusion.methods.contract import MethodCard
 from petdiffusion.volume import BQML, SUVBW
 
-from . import results, scene, units
+from . import jobs, results, scene, units
 from .parameters import Parameters
 from .signals import Signal
 from .widgets import choose_key, fill, key_of, paragraph, quiet, show_row
@@ -39,8 +39,13 @@ class InputsPart:
         ui.unitButton.toggled.connect(lambda on: self._show_unit_row())
 
     def _on_node(self, name: str) -> None:
-        if self.parameters is not None:
-            setattr(self.parameters, name, getattr(self.ui, f"{name}Selector").currentNode())
+        if self.parameters is None:
+            return
+        node = getattr(self.ui, f"{name}Selector").currentNode()
+        if name == "pet":
+            self.parameters.choose_pet(node)
+        else:
+            setattr(self.parameters, name, node)
 
     def _on_unit(self) -> None:
         if self.parameters is None:
@@ -58,7 +63,7 @@ class InputsPart:
                 selector.setCurrentNode(getattr(given, name))
         for name in BY_METHOD:
             # A CT or MR that was chosen stays visible: the review can show it under the PET.
-            used = card is not None and card.uses(name)
+            used = card is not None and jobs.takes(card, name)
             show_row(self.ui, (f"{name}Label", f"{name}Selector"), used or getattr(given, name) is not None)
         for name, label in NEEDABLE.items():
             lacking = card is not None and card.requires(name) and getattr(given, name) is None
@@ -131,7 +136,11 @@ def suggest(parameters: Parameters) -> None:
         by_modality.setdefault(modality_of(node), []).append(node)
     for name, modality in (("pet", "PT"), ("ct", "CT"), ("mr", "MR")):
         found = by_modality.get(modality, [])
-        if getattr(parameters, name) is None and len(found) == 1:
+        if getattr(parameters, name) is not None or len(found) != 1:
+            continue
+        if name == "pet":
+            parameters.choose_pet(found[0])
+        else:
             setattr(parameters, name, found[0])
 
 

@@ -18,6 +18,8 @@ DEFAULTS: dict[str, Any] = {
     "make_masks": True, "make_tables": True, "make_difference": True,
     "orientation": "Coronal", "window": 0.0, "window_own": 0.0, "colors": "",
 }
+OF_THE_SCAN = ("unit", "suv_factor", "dose_fraction", "text")
+SAID_OF = "said_of"
 _CONVERT: dict[type, Callable[[str], Any]] = {str: str, int: int, float: float, bool: lambda text: text == "true"}
 
 
@@ -51,6 +53,18 @@ class Parameters:
             return _CONVERT[type(default)](text)
         except ValueError:
             return default
+
+    def choose_pet(self, node: Any) -> None:
+        """Another scan: what the user said of the one before, its unit or its dose, is not said of this one."""
+        before = self.node.GetParameter(SAID_OF) or (self.pet.GetID() if self.pet is not None else "")
+        with self.together():
+            self.pet = node
+            if node is None:
+                return
+            if before and before != node.GetID():
+                for name in OF_THE_SCAN:
+                    setattr(self, name, DEFAULTS[name])
+            self.node.SetParameter(SAID_OF, node.GetID())
 
     def options(self, method: str) -> dict[str, Any]:
         """The settings of a method that differ from its defaults."""

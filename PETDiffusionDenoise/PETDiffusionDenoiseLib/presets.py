@@ -9,7 +9,8 @@ from petdiffusion.methods.contract import MethodCard, Option
 STANDARD, QUICK, THOROUGH, CUSTOM = "Standard", "Quick look", "Thorough", "Custom"
 TEXTS = {QUICK: "less work, for a first impression", STANDARD: "the method's own settings",
          THOROUGH: "slower, better uncertainty", CUSTOM: "your own settings"}
-WITHOUT_UNCERTAINTY = "fastest, no uncertainty map"
+WITHOUT_UNCERTAINTY, ONE_SAMPLE = "fastest, no uncertainty map", "less work, no uncertainty map"
+MORE_STEPS = "slower, more steps"
 SAMPLES_FOR_UNCERTAINTY = 8
 _STEPS, _SAMPLES = ("steps", "iterations", "epochs"), ("samples",)
 
@@ -40,9 +41,11 @@ def _within(option: Option, value: int) -> int:
 
 def text_of(name: str, card: MethodCard) -> str:
     """What a preset means for this method, in a few words."""
-    if presets(card).get(name, {}).get(_SAMPLES[0]) == 0:
-        return WITHOUT_UNCERTAINTY
-    return TEXTS[name]
+    values = presets(card).get(name, {})
+    samples = next((values[key] for key in _SAMPLES if key in values), None)
+    if samples is not None and samples < 2 and "uncertainty" in card.outputs:
+        return ONE_SAMPLE if samples else WITHOUT_UNCERTAINTY
+    return MORE_STEPS if name == THOROUGH and samples is None else TEXTS[name]
 
 
 def preset_of(card: MethodCard, options: dict[str, Any]) -> str:
