@@ -9,13 +9,14 @@ import vtk
 
 from . import colors, results, review, review_content, review_lists, units
 from .parameters import Parameters
-from .widgets import choose_key, fill, fill_table, icon, key_of, quiet, show_row
+from .widgets import choose_key, fill, fill_table, icon, key_of, paragraph, quiet, show_row
 
 FLICKER_MS = 500
 NOTHING = ""
 SLIDER_SUV = 30.0
 IN_SUV, IN_OWN_UNIT = "window", "window_own"
 """The parameter that keeps the window of a scan in SUV, and that of one whose SUV is not known."""
+NO_PROMPT = "none"
 FEW = 100.0
 """So small a window is set in tenths."""
 _MAPS = ("difference", "uncertainty")
@@ -249,12 +250,14 @@ class ReviewPart:
         self._unwatch()
         if "prompts" not in nodes.tables:
             return
-        node = self.review.slice_node("denoised")
+        node, words = self.review.slice_node("denoised"), review_content.scan_words(nodes)
+        scan = f"<br><b>Of the whole scan:</b> {paragraph(words)}" if words else ""
 
         def show(caller: Any = None, event: str = "") -> None:
             text = review_content.prompt_at(nodes, node.GetSliceToRAS().GetElement(2, 3))
-            self.ui.promptView.setText(f"<b>Prompt of this slice:</b> {text}" if text else "")
-            self.ui.promptView.setVisible(bool(text))
+            where = "this slice" if self.review.orientation == "Axial" else "the axial slice at the middle"
+            self.ui.promptView.setText(f"<b>Prompt of {where}:</b> {paragraph(text or NO_PROMPT)}{scan}")
+            self.ui.promptView.setVisible(True)
 
         self._slice_observer = (node, node.AddObserver(vtk.vtkCommand.ModifiedEvent, show))
         show()

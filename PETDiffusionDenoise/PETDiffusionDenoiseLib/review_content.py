@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ HEAD_MM = 300.0
 """A field lower than this shows a head or one part of the body, and its window is taken from its own values."""
 BODY_SUV = 7.0
 WINDOW_PERCENTILE = 99.0
+ROUNDING_MM = 0.01
 
 
 def suv_of(node: Any) -> float | None:
@@ -98,10 +100,19 @@ def numbers(nodes: results.ResultNodes) -> dict[str, tuple[str, Any]]:
 
 
 def prompt_at(nodes: results.ResultNodes, s_mm: float) -> str:
-    """The text that a text-guided method used for the axial slice at this height, where it tells."""
+    """The text that a text-guided method used for the axial slice at this height; empty where it was told nothing."""
     table = nodes.tables.get("prompts")
     rows = tables.rows_of(table) if table is not None else []
-    known = [row for row in rows if isinstance(row.get("z_mm"), (int, float)) and row.get("prompt")]
-    if not known:
+    told = {row["z_mm"]: str(row.get("prompt") or "") for row in rows if isinstance(row.get("z_mm"), (int, float))}
+    if not told:
         return ""
-    return str(min(known, key=lambda row: abs(row["z_mm"] - s_mm))["prompt"])
+    heights = sorted(told)
+    reach = min((b - a for a, b in pairwise(heights)), default=math.inf) / 2
+    nearest = min(heights, key=lambda z: abs(z - s_mm))
+    return told[nearest] if abs(nearest - s_mm) <= reach + ROUNDING_MM else ""
+
+
+def scan_words(nodes: results.ResultNodes) -> str:
+    """What a text-guided method was told of the whole scan."""
+    table = nodes.tables.get("prompts")
+    return next((str(row["scan"]) for row in tables.rows_of(table) if row.get("scan")), "") if table is not None else ""

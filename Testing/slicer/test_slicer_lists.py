@@ -162,3 +162,33 @@ def test_a_heat_map_of_the_text_encoder_is_called_so(scene) -> None:
 
     assert results.title_of("map_matches") == "Best matches (Grad-CAM)"
     assert results.title_of("map_new_thing") == "new thing"
+
+
+@pytest.fixture
+def guided(open_panel):
+    """A result of a text-guided method: slices 10 mm apart, some without a prompt."""
+    told = {z: f"Axial slice including organ at {z:g} <" if 0 <= z <= 50 else "" for z in range(-200, 210, 10)}
+    prompts = [{"slice": i, "z_mm": float(z), "prompt": text, "scan": "1/10 dose FDG"}
+               for i, (z, text) in enumerate(told.items())]  # fmt: skip
+    widget = open_panel()
+    widget.panel.parameters.result = result({"prompts": prompts}).denoised
+    widget.ui.reviewSection.collapsed = False
+    widget.ui.axialButton.click()
+    return widget
+
+
+@pytest.mark.parametrize(
+    "height, text", [(28.0, "at 30 &lt;"), (120.0, "none"), (-40.0, "none"), (204.0, "none"), (212.0, "none")]
+)
+def test_a_slice_without_a_prompt_is_not_given_that_of_another(guided, height, text) -> None:
+    label = guided.ui.promptView
+    guided.panel.review.review.jump(0.0, 0.0, height)
+    assert not label.isHidden() and label.text.split("<br>")[0].endswith(text)
+    assert label.text.startswith("<b>Prompt of this slice:</b>") and label.text.endswith("1/10 dose FDG")
+
+
+def test_a_prompt_is_of_an_axial_slice_also_in_another_view(guided) -> None:
+    guided.ui.coronalButton.click()
+    guided.panel.review.review.jump(0.0, 0.0, 31.0)
+    assert guided.ui.promptView.text.startswith("<b>Prompt of the axial slice at the middle:</b>")
+    assert "at 30" in guided.ui.promptView.text
