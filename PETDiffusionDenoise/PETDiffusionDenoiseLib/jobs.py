@@ -24,6 +24,7 @@ from .signals import Signal
 
 MASKS = ("organs", "lesions")
 LEAVE_OUT = "leave_out"
+OUTPUTS = ("uncertainty", "masks", "tables", "difference")
 KNOWN_FILES = {"denoised", "uncertainty", *MASKS, "report", "record", "reference"}
 
 
@@ -40,7 +41,7 @@ class JobRequest:
     text: str = ""
     dose_fraction: float | None = None
     register: bool = False
-    outputs: frozenset[str] = frozenset({"uncertainty", "masks", "tables", "difference"})
+    outputs: frozenset[str] = frozenset(OUTPUTS)
 
     @property
     def card(self) -> MethodCard:
@@ -250,6 +251,15 @@ def request_of(pet: Any, method: str, **given: Any) -> JobRequest:
     of_sources = {k: given.pop(k) for k in exchange.Sources.__dataclass_fields__ if k in given}
     of_job = {k: given.pop(k) for k in JobRequest.__dataclass_fields__ if k in given and k != "options"}
     options = {**(given.pop("options", None) or {}), **given}
+    of_job["outputs"] = _outputs(of_job["outputs"]) if "outputs" in of_job else JobRequest.outputs
     request = JobRequest(exchange.Sources(pet, **of_sources), method, **of_job)
     request.card.resolve(options)
     return replace(request, options=options)
+
+
+def _outputs(given: Any) -> frozenset[str]:
+    wanted = frozenset([given] if isinstance(given, str) else given)
+    if unknown := sorted(wanted - set(OUTPUTS)):
+        raise errors.OptionError(f"outputs = {', '.join(map(str, unknown))}", "are no results that can be asked for",
+                                 f"Known are {', '.join(OUTPUTS)}; the denoised PET always comes.")
+    return wanted

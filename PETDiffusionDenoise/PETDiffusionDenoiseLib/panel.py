@@ -19,7 +19,6 @@ from .process import Failure
 from .signals import Signal
 from .widgets import paragraph, quiet
 
-OUTPUTS = ("uncertainty", "masks", "tables", "difference")
 TUTORIAL = "Help/tutorial.html"
 
 
@@ -39,7 +38,7 @@ class Panel:
         self.run.finished.connect(self._on_finished)
         self.setup.changed.connect(self._on_setup)
         self.setup.sampled.connect(self._on_sample)
-        for name in OUTPUTS:
+        for name in jobs.OUTPUTS:
             getattr(ui, f"{name}Check").toggled.connect(lambda on, name=name: self._on_output(name, on))
         ui.tutorialButton.clicked.connect(lambda: self._open_tutorial())
         self.set_parameters(None)
@@ -63,7 +62,7 @@ class Panel:
             self.inputs.refresh(self.method.card)
             self.method.refresh(self.inputs.unit)
             self.review.refresh()
-            for name in OUTPUTS:
+            for name in jobs.OUTPUTS:
                 check = getattr(self.ui, f"{name}Check")
                 with quiet(check):
                     check.setChecked(getattr(self.parameters, f"make_{name}"))
@@ -82,7 +81,7 @@ class Panel:
         given, card = self.parameters, self.method.card
         sources = exchange.Sources(given.pet, given.ct, given.mr, given.labels, given.lesions, given.reference,
                                    given.region, given.unit, given.suv_factor)
-        outputs = frozenset(name for name in OUTPUTS if getattr(given, f"make_{name}"))
+        outputs = frozenset(name for name in jobs.OUTPUTS if getattr(given, f"make_{name}"))
         model = given.model if given.model in models.installed(card) else models.AUTOMATIC
         request = jobs.JobRequest(sources, card.name, self.method.options(), model, given.seed, given.device,
                                   given.text if card.uses("text") else "", given.dose_fraction or None,

@@ -10,22 +10,27 @@ from typing import Any
 import qt
 import slicer
 from petdiffusion import registry
-from petdiffusion.errors import Cancelled, InputError
+from petdiffusion.errors import Cancelled, ConditionError, InputError, OptionError
 
-from . import backend, jobs, results, tables
+from . import backend, jobs, results, scene, tables, validity
 from .process import BackendProcess, Failure
 
 POLL_MS = 100
 MANIFEST = "manifest.csv"
+_VOLUME, _MASK = ("scalar volume", (scene.SCALAR,)), ("segmentation or label map", (scene.SEGMENTATION, scene.LABELS))
+KINDS = {"pet": _VOLUME, "ct": _VOLUME, "mr": _VOLUME, "reference": _VOLUME, "labels": _MASK, "lesions": _MASK,
+         "region": ("region of interest", ("vtkMRMLMarkupsROINode",))}
+BY_CASE = ("pet", "ct", "mr", "labels", "lesions", "reference", "dose_fraction", "text")
+"""Columns of a manifest: they differ from patient to patient."""
 Say = Callable[[str], None]
 
 
 def denoise(pet: Any, method: str | None = None, wait: bool = True, python: backend.Backend | None = None,
             **given: Any) -> results.ResultNodes | jobs.DenoiseJob:
     """See `PETDiffusionDenoiseLogic.denoise`."""
-    if pet is None or not pet.IsA("vtkMRMLScalarVolumeNode"):
-        raise InputError("No PET", "a scalar volume node is needed", "Give slicer.util.getNode('name').")
-    job = jobs.DenoiseJob(jobs.request_of(pet, method or registry.DEFAULT_METHOD, **given), python)
+    request = jobs.request_of(pet, method or registry.DEFAULT_METHOD, **given)
+    _refuse(request)
+    job = jobs.DenoiseJob(request, python)
     job.start()
     if not wait:
         _run_with_the_application(job)
@@ -40,6 +45,22 @@ def denoise(pet: Any, method: str | None = None, wait: bool = True, python: back
     if isinstance(outcome, Failure):
         raise jobs.as_error(outcome)
     return outcome
+
+
+def _refuse(request: jobs.JobRequest) -> None:
+    """What can be seen to be wrong before anything is written: no node, a node of another kind, an image missing."""
+    for role, (words, kinds) in KINDS.items():
+        node = getattr(request.sources, role)
+        if node is None and role != "pet":
+            continue
+        if not any(hasattr(node, "IsA") and node.IsA(kind) for kind in kinds):
+            raise InputError(f"No {role.upper() if role == 'pet' else role}", f"a {words} node is needed",
+                             "Give slicer.util.getNode('name').")
+        if not slicer.mrmlScene.IsNodePresent(node):
+            raise InputError(f"{role} = '{node.GetName()}'", "is not in the scene", "Load it again.")
+    for kind, words in validity.NAMES.items():
+        if request.card.requires(kind) and getattr(request.sources, kind) is None:
+            raise ConditionError(f"Method '{request.method}'", f"needs {words}", f"Give {kind}=a node.")
 
 
 def _run_with_the_application(job: jobs.DenoiseJob) -> None:
@@ -82,6 +103,10 @@ def _manifest(given: str | Path | Sequence[Mapping[str, Any]], folder: Path) -> 
     """The manifest's file; rows are written to one in the output folder, with absolute paths."""
     if isinstance(given, (str, Path)):
         return Path(given).expanduser().absolute()
+    for value in (value for row in given for value in row.values()):
+        if hasattr(value, "IsA"):
+            raise InputError(f"The manifest's '{value.GetName()}'", "is a node, and a batch reads files",
+                             "Give the path of a file or DICOM folder, or call denoise for each node.")
     rows = [{key: str(value) for key, value in row.items() if value is not None} for row in given]
     if not rows:
         raise InputError("The manifest", "has no rows", "Give at least one row with 'pet'.")
@@ -96,6 +121,9 @@ def _manifest(given: str | Path | Sequence[Mapping[str, Any]], folder: Path) -> 
 
 def _setting_words(method: str, given: Mapping[str, Any]) -> list[str]:
     rest, words = dict(given), ["--method", method]
+    if wrong := next((name for name in BY_CASE if rest.get(name) is not None), ""):
+        raise OptionError(f"{wrong} for a whole batch", "differs from patient to patient",
+                          f"Give it in the manifest, in a column '{wrong}'.")
     for flag in ("model", "seed", "device", "unit", "format", "engine", "address", "workers"):
         value = rest.pop(flag, None)
         if value is not None:

@@ -58,13 +58,20 @@ class Unit:
 
 def find(node: Any, choice: str = AUTOMATIC, factor: float = 0.0) -> Unit:
     """The unit of a PET node. `choice` and `factor` (SUV of 1 Bq/ml; 0 = not given) are the user's word."""
-    if choice != AUTOMATIC:
-        found = Unit(choice, "as you chose")
-    else:
-        found = _of_node(node) or _of_dicom(node)
+    found = _chosen(choice) if choice != AUTOMATIC else _of_node(node) or _of_dicom(node)
     if found.unit != BQML:
         return found
     return _with_factor(node, found, factor)
+
+
+def _chosen(word: str) -> Unit:
+    try:
+        unit, scale = parse_unit(word)
+    except UnitError as error:
+        return Unit(None, problem=f"{error.what}: {error.why}.", remedy=error.remedy)
+    if unit not in (SUVBW, BQML):
+        return Unit(None, problem=f"The unit {word} is none of a PET.", remedy=f"Choose {SUVBW} or {BQML}.")
+    return Unit(unit, "as you chose", scale)
 
 
 def _of_node(node: Any) -> Unit | None:
