@@ -24,6 +24,7 @@ from .places import named, warn
 from .scan import Scan
 
 OVERLAP = 16
+CONTRAST = "contrast"
 
 
 @dataclass(eq=False)
@@ -71,7 +72,8 @@ class After:
 
         found = blended(probabilities, Conditions(images=images, coordinates=True), rules, self.policy, self.run,
                         channels=1 + len(ORGANS), body=self.case.body)  # fmt: skip
-        masks = masks_of(found.numpy(), self.case, self._threshold, self._smallest, self.left_out)
+        image = revised if self._borders == CONTRAST else None
+        masks = masks_of(found.numpy(), self.case, self._threshold, self._smallest, self.left_out, image)
         warn(masks.places, self.run)
         self.regions_left_out = masks.left_out
         return masks
@@ -80,6 +82,10 @@ class After:
         images = cond.images
         lesions, organs = self.network.segmenter(images[:, :1], images[:, 1:2], images[:, 2:])
         return torch.cat((lesions.float().sigmoid(), organs.float().softmax(1)[:, 1:]), 1)
+
+    @property
+    def _borders(self) -> str:
+        return self.options.get("borders", CONTRAST)
 
     @property
     def _threshold(self) -> float:
@@ -94,4 +100,4 @@ class After:
         if not self.config.segments:
             return {}
         return {"lesion_threshold": self._threshold, "smallest_lesion_ml": self._smallest,
-                "regions_left_out": self.regions_left_out}  # fmt: skip
+                "lesion_borders": self._borders, "regions_left_out": self.regions_left_out}  # fmt: skip

@@ -10,6 +10,7 @@ import numpy as np
 from ...measure.segmentation import components
 from ...volume import LabelMap
 from ..contract import Case
+from .borders import by_contrast
 from .config import ORGANS
 from .places import kept, places
 
@@ -31,10 +32,13 @@ class Masks:
 
 
 def masks_of(probabilities: np.ndarray, case: Case, threshold: float, smallest_ml: float,
-             leave_out: Collection[str] = ()) -> Masks:  # fmt: skip
-    """`probabilities` (1 + organs, z, y, x): lesion, then the organs; what is left to 1 is background."""
+             leave_out: Collection[str] = (), image: np.ndarray | None = None) -> Masks:  # fmt: skip
+    """`probabilities` (1 + organs, z, y, x): lesion, then the organs; what is left to 1 is background. With the
+    denoised image the lesions' borders are drawn by their contrast in it, else they are the network's."""
     inside = case.body if case.body.any() else np.ones_like(case.body)
     lesions = lesions_of(probabilities[0] * inside, threshold, smallest_ml, case.pet.geometry.voxel_ml)
+    if image is not None:
+        lesions = by_contrast(lesions, image, case.pet.geometry)
     organs = organs_of(probabilities[1:] * inside)
     where = places(LabelMap(lesions, case.pet.geometry, {}), case)
     lesions, there = kept(lesions, where, leave_out)
