@@ -36,7 +36,6 @@ def demo(out: str | Path, method: str, seed: int, fraction: float, run: Run) -> 
             "body", seed, out / PATIENT, fractions=(1.0, fraction), overwrite=True, run=making
         )
     _remove_others(out / PATIENT, files)
-    run.warn("This is a digital patient: every number here is from a simulation.")
     return denoise(
         files.get(f"low_{fraction:g}", files["normal"]),
         method,

@@ -101,18 +101,25 @@ def _pet(source: Any, unit: str | None, role: str, run: Run) -> Volume:
 
     volume = read.image(source, role, unit=unit, run=run)
     if volume.unit == BQML:
-        return suv.to_suv(volume)
+        try:
+            return suv.to_suv(volume)
+        except UnitError as error:
+            run.warn(f"Measured in Bq/ml, and no SUV is reported: {error}")
+            return volume
     if volume.unit == ARBITRARY:
         run.warn("The PET's unit is unknown: no number is an SUV. Say it with --unit.")
     return volume
 
 
 def _aligned(source: Any, target: Volume, unit: str | None, run: Run) -> Volume:
+    from . import suv
     from .prepare import grids
 
     volume = _pet(source, unit, "pet", run)
     if volume.unit == ARBITRARY:
         volume = replace(volume, unit=target.unit)
+    if {volume.unit, target.unit} == {SUVBW, BQML}:
+        volume = suv.to_bqml(volume) if target.unit == BQML else suv.to_suv(volume)
     if volume.geometry.close_to(target.geometry):
         return replace(volume, geometry=target.geometry)
     if grids.overlap(volume.geometry, target.geometry) < 0.05:
@@ -128,23 +135,34 @@ def _labels_on(source: Any, target: Volume, allow_empty: bool = False) -> LabelM
     if source is None:
         return None
     labels = read.labels(source, allow_empty=allow_empty)
-    return labels if labels.geometry.close_to(target.geometry) else grids.resample_labels(labels, target.geometry)
+    if labels.geometry.close_to(target.geometry):
+        return labels
+    placed = grids.resample_labels(labels, target.geometry)
+    if labels.array.any() and not placed.array.any():
+        raise InputError("The label map", "shows nothing inside the PET", "Give the labels of the same scan position.")
+    return placed
 
 
 def _found(pet: Volume, threshold: float, run: Run) -> LabelMap:
     from .measure import lesions
 
-    if pet.unit == ARBITRARY:
-        raise UnitError("--find-lesions", "needs a PET in SUV, and this one's unit is unknown", "Say it with --unit.")
-    run.warn(f"Lesions are all connected regions above SUV {threshold:g}: physiological uptake is among them.")
-    return lesions.find_lesions(pet, threshold)
+    if pet.unit != SUVBW:
+        why = "this one's unit is unknown" if pet.unit == ARBITRARY else "the SUV of this one is not known"
+        raise UnitError("--find-lesions", f"needs a PET in SUV, and {why}", "Say the unit, or what the SUV lacks.")
+    rule = lesions.Threshold("fixed", threshold)
+    found = lesions.find_lesions(pet, rule)
+    run.warn(f"Lesions are all connected regions of SUV {rule.describe()}: physiological uptake is among them."
+             if found.array.any() else f"There is no connected region of SUV {rule.describe()}.")  # fmt: skip
+    return found
 
 
 def _tables(volumes: dict[str, Volume], organs: LabelMap | None, lesions: LabelMap | None, run: Run) -> Tables:
     from . import measure
-    from .prepare import mask
+    from .prepare import case, mask
 
     body = mask.body_mask(volumes.get("reference", next(iter(volumes.values()))))
+    for volume in volumes.values():
+        case.check_suv(volume, body, run)
     return measure.tables(volumes, body, organs, lesions, run=run)
 
 
@@ -153,7 +171,9 @@ def _name(source: Any, taken: Any) -> str:
     if not isinstance(source, (str, Path)):
         return f"image {len(taken) + 1}"
     path = Path(source).absolute()
-    name = path.name.split(".")[0]
+    from .read.sources import suffix_of
+
+    name = path.name if path.is_dir() else path.name[: len(path.name) - len(suffix_of(path))] or path.name
     reserved = {"low", "denoised", "reference", *taken}
     name = f"{path.parent.name}/{name}" if name in reserved else name
     return name if name not in reserved else f"{name} {len(taken) + 1}"

@@ -87,6 +87,8 @@ class Result:
     sd: Volume | None = None
     organs: LabelMap | None = None
     lesions: LabelMap | None = None
+    marked: LabelMap | None = None
+    """Lesions that the method itself marked, where others were given to measure in."""
     reference: Volume | None = None
     tables: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
     maps: Mapping[str, Volume] = field(default_factory=dict)

@@ -290,6 +290,7 @@ def _restore(case: Case, output: Output, given: _Given, tables: Mapping[str, Any
         sd=back(output.sd),
         organs=output.organs or case.labels,
         lesions=given.lesions or output.lesions,
+        marked=output.lesions if given.lesions else None,
         reference=given.reference,
         tables=tables,
         maps=output.maps,

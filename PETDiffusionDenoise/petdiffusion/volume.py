@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SUVBW, BQML, HU, ARBITRARY = "SUVbw", "Bq/ml", "HU", "a.u."
 UNITS = (SUVBW, BQML, HU, ARBITRARY)
+DIGITAL_PATIENT, REDUCED_DOSE = "digital patient", "reduced dose"
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 _LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -123,6 +124,8 @@ class Facts:
     dose_fraction: float | None = None
     suv_factor: float | None = None
     """Multiplies Bq/ml to give SUVbw."""
+    simulated: str | None = None
+    """What of the scan nobody ever measured: `DIGITAL_PATIENT` or `REDUCED_DOSE`; None where nothing says so."""
     source: str | None = None
     """File or folder it was read from; kept so that DICOM can be derived from the original."""
 

@@ -149,9 +149,22 @@ def test_every_connected_part_is_a_lesion_and_touching_labels_stay_apart():
     array[2:6, 2:6, 10:14] = 1
     array[2:4, 2:4, 4:6] = 5
     single = split_lesions(labels(array, {1: "tumour", 5: "node"}))
-    assert dict(single.names) == {1: "tumour (1)", 2: "tumour (2)", 3: "node"}
-    sizes = [np.count_nonzero(single.array == i) for i in (1, 2, 3)]
+    assert dict(single.names) == {1: "tumour (1)", 5: "node", 6: "tumour (2)"}  # 5 stays what the mask calls 5
+    sizes = [np.count_nonzero(single.array == i) for i in (1, 6, 5)]
     assert sizes == [64, 8, 8]  # the largest part first
+
+
+def test_the_parts_of_a_mask_without_names_are_lesions_by_number():
+    array = np.zeros((4, 4, 12), int)
+    array[1:3, 1:3, 1:3] = array[1:3, 1:3, 9] = 255
+    single = split_lesions(labels(array))
+    assert dict(single.names) == {1: "lesion 1", 2: "lesion 2"}
+    assert [np.count_nonzero(single.array == n) for n in (1, 2)] == [8, 4]
+
+
+def test_an_empty_mask_is_a_patient_without_a_lesion():
+    found = measure.tables({"low": volume(np.ones((8, 8, 8)))}, None, lesions=labels(np.zeros((8, 8, 8), int)))
+    assert found["lesion_totals"] == [{"lesions": 0, "MTV_ml": 0.0, "TLG_low": 0.0}] and "lesions" not in found
 
 
 def test_lesions_are_named_after_the_organ_they_lie_in():

@@ -51,7 +51,8 @@ def test_the_seconds_said_are_those_of_all_stages(capsys):
 
     record = {"check": [], "seconds": {"denoise": 2.0}, "method": {"title": "Filter"}}
     run = SimpleNamespace(seconds={"denoise": 2.0, "write": 3.0})
-    say_result(SimpleNamespace(record=record, tables={}, files={}), SimpleNamespace(json_lines=False), run)
+    scan = SimpleNamespace(facts=SimpleNamespace(simulated=None))
+    say_result(SimpleNamespace(record=record, tables={}, files={}, low=scan), SimpleNamespace(json_lines=False), run)
     assert "5.0 s in all" in capsys.readouterr().out
 
 

@@ -38,7 +38,7 @@ def demo(out, *more):
 
 def test_the_patient_stays_and_the_run_can_be_repeated(tmp_path, capsys):
     assert demo(tmp_path / "demo") == 0
-    assert f"patient      {tmp_path / 'demo' / 'patient'}" in capsys.readouterr().out
+    assert f"patient        {tmp_path / 'demo' / 'patient'}" in capsys.readouterr().out
     assert main(["rerun", str(tmp_path / "demo"), "--out", str(tmp_path / "again")]) == 0
     first, again = (read.image(tmp_path / name / "denoised.nii.gz").array for name in ("demo", "again"))
     np.testing.assert_array_equal(first, again)

@@ -13,7 +13,7 @@ TOP_ROWS = 14
 SHOWN = {
     "image": ("image", "PSNR_dB", "SSIM", "NRMSE", "local_noise_percent", "liver_CoV_percent", "body_mean"),
     "organs": ("organ", "volume_ml", "SUVmean", "mean", "CoV_percent", "SUVmax", "max"),
-    "lesions": ("lesion", "organ", "volume_ml", "SUVmax", "SUVmean", "SUVpeak", "TLG", "max", "mean"),
+    "lesions": ("lesion", "organ", "volume_ml", "SUVmax", "SUVmean", "SUVpeak", "TLG", "max", "mean", "peak"),
     "lesion_totals": ("lesions", "MTV_ml", "TLG"),
     "clinical": ("what", "name", "organ", "volume_ml", "SUVmean", "SUVmax", "SUVpeak", "TLG"),
     "summary": ("id", "status", "seconds", "PSNR_dB", "SSIM", "local_noise_percent", "liver_CoV_percent", "error"),

@@ -30,5 +30,5 @@ def _demo(args: argparse.Namespace, run: Run) -> int:
     result = demo(args.out, args.method, args.seed, args.fraction, run)
     say_result(result, args, run)
     if not args.json_lines:
-        print(f"  {'patient':12} {Path(args.out) / PATIENT} (scans at both doses, CT, MR and labels, to try more on)")
+        print(f"  {'patient':14} {Path(args.out) / PATIENT} (scans at both doses, CT, MR and labels, to try more on)")
     return 0

@@ -10,10 +10,16 @@ from .. import registry
 from ..errors import InputError, OptionError
 from ..progress import Run
 from ..request import FORMATS, Result
+from ..volume import DIGITAL_PATIENT, REDUCED_DOSE
 from .common import add_output, add_reporting, add_unit, assignments, shown, table
 
 ALONE = "\0"
 """`--tune` without an image."""
+FILES = ("report", "denoised", "uncertainty", "organs", "lesions", "lesions_marked", "dicom", "dicom_masks", "record")
+SIMULATED = {
+    DIGITAL_PATIENT: "A digital patient: every number here is from a simulation",
+    REDUCED_DOSE: "The reduced dose of this scan is simulated",
+}
 
 
 def add(commands: Any) -> None:
@@ -103,6 +109,7 @@ def _denoise(args: argparse.Namespace, run: Run) -> int:
     )
     if not args.pet.strip():
         raise InputError("No PET", "the path is empty", "Give a file or a DICOM folder.")
+    _say_unused(args, run)
     result = denoise(
         args.pet,
         args.method,
@@ -115,6 +122,16 @@ def _denoise(args: argparse.Namespace, run: Run) -> int:
     )
     say_result(result, args, run)
     return 0
+
+
+def _say_unused(args: argparse.Namespace, run: Run) -> None:
+    """An image or a text that the method does not look at is told, so that nobody credits the result to it."""
+    card = registry.card(args.method)
+    used = {condition.kind for condition in card.conditions} | ({"ct"} if "lesions" in card.outputs else set())
+    ends = {"ct": "it only serves to check the position", "mr": "it changes nothing", "text": "it changes nothing"}
+    for name, what in ends.items():
+        if getattr(args, name) and name not in used:
+            run.warn(f"{card.title} does not use --{name}: {what}.")
 
 
 def _options(args: argparse.Namespace) -> dict[str, Any]:
@@ -165,8 +182,10 @@ def say_result(result: Result, args: argparse.Namespace, run: Run) -> None:
         print("Taken: " + ", ".join(f"{name} {value}" for name, value in result.record["options"].items()))
     if check := result.record["check"]:
         print("\nCheck before relying on these numbers\n" + "\n".join(f"  - {text}" for text in check))
+    if (simulated := result.low.facts.simulated) in SIMULATED:
+        print(f"\n{SIMULATED[simulated]}.")
     seconds = sum(run.seconds.values())  # the record cannot hold the time of its own writing
     print(f"\n{result.record['method']['title']}: {seconds:.1f} s in all. For research use only.")
-    for name in ("report", "denoised", "uncertainty", "organs", "lesions", "dicom", "record"):
+    for name in FILES:
         if name in result.files:
-            print(f"  {name:12} {result.files[name]}")
+            print(f"  {name:14} {result.files[name]}")

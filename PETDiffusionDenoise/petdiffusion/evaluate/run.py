@@ -20,12 +20,14 @@ from ..batch.manifest import BatchCase, read_manifest
 from ..errors import InputError, OptionError
 from ..progress import Run, finite
 from ..request import read_record
+from ..volume import DIGITAL_PATIENT, REDUCED_DOSE
 from ..write import tables as files
 from ..write.staging import writing
 from .numbers import Gathered, Row, gathered
 from .summary import agreements, all_metrics, by_dose
 
-DIGITAL, GIVEN = "digital patients (simulated)", "scans as given"
+DIGITAL, REDUCED, GIVEN = "digital patients (simulated)", "scans at simulated reduced doses", "scans as given"
+SIMULATED = {DIGITAL_PATIENT: DIGITAL, REDUCED_DOSE: REDUCED}
 _DOSE = re.compile(r"(.+)-(?:0?\.\d+|1(?:\.0)?)")
 """`body-800000-0.1` is patient `body-800000` at a tenth of the dose."""
 
@@ -119,8 +121,10 @@ def _evaluation(ask: Ask, cases: Sequence[BatchCase], failed: list[Row]) -> Eval
                 record = read_record(folder)
                 records.setdefault(method, record)
                 known = facts[case.id]
-                dose = known["fraction"] or record["input"]["facts"].get("dose_fraction")
-                done.append(({**known, "fraction": dose}, method, folder, record))
+                own = record["input"]["facts"]
+                dose = known["fraction"] or own.get("dose_fraction")
+                data = known["data"] or SIMULATED.get(own.get("simulated"), GIVEN)
+                done.append(({**known, "fraction": dose, "data": data}, method, folder, record))
     if not done:
         raise InputError("No case", "could be denoised by any method", "; ".join(r["error"] for r in failed[:3]))
     groups = {}
@@ -142,7 +146,8 @@ def _evaluation(ask: Ask, cases: Sequence[BatchCase], failed: list[Row]) -> Eval
 
 def _facts(manifest: Path, cases: Sequence[BatchCase]) -> dict[str, Row]:
     """Case, patient, dose fraction and kind of data of each row. A column 'kind' marks digital patients, as their data
-    sets have it; a column 'data' says it in words; 'patient' joins scans of one person."""
+    sets have it; a column 'data' says it in words, and without both the scans' own facts tell; 'patient' joins scans
+    of one person."""
     rows = files.read_csv(manifest)
     found = {}
     for case, row in zip(cases, rows, strict=True):
@@ -152,7 +157,7 @@ def _facts(manifest: Path, cases: Sequence[BatchCase]) -> dict[str, Row]:
             "case": case.id,
             "patient": str(row.get("patient") or (dose.group(1) if dose else case.id)),
             "fraction": float(fraction) if isinstance(fraction, (int, float)) else None,
-            "data": str(row.get("data") or (DIGITAL if row.get("kind") else GIVEN)),
+            "data": str(row.get("data") or (DIGITAL if row.get("kind") else "")),
         }
     return found
 

@@ -50,8 +50,7 @@ def tables(
     run.check()
     if lesions is not None:
         found["lesions"] = lesion_table(volumes, lesions, organs, body)
-        if found["lesions"]:
-            found["lesion_totals"] = [lesion_totals(volumes, lesions)]
+        found["lesion_totals"] = [lesion_totals(volumes, lesions)]
     return {name: rows for name, rows in found.items() if rows}
 
 

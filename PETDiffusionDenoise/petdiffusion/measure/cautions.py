@@ -9,13 +9,31 @@ from typing import Any
 Row = Mapping[str, Any]
 PEAK_LIMIT, PEAK_LIMIT_LOW, ORGAN_LIMIT, ACTIVITY_LIMIT = 15.0, 30.0, 5.0, 2.0
 """Per cent: differences beyond these are pointed out. Against the low-count scan noise alone moves a peak."""
+LEAST_FALL = 0.98
 SHOWN_LESIONS, SHOWN_ORGANS, LEAST_ORGAN_ML = 12, 5, 5.0
 
 
 def cautions(tables: Mapping[str, Sequence[Row]]) -> list[str]:
     """Sentences on lesions, organs and total activity whose numbers changed more than they should."""
-    found = [_lesions(tables.get("lesions", ())), _organs(tables.get("organs", ())), activity(tables.get("image", ()))]
+    found = [
+        _noise(tables.get("image", ())),
+        _lesions(tables.get("lesions", ())),
+        _organs(tables.get("organs", ())),
+        activity(tables.get("image", ())),
+    ]
     return [text for text in found if text]
+
+
+def _noise(rows: Sequence[Row]) -> str:
+    """Said where a method left the noise as it was: with voxels wider than its filter, or settings that do nothing."""
+    noise = {r.get("image"): r.get("local_noise_percent") for r in rows}
+    before, after = noise.get("low"), noise.get("denoised")
+    if not before or after is None or after < LEAST_FALL * before:
+        return ""
+    return (
+        f"The noise did not fall ({before:.3g}\u00a0% before, {after:.3g}\u00a0% after): the image was changed little "
+        "or for the worse. Look at the voxel size and the method's settings."
+    )
 
 
 def _lesions(rows: Sequence[Row]) -> str:

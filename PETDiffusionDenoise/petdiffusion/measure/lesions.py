@@ -19,7 +19,7 @@ from .suvs import uptake
 
 SHELL_MM = (5.0, 15.0)
 """A lesion's background: the shell between these distances from it, other lesions left out."""
-MOST = 2000
+MOST, HIGHEST_LABEL = 2000, 32767
 RULES = ("fixed", "percent", "liver")
 
 
@@ -116,17 +116,32 @@ def _hottest_first(image: np.ndarray, labelled: np.ndarray, count: int, smallest
 
 
 def split_lesions(lesions: LabelMap) -> LabelMap:
-    """Every connected part of every label as a lesion of its own, named after its label."""
-    array, names, number = np.zeros(lesions.array.shape, np.int32), {}, 0
+    """Every connected part of every label as a lesion of its own, named after its label.
+
+    Of several labels each keeps its number, so that lesion 4 is what the mask calls 4; further parts of a label are
+    numbered after the last label. The parts of a single label are 1, 2, 3, ...
+    """
+    array, names, total = np.zeros(lesions.array.shape, np.int32), {}, 0
     boxes, labels = ndimage.find_objects(lesions.array), lesions.present()
-    for value, name in labels.items():
+    named = len(labels) > 1 and max(labels) <= HIGHEST_LABEL - MOST
+    last = max(labels) if named else 0
+    for value in labels:
         box = boxes[value - 1]
         parts, count = components(lesions.array[box] == value)
-        array[box] += np.where(parts > 0, parts + number, 0)
-        names |= {number + i: name if count == 1 else f"{name} ({i})" for i in range(1, count + 1)}
-        number += count
-        _limit(number)
+        total += count
+        _limit(total)
+        kept = [value] if named else []
+        numbers = [*kept, *range(last + 1, last + 1 + count - len(kept))]
+        last += count - len(kept)
+        array[box] += np.array([0, *numbers], np.int32)[parts]
+        names |= {n: _part_name(lesions.names.get(value), n, i, count) for i, n in enumerate(numbers, 1)}
     return LabelMap(array, lesions.geometry, names)
+
+
+def _part_name(label: str | None, number: int, part: int, parts: int) -> str:
+    if label is None:
+        return f"lesion {number}"
+    return label if parts == 1 else f"{label} ({part})"
 
 
 def _limit(count: int) -> None:

@@ -9,7 +9,7 @@ import torch
 
 from ..errors import PhysicsError
 from ..progress import Run
-from ..volume import HU, SUVBW, Facts, Volume
+from ..volume import HU, REDUCED_DOSE, SUVBW, Facts, Volume
 from . import counts as counting
 from .attenuation import body_mu, mu_of_ct
 from .poisson import check_fraction, generator, sample_counts, scale_to_counts, thin
@@ -48,7 +48,7 @@ def acquire(activity: torch.Tensor, spacing_mm: Sequence[float], *, mu: torch.Te
         full = sample_counts(scan.expected(scale), generator(seed, 0)) if nested else None
     images = {}
     for fraction in fractions:
-        with run.stage("reconstruct", f"Reconstructing {fraction:g} of the dose"):
+        with run.stage("reconstruct", f"Reconstructing the scan at {100 * fraction:g} % of the dose"):
             data = (thin(full, fraction, generator(seed, _THIN, fraction)) if nested
                     else sample_counts(scan.expected(scale * fraction), generator(seed, _FRESH, fraction)))
             images[fraction] = scan.reconstruct(data, scale * fraction, run.progress)
@@ -88,10 +88,11 @@ def reduce_dose(volume: Volume, fraction: float, *, seed: int = 0, preset: str |
     reduced = volume.with_facts(dose_fraction=fraction * (volume.facts.dose_fraction or 1.0))
     if fraction == 1:
         return reduced
+    reduced = reduced.with_facts(simulated=reduced.facts.simulated or REDUCED_DOSE)
     job = _Reduction.of(volume, preset, ct, run)
     with run.stage("counts", "Finding the counts of the scan"):
         scale = job.scale(counts, seed)
-    with run.stage("noise", f"Simulating {fraction:g} of the dose on the {job.scan.scanner.title}"):
+    with run.stage("noise", f"Simulating {100 * fraction:g} % of the dose on the {job.scan.scanner.title}"):
         noise = job.noise(scale * (fraction / (1 - fraction)), generator(seed, _NOISE, fraction), run.progress)
     return reduced.with_array(_added(job.image, noise).cpu().numpy())
 

@@ -7,13 +7,15 @@ import numpy as np
 from ..errors import GeometryError, InputError, UnitError
 from ..methods.contract import Case
 from ..progress import Run
-from ..volume import HU, Geometry, LabelMap, Volume
+from ..volume import HU, SUVBW, Geometry, LabelMap, Volume
 from .grids import covered, resample, resample_labels, world_points
 from .mask import body_mask, from_ct
 from .noise import noise_sd
 
 LEAST_COVER, GOOD_COVER = 0.05, 0.5
 """Part of the body inside an extra image: below the first an error, below the second a warning."""
+LOWEST_SUV, HIGHEST_SUV = 0.02, 40.0
+"""Of the mean over what the scan shows of the body, a full bladder or a brain alone included."""
 
 
 def build(pet: Volume, ct: Volume | None = None, mr: Volume | None = None, labels: LabelMap | None = None,
@@ -32,6 +34,7 @@ def build(pet: Volume, ct: Volume | None = None, mr: Volume | None = None, label
     if not body.any():
         run.warn("No body was found in the PET: " + ("the CT's is used." if ct else "it shows no activity."))
         body = from_ct(placed_ct) if placed_ct else body
+    check_suv(pet, body, run)
     noise = noise_sd(pet, body)
     run.progress(1.0)
     if dose_fraction is None:
@@ -47,6 +50,16 @@ def _refuse_unusable(volume: Volume, name: str) -> None:
     if name == "CT" and volume.unit != HU:
         raise UnitError(f"The CT's unit '{volume.unit}'", "is not Hounsfield units",
                         "Give the CT in HU, or pass the image as MR if it is none.")
+
+
+def check_suv(pet: Volume, body: np.ndarray, run: Run) -> None:
+    """An SUV is one where all that was injected is spread evenly, so its mean over a body is near one."""
+    if pet.unit != SUVBW or not body.any():
+        return
+    mean = float(pet.array[body].mean(dtype=np.float64))
+    if not LOWEST_SUV < mean < HIGHEST_SUV:
+        run.warn(f"The mean SUV of the body is {mean:.3g}, which no patient has: the values may be in Bq/ml, or the "
+                 "SUV was made with a wrong dose or weight. Check the unit before any number is used.")
 
 
 def _same_grid(labels: LabelMap | None, image: Volume | None) -> bool:

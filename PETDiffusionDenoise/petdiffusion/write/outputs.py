@@ -84,7 +84,8 @@ def _volumes(result: Result, folder: Path, suffix: str) -> dict[str, Path]:
         files["uncertainty"] = images.write(_anonymous(result.sd), folder / f"uncertainty{suffix}")
     for name, image in result.maps.items():
         files[f"map_{name}"] = images.write(_anonymous(image), folder / f"map_{name}{suffix}")
-    for name, mask in (("organs", result.organs), ("lesions", result.lesions)):
+    masks = {"organs": result.organs, "lesions": result.lesions, "lesions_marked": result.marked}
+    for name, mask in masks.items():
         if mask is not None:
             files[name] = labels.write(mask, folder / f"{name}{suffix}")
     return files
@@ -119,7 +120,7 @@ def masks_as_dicom(result: Result, card: MethodCard, folder: Path, run: Run) -> 
     from ..errors import DependencyError
     from . import dicom_masks
 
-    lesions = None if result.record["request"]["lesions"] else result.lesions
+    lesions = result.marked if result.record["request"]["lesions"] else result.lesions
     try:
         dicom_masks.write(result.organs, lesions, result.tables.get("clinical", ()), folder / "dicom-masks",
                           result.low.facts.source, card.title, run=run)  # fmt: skip

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...errors import OptionError
 from ...progress import Run
-from ...volume import ARBITRARY, HU, SUVBW, Facts, LabelMap, Volume
+from ...volume import ARBITRARY, DIGITAL_PATIENT, HU, SUVBW, Facts, LabelMap, Volume
 from ..deform import SmoothField
 from ..labels import TOTAL
 from ..lesions import MAX_LESIONS, Painted, Plan, draw_count, paint_lesions, plan_lesions
@@ -170,6 +170,7 @@ def _patient(
         sex=person.sex,
         age_years=round(person.age),
         uptake_minutes=60.0,
+        simulated=DIGITAL_PATIENT,
         source=f"digital patient {person.seed}",
     )
     return Patient(

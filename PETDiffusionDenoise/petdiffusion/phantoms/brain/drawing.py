@@ -13,7 +13,7 @@ import numpy as np
 
 from ...errors import GeometryError, OptionError
 from ...progress import Run
-from ...volume import ARBITRARY, HU, SUVBW, Facts, Geometry, LabelMap, Volume
+from ...volume import ARBITRARY, DIGITAL_PATIENT, HU, SUVBW, Facts, Geometry, LabelMap, Volume
 from ..deform import SmoothField
 from ..patient import Lesion, Patient
 from . import lesions as disease
@@ -145,7 +145,7 @@ def _patient(seed: int, tracer: str, who: Person, grid: Grid, images: dict[str, 
              foci: tuple[disease.Focus, ...], spots: tuple[disease.Spot, ...]) -> Patient:
     geometry = grid.geometry
     facts = Facts(tracer=tracer, half_life_s=HALF_LIFE_S[tracer], weight_kg=who.weight_kg, height_m=who.height_m,
-                  sex=who.sex, age_years=who.age_years)
+                  sex=who.sex, age_years=who.age_years, simulated=DIGITAL_PATIENT)
     organs = LabelMap(images["labels"], geometry, NAMES)
     lesion_map, listed = _lesions(images, geometry, foci)
     details = {"age_years": who.age_years, "contrast_agent": who.contrast_agent,

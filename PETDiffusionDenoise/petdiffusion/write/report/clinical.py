@@ -2,71 +2,101 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
 from .model import Rows
+from .viewer import go
+from .views import Views
 from .words import NONE, number, plain, suv
 
 SHOWN = 25
-COLUMNS = (("volume_ml", "Volume, ml"), ("SUVmean", "SUVmean"), ("SUVmax", "SUVmax"), ("SUVpeak", "SUVpeak"),
-           ("TLG", "TLG, g"))  # fmt: skip
+LESIONS = (("volume_ml", "Volume, ml"), ("SUVmax", "SUVmax"), ("SUVpeak", "SUVpeak"), ("SUVmean", "SUVmean"),
+           ("TLG", "TLG, SUV·ml"))  # fmt: skip
+ORGANS = (("volume_ml", "Volume, ml"), ("SUVmean", "SUVmean"))
+Columns = Sequence[tuple[str, str]]
 
 
 def note(facts: Mapping[str, Any]) -> str:
     own = (
-        "Measured in the denoised image, in the masks that the method drew itself. A mark is no diagnosis: "
-        "physiological uptake is marked at times, and small or faint lesions are missed. "
+        "What the method marked by itself, measured in the denoised image. A mark is no diagnosis: physiological "
+        "uptake is marked at times, and small or faint lesions are missed. "
     )
     if not facts.get("samples") or facts["samples"] < 2:
         return own + "Without samples of the method there are no intervals."
     if facts.get("clinical_calibrated"):
         return own + (
-            f"In brackets 95 % intervals, calibrated on {escape(str(facts['calibrated_on']))}: they answer for errors "
-            "of the masks too, where a lesion is one. Patients unlike those may differ."
+            f"Below each number its 95 % interval, calibrated on {escape(str(facts['calibrated_on']))}: it answers for "
+            "errors of the marks too, where a lesion is one. Patients unlike those may differ."
         )
     return own + (
-        "In brackets 95 % intervals of the method’s samples, not calibrated: they show how far the samples differ "
-        "within these masks, not how wrong the masks may be."
+        "Below each number the 95 % interval of the method’s samples, not calibrated: how far the samples differ "
+        "within these marks, not how wrong the marks may be."
     )
 
 
-def section(rows: Rows) -> str:
+def section(rows: Rows, views: Views) -> str:
     lesions = [row for row in rows if row["what"] == "lesion"]
-    totals = [row for row in rows if row["what"] == "total"]
+    total = next((row for row in rows if row["what"] == "total"), None)
     organs = [row for row in rows if row["what"] == "organ"]
-    text = _table([*totals, *lesions[:SHOWN]]) if lesions else "<p>No lesion was found.</p>"
-    if rest := lesions[SHOWN:]:
-        text += f"<details><summary>{len(rest)} smaller lesions</summary>{_table(rest)}</details>"
-    return text + (_table(organs) if organs else "")
+    marked = _lesions(lesions, total, views) if lesions else "<p>No lesion was marked, which does not exclude one.</p>"
+    return f'<div class="found"><div><h3>Lesions</h3>{marked}</div>{_organs(organs)}</div>'
 
 
-def _table(rows: Rows) -> str:
-    columns = [(key, title) for key, title in COLUMNS if any(row.get(key) is not None for row in rows)]
-    heads = "".join(f"<th>{escape(title)}</th>" for _, title in columns)
-    body = "".join(
-        f"<tr><th>{_name(row)}</th>{''.join(f'<td>{_cell(row, key)}</td>' for key, _ in columns)}</tr>" for row in rows
-    )
+def _lesions(rows: Rows, total: Mapping[str, Any] | None, views: Views) -> str:
+    numbers = {id(row): n for n, row in enumerate(rows, 1)}
+
+    def name(row: Mapping[str, Any]) -> str:
+        return f"{go(str(numbers[id(row)]), views, row)} {_place(row)}"
+
+    columns = _filled(LESIONS, rows)
+    sums = [] if total is None else [_line(f"All {number(total['lesions'], 0)}", total, columns, ' class="all"')]
+    text = _table(columns, [_line(name(row), row, columns) for row in rows[:SHOWN]] + sums)
+    if rest := rows[SHOWN:]:
+        lines = [_line(name(row), row, columns) for row in rest]
+        text += f"<details><summary>{len(rest)} smaller lesions</summary>{_table(columns, lines)}</details>"
+    return text
+
+
+def _place(row: Mapping[str, Any]) -> str:
+    return escape(plain(str(row.get("organ") or "lesion")))
+
+
+def _organs(rows: Rows) -> str:
+    if not rows:
+        return ""
+    columns = _filled(ORGANS, rows)
+    lines = [_line(escape(plain(str(row["name"]))), row, columns) for row in rows]
     return (
-        f'<div class="scroll"><table class="plain text"><thead><tr><th></th>{heads}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
+        f"<div><h3>Organs</h3>{_table(columns, lines)}"
+        '<p class="small">Without their lesions, and only the part inside the scan.</p></div>'
     )
 
 
-def _name(row: Mapping[str, Any]) -> str:
-    where = f"<small> {escape(plain(str(row['organ'])))}</small>" if row.get("organ") else ""
-    count = f" ({number(row['lesions'], 0)})" if row["what"] == "total" else ""
-    return f"{escape(plain(str(row['name'])))}{count}{where}"
+def _filled(columns: Columns, rows: Rows) -> Columns:
+    return [(key, title) for key, title in columns if any(row.get(key) is not None for row in rows)]
+
+
+def _table(columns: Columns, lines: Sequence[str]) -> str:
+    heads = "".join(f"<th>{escape(title)}</th>" for _, title in columns)
+    return (
+        f'<div class="scroll"><table class="plain"><thead><tr><th></th>{heads}</tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
+    )
+
+
+def _line(name: str, row: Mapping[str, Any], columns: Columns, kind: str = "") -> str:
+    return f"<tr{kind}><th>{name}</th>{''.join(f'<td>{_cell(row, key)}</td>' for key, _ in columns)}</tr>"
 
 
 def _cell(row: Mapping[str, Any], key: str) -> str:
     if row.get(key) is None:
-        return NONE
+        return NONE if row["what"] != "total" else ""
     written = suv if key.startswith("SUV") else _amount
     low, high = row.get(f"{key}_low95"), row.get(f"{key}_high95")
-    beside = "" if low is None else f"<small> ({written(low)} to {written(high)})</small>"
-    return f"{written(row[key])}{beside}"
+    beneath = "" if low is None else f"<small>{written(low)} to {written(high)}</small>"
+    return f"{written(row[key])}{beneath}"
 
 
 def _amount(value: float) -> str:

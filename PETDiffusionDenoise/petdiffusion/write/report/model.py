@@ -48,6 +48,8 @@ class CaseReport:
     interval_rows: Rows = ()
     interval_facts: Mapping[str, Any] = field(default_factory=dict)
     """Intervals of lesions' and organs' numbers, from the method's samples."""
+    marked: bool = False
+    """Whether the lesions are those that the method itself marked; otherwise they were given."""
     clinical_rows: Rows = ()
     """Lesions, their total and organs as the method itself marked them."""
     maps: Mapping[str, Volume] = field(default_factory=dict)

@@ -8,7 +8,7 @@ from importlib.resources import files
 
 from ... import __version__
 from . import clinical, figures, maps, sections, trust, viewer, words
-from .model import REFERENCE, SD, CaseReport
+from .model import QUALITY, REFERENCE, SD, CaseReport
 from .views import Views
 
 OBLIQUE_DEGREES = 2.0
@@ -29,15 +29,16 @@ def case_report(report: CaseReport) -> str:
         _part("Overview", _overview_note(views), figures.projections(views)),
         _part("Browse", "", viewer.viewer(views), "browse"),
         _part("Slices and what changed", _slices_note(views), figures.slices(views)),
+        _found(report, views),
         _lesions(report, views),
         _organs(report),
-        _found(report),
-        _trust(report),
+        _trust(report, views),
         _certainty(report),
         _part("Image quality", _quality_note(report), sections.image_section(report)) if report.image_rows else "",
         *(_part(name, _maps_note(), maps.section(report, views, name, list(report.other_tables.get(name, ()))))
           for name in report.maps),
-        *(_part(name, "", sections.other_section(rows)) for name, rows in report.other_tables.items() if rows),
+        *(_part(name, "", (sections.quality_section if name == QUALITY else sections.other_section)(rows))
+          for name, rows in report.other_tables.items() if rows),
         _part("How this was made", "", sections.settings_section(report.settings)) if report.settings else "",
         f"<footer>PETDiffusion {escape(__version__)} · {escape(BANNER)}</footer>",
     ]
@@ -56,6 +57,7 @@ def _head(report: CaseReport) -> str:
     facts = report.low.facts
     grid, spacing = report.low.geometry.size, report.low.geometry.spacing
     known = [
+        words.SIMULATED.get(facts.simulated),
         facts.tracer,
         facts.scanner,
         _dose(report),
@@ -148,15 +150,17 @@ def _quality_note(report: CaseReport) -> str:
 
 def _lesions(report: CaseReport, views: Views) -> str:
     if not report.lesion_rows and (views.lesions is None or not views.lesions.any()):
-        return ""
+        empty = report.lesions is not None and not report.lesions.array.any() and not report.marked
+        return _part("Lesions before and after", "", "<p>The lesion mask given holds no lesion.</p>") if empty else ""
+    whose = "The lesions that the method marked" if report.marked else "Each connected part of the lesion mask given"
     note = (
-        "Each connected part of the lesion mask, measured in the same mask in every image. Noise raises the maximum "
+        f"{whose}, measured in the same mask in every image. Noise raises the maximum "
         "of a noisy image: compare the peak (mean of the hottest 1 ml) and the mean. Close-ups are axial, on "
         "the scale of the slices above."
     )
     close = figures.close_ups(views)
     return _part(
-        "Lesions",
+        "Lesions before and after",
         note,
         sections.totals(report)
         + (f'<div class="closeups">{close}</div>' if close else "")
@@ -168,21 +172,22 @@ def _organs(report: CaseReport) -> str:
     if not report.organ_rows:
         return ""
     note = "Lesions are left out of the organs. CoV is SD / mean over the organ, true differences in it included."
-    return _part("Organs", note, sections.legend(report) + sections.organ_section(report))
+    return _part("Organs before and after", note, sections.legend(report) + sections.organ_section(report))
 
 
-def _found(report: CaseReport) -> str:
+def _found(report: CaseReport, views: Views) -> str:
     if not report.clinical_rows:
         return ""
-    return _part("What the method found", clinical.note(report.interval_facts),
-                 clinical.section(report.clinical_rows), "found")  # fmt: skip
+    others = "" if report.marked else " Outlines and numbers in the pictures are those of the lesions given, not these."
+    return _part("What the method found", clinical.note(report.interval_facts) + others,
+                 clinical.section(report.clinical_rows, views), "marks")  # fmt: skip
 
 
-def _trust(report: CaseReport) -> str:
+def _trust(report: CaseReport, views: Views) -> str:
     if not report.trust_facts:
         return ""
     return _part(
-        "Does the scan support it?", trust.trust_note(report.trust_facts), trust.trust_section(report), "trust"
+        "Does the scan support it?", trust.trust_note(report.trust_facts), trust.trust_section(report, views), "trust"
     )
 
 

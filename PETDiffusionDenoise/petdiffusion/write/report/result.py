@@ -55,6 +55,7 @@ def of_result(result: Result, case: Case, card: MethodCard) -> str:
             trust_facts=result.record.get("trust", {}),
             interval_rows=tables.get("intervals", ()),
             interval_facts=result.record.get("uncertainty", {}),
+            marked=result.lesions is not None and not result.record.get("request", {}).get("lesions"),
             clinical_rows=tables.get("clinical", ()),
             other_tables={
                 HEADINGS.get(name, name.replace("_", " ").capitalize()): rows
@@ -71,7 +72,7 @@ def of_result(result: Result, case: Case, card: MethodCard) -> str:
 def settings_of(record: Mapping[str, Any], card: MethodCard) -> dict[str, dict[str, Any]]:
     """The record without paths: a file's name may name the patient."""
     request, details = record.get("request", {}), dict(record.get("details", {}))
-    given = [kind for kind in ("ct", "mr", "labels", "lesions", "reference", "tune") if request.get(kind)]
+    given = [_given(kind, card) for kind in ("ct", "mr", "labels", "lesions", "reference", "tune") if request.get(kind)]
     seconds = {name: f"{value:.1f} s" for name, value in record.get("seconds", {}).items()}
     facts = record.get("input", {}).get("facts", {})
     return {
@@ -97,6 +98,12 @@ def settings_of(record: Mapping[str, Any], card: MethodCard) -> dict[str, dict[s
         "Time": seconds,
         "Versions": dict(record.get("versions", {})),
     }
+
+
+def _given(kind: str, card: MethodCard) -> str:
+    """CT and MR may be given to a method that does not look at them; one that finds lesions asks the CT for fat."""
+    used = {condition.kind for condition in card.conditions} | ({"ct"} if "lesions" in card.outputs else set())
+    return kind if kind in used or kind not in ("ct", "mr") else f"{kind} (not used by the method)"
 
 
 def scan_in_words(facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from html import escape
 from typing import Any
@@ -27,6 +28,7 @@ FIRST_ORGANS = (
     "body",
 )
 SHOWN_ORGANS, SHOWN_LESIONS = 14, 25
+IN_WORDS = {"low": "low-count", "denoised": "denoised", "reference": "normal dose"}
 Column = tuple[str, str, str]
 """Heading, column of the rows, how it is written: suv, signed or one."""
 
@@ -35,7 +37,7 @@ def lesion_section(report: CaseReport) -> str:
     facts = Facts(report)
     suvs = [(f"{facts.prefix}{key}", _group(report, f"{facts.prefix}{key}")) for key in ("peak", "max", "mean")]
     more = [
-        ("TLG, SUV·ml" if facts.prefix else "TLG", _each(report, "TLG", "one")),
+        (f"TLG, {facts.tlg_unit}", _each(report, "TLG", "one")),
         ("Lesion / surroundings", _each(report, "contrast", "suv")),
         ("Recovery, %", _each(report, "contrast_recovery_percent", "one", references=False)),
         ("CNR", _each(report, "CNR", "one")),
@@ -60,9 +62,11 @@ def totals(report: CaseReport) -> str:
         for name, column in _columns(report)
         if row.get(f"TLG_{column}") is not None
     )
+    what = "Volume of all marks (the MTV, if each is tumour)" if report.marked else "Metabolic tumour volume"
+    unit = Facts(report).tlg_unit
     return (
-        f"<p>Metabolic tumour volume <b>{number(row.get('MTV_ml'), 1)} ml</b> in {count}. "
-        f"Total lesion glycolysis: {tlg}.</p>"
+        f"<p>{what} <b>{number(row.get('MTV_ml'), 1)} ml</b> in {count}. "
+        f"Total lesion glycolysis, {escape(unit)}: {tlg}.</p>"
     )
 
 
@@ -140,6 +144,39 @@ def other_section(rows: Rows) -> str:
         f'<div class="scroll"><table class="plain text"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
         f"</div>{cut}"
     )
+
+
+def quality_section(rows: Rows) -> str:
+    """Each number with its unit, its limit, and whether it keeps it."""
+    lines = "".join(
+        f"<tr><th>{escape(_quality_name(str(row['item'])))}</th><td>{_with_unit(row, 'value')}</td>"
+        f"<td>{_with_unit(row, 'bound')}</td><td>{_verdict(row)}</td></tr>"
+        for row in rows
+    )
+    heads = "".join(f"<th>{head}</th>" for head in ("", "Measured", "Limit", ""))
+    return (
+        f'<div class="scroll"><table class="plain"><thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table></div>'
+    )
+
+
+def _quality_name(item: str) -> str:
+    """`noise in the body, low` as `Noise in the body, low-count`."""
+    name = re.sub(r", (low|denoised|reference)$", lambda found: f", {IN_WORDS[found[1]]}", item)
+    return name[:1].upper() + name[1:]
+
+
+def _with_unit(row: Mapping[str, Any], key: str) -> str:
+    value = row.get(key)
+    if value is None:
+        return NONE
+    unit = str(row.get("unit") or "")
+    return f"{number(value, 1 if unit else 2)}{escape(f'{chr(0xA0)}{unit}' if unit else '')}"
+
+
+def _verdict(row: Mapping[str, Any]) -> str:
+    if row.get("bound") is None or row.get("value") is None:
+        return ""
+    return "<b>look again</b>" if row.get("look") else "within it"
 
 
 def settings_section(settings: Mapping[str, Mapping[str, Any]]) -> str:
@@ -286,7 +323,7 @@ def _any(value: Any) -> str:
     if isinstance(value, float):
         return escape(f"{value:.4g}".replace("-", "−"))
     if isinstance(value, Mapping):
-        return escape(", ".join(f"{k} {v}" for k, v in value.items()))
+        return ", ".join(f"{escape(str(k))} {_any(v)}" for k, v in value.items() if v not in ({}, [], ()))
     if isinstance(value, Iterable) and not isinstance(value, str):
-        return escape(", ".join(map(str, value)))
+        return ", ".join(map(_any, value))
     return escape(str(value))

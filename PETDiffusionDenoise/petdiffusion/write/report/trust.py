@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from ...trust.findings import BEYOND
+from ...trust.findings import BEYOND, TOTAL
 from .model import CaseReport, Rows
+from .viewer import go
+from .views import Views
 from .words import NONE, number, percent, plain, suv
 
 SHOWN = 40
@@ -27,10 +29,10 @@ def trust_note(facts: Mapping[str, Any]) -> str:
     )
 
 
-def trust_section(report: CaseReport) -> str:
+def trust_section(report: CaseReport, views: Views) -> str:
     sure = [row for row in report.trust_rows if row.get("weight") == BEYOND]
     rest = [row for row in report.trust_rows if row.get("weight") != BEYOND]
-    text = _table(report, sure) if sure else "<p>Nothing was found that chance does not explain.</p>"
+    text = _table(report, sure, views) if sure else "<p>Nothing was found that chance does not explain.</p>"
     facts = report.trust_facts
     if rest:
         flagged = (
@@ -40,7 +42,7 @@ def trust_section(report: CaseReport) -> str:
         )
         text += (
             f"<details><summary>{len(rest)} places to look at, none certain</summary>"
-            f'<p class="note">{flagged}The strongest are listed.</p>{_table(report, rest[:SHOWN])}</details>'
+            f'<p class="note">{flagged}The strongest are listed.</p>{_table(report, rest[:SHOWN], views)}</details>'
         )
     return text + _small_print(facts)
 
@@ -78,11 +80,11 @@ def _intervals(rows: Rows) -> str:
     return f'<div class="scroll">{table}</div>'
 
 
-def _table(report: CaseReport, rows: Rows) -> str:
+def _table(report: CaseReport, rows: Rows, views: Views) -> str:
     prefix = "SUV" if report.quantity == "SUV" else ""
-    heads = ("", "Where", "x, y, z mm (LPS)", "Slice", "Size, mm", f"{prefix}mean scan", f"{prefix}mean output",
-             "Change, 95 %", "Change", "p", "p, all places")  # fmt: skip
-    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in _cells(row, prefix))}</tr>" for row in rows)
+    heads = ("", "", "Where", "x, y, z mm (LPS)", "Slice, from 0", "Size, mm", f"{prefix}mean scan",
+             f"{prefix}mean output", "Change, 95 %", "Change", "p", "p, all places")  # fmt: skip
+    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in _cells(row, prefix, views))}</tr>" for row in rows)
     return (
         '<div class="scroll"><table class="plain text"><thead><tr>'
         + "".join(f"<th>{escape(h)}</th>" for h in heads)
@@ -90,13 +92,14 @@ def _table(report: CaseReport, rows: Rows) -> str:
     )
 
 
-def _cells(row: Mapping[str, Any], prefix: str) -> list[str]:
+def _cells(row: Mapping[str, Any], prefix: str, views: Views) -> list[str]:
     where = ", ".join(plain(str(row[key])) for key in ("lesion", "organ") if row.get(key))
     place = [row.get(f"{axis}_mm") for axis in "xyz"]
     low, high = row.get(f"{prefix}change_low95"), row.get(f"{prefix}change_high95")
     return [
+        go("show", views, row) if views.at(row) else "",
         f"<b>{escape(row['kind'])}</b>",
-        escape(where),
+        escape(where) or ("whole body" if row["kind"] == TOTAL else ""),
         NONE if None in place else ", ".join(number(v, 0) for v in place),
         NONE if row.get("slice") is None else str(row["slice"]),
         number(row.get("size_mm"), 1),

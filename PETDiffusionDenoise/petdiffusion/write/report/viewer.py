@@ -6,6 +6,7 @@ The page shows the sheets inverted and windowed by the browser, so the window ca
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.resources import files
 from typing import Any
@@ -191,8 +192,18 @@ def _outlines(views: Views, plane: str, chosen: np.ndarray) -> dict[int, str]:
 
 def _targets(views: Views) -> dict[int, dict[str, int]]:
     """Where the viewer goes when a lesion of the table is chosen."""
-    order = {plane: chosen_slices(views, plane) for plane in AXES}
-    return {
-        n: {plane: int(np.argmin(np.abs(order[plane] - peak[axis]))) for plane, axis in AXES.items()}
-        for n, peak in views.peaks.items()
-    }
+    return {n: target(views, peak) for n, peak in views.peaks.items()}
+
+
+def target(views: Views, voxel: Sequence[int]) -> dict[str, int]:
+    """The frame of every plane that runs through a voxel of the views, or nearest to it."""
+    return {plane: int(np.argmin(np.abs(chosen_slices(views, plane) - voxel[axis]))) for plane, axis in AXES.items()}
+
+
+def go(label: str, views: Views, row: Mapping[str, Any]) -> str:
+    """A button that shows the place of a table's row in the viewer; the label alone where the row has no place."""
+    voxel = views.at(row)
+    if voxel is None:
+        return escape(label)
+    frames = escape(json.dumps(target(views, voxel)))
+    return f'<button type="button" class="go" data-at="{frames}" title="Show in the viewer">{escape(label)}</button>'

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -60,6 +61,19 @@ class Views:
     def placed(self, array: np.ndarray) -> np.ndarray:
         """Another array of the scan's grid, turned and cut like the images."""
         return self.turn(array)[self._box()]
+
+    def at(self, row: Mapping[str, Any]) -> tuple[int, int, int] | None:
+        """The voxel of these images at a row's `x_mm`, `y_mm`, `z_mm` (LPS); None without a place inside them."""
+        place = [row.get(f"{axis}_mm") for axis in "xyz"]
+        if None in place:
+            return None
+        geometry = self.report.low.geometry
+        index = np.rint(np.linalg.solve(geometry.affine, [*place, 1.0])[:3]).astype(int)[::-1]
+        turned = [index[axis] for axis in self.turn.axes]
+        counts = [geometry.shape[axis] for axis in self.turn.axes]
+        upright_ = [n - 1 - i if flip else i for i, n, flip in zip(turned, counts, self.turn.flips, strict=True)]
+        voxel = tuple(int(i) - start for i, start in zip(upright_, self.offset, strict=True))
+        return voxel if all(0 <= i < n for i, n in zip(voxel, self.shape, strict=True)) else None
 
     def _box(self) -> tuple[slice, ...]:
         body = self.report.body

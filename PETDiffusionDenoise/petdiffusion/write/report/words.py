@@ -12,9 +12,13 @@ from typing import Any
 import numpy as np
 
 from ... import trust
+from ...volume import DIGITAL_PATIENT, REDUCED_DOSE
 from .model import COLUMN, DENOISED, LOW, QUALITY, REFERENCE, CaseReport
 
 NONE = "–"
+SIMULATED = {DIGITAL_PATIENT: "Digital patient: anatomy, activity and scan are simulated",
+             REDUCED_DOSE: "The reduced dose is simulated from a scan"}  # fmt: skip
+"""What the head of the report says of a scan that nobody was scanned for, by its facts."""
 
 
 def number(value: Any, decimals: int = 2, signed: bool = False) -> str:
@@ -81,6 +85,10 @@ class Facts:
         return "SUV" if self.report.quantity == "SUV" else ""
 
     @property
+    def tlg_unit(self) -> str:
+        return "SUV·ml" if self.prefix else f"ml × {self.report.quantity}"
+
+    @property
     def noise(self) -> tuple[str, str]:
         """The column that tells the noise best, and its name in words."""
         if self.image(LOW).get("liver_CoV_percent") is not None:
@@ -133,9 +141,11 @@ def _lesions(facts: Facts) -> str:
     against = "the normal-dose scan" if base == "reference" else "the low-count scan"
     if changes.size == 1:
         return f"The lesion’s {name} differs from {against} by <b>{percent(changes[0])}</b>."
+    marked = " that the method marked" if facts.report.marked else ""
     return (
-        f"Over {changes.size} lesions, {name} differs from {against} by <b>{percent(float(np.median(changes)))}</b> "
-        f"at the median (from {percent(float(changes.min()))} to {percent(float(changes.max()))})."
+        f"Over {changes.size} lesions{marked}, {name} differs from {against} by "
+        f"<b>{percent(float(np.median(changes)))}</b> at the median "
+        f"(from {percent(float(changes.min()))} to {percent(float(changes.max()))})."
     )
 
 

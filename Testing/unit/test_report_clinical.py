@@ -1,0 +1,133 @@
+"""What the report says of a method's own marks, of their places, of limits, and of what is simulated."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from petdiffusion.methods.contract import Case, Condition, MethodCard
+from petdiffusion.request import Result
+from petdiffusion.volume import DIGITAL_PATIENT, REDUCED_DOSE, SUVBW, Geometry, LabelMap, Volume
+from petdiffusion.write.report import DENOISED, LOW, CaseReport, case_report, of_result
+from petdiffusion.write.report.sections import quality_section, settings_section
+from petdiffusion.write.report.viewer import target
+from petdiffusion.write.report.views import Views
+from support.report_pages import Page, patient, report
+
+SD = {"SUVmean_low95": 5.5, "SUVmean_high95": 6.5}
+
+
+def mark(name="lesion 1", **changes):
+    return {"what": "lesion", "name": name, "volume_ml": 4.0, "SUVmean": 6.0, "SUVmax": 9.0, "SUVpeak": 7.0,
+            "TLG": 24.0, "x_mm": 28.0, "y_mm": 28.0, "z_mm": 80.0, **changes}  # fmt: skip
+
+
+TOTAL = {"what": "total", "name": "all lesions", "lesions": 1, "volume_ml": 4.0, "TLG": 24.0}
+LIVER = {"what": "organ", "name": "liver", "volume_ml": 500.0, "SUVmean": 2.25}
+
+
+@pytest.fixture(scope="module")
+def case():
+    return patient()
+
+
+def places(page: Page) -> list[dict]:
+    return [json.loads(value) for _, name, value in page.attributes if name == "data-at"]
+
+
+def test_marks_are_told_from_lesions_that_were_given(case):
+    given, marked = (Page(case_report(report(case, marked=own))).text for own in (False, True))
+    assert "Metabolic tumour volume" in given and "that the method marked" not in given
+    assert "Metabolic tumour volume" not in marked and "if each is tumour" in marked
+    assert "Over 2 lesions that the method marked" in marked and "The lesions that the method marked" in marked
+
+
+def test_the_table_of_marks_has_units_intervals_and_one_line_for_all(case):
+    page = Page(case_report(report(case, clinical_rows=[mark(organ="hip_left", **SD), TOTAL, LIVER], marked=True)))
+    text = page.text[page.text.index("What the method found") : page.text.index("Lesions before and after")]
+    for words in ("TLG, SUV·ml", "hip left", "6.00 5.50 to 6.50", "All 1 4.0 24.0", "liver 500 2.25"):
+        assert words in text, words
+    assert "TLG, g" not in page.text
+
+
+def test_no_mark_is_not_said_to_be_no_lesion(case):
+    text = Page(case_report(report(case, clinical_rows=[{**TOTAL, "lesions": 0, "TLG": 0.0}]))).text
+    assert "No lesion was marked, which does not exclude one." in text
+
+
+def test_a_mark_beside_lesions_that_were_given_is_not_taken_for_one_of_them(case):
+    rows = [mark(), TOTAL]
+    assert "those of the lesions given, not these" in Page(case_report(report(case, clinical_rows=rows))).text
+    assert "not these" not in Page(case_report(report(case, clinical_rows=rows, marked=True))).text
+
+
+@pytest.mark.parametrize("direction", [
+    (1, 0, 0, 0, 1, 0, 0, 0, 1), (-1, 0, 0, 0, -1, 0, 0, 0, 1), (0, 0, 1, 1, 0, 0, 0, 1, 0),
+    (0, 1, 0, -1, 0, 0, 0, 0, -1),
+])  # fmt: skip
+def test_a_row_leads_to_its_voxel_whatever_the_grid(direction):
+    """One hot voxel anywhere: the frames that its place leads to are those that show it."""
+    geometry = Geometry((9, 11, 13), (2.0, 3.0, 4.0), (-7.0, 5.0, 40.0), direction)
+    array = np.full(geometry.shape, 1.0, np.float32)
+    array[3, 7, 2] = 50.0
+    x, y, z = (geometry.affine @ [2, 7, 3, 1])[:3]
+    volume = Volume(array, geometry, SUVBW)
+    views = Views(CaseReport("t", {LOW: volume, DENOISED: volume}))
+    voxel = views.at({"x_mm": x, "y_mm": y, "z_mm": z})
+    assert views.images[LOW][voxel] == 50.0
+    assert views.at({"x_mm": x, "y_mm": y}) is None and views.at({"x_mm": 1e4, "y_mm": y, "z_mm": z}) is None
+
+
+def test_doubts_and_marks_are_shown_in_the_viewer_at_a_click(case):
+    doubt = {"kind": "new hot spot", "weight": "beyond chance", "x_mm": 28.0, "y_mm": 28.0, "z_mm": 80.0}
+    facts = {"checked": True, "sizes_mm": [6, 24], "output_blurred_by_mm": 0, "noise_fwhm_mm": [5.0, 5.0, 5.0],
+             "noise_sd_median": 0.1, "noise_removed_percent": 50}  # fmt: skip
+    changed = report(case, clinical_rows=[mark(), TOTAL], trust_rows=[doubt], trust_facts=facts)
+    expected = target(Views(changed), Views(changed).at(doubt))
+    assert places(Page(case_report(changed))) == [expected, expected]
+
+
+def test_an_empty_mask_is_said(case):
+    empty = LabelMap(np.zeros_like(case["lesions"].array), case["lesions"].geometry)
+    page = Page(case_report(replace(report(case), lesions=empty, lesion_rows=(), lesion_totals=())))
+    assert "The lesion mask given holds no lesion." in page.text
+
+
+def test_quality_is_said_with_unit_limit_and_verdict():
+    rows = [
+        {"item": "noise in the body, low", "value": 31.08, "unit": "%", "bound": None, "look": False},
+        {"item": "width of edges, denoised", "value": 5.74, "unit": "mm", "bound": 4.91, "look": True},
+        {"item": "outlines of CT and PET, Dice", "value": 0.97, "unit": "", "bound": 0.9, "look": False},
+    ]
+    text = Page(quality_section(rows)).text
+    assert "Noise in the body, low-count 31.1 % –" in text
+    assert "Width of edges, denoised 5.7 mm 4.9 mm look again" in text
+    assert "Outlines of CT and PET, Dice 0.97 0.90 within it" in text
+
+
+def test_long_numbers_of_the_settings_are_rounded():
+    text = Page(settings_section({"Details": {"sampling": {"sigmas": [19.999999999999993, 0.02], "extra": {}}}})).text
+    assert "sigmas 20, 0.02" in text and "extra" not in text
+
+
+@pytest.mark.parametrize(("simulated", "words"), [
+    (DIGITAL_PATIENT, "Digital patient: anatomy, activity and scan are simulated"),
+    (REDUCED_DOSE, "The reduced dose is simulated from a scan"),
+])  # fmt: skip
+def test_a_simulation_is_said_as_a_fact_and_not_as_a_warning(case, simulated, words):
+    whole = report(case, warnings=())
+    images = {name: volume.with_facts(simulated=simulated) for name, volume in whole.images.items()}
+    html = case_report(replace(whole, images=images))
+    assert words in html.split('class="facts"')[1].split("</p>")[0] and "Warnings of this run" not in html
+    assert words not in case_report(whole)
+
+
+def test_a_ct_that_the_method_does_not_look_at_is_not_said_to_be_used(case):
+    v = case["volumes"]
+    record = {"request": {"ct": "/a/ct.nii", "mr": "/a/mr.nii"}}
+    result = Result(pet=v["denoised"], low=v["low"], record=record)
+    card = MethodCard("m", "Filter", "Does things.", "a:b", conditions=(Condition("mr"),))
+    text = Page(of_result(result, Case(pet=v["low"], body=case["body"], noise=0.1), card)).text
+    assert "ct (not used by the method), mr" in text

@@ -1,0 +1,135 @@
+"""What is told of what was given: impossible SUVs, unused images, empty findings, where a scan comes from."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import petdiffusion
+import pytest
+from petdiffusion import quantify, read
+from petdiffusion.cli import main
+from petdiffusion.errors import InputError, UnitError
+from petdiffusion.measure.cautions import cautions
+from petdiffusion.physics import dose
+from petdiffusion.progress import Run
+from petdiffusion.volume import BQML, DIGITAL_PATIENT, REDUCED_DOSE, Geometry, LabelMap
+from petdiffusion.write import images
+from petdiffusion.write.tables import read_csv
+from support.scans import small_patient, write_patient
+
+
+@pytest.fixture(scope="module")
+def scans():
+    return small_patient()
+
+
+def test_a_mean_suv_that_no_patient_has_is_told(scans):
+    run = Run()
+    petdiffusion.denoise(scans["pet"].with_array(scans["pet"].array * 3000), "gaussian", run=run)
+    assert any("which no patient has" in text for text in run.warnings)
+    run = Run()
+    quantify.quantify(scans["pet"].with_array(scans["pet"].array * 3000), lesions=scans["lesions"], run=run)
+    assert any("which no patient has" in text for text in run.warnings)
+    run = Run()
+    petdiffusion.denoise(scans["pet"], "gaussian", run=run)
+    assert run.warnings == []
+
+
+@pytest.mark.parametrize(("after", "said"), [(30.0, True), (31.0, True), (29.0, False), (None, False)])
+def test_noise_that_did_not_fall_is_told(after, said):
+    rows = [{"image": "low", "local_noise_percent": 30.0}, {"image": "denoised", "local_noise_percent": after}]
+    assert bool(cautions({"image": rows})) is said
+
+
+def test_an_image_that_the_method_does_not_use_is_told(tmp_path, capsys):
+    files = write_patient(tmp_path / "p")
+    words = ["denoise", files["pet"], "--ct", files["ct"], "--text", "liver", "--out"]
+    assert main([*words, str(tmp_path / "a"), "--method", "gaussian"]) == 0
+    said = capsys.readouterr().err
+    assert "Gaussian filter does not use --ct" in said and "Gaussian filter does not use --text" in said
+    assert main([*words, str(tmp_path / "b"), "--method", "anatomy"]) == 0
+    said = capsys.readouterr().err
+    assert "does not use --ct" not in said and "does not use --text" in said
+
+
+def test_a_threshold_says_what_it_leaves_out_and_when_nothing_is_above_it(scans):
+    run = Run()
+    quantify.quantify(scans["pet"], find_above_suv=4, run=run)
+    assert any("at or above 4, at least 0.5 ml: physiological" in text for text in run.warnings)
+    run = Run()
+    found = quantify.quantify(scans["pet"], find_above_suv=90, run=run)
+    assert run.warnings == ["There is no connected region of SUV at or above 90, at least 0.5 ml."]
+    assert found["lesion_totals"][0]["lesions"] == 0
+
+
+def test_bqml_without_the_dose_is_measured_in_bqml_and_no_number_is_called_suv(scans):
+    pet = scans["pet"].with_facts(suv_factor=None).with_array(scans["pet"].array * 5000, unit=BQML)
+    run = Run()
+    row = quantify.quantify(pet, lesions=scans["lesions"], run=run)["lesions"][0]
+    inside = scans["lesions"].array > 0
+    assert row["mean_PET"] == pytest.approx(pet.array[inside].mean(), rel=1e-5)
+    assert not any(key.startswith("SUV") for key in row) and any("Measured in Bq/ml" in text for text in run.warnings)
+    with pytest.raises(UnitError, match="the SUV of this one is not known"):
+        quantify.quantify(pet, find_above_suv=4)
+
+
+def test_labels_of_another_place_are_refused_and_not_measured_as_nothing(scans):
+    far = Geometry(scans["lesions"].geometry.size, (4.0, 4.0, 5.0), (3000.0, 0.0, 0.0))
+    with pytest.raises(InputError, match="nothing inside the PET"):
+        quantify.quantify(scans["pet"], lesions=LabelMap(scans["lesions"].array, far))
+
+
+def test_a_dot_in_a_name_is_no_end_of_it(scans, tmp_path):
+    for name in ("low_0.1.nii.gz", "low_0.25.NII.GZ"):
+        images.write(scans["pet"], tmp_path / name)
+    rows = quantify.compare([tmp_path / "low_0.1.nii.gz", tmp_path / "low_0.25.NII.GZ"], scans["reference"])["image"]
+    assert [row["image"] for row in rows] == ["low_0.1", "low_0.25", "reference"]
+
+
+def test_a_simulation_stays_known_through_files_doses_and_results(scans, tmp_path, capsys):
+    real = scans["reference"].with_facts(injected_dose_bq=3e8, frame_seconds=120.0)
+    reduced = dose.reduce_dose(real, 0.25)
+    assert reduced.facts.simulated == REDUCED_DOSE and dose.reduce_dose(real, 1).facts.simulated is None
+    digital = real.with_facts(simulated=DIGITAL_PATIENT)
+    assert dose.reduce_dose(digital, 0.25).facts.simulated == DIGITAL_PATIENT
+    path = images.write(digital, tmp_path / "pet.nii.gz")
+    assert main(["denoise", str(path), "--method", "gaussian", "--out", str(tmp_path / "o")]) == 0
+    assert "A digital patient: every number here is from a simulation" in capsys.readouterr().out
+    assert read.image(tmp_path / "o" / "denoised.nii.gz").facts.simulated == DIGITAL_PATIENT
+    record = json.loads((tmp_path / "o" / "record.json").read_text())
+    assert record["input"]["facts"]["simulated"] == DIGITAL_PATIENT and record["warnings"] == []
+
+
+def test_an_evaluation_keeps_scans_apart_by_what_they_say_of_themselves(scans, tmp_path):
+    lines = ["id,pet,reference"]
+    for name, simulated in (("a", DIGITAL_PATIENT), ("b", REDUCED_DOSE), ("c", None)):
+        images.write(scans["pet"].with_facts(simulated=simulated), tmp_path / f"{name}.nii.gz")
+        images.write(scans["reference"], tmp_path / f"{name}_ref.nii.gz")
+        lines.append(f"{name},{name}.nii.gz,{name}_ref.nii.gz")
+    (tmp_path / "cases.csv").write_text("\n".join(lines) + "\n")
+    words = ["--manifest", str(tmp_path / "cases.csv"), "--methods", "gaussian", "--out", str(tmp_path / "o")]
+    assert main(["evaluate", *words, "--quiet"]) == 0
+    data = {row["case"]: row["data"] for row in read_csv(tmp_path / "o" / "tables" / "cases.csv")}
+    assert data == {"a": "digital patients (simulated)", "b": "scans at simulated reduced doses", "c": "scans as given"}
+
+
+def test_a_methods_own_lesions_are_kept_beside_those_given(scans, tmp_path, monkeypatch):
+    """A method that marks lesions, run with a reader's mask: both masks are written, each by its name."""
+    from petdiffusion import registry
+    from petdiffusion.methods.contract import MethodCard, Output
+
+    mark = np.zeros_like(scans["lesions"].array)
+    mark[2:4, 10:12, 10:12] = 1
+
+    def denoise(case, options, run):
+        return Output(case.pet, lesions=LabelMap(mark, case.pet.geometry, {1: "lesion 1"}))
+
+    card = MethodCard("marker", "Marker", "Marks.", "x:y", outputs=("denoised", "lesions"))
+    monkeypatch.setattr(MethodCard, "load", lambda self: denoise)
+    monkeypatch.setattr(registry, "card", lambda name: card)
+    petdiffusion.denoise(scans["pet"], "marker", lesions=scans["lesions"], out=tmp_path / "o")
+    np.testing.assert_array_equal(read.labels(tmp_path / "o" / "lesions_marked.nii.gz").array, mark)
+    np.testing.assert_array_equal(read.labels(tmp_path / "o" / "lesions.nii.gz").array, scans["lesions"].array)
+    petdiffusion.denoise(scans["pet"], "marker", out=tmp_path / "p")
+    assert not (tmp_path / "p" / "lesions_marked.nii.gz").exists()
