@@ -23,6 +23,8 @@ from .process import BackendProcess, Ending, Failure
 from .signals import Signal
 
 MASKS = ("organs", "lesions")
+CHANGED = ("The PET was changed while the job ran. The result is of the scan as it was; the difference, and what lies "
+           "outside a region, are of the scan as it is now.")
 LEAVE_OUT = "leave_out"
 OUTPUTS = ("uncertainty", "masks", "tables", "difference")
 KNOWN_FILES = {"denoised", "uncertainty", *MASKS, "report", "record", "reference"}
@@ -71,6 +73,7 @@ class DenoiseJob:
         self._process: BackendProcess | None = None
         self._handed: exchange.Handed | None = None
         self._scratch: Path | None = None
+        self._seen = 0
 
     @property
     def running(self) -> bool:
@@ -91,6 +94,7 @@ class DenoiseJob:
         except Exception:
             self._clean()
             raise
+        self._seen = _stamp(self.request.sources.pet)
         self._process = BackendProcess(self.backend.command(self._arguments(), str(self._scratch)),
                                        self.backend.environment(), self._on_event, self.log.emit, self._on_end)
         self._process.start()
@@ -150,7 +154,15 @@ class DenoiseJob:
             return ending.failure
         if not slicer.mrmlScene.IsNodePresent(self.request.sources.pet):
             raise InputError("The PET", "was removed from the scene while the job ran", "Load it again and repeat.")
+        if _stamp(self.request.sources.pet) != self._seen:
+            self._warnings.append(CHANGED)
         return bring_in(ending.result, self.request, self._handed, tuple(self._warnings))
+
+
+def _stamp(node: Any) -> int:
+    """Changes with every change of the voxels."""
+    image = node.GetImageData()
+    return image.GetMTime() if image is not None else 0
 
 
 def bring_in(answer: Mapping[str, Any], request: JobRequest, handed: exchange.Handed,

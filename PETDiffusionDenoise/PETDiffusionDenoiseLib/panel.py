@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import qt
+import slicer
 from petdiffusion.errors import PETDiffusionError
 
 from . import exchange, jobs, models, panel_inputs, results, validity
@@ -95,7 +96,7 @@ class Panel:
     def _on_finished(self, outcome: results.ResultNodes | Failure | None) -> None:
         if isinstance(outcome, results.ResultNodes):
             self.parameters.result = outcome.denoised
-            self.run.offer("Compare side by side", self._compare)
+            self.run.offer("Compare side by side", lambda: self._compare(outcome.denoised))
             self.ui.reviewSection.collapsed = False
         elif isinstance(outcome, Failure):
             if outcome.type == "DependencyError":
@@ -122,7 +123,11 @@ class Panel:
             self.parameters.mr = nodes.get("anatomy") if anatomy == "MR" else None
             self.parameters.labels, self.parameters.lesions = nodes.get("organs"), nodes.get("lesions")
 
-    def _compare(self) -> None:
+    def _compare(self, denoised: Any) -> None:
+        """The result that the message speaks of, whichever was chosen since."""
+        if self.parameters is None or not slicer.mrmlScene.IsNodePresent(denoised):
+            return
+        self.parameters.result = denoised
         self.ui.reviewSection.collapsed = False
         self.review.compare()
 
@@ -149,6 +154,7 @@ class Panel:
     def scene_closing(self) -> None:
         """Nothing may hold on to nodes of a scene that goes away."""
         self.run.kill()
+        self.run.forget()
         self.review.scene_closed()
         self.set_parameters(None)
 

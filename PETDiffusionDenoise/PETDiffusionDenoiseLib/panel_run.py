@@ -127,7 +127,7 @@ class RunPart:
     def _on_progress(self, fraction: float, seconds_left: float | None) -> None:
         self.ui.progressBar.setRange(0, STEPS)
         self.ui.progressBar.setValue(round(STEPS * min(max(fraction, 0.0), 1.0)))
-        self.ui.timeLabel.setText("" if seconds_left is None else f"{clock(seconds_left)} left")
+        self.ui.timeLabel.setText("" if seconds_left is None else f"{clock(seconds_left)} left in this step")
 
     def cancel(self) -> None:
         """Ask the job to stop; the panel stays usable until it has."""
@@ -187,6 +187,11 @@ class RunPart:
         ui.actionButton.hide()
         ui.messageFrame.show()
         bring_into_view(ui.messageFrame)
+
+    def forget(self) -> None:
+        """What was said of a scene that is gone is not true any more; the log keeps it."""
+        self._details, self._action = "", None
+        self.ui.messageFrame.hide()
 
     def offer(self, text: str, action: Callable[[], None]) -> None:
         """Add a next step to click to the message that is shown."""

@@ -1,0 +1,161 @@
+"""Nodes that go, change or come back while a job runs or after it: what the panel says stays true."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+
+def settle(widget, seconds: float = 20) -> None:
+    import slicer
+
+    until = time.monotonic() + seconds
+    while widget.panel.run.running and time.monotonic() < until:
+        slicer.app.processEvents()
+        time.sleep(0.01)
+    assert not widget.panel.run.running
+
+
+def denoised(widget):
+    widget.ui.applyButton.click()
+    settle(widget)
+    return widget.panel.parameters.result
+
+
+def test_a_message_about_a_scene_goes_with_it(open_panel) -> None:
+    import builders
+    import slicer
+
+    builders.pet()
+    widget = open_panel()
+    assert denoised(widget) is not None and not widget.ui.messageFrame.isHidden()
+    slicer.mrmlScene.Clear()
+    assert widget.ui.messageFrame.isHidden(), "'… is in the scene' is not true any more"
+
+
+def test_a_job_that_ends_with_its_scene_is_not_called_cancelled(open_panel) -> None:
+    import builders
+    import slicer
+
+    builders.pet()
+    widget = open_panel("hang")
+    widget.ui.applyButton.click()
+    slicer.mrmlScene.Clear()
+    assert widget.ui.messageFrame.isHidden()
+
+
+def test_what_is_compared_is_the_result_that_the_message_speaks_of(open_panel) -> None:
+    import builders
+
+    builders.pet()
+    widget = open_panel()
+    first = denoised(widget)
+    second = denoised(widget)
+    widget.ui.resultSelector.setCurrentNode(first)
+    assert second.GetName() in widget.ui.messageLabel.text
+    widget.ui.actionButton.click()
+    assert widget.panel.parameters.result is second and widget.panel.review.review.nodes.denoised is second
+
+
+def test_a_result_that_was_removed_is_no_longer_offered_for_comparison(open_panel) -> None:
+    import builders
+    import slicer
+
+    builders.pet()
+    widget = open_panel()
+    slicer.mrmlScene.RemoveNode(denoised(widget))
+    widget.ui.actionButton.click()
+    assert not widget.panel.review.review.active
+
+
+@pytest.mark.parametrize("role", ["ct", "reference", "labels", "lesions"])
+def test_an_image_that_is_removed_during_the_run_does_no_harm(open_panel, role) -> None:
+    import builders
+    import slicer
+    from PETDiffusionDenoiseLib import results
+
+    pet = builders.pet()
+    if role in ("ct", "reference"):
+        other = builders.ct() if role == "ct" else builders.pet(name="Full")
+    else:
+        other = builders.node_of(np.ones(builders.SHAPE, np.int16), "Mask", kind="vtkMRMLLabelMapVolumeNode")
+    widget = open_panel("slow")
+    given = widget.panel.parameters
+    given.pet, given.method = pet, "guided" if role == "ct" else "smooth"
+    setattr(given, role, other)
+    widget.ui.applyButton.click()
+    slicer.mrmlScene.RemoveNode(other)
+    settle(widget)
+    nodes = results.of_denoised(given.result)
+    assert results.reference_of(nodes.denoised) is None and nodes.denoised.GetNodeReference(results.CT) is None
+    widget.ui.compareButton.click()
+    assert widget.panel.review.review.views == ("low", "denoised")
+
+
+def test_a_pet_that_is_changed_during_the_run_is_said(open_panel) -> None:
+    import builders
+    import slicer.util
+
+    pet = builders.pet()
+    widget = open_panel("slow")
+    widget.panel.parameters.pet = pet
+    widget.ui.applyButton.click()
+    slicer.util.updateVolumeFromArray(pet, slicer.util.arrayFromVolume(pet) * 2)
+    settle(widget)
+    assert "was changed while the job ran" in widget.ui.messageLabel.text
+
+
+def test_a_reference_that_was_removed_after_the_run_leaves_the_review_usable(open_panel) -> None:
+    import builders
+    import slicer
+
+    pet, full = builders.pet(), builders.pet(name="Full")
+    widget = open_panel()
+    widget.panel.parameters.pet, widget.panel.parameters.reference = pet, full
+    denoised(widget)
+    widget.ui.compareButton.click()
+    assert widget.panel.review.review.views == ("low", "denoised", "reference")
+    slicer.mrmlScene.RemoveNode(full)
+    widget.ui.windowSlider.setValue(9.0)
+    widget.ui.sagittalButton.click()
+    widget.ui.differenceButton.click()
+    assert widget.panel.review.review.views == ("low", "denoised", "difference")
+    widget.ui.compareButton.click()
+    assert not widget.panel.review.review.active
+
+
+def test_the_low_count_pet_removed_after_the_run_leaves_the_review_usable(open_panel) -> None:
+    import builders
+    import slicer
+
+    pet = builders.pet()
+    widget = open_panel()
+    widget.panel.parameters.pet = pet
+    denoised(widget)
+    slicer.mrmlScene.RemoveNode(pet)
+    widget.ui.compareButton.click()
+    assert widget.panel.review.review.views == ("denoised",)
+    widget.ui.fadeSlider.setValue(20)
+    widget.ui.flickerButton.click()
+    widget.ui.flickerButton.click()
+    widget.ui.windowSlider.setValue(9.0)
+
+
+def test_a_table_or_map_removed_after_the_run_leaves_the_review_usable(open_panel) -> None:
+    import builders
+    import slicer
+    from PETDiffusionDenoiseLib import results
+
+    builders.pet()
+    widget = open_panel()
+    nodes = results.of_denoised(denoised(widget))
+    for node in (nodes.tables["lesions"], nodes.uncertainty):
+        slicer.mrmlScene.RemoveNode(node)
+    widget.ui.compareButton.click()
+    widget.ui.uncertaintyButton.click()
+    widget.ui.differenceButton.click()
+    assert "uncertainty" not in widget.panel.review.review.views
+    combo = widget.ui.numbersCombo
+    combo.setCurrentIndex(max(combo.findText("Table: lesions"), 0))
