@@ -271,8 +271,8 @@ def _measure(case: Case, output: Output, given: _Given, run: Run) -> dict[str, l
 
     images = {"low": case.pet, "denoised": output.pet, "reference": given.reference}
     volumes = {name: image for name, image in images.items() if image is not None}
-    lesions = given.lesions or output.lesions
-    return {**measure.tables(volumes, case.body, case.labels or output.organs, lesions, run=run), **output.tables}
+    masks, drawn = (case.labels or output.organs, given.lesions or output.lesions), case.labels is None
+    return {**measure.tables(volumes, case.body, *masks, run=run, drawn=drawn), **output.tables}
 
 
 def _restore(case: Case, output: Output, given: _Given, tables: Mapping[str, Any], run: Run) -> Result:

@@ -131,3 +131,18 @@ def test_a_ct_that_the_method_does_not_look_at_is_not_said_to_be_used(case):
     card = MethodCard("m", "Filter", "Does things.", "a:b", conditions=(Condition("mr"),))
     text = Page(of_result(result, Case(pet=v["low"], body=case["body"], noise=0.1), card)).text
     assert "ct (not used by the method), mr" in text
+
+
+def test_a_liver_that_the_method_drew_too_small_is_not_the_livers_number(case):
+    """The test patient's liver holds less than 180 ml: of a reader's labels it is a part, of a method's own it may be anything."""
+    assert "The liver’s mean SUV" in Page(case_report(report(case))).text
+    text = Page(case_report(report(case, drawn=True))).text
+    assert "The liver’s mean SUV" not in text and "Liver SUVmean" not in text
+
+
+def test_cold_lesions_have_no_metabolic_tumour_volume(case):
+    whole = report(case)
+    rows = [{**row, "contrast_reference": 0.7} for row in whole.lesion_rows]
+    text = Page(case_report(replace(whole, lesion_rows=rows))).text
+    assert "in 2 lesions, 2 colder than the surroundings" in text
+    assert "Total lesion glycolysis," not in text and "Hottest lesion" not in text

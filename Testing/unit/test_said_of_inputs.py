@@ -7,7 +7,7 @@ import json
 import numpy as np
 import petdiffusion
 import pytest
-from petdiffusion import quantify, read
+from petdiffusion import measure, quantify, read
 from petdiffusion.cli import main
 from petdiffusion.errors import InputError, UnitError
 from petdiffusion.measure.cautions import cautions
@@ -133,3 +133,24 @@ def test_a_methods_own_lesions_are_kept_beside_those_given(scans, tmp_path, monk
     np.testing.assert_array_equal(read.labels(tmp_path / "o" / "lesions.nii.gz").array, scans["lesions"].array)
     petdiffusion.denoise(scans["pet"], "marker", out=tmp_path / "p")
     assert not (tmp_path / "p" / "lesions_marked.nii.gz").exists()
+
+
+def test_a_folder_named_like_an_image_is_refused_before_the_work(tmp_path, capsys):
+    files = write_patient(tmp_path / "p")
+    assert main(["denoise", files["pet"], "--method", "gaussian", "--out", str(tmp_path / "out.nii.gz")]) == 1
+    assert "named like a file" in capsys.readouterr().err and not (tmp_path / "out.nii.gz").exists()
+
+
+def test_organs_that_are_too_small_to_be_whole_are_told():
+    organs = {"liver": 26.8, "muscle": 3.0, "spleen": 150.0}
+    rows = [{"what": "organ", "name": name, "volume_ml": ml} for name, ml in organs.items()]
+    rows.append({"what": "lesion", "name": "liver", "volume_ml": 1.0})
+    (said,) = cautions({"clinical": rows})
+    assert "liver (26.8\u00a0ml):" in said and "muscle" not in said and "spleen" not in said
+
+
+@pytest.mark.parametrize(("drawn", "organ"), [(False, "liver"), (True, "")])
+def test_organs_that_the_method_drew_do_not_tell_where_a_lesion_lies(scans, drawn, organ):
+    every = LabelMap(np.full_like(scans["lesions"].array, 5), scans["lesions"].geometry, {5: "liver"})
+    rows = measure.tables({"low": scans["pet"]}, None, every, scans["lesions"], drawn=drawn)["lesions"]
+    assert rows[0]["organ"] == organ

@@ -25,8 +25,11 @@ def tables(
     lesions: LabelMap | None = None,
     settings: ImageSettings = DEFAULT,
     run: Run | None = None,
+    drawn: bool = False,
 ) -> dict[str, Rows]:
     """Rows by table: image, organs, lesions, lesion_totals, organ_errors; only those there is something to say in.
+
+    Organs that the denoising method itself has `drawn` do not tell where lesions lie: it takes tumours for organs.
 
     `volumes` are named low, denoised and reference (or anything else), all on one grid and in one unit.
     """
@@ -49,7 +52,7 @@ def tables(
             found["organ_errors"] = _organ_errors(volumes, organs, body, settings)
     run.check()
     if lesions is not None:
-        found["lesions"] = lesion_table(volumes, lesions, organs, body)
+        found["lesions"] = lesion_table(volumes, lesions, None if drawn else organs, body)
         found["lesion_totals"] = [lesion_totals(volumes, lesions)]
     return {name: rows for name, rows in found.items() if rows}
 

@@ -10,6 +10,9 @@ Row = Mapping[str, Any]
 PEAK_LIMIT, PEAK_LIMIT_LOW, ORGAN_LIMIT, ACTIVITY_LIMIT = 15.0, 30.0, 5.0, 2.0
 """Per cent: differences beyond these are pointed out. Against the low-count scan noise alone moves a peak."""
 LEAST_FALL = 0.98
+LEAST_WHOLE_ML = {"liver": 600.0, "lung": 800.0, "spleen": 40.0, "kidney": 120.0, "aorta": 40.0, "brain": 700.0,
+                  "heart": 200.0}  # fmt: skip
+"""Organs of adults are hardly ever smaller; lungs and kidneys together. A smaller one is cut off, or something else."""
 SHOWN_LESIONS, SHOWN_ORGANS, LEAST_ORGAN_ML = 12, 5, 5.0
 
 
@@ -20,6 +23,7 @@ def cautions(tables: Mapping[str, Sequence[Row]]) -> list[str]:
         _lesions(tables.get("lesions", ())),
         _organs(tables.get("organs", ())),
         activity(tables.get("image", ())),
+        _fragments(tables.get("clinical", ())),
     ]
     return [text for text in found if text]
 
@@ -70,6 +74,19 @@ def activity(rows: Iterable[Row]) -> str:
     if change is None or abs(change) <= ACTIVITY_LIMIT:
         return ""
     return f"Total activity in the body changed by {signed(change)}."
+
+
+def fragment(name: str, volume_ml: float | None) -> bool:
+    """Whether what a method drew as an organ is too small to be the whole of it."""
+    return volume_ml is not None and volume_ml < LEAST_WHOLE_ML.get(name, 0.0)
+
+
+def _fragments(rows: Iterable[Row]) -> str:
+    small = [row for row in rows if row.get("what") == "organ" and fragment(row["name"], row.get("volume_ml"))]
+    if not small:
+        return ""
+    named = ", ".join(f"{row['name']} ({row['volume_ml']:.3g}\u00a0ml)" for row in small)
+    return f"Too small to be whole is what the method drew as {named}: cut off by the scan's edge, or another organ."
 
 
 def _beyond(rows: Sequence[Row], column: str, limit: float) -> list[Row]:

@@ -23,6 +23,7 @@ from ..errors import OutputError
 _PREFIX = ".petdiffusion-"
 _REPLACED = ".replaced"
 _TRIES = 5
+FILE_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", ".dcm", ".csv", ".json", ".html")
 _HOST = f"{zlib.crc32(platform.node().encode('utf-8', 'replace')):08x}"
 _STALE = re.compile(rf"^{re.escape(_PREFIX)}{_HOST}-(\d+)-")
 _live: set[Staging] = set()
@@ -112,6 +113,9 @@ class Staging:
         if is_file:
             raise OutputError(f"{self.folder} cannot be written to", "it is a file, not a folder",
                               "Choose another folder.")
+        if self.folder.name.lower().endswith(FILE_ENDINGS) and not self.folder.exists():
+            raise OutputError(f"Folder {self.folder.name}", "is named like a file, and results are several files",
+                              "Give the name of a folder.")
         try:
             with writing(self.folder):
                 self._make_folders()

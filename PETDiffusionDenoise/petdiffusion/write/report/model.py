@@ -50,6 +50,8 @@ class CaseReport:
     """Intervals of lesions' and organs' numbers, from the method's samples."""
     marked: bool = False
     """Whether the lesions are those that the method itself marked; otherwise they were given."""
+    drawn: bool = False
+    """Whether the organs are those that the method itself drew."""
     clinical_rows: Rows = ()
     """Lesions, their total and organs as the method itself marked them."""
     maps: Mapping[str, Volume] = field(default_factory=dict)

@@ -56,6 +56,7 @@ def of_result(result: Result, case: Case, card: MethodCard) -> str:
             interval_rows=tables.get("intervals", ()),
             interval_facts=result.record.get("uncertainty", {}),
             marked=result.lesions is not None and not result.record.get("request", {}).get("lesions"),
+            drawn=result.organs is not None and not result.record.get("request", {}).get("labels"),
             clinical_rows=tables.get("clinical", ()),
             other_tables={
                 HEADINGS.get(name, name.replace("_", " ").capitalize()): rows

@@ -8,7 +8,7 @@ from html import escape
 from typing import Any
 
 from .model import COLUMN, REFERENCE, CaseReport, Rows
-from .words import NONE, Facts, lesion_name, number, plain, suv
+from .words import NONE, Facts, cold, lesion_name, number, plain, suv
 
 FIRST_ORGANS = (
     "liver",
@@ -62,6 +62,11 @@ def totals(report: CaseReport) -> str:
         for name, column in _columns(report)
         if row.get(f"TLG_{column}") is not None
     )
+    if found := sum(map(cold, report.lesion_rows)):
+        return (
+            f"<p>Volume <b>{number(row.get('MTV_ml'), 1)} ml</b> in {count}, {found} colder than the surroundings: "
+            "metabolic tumour volume and total lesion glycolysis are meant for hot lesions and are not given here.</p>"
+        )
     what = "Volume of all marks (the MTV, if each is tumour)" if report.marked else "Metabolic tumour volume"
     unit = Facts(report).tlg_unit
     return (

@@ -86,7 +86,7 @@ def _table(report: CaseReport, rows: Rows, views: Views) -> str:
              f"{prefix}mean output", "Change, 95 %", "Change", "p", "p, all places")  # fmt: skip
     body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in _cells(row, prefix, views))}</tr>" for row in rows)
     return (
-        '<div class="scroll"><table class="plain text"><thead><tr>'
+        '<div class="scroll"><table class="plain text doubts"><thead><tr>'
         + "".join(f"<th>{escape(h)}</th>" for h in heads)
         + f"</tr></thead><tbody>{body}</tbody></table></div>"
     )

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ... import trust
+from ...measure.cautions import fragment
 from ...volume import DIGITAL_PATIENT, REDUCED_DOSE
 from .model import COLUMN, DENOISED, LOW, QUALITY, REFERENCE, CaseReport
 
@@ -36,6 +37,12 @@ def lesion_name(row: Mapping[str, Any]) -> str:
     name = plain(str(row.get("lesion") or ""))
     rest = re.sub(rf"^(lesion|region) {row.get('number')}\b", "", name, flags=re.IGNORECASE).strip()
     return rest[1:-1] if rest.startswith("(") and rest.endswith(")") and rest.count("(") == 1 else rest
+
+
+def cold(row: Mapping[str, Any]) -> bool:
+    """Whether a lesion is colder than its surroundings, in the best image there is."""
+    contrast = row.get("contrast_reference", row.get("contrast_denoised"))
+    return contrast is not None and contrast < 1
 
 
 def plain(name: str) -> str:
@@ -74,7 +81,9 @@ class Facts:
         return next((r for r in self.report.image_rows if r.get("image") == COLUMN[name]), {})
 
     def organ(self, name: str) -> Mapping[str, Any]:
-        return next((r for r in self.report.organ_rows if r.get("organ") == name), {})
+        """Without what the method drew as this organ though it is too small for it."""
+        row = next((r for r in self.report.organ_rows if r.get("organ") == name), {})
+        return {} if self.report.drawn and fragment(name, row.get("volume_ml")) else row
 
     def of(self, rows: Iterable[Mapping[str, Any]], column: str) -> np.ndarray:
         return np.array([r[column] for r in rows if r.get(column) is not None], float)
@@ -173,7 +182,8 @@ def keys(report: CaseReport) -> list[Key]:
     if liver:
         found.append(_key(f"Liver {mean}", *(liver.get(f"{mean}_{c}") for c in COLUMN.values()), None, ""))
     peak = f"{facts.prefix}peak"
-    hottest = max(report.lesion_rows, key=lambda r: r.get(f"{peak}_denoised") or 0, default=None)
+    hot = [row for row in report.lesion_rows if not cold(row)]
+    hottest = max(hot, key=lambda r: r.get(f"{peak}_denoised") or 0, default=None)
     if hottest:
         found.append(_key(f"Hottest lesion {peak}", *(hottest.get(f"{peak}_{c}") for c in COLUMN.values()), None, ""))
     for name, unit, decimals in (("PSNR_dB", "dB", 1), ("SSIM", "", 3)):
@@ -193,4 +203,5 @@ def _key(label: str, before: Any, after: Any, reference: Any, decimals: int | No
 def checks(report: CaseReport) -> list[str]:
     """What a careful reader should look at again before relying on a number."""
     return trust.checks({"image": report.image_rows, "organs": report.organ_rows, "lesions": report.lesion_rows,
-                         "trust": report.trust_rows, "quality": report.other_tables.get(QUALITY, ())})
+                         "trust": report.trust_rows, "clinical": report.clinical_rows,
+                         "quality": report.other_tables.get(QUALITY, ())})
