@@ -14,6 +14,7 @@ from petdiffusion.write.report import DENOISED, LOW, CaseReport, case_report, of
 from petdiffusion.write.report.sections import quality_section, settings_section
 from petdiffusion.write.report.viewer import target
 from petdiffusion.write.report.views import Views
+from petdiffusion.write.report.words import ml
 from support.report_pages import Page, patient, report
 
 SD = {"SUVmean_low95": 5.5, "SUVmean_high95": 6.5}
@@ -47,7 +48,7 @@ def test_marks_are_told_from_lesions_that_were_given(case):
 def test_the_table_of_marks_has_units_intervals_and_one_line_for_all(case):
     page = Page(case_report(report(case, clinical_rows=[mark(organ="hip_left", **SD), TOTAL, LIVER], marked=True)))
     text = page.text[page.text.index("What the method found") : page.text.index("Lesions before and after")]
-    for words in ("TLG, SUV·ml", "hip left", "6.00 5.50 to 6.50", "All 1 4.0 24.0", "liver 500 2.25"):
+    for words in ("TLG, SUV·ml", "hip left", "6.00 5.50 to 6.50", "All 1 4.0 24.0", "liver 500.0 2.25"):
         assert words in text, words
     assert "TLG, g" not in page.text
 
@@ -134,7 +135,7 @@ def test_a_ct_that_the_method_does_not_look_at_is_not_said_to_be_used(case):
 
 
 def test_a_liver_that_the_method_drew_too_small_is_not_the_livers_number(case):
-    """The test patient's liver holds less than 180 ml: of a reader's labels it is a part, of a method's own it may be anything."""
+    """The test patient's liver is small: of a reader's labels it is a part, of a method's own it may be anything."""
     assert "The liver’s mean SUV" in Page(case_report(report(case))).text
     text = Page(case_report(report(case, drawn=True))).text
     assert "The liver’s mean SUV" not in text and "Liver SUVmean" not in text
@@ -146,3 +147,7 @@ def test_cold_lesions_have_no_metabolic_tumour_volume(case):
     text = Page(case_report(replace(whole, lesion_rows=rows))).text
     assert "in 2 lesions, 2 colder than the surroundings" in text
     assert "Total lesion glycolysis," not in text and "Hottest lesion" not in text
+
+
+def test_a_small_lesion_has_a_volume():
+    assert [ml(v) for v in (0.024, 0.256, 1.0, 12.34, None)] == ["0.02", "0.26", "1.0", "12.3", "–"]

@@ -9,7 +9,7 @@ from typing import Any
 from .model import Rows
 from .viewer import go
 from .views import Views
-from .words import NONE, number, plain, suv
+from .words import NONE, ml, number, plain, suv
 
 SHOWN = 25
 LESIONS = (("volume_ml", "Volume, ml"), ("SUVmax", "SUVmax"), ("SUVpeak", "SUVpeak"), ("SUVmean", "SUVmean"),
@@ -93,7 +93,7 @@ def _line(name: str, row: Mapping[str, Any], columns: Columns, kind: str = "") -
 def _cell(row: Mapping[str, Any], key: str) -> str:
     if row.get(key) is None:
         return NONE if row["what"] != "total" else ""
-    written = suv if key.startswith("SUV") else _amount
+    written = suv if key.startswith("SUV") else ml if key == "volume_ml" else _amount
     low, high = row.get(f"{key}_low95"), row.get(f"{key}_high95")
     beneath = "" if low is None else f"<small>{written(low)} to {written(high)}</small>"
     return f"{written(row[key])}{beneath}"

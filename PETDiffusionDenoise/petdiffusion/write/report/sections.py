@@ -8,7 +8,7 @@ from html import escape
 from typing import Any
 
 from .model import COLUMN, REFERENCE, CaseReport, Rows
-from .words import NONE, Facts, cold, lesion_name, number, plain, suv
+from .words import NONE, Facts, cold, lesion_name, ml, number, plain, suv
 
 FIRST_ORGANS = (
     "liver",
@@ -17,6 +17,8 @@ FIRST_ORGANS = (
     "heart",
     "lung",
     "brain",
+    *("frontal", "temporal", "parietal", "occipital", "cingulate", "hippocampus", "caudate", "putamen", "thalamus"),
+    *("cerebellum", "pons"),
     "aorta",
     "bladder",
     "muscle",
@@ -233,7 +235,7 @@ def _table(
     lines = "".join(
         f"<tr><th>{name(row)}</th>"
         + (f'<td class="strip">{drawing.line(row)}</td>' if drawing else "")
-        + f"<td>{number(row.get('volume_ml'), 1)}</td>"
+        + f"<td>{ml(row.get('volume_ml'))}</td>"
         + "".join(
             f"<td{_edge(i)}>{_written(row.get(column), kind)}</td>"
             for _, columns in groups

@@ -54,6 +54,11 @@ def suv(value: Any) -> str:
     return number(value, 2 if value is None or isinstance(value, str) or abs(value) < 100 else 0)
 
 
+def ml(value: Any) -> str:
+    """A tenth of a millilitre, and a hundredth below one: small lesions are no larger."""
+    return number(value, 1 if value is None or value >= 1 else 2)
+
+
 def percent(value: Any, decimals: int = 1) -> str:
     text = number(value, decimals, signed=True)
     return text if text == NONE else f"{text}\u00a0%"
