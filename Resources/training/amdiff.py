@@ -23,6 +23,7 @@ import sys
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 PROGRAM = [sys.executable, "-m", "petdiffusion"]
@@ -33,7 +34,7 @@ CHANGES = {"sigma_data": 1.1463, "warm_from": 0.02}
 STEPS = 1200
 ON = {**SETTINGS, "learning_rate": 3e-4, "warmup_steps": 15, "ema_decay": 0.98, "validate_every": 80}
 ON_CHANGES, ON_STEPS = {"sigma_data": 1.1463, "warm_from": "null"}, 900
-THRESHOLDS, SMALLEST_ML = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8), (0.0, 0.15, 0.3, 0.5, 1.0)
+THRESHOLDS, SMALLEST_ML = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7), (0.15, 0.3, 0.5, 1.0)
 
 
 def commands(work: Path, variant: str, real: str | None, go_on: str | None) -> Iterator[list[str]]:
@@ -55,12 +56,14 @@ def commands(work: Path, variant: str, real: str | None, go_on: str | None) -> I
     yield [*PROGRAM, "export", str(work / id_), "--id", id_, "--facts", str(facts), "--out", str(work / "models")]
 
 
-def search(model: str, data: Path) -> list[dict[str, float]]:
-    """Mean Dice over scans with lesions and false positives a scan, for every threshold and smallest volume."""
+def search(model: str, data: Path) -> list[dict[str, Any]]:
+    """Mean Dice over scans with lesions and false positives a scan, for every threshold and smallest volume, with the
+    network's borders, with those by contrast, and with what stands alone of these."""
     import numpy as np
     from petdiffusion import read
     from petdiffusion.measure.segmentation import detection, dice
     from petdiffusion.methods.amdiff import after
+    from petdiffusion.methods.amdiff.borders import by_contrast
     from petdiffusion.methods.amdiff.masks import lesions_of
     from petdiffusion.prepare import case as preparing
     from petdiffusion.progress import Run
@@ -68,41 +71,49 @@ def search(model: str, data: Path) -> list[dict[str, float]]:
     from petdiffusion.zoo import store
 
     kept: dict[str, np.ndarray] = {}
-    usual = after.masks_of
+    usual, segmented = after.masks_of, after.After.segmented
 
-    def keep(probabilities, case, threshold, smallest):
+    def keep(probabilities, case, *more):
         """The segmenter runs once a scan; every setting is tried on what it said."""
         kept["lesion"] = probabilities[0] * case.body
-        return usual(probabilities, case, threshold, smallest)
+        return usual(probabilities, case, *more)
 
-    after.masks_of = keep
+    def keep_image(self, revised):
+        kept["image"] = revised
+        return segmented(self, revised)
+
+    after.masks_of, after.After.segmented = keep, keep_image
     method, found = card(store.find(model).card.method), {}
     for row in csv.DictReader((data / "manifest.csv").open()):
         pet = read.image(data / row["pet"])
         truth = read.labels(data / row["lesions"], allow_empty=True).array > 0
         method.load()(preparing.build(pet), method.resolve({"samples": 0}), Run(model=model))
         for at, least in product(THRESHOLDS, SMALLEST_ML):
-            marked = lesions_of(kept["lesion"], at, least, pet.geometry.voxel_ml) > 0
-            every = detection(marked, truth, pet.geometry.voxel_ml)[-1]
-            found.setdefault((at, least), []).append((dice(marked, truth), every["sensitivity"],
-                                                      every["false_positives"]))  # fmt: skip
+            lesions = lesions_of(kept["lesion"], at, least, pet.geometry.voxel_ml)
+            drawn = {"network": lesions}
+            for how, alone in (("contrast", False), ("contrast, alone", True)):
+                drawn[how] = by_contrast(lesions, kept["image"], pet.geometry, alone).lesions
+            for how, marked in drawn.items():
+                every = detection(marked > 0, truth, pet.geometry.voxel_ml)[-1]
+                found.setdefault((how, at, least), []).append((dice(marked > 0, truth), every["sensitivity"],
+                                                               every["false_positives"]))  # fmt: skip
         print(row["id"], flush=True)
     rows = []
-    for (at, least), values in found.items():
+    for (how, at, least), values in found.items():
         dices, hits, false = (np.array([np.nan if v[i] is None else v[i] for v in values], float) for i in range(3))
-        rows.append({"threshold": at, "smallest_ml": least, "Dice": float(np.nanmean(dices)),
+        rows.append({"borders": how, "threshold": at, "smallest_ml": least, "Dice": float(np.nanmean(dices)),
                      "sensitivity": float(np.nanmean(hits)), "false_positives": float(false.mean())})  # fmt: skip
     return sorted(rows, key=lambda r: -r["Dice"])
 
 
-def write(model: str, best: dict[str, float]) -> None:
+def write(model: str, best: dict[str, Any]) -> None:
     """Into the model's card."""
     from petdiffusion.zoo import store
 
     file = store.find(model).weights.with_suffix(".json")
     card = json.loads(file.read_text())
     card["config"] |= {"threshold": best["threshold"], "smallest_ml": best["smallest_ml"]}
-    found = {name: round(value, 3) for name, value in best.items()}
+    found = {name: value if isinstance(value, str) else round(value, 3) for name, value in best.items()}
     card.setdefault("results", {})["lesions on digital validation patients"] = found
     file.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
 
@@ -120,10 +131,11 @@ def main() -> None:
     args = parser.parse_args()
     if args.search:
         rows = search(args.search, args.data)
-        for row in rows[:12]:
-            print({k: round(v, 3) for k, v in row.items()})
+        for how in dict.fromkeys(row["borders"] for row in rows):
+            for row in [r for r in rows if r["borders"] == how][:12]:
+                print({k: v if isinstance(v, str) else round(v, 3) for k, v in row.items()})
         if args.write:
-            write(args.search, rows[0])
+            write(args.search, next(row for row in rows if row["borders"] == "contrast, alone"))
         return
     for command in commands(args.work, args.variant, args.real, args.go_on):
         print(shlex.join(command))

@@ -21,6 +21,8 @@ _SMALLEST = Option("smallest_ml", "float", None, "smaller lesions are dropped; u
 _BORDERS = Option("borders", "str", "contrast", "where a lesion ends. contrast: at 30 % of its height above its "
                   "surroundings, large ones by the network. network: all by the network",
                   choices=("contrast", "network"), advanced=True)  # fmt: skip
+_ALONE = Option("alone", "bool", True, "with borders=contrast: a marked region whose uptake goes on beyond it, as "
+                "bowel's, muscle's or brown fat's does, is no lesion", advanced=True)  # fmt: skip
 _LEAVE_OUT = Option("leave_out", "str", "", "organs of the labels given, or fat by the CT, where nothing is a lesion: "
                     "colon,small_bowel,fat")  # fmt: skip
 _MASKS = Option("masks_only", "bool", False, "segment alone: the PET is given back as it came", advanced=True)
@@ -43,7 +45,7 @@ CARDS = (
         entry="petdiffusion.methods.amdiff.method:denoise",
         trainer="petdiffusion.methods.amdiff.task:AmdiffTask",
         paper=_PAPER,
-        options=(_ESTIMATE, _SAMPLES, _STEPS, _SAMPLER, _THRESHOLD, _SMALLEST, _BORDERS, _LEAVE_OUT, _MASKS),
+        options=(_ESTIMATE, _SAMPLES, _STEPS, _SAMPLER, _THRESHOLD, _SMALLEST, _BORDERS, _ALONE, _LEAVE_OUT, _MASKS),
         outputs=("denoised", "uncertainty", "organs", "lesions"),
         **_SHARED,
     ),
@@ -67,7 +69,7 @@ CARDS = (
         trainer="petdiffusion.methods.amdiff.task:NnmambaTask",
         paper="Gong H, et al. nnMamba: 3D Biomedical Image Segmentation with State Space Model. 2024; compared in "
         "Xia M, et al.",
-        options=(_ESTIMATE, _SAMPLES, _STEPS, _SAMPLER, _THRESHOLD, _SMALLEST, _BORDERS, _LEAVE_OUT, _MASKS),
+        options=(_ESTIMATE, _SAMPLES, _STEPS, _SAMPLER, _THRESHOLD, _SMALLEST, _BORDERS, _ALONE, _LEAVE_OUT, _MASKS),
         outputs=("denoised", "uncertainty", "organs", "lesions"),
         **_SHARED,
     ),

@@ -41,7 +41,7 @@ class After:
     def __post_init__(self) -> None:
         self.policy = choose_policy(self.run.device)
         self.left_out = named(self.options.get("leave_out") or "", self.case)
-        self.regions_left_out = 0
+        self.regions_left_out = self.regions_going_on = 0
 
     def revised(self, x: Tensor) -> np.ndarray:
         """P_HCR in SUV from diffused values of the whole scan."""
@@ -73,10 +73,18 @@ class After:
         found = blended(probabilities, Conditions(images=images, coordinates=True), rules, self.policy, self.run,
                         channels=1 + len(ORGANS), body=self.case.body)  # fmt: skip
         image = revised if self._borders == CONTRAST else None
-        masks = masks_of(found.numpy(), self.case, self._threshold, self._smallest, self.left_out, image)
+        masks = masks_of(found.numpy(), self.case, self._threshold, self._smallest, self.left_out, image, self._alone)
         warn(masks.places, self.run)
-        self.regions_left_out = masks.left_out
+        self._tell(masks)
         return masks
+
+    def _tell(self, masks: Masks) -> None:
+        self.regions_left_out, self.regions_going_on = masks.left_out, masks.going_on
+        if masks.going_on:
+            several = masks.going_on > 1
+            self.run.warn(f"{masks.going_on} marked region{'s were' if several else ' was'} not taken for "
+                          f"{'lesions' if several else 'a lesion'}: the uptake goes on beyond, as bowel's, muscle's or "
+                          "brown fat's does. alone=false keeps them.")  # fmt: skip
 
     def _probabilities(self, cond: Conditions) -> Tensor:
         images = cond.images
@@ -86,6 +94,10 @@ class After:
     @property
     def _borders(self) -> str:
         return self.options.get("borders", CONTRAST)
+
+    @property
+    def _alone(self) -> bool:
+        return bool(self.options.get("alone", True))
 
     @property
     def _threshold(self) -> float:
@@ -100,4 +112,5 @@ class After:
         if not self.config.segments:
             return {}
         return {"lesion_threshold": self._threshold, "smallest_lesion_ml": self._smallest,
-                "lesion_borders": self._borders, "regions_left_out": self.regions_left_out}  # fmt: skip
+                "lesion_borders": self._borders, "regions_left_out": self.regions_left_out,
+                "regions_going_on": self.regions_going_on}  # fmt: skip

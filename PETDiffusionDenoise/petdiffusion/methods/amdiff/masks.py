@@ -10,7 +10,7 @@ import numpy as np
 from ...measure.segmentation import components
 from ...volume import LabelMap
 from ..contract import Case
-from .borders import by_contrast
+from .borders import Drawn, by_contrast
 from .config import ORGANS
 from .places import kept, places
 
@@ -29,16 +29,20 @@ class Masks:
     """Where each lesion lies, as far as labels or a CT tell."""
     left_out: int = 0
     """Regions that lay where the user says that no lesion is."""
+    going_on: int = 0
+    """Regions that were left out since their uptake goes on beyond them."""
 
 
 def masks_of(probabilities: np.ndarray, case: Case, threshold: float, smallest_ml: float,
-             leave_out: Collection[str] = (), image: np.ndarray | None = None) -> Masks:  # fmt: skip
+             leave_out: Collection[str] = (), image: np.ndarray | None = None, alone: bool = True
+             ) -> Masks:  # fmt: skip
     """`probabilities` (1 + organs, z, y, x): lesion, then the organs; what is left to 1 is background. With the
-    denoised image the lesions' borders are drawn by their contrast in it, else they are the network's."""
+    denoised image the lesions' borders are drawn by their contrast in it (see `borders`), else they are the
+    network's."""
     inside = case.body if case.body.any() else np.ones_like(case.body)
     lesions = lesions_of(probabilities[0] * inside, threshold, smallest_ml, case.pet.geometry.voxel_ml)
-    if image is not None:
-        lesions = by_contrast(lesions, image, case.pet.geometry)
+    drawn = Drawn(lesions, 0) if image is None else by_contrast(lesions, image, case.pet.geometry, alone)
+    lesions = drawn.lesions
     organs = organs_of(probabilities[1:] * inside)
     where = places(LabelMap(lesions, case.pet.geometry, {}), case)
     lesions, there = kept(lesions, where, leave_out)
@@ -47,6 +51,7 @@ def masks_of(probabilities: np.ndarray, case: Case, threshold: float, smallest_m
         LabelMap(lesions, case.pet.geometry, {number: f"lesion {number}" for number in there}),
         there,
         len(where) - len(there),
+        drawn.going_on,
     )
 
 
