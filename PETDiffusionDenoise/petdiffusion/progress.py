@@ -102,6 +102,9 @@ class Run:
     cancelled: threading.Event = field(default_factory=threading.Event)
     warnings: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+    """By stage; a stage within another counts in both."""
+    whole: float = 0.0
+    """Of all stages together."""
     on_sample: Callable[[Any], None] | None = None
     """Sees every sample that a method draws: an array on the PET's grid, in the unit the method works in."""
     _stage: str = ""
@@ -118,7 +121,9 @@ class Run:
             yield
         finally:
             self._stage, self._began = outer
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
+            spent = time.perf_counter() - began
+            self.seconds[name] = self.seconds.get(name, 0.0) + spent
+            self.whole += 0.0 if self._stage else spent
 
     def progress(self, fraction: float) -> None:
         """How much of the present stage is done (0 to 1). Also the place where a cancel takes effect."""

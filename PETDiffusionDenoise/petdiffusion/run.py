@@ -401,7 +401,7 @@ def _refuse_changed(request: Request, data: Mapping[str, Any]) -> None:
     for name, sha256 in data.get("inputs_sha256", {}).items():
         if name != "tune" and sha256_of(getattr(request, name)) != sha256:
             raise InputError(
-                f"The {name} of this run, {Path(getattr(request, name)).name},",
+                f"The {name} of this run ({Path(getattr(request, name)).name})",
                 "has changed since",
                 "Denoise it anew, or put the image back.",
             )

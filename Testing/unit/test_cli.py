@@ -13,6 +13,7 @@ import pytest
 from petdiffusion import read, registry
 from petdiffusion.cli import main
 from petdiffusion.methods.contract import MethodCard
+from petdiffusion.progress import Run
 from support.scans import write_patient
 
 
@@ -50,7 +51,13 @@ def test_the_seconds_said_are_those_of_all_stages(capsys):
     from petdiffusion.cli.denoise import say_result
 
     record = {"check": [], "seconds": {"denoise": 2.0}, "method": {"title": "Filter"}}
-    run = SimpleNamespace(seconds={"denoise": 2.0, "write": 3.0})
+    run = Run()
+    with run.stage("denoise", ""), run.stage("registering within it", ""):
+        time.sleep(0.02)
+    with run.stage("write", ""):
+        time.sleep(0.01)
+    assert run.whole == pytest.approx(run.seconds["denoise"] + run.seconds["write"])
+    run.whole = 5.0
     scan = SimpleNamespace(facts=SimpleNamespace(simulated=None))
     say_result(SimpleNamespace(record=record, tables={}, files={}, low=scan), SimpleNamespace(json_lines=False), run)
     assert "5.0 s in all" in capsys.readouterr().out

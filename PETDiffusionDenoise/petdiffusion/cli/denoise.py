@@ -184,8 +184,7 @@ def say_result(result: Result, args: argparse.Namespace, run: Run) -> None:
         print("\nCheck before relying on these numbers\n" + "\n".join(f"  - {text}" for text in check))
     if (simulated := result.low.facts.simulated) in SIMULATED:
         print(f"\n{SIMULATED[simulated]}.")
-    seconds = sum(run.seconds.values())  # the record cannot hold the time of its own writing
-    print(f"\n{result.record['method']['title']}: {seconds:.1f} s in all. For research use only.")
+    print(f"\n{result.record['method']['title']}: {run.whole:.1f} s in all. For research use only.")
     for name in FILES:
         if name in result.files:
             print(f"  {name:14} {result.files[name]}")
