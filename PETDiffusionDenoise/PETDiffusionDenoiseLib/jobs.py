@@ -22,7 +22,8 @@ from .child import SCRATCH_PREFIX
 from .process import BackendProcess, Ending, Failure
 from .signals import Signal
 
-MASKS = ("organs", "lesions")
+MASKS = {"organs": "organs", "lesions": "lesions", "lesions_marked": "marked"}
+"""Files of the backend, and the field of the result that each goes into."""
 CHANGED = ("The PET was changed while the job ran. The result is of the scan as it was; the difference, and what lies "
            "outside a region, are of the scan as it is now.")
 LEAVE_OUT = "leave_out"
@@ -211,19 +212,21 @@ def _bring_in(answer: Mapping[str, Any], request: JobRequest, handed: exchange.H
 
 def _was_given(mask: str, request: JobRequest) -> bool:
     """The backend writes the masks it measured with; those that came from the scene are there already."""
-    if mask == "lesions":
-        return request.sources.lesions is not None
+    if mask != "organs":
+        return mask == "lesions" and request.sources.lesions is not None
     return request.sources.labels is not None and mask not in request.card.outputs
 
 
 def _add_masks(nodes: results.ResultNodes, files: Mapping[str, str], handed: exchange.Handed, inputs: results.Inputs,
                shape: tuple[int, ...], title: str) -> None:
-    for kind in MASKS:
+    for kind, field_ in MASKS.items():
         if kind in files:
             labels = exchange.read_labels(files[kind], handed, shape)
             if labels.present():
-                name = f"{inputs.pet.GetName()} {kind} ({title})"
-                setattr(nodes, kind, results.add_segmentation(labels, inputs, name, kind == "lesions"))
+                name = f"{inputs.pet.GetName()} {results.title_of(kind)} ({title})"
+                setattr(nodes, field_, results.add_segmentation(labels, inputs, name, kind != "organs"))
+    if nodes.marked is not None:
+        results.color_marks(nodes.marked)
 
 
 def _record(answer: Mapping[str, Any], source: exchange.Sources) -> dict[str, Any]:

@@ -20,11 +20,13 @@ CT, MR = "PETDiffusion.CT", "PETDiffusion.MR"
 LABELS, LESIONS = "PETDiffusion.Labels", "PETDiffusion.Lesions"
 ROLE, RECORD = "PETDiffusion.Role", "PETDiffusion.Record"
 MASK_OPACITY = 0.45
+MARKED_COLOR = (0.05, 0.75, 0.85)
 MAP = "map_"
 """How the backend begins the name of an image that a method explains itself with."""
 SPELLED = {"grad_cam": "Grad-CAM", "gradcam": "Grad-CAM", "map_matches": "Best matches (Grad-CAM)",
            "image": "whole image", "organ_errors": "organs, errors against the normal dose",
-           "lesion_totals": "lesions, totals", "clinical": "found lesions and organs", "trust": "doubts",
+           "lesion_totals": "lesions, totals", "lesions_marked": "marked lesions",
+           "clinical": "marked lesions and organs", "trust": "doubts",
            "intervals": "95 % intervals", "quality": "quality control", "prompts": "prompts of the slices",
            "matches": "best matches of the slices", "transitions": "search of the transitions"}
 """What a reader looks for; the names themselves are those of the files."""
@@ -40,6 +42,8 @@ class ResultNodes:
     difference: Any = None
     organs: Any = None
     lesions: Any = None
+    marked: Any = None
+    """Lesions that the method marked itself, where others were given to measure in."""
     tables: dict[str, Any] = field(default_factory=dict)
     charts: dict[str, Any] = field(default_factory=dict)
     extras: dict[str, Any] = field(default_factory=dict)
@@ -48,7 +52,7 @@ class ResultNodes:
     record: Mapping[str, Any] = field(default_factory=dict)
 
     def all(self) -> list[Any]:
-        single = (self.denoised, self.uncertainty, self.difference, self.organs, self.lesions)
+        single = (self.denoised, self.uncertainty, self.difference, self.organs, self.lesions, self.marked)
         several = (*self.tables.values(), *self.charts.values(), *self.extras.values())
         return [*(node for node in single if node is not None), *several]
 
@@ -122,6 +126,13 @@ def add_segmentation(labels: LabelMap, inputs: Inputs, name: str, lesions: bool)
     return node
 
 
+def color_marks(node: Any) -> None:
+    """The method's marks in a colour of their own, beside lesions that were given."""
+    segmentation = node.GetSegmentation()
+    for id_ in segmentation.GetSegmentIDs():
+        segmentation.GetSegment(id_).SetColor(*MARKED_COLOR)
+
+
 def _name_segments(segmentation: Any, labels: LabelMap, lesions: bool) -> None:
     for id_ in segmentation.GetSegmentIDs():
         segment = segmentation.GetSegment(id_)
@@ -156,7 +167,7 @@ def sign(nodes: ResultNodes, inputs: Inputs, facts: Mapping[str, str]) -> None:
     """Write into every node what it is, what it came from and how it was made."""
     text = json.dumps(nodes.record, ensure_ascii=True, default=str)
     roles = {"denoised": nodes.denoised, "uncertainty": nodes.uncertainty, "difference": nodes.difference,
-             "organs": nodes.organs, "lesions": nodes.lesions}
+             "organs": nodes.organs, "lesions": nodes.lesions, "marked": nodes.marked}
     roles |= {f"table {kind}": node for kind, node in nodes.tables.items()}
     roles |= {f"chart {kind}": node for kind, node in nodes.charts.items()}
     roles |= {f"extra {name}": node for name, node in nodes.extras.items()}
@@ -191,7 +202,7 @@ def of_denoised(denoised: Any) -> ResultNodes:
         kind, _, name = (node.GetAttribute(ROLE) or "").partition(" ")
         if kind in ("table", "chart", "extra"):
             getattr(found, f"{kind}s")[name] = node
-        elif kind in ("uncertainty", "difference", "organs", "lesions"):
+        elif kind in ("uncertainty", "difference", "organs", "lesions", "marked"):
             setattr(found, kind, node)
     found.record = json.loads(denoised.GetAttribute(RECORD) or "{}")
     return found

@@ -88,7 +88,7 @@ def segmentations(nodes: results.ResultNodes) -> list[tuple[Any, str]]:
     """The masks of a result, found by the method or given to it, with what they are of."""
     given = ((nodes.denoised.GetNodeReference(results.LESIONS), "lesions"),
              (nodes.denoised.GetNodeReference(results.LABELS), "organs"))
-    found = ((nodes.lesions, "lesions"), (nodes.organs, "organs"))
+    found = ((nodes.lesions, "lesions"), (nodes.marked, "lesions"), (nodes.organs, "organs"))
     return [(node, kind) for node, kind in (*found, *given) if node is not None and node.IsA("vtkMRMLSegmentationNode")]
 
 

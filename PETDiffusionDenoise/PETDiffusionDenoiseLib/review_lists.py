@@ -9,7 +9,7 @@ from typing import Any
 
 from . import results, tables
 
-LESIONS, FOUND, DOUBTS, CHECKS, PROMPTS = "lesions", "found", "doubts", "checks", "prompts"
+LESIONS, MARKED, DOUBTS, CHECKS, PROMPTS = "lesions", "marked", "doubts", "checks", "prompts"
 _IMAGES = (("low", "Before"), ("denoised", "Denoised"), ("reference", "Normal"))
 _SURE = "beyond chance"
 _OWN = "Marked by the method itself, no diagnosis: physiological uptake is marked at times, small lesions are missed."
@@ -35,8 +35,9 @@ class Listing:
 def lists(nodes: results.ResultNodes) -> dict[str, Listing]:
     """Those that a result has something for, by key."""
     certain = nodes.record.get("uncertainty") or {}
-    found = {LESIONS: _lesions(_rows(nodes, "lesions")),
-             FOUND: _found(_rows(nodes, "clinical"), bool(certain.get("clinical_calibrated"))),
+    own = "clinical" in nodes.tables and nodes.denoised.GetNodeReference(results.LESIONS) is None
+    found = {LESIONS: _lesions(_rows(nodes, "lesions"), "Marked lesions, before and after" if own else "Lesions"),
+             MARKED: _marked(_rows(nodes, "clinical"), bool(certain.get("clinical_calibrated"))),
              DOUBTS: _doubts(_rows(nodes, "trust")), CHECKS: _checks(nodes.record.get("check") or ()),
              PROMPTS: _prompts(_rows(nodes, "prompts"), _rows(nodes, "matches"))}
     return {key: listing for key, listing in found.items() if listing.lines}
@@ -56,13 +57,13 @@ def place_of(row: Mapping[str, Any]) -> Place | None:
     return -x, -y, z
 
 
-def _lesions(rows: Sequence[Mapping[str, Any]]) -> Listing:
+def _lesions(rows: Sequence[Mapping[str, Any]], title: str) -> Listing:
     first = rows[0] if rows else {}
     metric = "SUVmax" if any(key.startswith("SUVmax_") for key in first) else "max"
     images = [(key, title) for key, title in _IMAGES if f"{metric}_{key}" in first]
     lines = [[short_lesion(str(row.get("lesion", ""))), *(number(row.get(f"{metric}_{key}")) for key, _ in images),
               number(row.get("volume_ml"))] for row in rows]
-    return Listing(f"Lesions: {metric} and volume", ("Lesion", *(title for _, title in images), "ml"), lines,
+    return Listing(f"{title}: {metric} and volume", ("Lesion", *(title for _, title in images), "ml"), lines,
                    [str(row.get("lesion", "")) for row in rows], [place_of(row) for row in rows])
 
 
@@ -74,15 +75,15 @@ def short_lesion(name: str) -> str:
     return f"{number_}{f' {place}' if place else ''}{f', part {part}' if part else ''}"
 
 
-def _found(rows: Sequence[Mapping[str, Any]], calibrated: bool) -> Listing:
-    """The lesions that a method marked itself, whether or not others were given; also that there are none."""
+def _marked(rows: Sequence[Mapping[str, Any]], calibrated: bool) -> Listing:
+    """The lesions that a method marked itself, whether or not others were given; also that it marked none."""
     lesions = [row for row in rows if row.get("what") == "lesion"]
     if rows and not lesions:
-        return Listing("Found lesions: none", ("Lesion",), [["No lesion was found."]], [_OWN], [None])
+        return Listing("Marked lesions: none", ("Lesion",), [["None, which does not exclude one."]], [_OWN], [None])
     known = any(row.get("SUVmax_low95") is not None for row in lesions)
     lines = [[_named(row), number(row.get("SUVmax")), *([_interval(row, "SUVmax")] if known else []),
               number(row.get("volume_ml"))] for row in lesions]
-    title = f"Found lesions: SUVmax{', 95 %' if known else ''} and volume"
+    title = f"Marked lesions: SUVmax{', 95 %' if known else ''} and volume"
     note = _OWN + ((_CALIBRATED if calibrated else _UNCALIBRATED) if known else "")
     return Listing(title, ("Lesion", "SUVmax", *(["95 %"] if known else []), "ml"), lines,
                    [f"{_numbers(row)} {note}" for row in lesions], [place_of(row) for row in lesions])

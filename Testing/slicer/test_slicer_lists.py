@@ -34,8 +34,8 @@ def lists(tables):
 
 
 def test_lesions_that_the_method_found_are_listed_with_their_intervals_and_places(scene) -> None:
-    found = lists({"clinical": FOUND})["found"]
-    assert found.title == "Found lesions: SUVmax, 95 % and volume"
+    found = lists({"clinical": FOUND})["marked"]
+    assert found.title == "Marked lesions: SUVmax, 95 % and volume"
     assert found.columns == ("Lesion", "SUVmax", "95 %", "ml")
     assert found.lines == [["1 liver", "8.25", "7.00 to 9.50", "2.00"], ["lesion 2", "4.00", "–", "1234"]]
     assert found.places == [(20.0, -8.0, 50.0), (-1.0, -2.0, 3.0)], "RAS"
@@ -47,28 +47,28 @@ def test_calibrated_intervals_are_told_from_those_of_samples(scene) -> None:
     from PETDiffusionDenoiseLib import review_lists
 
     nodes = result({"clinical": FOUND}, {"uncertainty": {"clinical_calibrated": True}})
-    tip = review_lists.lists(nodes)["found"].tips[0]
+    tip = review_lists.lists(nodes)["marked"].tips[0]
     assert "not calibrated" not in tip and "calibrated, errors of the mask included" in tip
 
 
 def test_lesions_without_intervals_have_no_empty_column(scene) -> None:
-    found = lists({"clinical": FOUND[1:]})["found"]
-    assert found.columns == ("Lesion", "SUVmax", "ml") and found.title == "Found lesions: SUVmax and volume"
+    found = lists({"clinical": FOUND[1:]})["marked"]
+    assert found.columns == ("Lesion", "SUVmax", "ml") and found.title == "Marked lesions: SUVmax and volume"
     assert found.lines == [["lesion 2", "4.00", "1234"]]
 
 
 def test_that_no_lesion_was_found_is_said(scene) -> None:
     none = [{"what": "total", "name": "all lesions", "lesions": 0, "volume_ml": 0.0, "TLG": 0.0}, FOUND[3]]
-    found = lists({"clinical": none})["found"]
-    assert found.title == "Found lesions: none" and found.places == [None]
-    assert found.lines == [["No lesion was found."]] and found.columns == ("Lesion",)
+    found = lists({"clinical": none})["marked"]
+    assert found.title == "Marked lesions: none" and found.places == [None]
+    assert found.lines == [["None, which does not exclude one."]] and found.columns == ("Lesion",)
 
 
 def test_a_click_on_a_found_lesion_goes_there(open_panel) -> None:
     widget = open_panel()
     nodes = result({"clinical": FOUND})
     widget.panel.parameters.result = nodes.denoised
-    assert widget.ui.listCombo.itemText(0).startswith("Found lesions")
+    assert widget.ui.listCombo.itemText(0).startswith("Marked lesions")
     widget.ui.listTable.cellClicked.emit(0, 1)
     matrix = widget.panel.review.review.slice_node("denoised").GetSliceToRAS()
     assert [matrix.GetElement(i, 3) for i in range(3)] == pytest.approx([20.0, -8.0, 50.0], abs=0.01)
@@ -134,7 +134,7 @@ def test_tables_are_called_what_they_hold(scene) -> None:
     assert [title for title, _ in review_content.numbers(nodes).values()] == [
         f"Table: {title}" for title in (
             "whole image", "organs", "organs, errors against the normal dose", "lesions", "lesions, totals",
-            "found lesions and organs", "doubts", "95 % intervals", "quality control", "prompts of the slices",
+            "marked lesions and organs", "doubts", "95 % intervals", "quality control", "prompts of the slices",
             "best matches of the slices", "search of the transitions", "something new")
     ]  # fmt: skip
     assert nodes.tables["trust"].GetName() == "Demo: doubts"
@@ -192,3 +192,38 @@ def test_a_prompt_is_of_an_axial_slice_also_in_another_view(guided) -> None:
     guided.panel.review.review.jump(0.0, 0.0, 31.0)
     assert guided.ui.promptView.text.startswith("<b>Prompt of the axial slice at the middle:</b>")
     assert "at 30" in guided.ui.promptView.text
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_marks_of_the_method_are_told_from_lesions_that_were_given(open_panel, given) -> None:
+    """The backend hands its own marks over beside the lesions given; they are outlined, in a colour of their own."""
+    import builders
+    import numpy as np
+    import slicer
+    from PETDiffusionDenoiseLib import results, review_content, review_lists, scripted
+
+    pet = builders.pet()
+    open_panel("marks" if given else "explains")
+    mask = builders.node_of(np.ones(builders.SHAPE, np.int16), "Given", kind="vtkMRMLLabelMapVolumeNode")
+    nodes = scripted.denoise(pet, "diffuse", lesions=mask if given else None, labels=mask)
+    assert "lesions_marked" not in nodes.extras
+    if not given:
+        assert nodes.marked is None and nodes.lesions is not None
+        return
+    found = results.of_denoised(nodes.denoised)
+    assert found.marked.GetID() == nodes.marked.GetID() and nodes.marked in nodes.all() and nodes.lesions is None
+    assert nodes.marked.GetName() == "PET marked lesions (diffuse)"
+    assert (nodes.marked, "lesions") in review_content.segmentations(nodes)
+    segment = nodes.marked.GetSegmentation().GetNthSegment(0)
+    assert segment.GetName() == "Lesion 1" and segment.GetColor() != pytest.approx((1.0, 0.39, 0.1), abs=0.1)
+    titles = [listing.title for listing in review_lists.lists(nodes).values()]
+    assert titles[:2] == ["Lesions: SUVmax and volume", "Marked lesions: SUVmax and volume"]
+    assert not slicer.mrmlScene.GetFirstNodeByName("PET lesions marked (diffuse)")
+
+
+def test_lesions_measured_in_the_marks_of_the_method_are_called_so(scene) -> None:
+    rows = [{"lesion": "lesion 1", "x_mm": 1.0, "y_mm": 2.0, "z_mm": 3.0, "volume_ml": 2.0, "SUVmax_low": 9.0,
+             "SUVmax_denoised": 8.0}]  # fmt: skip
+    titles = [listing.title for listing in lists({"lesions": rows, "clinical": FOUND}).values()]
+    assert titles == ["Marked lesions, before and after: SUVmax and volume",
+                      "Marked lesions: SUVmax, 95 % and volume"]  # fmt: skip

@@ -316,7 +316,8 @@ def test_prompts_of_a_text_guided_method_follow_the_slice(scene) -> None:
     rows = [{"z_mm": 0.0, "prompt": "liver, spleen"}, {"z_mm": 60.0, "prompt": "heart, lungs"}]
     nodes.tables |= results.add_tables({"prompts": rows}, "x")[0]
     assert review_content.prompt_at(nodes, 55.0) == "heart, lungs"
-    assert review_content.prompt_at(nodes, -80.0) == "liver, spleen"
+    assert review_content.prompt_at(nodes, -20.0) == "liver, spleen"
+    assert review_content.prompt_at(nodes, -80.0) == "", "no slice of the method is there"
 
 
 @pytest.mark.parametrize(

@@ -37,9 +37,10 @@ def success(warnings: tuple[str, ...] = ("A warning.",), begun: bool = False, ex
     pet = sitk.ReadImage(sys.argv[2])
     files = {"denoised": pet * 0.5, "uncertainty": pet * 0.1, "lesions": sitk.Cast(pet > 4.0, sitk.sitkInt16)}
     files |= {name: pet * 0.2 for name in (extra or {}).get("images", ())}
+    files |= {name: sitk.Cast(pet > 5.0, sitk.sitkInt16) for name in (extra or {}).get("masks", ())}
     for name, image in files.items():
         image.EraseMetaData("petdiffusion")
-        if name == "lesions":
+        if "lesions" in name:
             image.SetMetaData("petdiffusion", json.dumps({"labels": {"1": "lesion 1"}}))
         sitk.WriteImage(image, str(out / f"{name}.mha"))
     rows = [
@@ -75,6 +76,13 @@ def explains() -> None:
     """A method that says what it looked at, and which prompt it was guided by."""
     prompts = [{"z_mm": z, "prompt": f"height {z:g} mm"} for z in (0.0, 40.0, 80.0)]
     success(extra={"images": ["grad_cam"], "tables": {"prompts": prompts}})
+
+
+def marks() -> None:
+    """A method that marks lesions itself, beside those that it was given."""
+    found = [{"what": "lesion", "name": "lesion 1", "volume_ml": 2.0, "SUVmax": 8.0, "x_mm": 1.0, "y_mm": 2.0,
+              "z_mm": 3.0}, {"what": "total", "name": "all lesions", "lesions": 1}]  # fmt: skip
+    success(extra={"masks": ["lesions_marked"], "tables": {"clinical": found}})
 
 
 def wrong_grid(name: str = "denoised") -> None:
