@@ -113,6 +113,14 @@ def sha256_of(path: str | Path) -> str:
         raise InputError(f"{path.name}", f"cannot be read ({error.strerror})", "Check the path.") from None
 
 
+def sidecar_sha256_of(path: str | Path) -> str | None:
+    """Of the JSON beside an image, which says its unit, dose or names; None where there is none."""
+    from .read.sidecar import path_of
+
+    notes = path_of(Path(path))
+    return sha256_of(notes) if Path(path).is_file() and notes != Path(path) and notes.is_file() else None
+
+
 def read_record(path: str | Path) -> dict[str, Any]:
     """A run record from its file or from the folder that holds it."""
     file = Path(path)

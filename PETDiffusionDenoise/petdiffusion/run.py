@@ -15,7 +15,7 @@ from . import __version__, registry
 from .errors import InputError, ModelError, OptionError, UnitError
 from .methods.contract import Case, MethodCard, Output
 from .progress import Run
-from .request import IMAGES, IN_MEMORY, RECORD_VERSION, Request, Result, sha256_of
+from .request import IMAGES, IN_MEMORY, RECORD_VERSION, Request, Result, sha256_of, sidecar_sha256_of
 from .volume import ARBITRARY, BQML, SUVBW, LabelMap, Volume
 
 
@@ -331,6 +331,7 @@ def _record(
             "working_unit": case.pet.unit,
         },
         "inputs_sha256": {name: sha256_of(path) for name in IMAGES if (path := _path_of(request, name))},
+        "sidecars_sha256": {name: sidecar_sha256_of(path) for name in IMAGES if (path := _path_of(request, name))},
         "check": checks(result.tables),
         "evaluations": output.evaluations,
         "details": dict(output.details),
@@ -398,13 +399,12 @@ def rerun(
 
 def _refuse_changed(request: Request, data: Mapping[str, Any]) -> None:
     """The same voxels come out only if the same went in: inputs and model as they were."""
-    for name, sha256 in data.get("inputs_sha256", {}).items():
-        if name != "tune" and sha256_of(getattr(request, name)) != sha256:
-            raise InputError(
-                f"The {name} of this run ({Path(getattr(request, name)).name})",
-                "has changed since",
-                "Denoise it anew, or put the image back.",
-            )
+    digests = ("inputs_sha256", sha256_of, ""), ("sidecars_sha256", sidecar_sha256_of, "sidecar of the ")
+    for kind, digest, part in digests:
+        for name, sha256 in data.get(kind, {}).items():
+            if name != "tune" and digest(getattr(request, name)) != sha256:
+                what = f"The {part}{name} of this run ({Path(getattr(request, name)).name})"
+                raise InputError(what, "has changed since", "Denoise it anew, or put the file back.")
     if sha256 := data.get("details", {}).get("model_sha256"):
         from .zoo import store
 

@@ -168,6 +168,14 @@ def test_a_rerun_of_changed_inputs_is_refused(files, tmp_path):
         rerun(tmp_path / "out")
 
 
+def test_a_rerun_with_another_unit_or_dose_in_the_sidecar_is_refused(files, tmp_path):
+    petdiffusion.denoise(files["pet"], "gaussian", labels=files["labels"], out=tmp_path / "out")
+    notes = Path(files["pet"].replace(".nii.gz", ".json"))
+    notes.write_text(notes.read_text().replace('"Units": "SUVbw"', '"Units": "Bq/mL"'))
+    with pytest.raises(InputError, match="sidecar of the pet .* changed since"):
+        rerun(tmp_path / "out")
+
+
 def test_overwriting_leaves_nothing_of_the_earlier_result(files, tmp_path):
     out = tmp_path / "out"
     petdiffusion.denoise(files["pet"], "gaussian", labels=files["labels"], lesions=files["lesions"], out=out)
