@@ -1,10 +1,20 @@
 """Borders of lesions by contrast: the size of a blurred sphere comes back, a large tumour's core stays."""
 
+import importlib.util
+from pathlib import Path
+
 import numpy as np
 import pytest
+from petdiffusion import read, registry
+from petdiffusion.methods.amdiff import after
 from petdiffusion.methods.amdiff.borders import LARGEST_ML, by_contrast
-from petdiffusion.volume import Geometry
+from petdiffusion.prepare.case import build
+from petdiffusion.progress import Run
+from petdiffusion.volume import Geometry, LabelMap
+from petdiffusion.write import images, labels
 from scipy import ndimage
+from support import tiny_models
+from support.blobs import blobs
 
 SPACING = (4.0, 4.0, 4.0)
 GEOMETRY = Geometry((40, 40, 40), SPACING)
@@ -84,3 +94,33 @@ def test_lesions_side_by_side_do_not_count_as_going_on():
     marked = sum((i + 1) * mask for i, mask in enumerate(several)).astype(np.int16)
     found = by_contrast(marked, scan(np.logical_or.reduce(several)), GEOMETRY)
     assert found.going_on == 0 and found.lesions.max() == 4
+
+
+def test_the_search_for_what_is_a_lesion_tries_every_rule(tmp_path, monkeypatch):
+    """On a tiny random model: as many rows as settings, and the network's own borders give what the method gives."""
+    file = Path(__file__).resolve().parents[2] / "Resources" / "training" / "amdiff.py"
+    spec = importlib.util.spec_from_file_location("amdiff_training", file)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    (tmp_path / "models").mkdir()
+    tiny_models._write(tmp_path / "models", registry.card("amdiff"))
+    monkeypatch.setenv("PETDIFFUSION_MODELS", str(tmp_path / "models"))
+    patient = blobs((20, 24, 28), relative_noise=0.3)
+    images.write(patient.noisy, tmp_path / "pet.nii.gz")
+    lesions = LabelMap((patient.labels.array == 6).astype(np.int16), patient.labels.geometry, {1: "tumour"})
+    labels.write(lesions, tmp_path / "lesions.nii.gz")
+    (tmp_path / "manifest.csv").write_text("id,pet,lesions\na,pet.nii.gz,lesions.nii.gz\n")
+    monkeypatch.setattr(script, "THRESHOLDS", (0.3, 0.5))
+    monkeypatch.setattr(script, "SMALLEST_ML", (0.0,))
+    # the script puts its own listeners in the method's way, for the life of its process
+    monkeypatch.setattr(after, "masks_of", after.masks_of)
+    monkeypatch.setattr(after.After, "segmented", after.After.segmented)
+    rows = script.search("amdiff-tiny", tmp_path)
+    assert {(r["borders"], r["threshold"]) for r in rows} == {
+        (how, at) for how in ("network", "contrast", "contrast, alone") for at in (0.3, 0.5)}  # fmt: skip
+    card = registry.card("amdiff")
+    asked = card.resolve({"samples": 0, "borders": "network", "threshold": 0.5, "smallest_ml": 0.0})
+    made = card.load()(build(read.image(tmp_path / "pet.nii.gz", "pet")), asked, Run(model="amdiff-tiny"))
+    own = dice(made.lesions.array > 0, lesions.array > 0)
+    row = next(r for r in rows if (r["borders"], r["threshold"]) == ("network", 0.5))
+    assert row["Dice"] == pytest.approx(own)
