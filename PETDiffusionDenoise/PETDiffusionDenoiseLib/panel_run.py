@@ -9,7 +9,7 @@ from typing import Any
 import qt
 from petdiffusion.errors import PETDiffusionError
 
-from . import jobs, results
+from . import jobs, results, review_lists
 from .process import Failure
 from .signals import Signal
 from .widgets import beginning, bring_into_view, clock, color_frame, icon, paragraph, to_clipboard
@@ -171,7 +171,7 @@ class RunPart:
         text = (f"<b>Done in {clock(seconds)}.</b> '{paragraph(nodes.denoised.GetName())}'"
                 f"{f' and {more} more results are' if more else ' is'} in the scene.")
         text += paragraph(_how(nodes.record.get("details") or {}))
-        checks = [str(check) for check in nodes.record.get("check") or ()]
+        checks = [review_lists.in_ras(str(check)) for check in nodes.record.get("check") or ()]
         shown = [*nodes.warnings, *(beginning(check, CHECK_LETTERS) for check in checks)]
         text += "".join(f"<br>• {paragraph(note)}" for note in shown)
         text += "<br>In full, with places to click: 'Review', 'List'." if checks else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from . import results, tables
 LESIONS, MARKED, DOUBTS, CHECKS, PROMPTS = "lesions", "marked", "doubts", "checks", "prompts"
 _IMAGES = (("low", "Before"), ("denoised", "Denoised"), ("reference", "Normal"))
 _SURE = "beyond chance"
+_LPS = re.compile(r"\((-?\d+), (-?\d+), (-?\d+)\) mm")
 _OWN = "Marked by the method itself, no diagnosis: physiological uptake is marked at times, small lesions are missed."
 _CALIBRATED = " 95 %: calibrated, errors of the mask included."
 _UNCALIBRATED = " 95 %: of the method's samples, not calibrated; errors of the mask are not in it."
@@ -156,9 +158,24 @@ def _where(row: Mapping[str, Any]) -> str:
 
 
 def _checks(sentences: Sequence[str]) -> Listing:
-    texts = [str(text) for text in sentences]
+    texts = [in_ras(str(text)) for text in sentences]
     return Listing(f"Checks: {len(texts)} to read", ("Look again",), [[text] for text in texts], texts,
-                   [None] * len(texts))
+                   [_first_place(str(text)) for text in sentences])
+
+
+def in_ras(sentence: str) -> str:
+    """The places of a sentence as Slicer names them; the backend's are LPS."""
+    return _LPS.sub(lambda found: "R {:g}, A {:g}, S {:g} mm".format(*_ras(found)), sentence)
+
+
+def _first_place(sentence: str) -> Place | None:
+    found = _LPS.search(sentence)
+    return _ras(found) if found else None
+
+
+def _ras(found: re.Match[str]) -> Place:
+    x, y, z = map(float, found.groups())
+    return 0.0 - x, 0.0 - y, z
 
 
 def number(value: Any) -> str:

@@ -227,3 +227,18 @@ def test_lesions_measured_in_the_marks_of_the_method_are_called_so(scene) -> Non
     titles = [listing.title for listing in lists({"lesions": rows, "clinical": FOUND}).values()]
     assert titles == ["Marked lesions, before and after: SUVmax and volume",
                       "Marked lesions: SUVmax, 95 % and volume"]  # fmt: skip
+
+
+def test_a_check_names_places_as_slicer_does_and_a_click_goes_there(open_panel) -> None:
+    """The backend speaks of LPS, Slicer shows RAS: the same numbers would be a place on the other side."""
+    text = "In 2 places the output differs: new hot spot at (-13, 22, 27) mm; lost hot spot in liver at (0, -4, 9) mm."
+    widget = open_panel()
+    nodes = result({}, {"check": [text, "The mean of the liver changed."]})
+    widget.panel.parameters.result = nodes.denoised
+    shown = widget.ui.listTable.item(0, 0).text()
+    assert "at R 13, A -22, S 27 mm" in shown and "at R 0, A 4, S 9 mm" in shown and "(-13" not in shown
+    widget.ui.listTable.cellClicked.emit(0, 0)
+    matrix = widget.panel.review.review.slice_node("denoised").GetSliceToRAS()
+    assert [matrix.GetElement(i, 3) for i in range(3)] == pytest.approx([13.0, -22.0, 27.0], abs=0.01)
+    widget.panel.run._say_success(nodes, 1.0)
+    assert "R 13, A -22, S 27" in widget.ui.messageLabel.text
