@@ -4,6 +4,7 @@ import pytest
 from petdiffusion.batch.jobs import run_batch
 from petdiffusion.batch.manifest import read_manifest
 from petdiffusion.errors import InputError, OptionError
+from petdiffusion.write.tables import read_csv
 
 
 def write(folder, text, name="cases.csv"):
@@ -23,6 +24,13 @@ def test_a_byte_order_mark_and_foreign_letters_are_no_trouble(tmp_path):
     path = tmp_path / "fälle.csv"
     path.write_text("id,pet\nMüller 1,größe.nii.gz\n", encoding="utf-8-sig")
     assert read_manifest(path)[0].id == "Müller 1"
+
+
+def test_semicolons_of_a_spreadsheet_and_dots_in_names(tmp_path):
+    path = write(tmp_path, "pet;dose_fraction\nlow_0.1.nii.gz;0.1\nlow_0.25.NII;0.25\n")
+    found = {case.id: case.settings["dose_fraction"] for case in read_manifest(path)}
+    assert found == {"low_0.1": "0.1", "low_0.25": "0.25"}
+    assert [row["dose_fraction"] for row in read_csv(path)] == [0.1, 0.25]
 
 
 @pytest.mark.parametrize(

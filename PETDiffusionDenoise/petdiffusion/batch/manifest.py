@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import InputError
+from ..read.sources import ITK, NIFTI
+from ..write.tables import separator
 
 PATHS = ("pet", "ct", "mr", "labels", "lesions", "reference")
 SETTINGS = ("unit", "dose_fraction", "text", "method", "seed")
@@ -32,7 +34,7 @@ def read_manifest(path: str | Path) -> list[BatchCase]:
     file = Path(path)
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
-            rows = list(csv.DictReader(stream))
+            rows = list(csv.DictReader(stream, delimiter=separator(stream)))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"Manifest {file.name}", f"cannot be read ({error})", "Give a CSV file in UTF-8.") from None
     if not rows:
@@ -59,7 +61,7 @@ def _case(file: Path, number: int, row: dict[str, str]) -> BatchCase:
     values = {name: (value or "").strip() for name, value in row.items()}
     if not values["pet"]:
         raise InputError(f"Manifest {file.name}, line {number}", "names no PET", "Fill in the column 'pet'.")
-    id_ = values.get("id") or Path(values["pet"]).name.split(".")[0]
+    id_ = values.get("id") or _name_of(Path(values["pet"]))
     if not _ID.fullmatch(id_) or id_.endswith((".", " ")) or id_.split(".")[0].lower() in RESERVED:
         raise InputError(
             f"Manifest {file.name}, line {number}: id '{id_}'",
@@ -68,6 +70,12 @@ def _case(file: Path, number: int, row: dict[str, str]) -> BatchCase:
         )
     images = {name: str((file.parent / values[name]).absolute()) for name in PATHS if values.get(name)}
     return BatchCase(id_, images, {name: values[name] for name in SETTINGS if values.get(name)})
+
+
+def _name_of(pet: Path) -> str:
+    """`low_0.1.nii.gz` is `low_0.1`."""
+    endings = [e for e in (*NIFTI, *ITK, ".dcm") if pet.name.lower().endswith(e)]
+    return pet.name[: len(pet.name) - max(map(len, endings), default=0)]
 
 
 def _check_ids(file: Path, cases: list[BatchCase]) -> None:

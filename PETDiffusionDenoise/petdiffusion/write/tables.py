@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -45,7 +45,7 @@ def read_csv(path: str | Path) -> list[dict[str, Any]]:
     path = Path(path)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = [line for line in csv.reader(file) if line]
+            lines = [line for line in csv.reader(file, delimiter=separator(file)) if line]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"Table {path.name}", f"cannot be read ({error})", "Give a CSV file in UTF-8.") from error
     if not lines:
@@ -59,6 +59,13 @@ def read_csv(path: str | Path) -> list[dict[str, Any]]:
                 "Give a complete CSV file.",
             )
     return [dict(zip(header, map(_value, line), strict=True)) for line in lines[1:]]
+
+
+def separator(file: TextIO) -> str:
+    """Comma, or the semicolon with which spreadsheets of many countries save, by the header line."""
+    header = file.readline()
+    file.seek(0)
+    return ";" if ";" in header and "," not in header else ","
 
 
 def _write_aside(path: Path, lines: list[list[str]]) -> None:
