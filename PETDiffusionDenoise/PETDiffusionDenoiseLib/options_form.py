@@ -148,13 +148,13 @@ class _Float(_Number):
     """What the spin box rounds for showing is kept as it was given until the user changes it."""
 
     def make(self, parent: Any) -> Any:
-        size = self.size()
+        size = self.magnitude()
         self.decimals = min(max(2 - math.floor(math.log10(size)), 1), 8)
         spin = qt.QDoubleSpinBox(parent)
         spin.setDecimals(self.decimals)
         return self.prepare(spin, 10.0 ** math.floor(math.log10(size)) / 10)
 
-    def size(self) -> float:
+    def magnitude(self) -> float:
         """About how large its values are: the default's, or what the range lets expect of one that is not set."""
         high = self.option.maximum
         if self.option.default:

@@ -79,7 +79,7 @@ class InputsPart:
             with quiet(self.ui.factorEdit):
                 self.ui.factorEdit.setText(f"{given.suv_factor:.6g}" if given.suv_factor > 0 else "")
         self.unit = self._find_unit()
-        self.ui.unitLabel.setText(_line(self.unit) if given.pet is not None else "")
+        self.ui.unitLabel.setText(_line(self.unit) + _no_scan(given.pet) if given.pet is not None else "")
         show_row(self.ui, ("unitLabel", "unitButton"), given.pet is not None)
         self._show_unit_row()
 
@@ -118,6 +118,15 @@ def _line(unit: units.Unit | None) -> str:
         return ""
     color = _OK if unit.suv_known else (_BAD if unit.unit is None else _WARN)
     return f'<span style="color:{color}">●</span> {paragraph(unit.text)}'
+
+
+def _no_scan(pet: Any) -> str:
+    """What a reader should know of a chosen PET that is itself a result made here."""
+    role, method = pet.GetAttribute(results.ROLE), pet.GetAttribute("PETDiffusion.Method")
+    if not role:
+        return ""
+    said = f"was denoised already ({method})" if role == "denoised" else f"is the {role.split(' ')[-1]} of a result"
+    return f'<br><span style="color:{_WARN}">▲ This image {paragraph(said)}, no scan.</span>'
 
 
 def _positive(text: str) -> float:

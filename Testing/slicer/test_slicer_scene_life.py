@@ -159,3 +159,21 @@ def test_a_table_or_map_removed_after_the_run_leaves_the_review_usable(open_pane
     assert "uncertainty" not in widget.panel.review.review.views
     combo = widget.ui.numbersCombo
     combo.setCurrentIndex(max(combo.findText("Table: lesions"), 0))
+
+
+@pytest.mark.parametrize(
+    "field, words", [("denoised", "was denoised already (smooth)"), ("difference", "is the difference of a result"),
+                     ("uncertainty", "is the uncertainty of a result")],
+)  # fmt: skip
+def test_a_result_that_is_chosen_as_the_scan_is_told_to_be_one(open_panel, field, words) -> None:
+    import builders
+    from PETDiffusionDenoiseLib import results
+
+    pet = builders.pet()
+    widget = open_panel()
+    nodes = results.of_denoised(denoised(widget))
+    assert "already" not in widget.ui.unitLabel.text
+    widget.ui.petSelector.setCurrentNode(getattr(nodes, field))
+    assert words in widget.ui.unitLabel.text and widget.ui.applyButton.enabled
+    widget.ui.petSelector.setCurrentNode(pet)
+    assert "result" not in widget.ui.unitLabel.text
