@@ -97,8 +97,18 @@ class OptionsForm:
 
 
 def tip_of(option: Option) -> str:
-    default = AUTOMATIC if option.default is None else option.default
-    return f"{option.help}\nDefault: {default}{' ' + option.unit if option.unit else ''}"
+    default = option.default
+    if default is None or default == "":
+        said = AUTOMATIC if default is None else "none"
+    else:
+        said = ("yes" if default else "no") if option.kind == "bool" else _in_unit(f"{default}", option)
+    ends = {"From": option.minimum, "to": option.maximum}
+    reach = " ".join(f"{word} {end:.10g}" for word, end in ends.items() if end is not None)
+    return f"{option.help}\nDefault: {said}{f'. {_in_unit(reach[:1].upper() + reach[1:], option)}' if reach else ''}"
+
+
+def _in_unit(text: str, option: Option) -> str:
+    return f"{text} {option.unit}".rstrip()
 
 
 class _Field:

@@ -125,3 +125,41 @@ def test_amdiff_gets_the_ct_that_its_options_speak_of(scene, monkeypatch) -> Non
 
     wanted = jobs.JobRequest(exchange.Sources(None), "amdiff").wanted()
     assert "ct" in wanted and "labels" in wanted
+
+
+def test_every_setting_of_every_method_can_be_set_from_end_to_end(scene) -> None:
+    """What the fields let a user choose is what the cards accept, and what is not touched stays the default."""
+    import qt
+    from petdiffusion import registry
+    from PETDiffusionDenoiseLib.options_form import OptionsForm
+
+    frame = qt.QWidget()
+    form = OptionsForm(frame)
+    for method in registry.cards().values():
+        form.show(method)
+        assert form.values() == {}, method.name
+        for name, field in form.fields.items():
+            if field.option.kind not in ("int", "float") or field.option.choices:
+                continue
+            for end in (-1e12, 1e12):
+                field.widget.setValue(max(min(end, 2**31 - 1), -(2**31)))
+                method.resolve(form.values())
+            assert form.values()[name] == field.option.maximum or field.option.maximum is None, (method.name, name)
+            least = field.option.minimum if field.option.default is not None else None
+            field.put(least)
+            assert method.resolve(form.values())[name] == (least if least is not None else field.option.default)
+            form.set_values({})
+
+
+@pytest.mark.parametrize(
+    "option, words", [(("b", "bool", True, "Help."), "Default: yes"), (("b", "bool", False, "Help."), "Default: no"),
+                      (("s", "str", "", "Help."), "Default: none"),
+                      (("f", "float", None, "Help."), "Default: automatic"),
+                      (("f", "float", 2.5, "Help.", 1.0, 9.0, (), "mm"), "Default: 2.5 mm. From 1 to 9 mm"),
+                      (("n", "int", 0, "Help.", 0), "Default: 0. From 0")],
+)  # fmt: skip
+def test_the_tip_of_a_setting_says_its_default_and_range(scene, option, words) -> None:
+    from petdiffusion.methods.contract import Option
+    from PETDiffusionDenoiseLib.options_form import tip_of
+
+    assert tip_of(Option(*option)).split("\n")[-1] == words
