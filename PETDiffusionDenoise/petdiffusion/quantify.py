@@ -90,10 +90,21 @@ def convert(
         if role == "labels":
             label_files.write(read.labels(image), folder / target.name)
         else:
-            volume = read.image(image, role, unit=unit, run=run)
+            volume = _of_role(image, role, unit, run)
             volume = {None: lambda v: v, SUVBW: suv.to_suv, BQML: suv.to_bqml}[to](volume)
             images.write(volume.with_facts(source=None), folder / target.name)
     return target
+
+
+def _of_role(image: Any, role: str, unit: str | None, run: Run) -> Volume:
+    from . import read
+
+    try:
+        return read.image(image, role, unit=unit, run=run)
+    except InputError as error:
+        if role != "pet":
+            raise
+        raise InputError(error.what, error.why, f"{error.remedy} A CT, MR or label map needs --role.") from None
 
 
 def _pet(source: Any, unit: str | None, role: str, run: Run) -> Volume:

@@ -154,3 +154,13 @@ def test_organs_that_the_method_drew_do_not_tell_where_a_lesion_lies(scans, draw
     every = LabelMap(np.full_like(scans["lesions"].array, 5), scans["lesions"].geometry, {5: "liver"})
     rows = measure.tables({"low": scans["pet"]}, None, every, scans["lesions"], drawn=drawn)["lesions"]
     assert rows[0]["organ"] == organ
+
+
+def test_a_ct_to_convert_is_told_how(tmp_path, capsys):
+    files = write_patient(tmp_path / "p")
+    ct = tmp_path / "ct.nii.gz"
+    images.write(small_patient()["ct"].with_facts(modality="CT"), ct)
+    assert main(["convert", str(ct), str(tmp_path / "ct.mha")]) == 1
+    assert "needs --role" in capsys.readouterr().err
+    assert main(["convert", str(ct), str(tmp_path / "ct.mha"), "--role", "ct"]) == 0
+    assert main(["convert", files["pet"], str(tmp_path / "pet.mha")]) == 0

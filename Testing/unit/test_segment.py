@@ -9,8 +9,11 @@ import pytest
 from petdiffusion import read, registry
 from petdiffusion.cli import main
 from petdiffusion.errors import OptionError
+from petdiffusion.measure import cautions
+from petdiffusion.methods.amdiff.config import ORGANS
 from petdiffusion.volume import LabelMap
 from petdiffusion.write import labels as label_files
+from petdiffusion.write.tables import read_csv
 from support import dicom_factory, tiny_models
 from support.scans import write_patient
 
@@ -23,12 +26,23 @@ def tiny(monkeypatch, tmp_path):
     tiny_models._write(folder, registry.card("amdiff"))
 
 
+def test_segment_says_which_organs_cannot_be_whole(tmp_path, capsys, monkeypatch):
+    """The small test body is no adult's: with bounds that nothing reaches every organ drawn is named."""
+    monkeypatch.setattr(cautions, "LEAST_WHOLE_ML", dict.fromkeys(ORGANS, 1e9))
+    pet = write_patient(tmp_path / "p")["pet"]
+    assert main(["segment", pet, "--model", "amdiff-tiny", "--out", str(tmp_path / "o")]) == 0
+    said = capsys.readouterr().out.split("Too small to be whole")[1]
+    rows = read_csv(tmp_path / "o" / "tables" / "clinical.csv")
+    organs = [row["name"] for row in rows if row["what"] == "organ"]
+    assert organs and all(f"{name} (" in said for name in organs)
+
+
 def test_segment_writes_masks_tables_and_a_record_and_no_image(tmp_path, capsys):
     pet = write_patient(tmp_path / "p")["pet"]
     words = ["--model", "amdiff-tiny", "--option", "threshold=0.4", "--out", str(tmp_path / "o")]
     assert main(["segment", pet, *words]) == 0
     said = capsys.readouterr().out
-    assert "research use" in said and "all lesions" in said
+    assert "research use" in said and "all lesions" in said and "no diagnosis" in said
     out = tmp_path / "o"
     assert not list(out.glob("denoised*")) and (out / "tables" / "clinical.csv").is_file()
     organs, lesions = (read.labels(out / f"{name}.nii.gz", allow_empty=True) for name in ("organs", "lesions"))

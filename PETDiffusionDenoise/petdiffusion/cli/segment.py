@@ -46,7 +46,12 @@ def _segment(args: argparse.Namespace, run: Run) -> int:
         run.report({"event": "result", "files": dict(result.files), "tables": dict(result.tables),
                     "warnings": list(result.warnings), "record": dict(result.record)})  # fmt: skip
         return 0
-    print(f"\n{table(shown('clinical', result.tables['clinical']))}\n\nFor research use only.")
+    from ..measure.cautions import cautions
+
+    print(f"\n{table(shown('clinical', result.tables['clinical']))}")
+    if check := cautions(result.tables):
+        print("\nCheck before relying on these numbers\n" + "\n".join(f"  - {text}" for text in check))
+    print("\nMarks of a method, no diagnosis. For research use only.")
     for name in ("organs", "lesions", "dicom_masks", "record"):
         if name in result.files:
             print(f"  {name:12} {result.files[name]}")
