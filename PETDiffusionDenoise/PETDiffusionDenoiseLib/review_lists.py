@@ -37,7 +37,8 @@ class Listing:
 def lists(nodes: results.ResultNodes) -> dict[str, Listing]:
     """Those that a result has something for, by key."""
     certain = nodes.record.get("uncertainty") or {}
-    own = "clinical" in nodes.tables and nodes.denoised.GetNodeReference(results.LESIONS) is None
+    asked = (nodes.record.get("request") or {}).get("lesions")  # still known when the mask was removed since
+    own = "clinical" in nodes.tables and not asked and nodes.denoised.GetNodeReference(results.LESIONS) is None
     found = {LESIONS: _lesions(_rows(nodes, "lesions"), "Marked lesions, before and after" if own else "Lesions"),
              MARKED: _marked(_rows(nodes, "clinical"), bool(certain.get("clinical_calibrated"))),
              DOUBTS: _doubts(_rows(nodes, "trust")), CHECKS: _checks(nodes.record.get("check") or ()),

@@ -224,6 +224,10 @@ def test_marks_of_the_method_are_told_from_lesions_that_were_given(open_panel, g
 def test_lesions_measured_in_the_marks_of_the_method_are_called_so(scene) -> None:
     rows = [{"lesion": "lesion 1", "x_mm": 1.0, "y_mm": 2.0, "z_mm": 3.0, "volume_ml": 2.0, "SUVmax_low": 9.0,
              "SUVmax_denoised": 8.0}]  # fmt: skip
+    from PETDiffusionDenoiseLib import review_lists
+
+    given = result({"lesions": rows, "clinical": FOUND}, {"request": {"lesions": "node 'Mask', removed since"}})
+    assert review_lists.lists(given)["lesions"].title == "Lesions: SUVmax and volume"
     titles = [listing.title for listing in lists({"lesions": rows, "clinical": FOUND}).values()]
     assert titles == ["Marked lesions, before and after: SUVmax and volume",
                       "Marked lesions: SUVmax, 95 % and volume"]  # fmt: skip
