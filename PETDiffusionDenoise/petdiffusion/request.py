@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -119,6 +120,19 @@ def sidecar_sha256_of(path: str | Path) -> str | None:
 
     notes = path_of(Path(path))
     return sha256_of(notes) if Path(path).is_file() and notes != Path(path) and notes.is_file() else None
+
+
+def versions() -> dict[str, str]:
+    """Of what a result depends on."""
+    from importlib import metadata
+
+    found = {"python": platform.python_version(), "system": platform.system()}
+    for name in ("numpy", "scipy", "SimpleITK", "nibabel", "pydicom", "torch"):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
 
 
 def read_record(path: str | Path) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from . import __version__, registry
 from .errors import InputError, ModelError, OptionError, UnitError
 from .methods.contract import Case, MethodCard, Output
 from .progress import Run
-from .request import IMAGES, IN_MEMORY, RECORD_VERSION, Request, Result, sha256_of, sidecar_sha256_of
+from .request import IMAGES, IN_MEMORY, RECORD_VERSION, Request, Result, sha256_of, sidecar_sha256_of, versions
 from .volume import ARBITRARY, BQML, SUVBW, LabelMap, Volume
 
 
@@ -134,7 +133,7 @@ def _read(images: Mapping[str, Any], request: Request, run: Run) -> _Given:
     if pet is None:
         raise InputError("No PET", "nothing was given to denoise", "Give a file, a DICOM folder or an image.")
     return _Given(
-        pet,
+        _at_dose(pet, request.dose_fraction, run),
         image("ct"),
         image("mr"),
         labels("labels"),
@@ -143,6 +142,17 @@ def _read(images: Mapping[str, Any], request: Request, run: Run) -> _Given:
         _like(image("tune", "reference"), pet),
         tuple(v for name in IMAGES if (v := getattr(request, name)) not in (None, IN_MEMORY)),
     )
+
+
+def _at_dose(pet: Volume, fraction: float | None, run: Run) -> Volume:
+    """The dose fraction that was asked for goes before the file's, and a contradiction is told."""
+    stated = pet.facts.dose_fraction
+    if fraction is None or fraction == stated:
+        return pet
+    if stated is not None:
+        said = f"The file says {100 * stated:.3g} % of the normal dose; {100 * fraction:.3g} % was given and is used."
+        run.warn(said)
+    return pet.with_facts(dose_fraction=fraction)
 
 
 def _like(reference: Volume | None, pet: Volume) -> Volume | None:
@@ -188,7 +198,7 @@ def _prepare(low: Volume, given: _Given, request: Request, run: Run) -> Case:
         given.mr,
         given.labels,
         request.text,
-        request.dose_fraction or given.pet.facts.dose_fraction,
+        given.pet.facts.dose_fraction,
         run,
         request.register,
     )
@@ -337,20 +347,8 @@ def _record(
         "details": dict(output.details),
         "warnings": list(run.warnings),
         "seconds": {name: round(value, 3) for name, value in run.seconds.items()},
-        "versions": _versions(),
+        "versions": versions(),
     }
-
-
-def _versions() -> dict[str, str]:
-    from importlib import metadata
-
-    found = {"python": platform.python_version(), "system": platform.system()}
-    for name in ("numpy", "scipy", "SimpleITK", "nibabel", "pydicom", "torch"):
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
 
 
 def _refuse_early(given: _Given, request: Request, out: Path, overwrite: bool) -> None:

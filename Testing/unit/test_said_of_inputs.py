@@ -164,3 +164,11 @@ def test_a_ct_to_convert_is_told_how(tmp_path, capsys):
     assert "needs --role" in capsys.readouterr().err
     assert main(["convert", str(ct), str(tmp_path / "ct.mha"), "--role", "ct"]) == 0
     assert main(["convert", files["pet"], str(tmp_path / "pet.mha")]) == 0
+
+
+@pytest.mark.parametrize(("stated", "told"), [(0.1, True), (0.5, False), (None, False)])
+def test_a_dose_that_was_given_is_the_one_reported_and_a_contradiction_is_told(scans, stated, told):
+    result = petdiffusion.denoise(scans["pet"].with_facts(dose_fraction=stated), "gaussian", dose_fraction=0.5)
+    assert result.low.facts.dose_fraction == result.pet.facts.dose_fraction == 0.5
+    assert result.record["input"]["facts"]["dose_fraction"] == 0.5
+    assert any("says 10 % of the normal dose; 50 % was given" in text for text in result.warnings) is told

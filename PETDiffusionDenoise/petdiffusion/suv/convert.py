@@ -25,7 +25,7 @@ def _converted(volume: Volume, unit: str) -> Volume:
         return volume
     if volume.unit not in (SUVBW, BQML):
         raise UnitError(f"Image in {volume.unit}", f"cannot be turned into {unit}",
-                        f"Say what it is when reading it: unit='{BQML}' or unit='{SUVBW}'.")
+                        f"Say what it is: unit {BQML} or {SUVBW} (--unit).")
     known = factor_of(volume)
     scaled = volume.array * (known if unit == SUVBW else 1.0 / known)
     return volume.with_array(scaled, unit).with_facts(suv_factor=known)
