@@ -12,8 +12,8 @@ from petdiffusion.request import Result
 from petdiffusion.volume import DIGITAL_PATIENT, REDUCED_DOSE, SUVBW, Geometry, LabelMap, Volume
 from petdiffusion.write.report import DENOISED, LOW, CaseReport, case_report, of_result
 from petdiffusion.write.report.sections import quality_section, settings_section
-from petdiffusion.write.report.viewer import target
-from petdiffusion.write.report.views import Views
+from petdiffusion.write.report.viewer import spot, target
+from petdiffusion.write.report.views import AXES, Views
 from petdiffusion.write.report.words import ml
 from support.report_pages import Page, patient, report
 
@@ -78,6 +78,9 @@ def test_a_row_leads_to_its_voxel_whatever_the_grid(direction):
     views = Views(CaseReport("t", {LOW: volume, DENOISED: volume}))
     voxel = views.at({"x_mm": x, "y_mm": y, "z_mm": z})
     assert views.images[LOW][voxel] == 50.0
+    for plane, (across, down) in spot(views, voxel).items():
+        picture = views.slice_of(views.images[LOW], plane, voxel[AXES[plane]]).values
+        assert picture[int(down * picture.shape[0]), int(across * picture.shape[1])] == 50.0
     assert views.at({"x_mm": x, "y_mm": y}) is None and views.at({"x_mm": 1e4, "y_mm": y, "z_mm": z}) is None
 
 
@@ -87,7 +90,7 @@ def test_doubts_and_marks_are_shown_in_the_viewer_at_a_click(case):
              "noise_sd_median": 0.1, "noise_removed_percent": 50}  # fmt: skip
     changed = report(case, clinical_rows=[mark(), TOTAL], trust_rows=[doubt], trust_facts=facts)
     expected = target(Views(changed), Views(changed).at(doubt))
-    assert places(Page(case_report(changed))) == [expected, expected]
+    assert [place["frames"] for place in places(Page(case_report(changed)))] == [expected, expected]
 
 
 def test_an_empty_mask_is_said(case):

@@ -200,10 +200,18 @@ def target(views: Views, voxel: Sequence[int]) -> dict[str, int]:
     return {plane: int(np.argmin(np.abs(chosen_slices(views, plane) - voxel[axis]))) for plane, axis in AXES.items()}
 
 
+def spot(views: Views, voxel: Sequence[int]) -> dict[str, tuple[float, float]]:
+    """Where a voxel lies in the picture of every plane, as parts of its width and height from the upper left."""
+    part = [(index + 0.5) / count for index, count in zip(voxel, views.shape, strict=True)]
+    head, back, left = 1 - part[0], part[1], part[2]
+    places = {"axial": (left, back), "coronal": (left, head), "sagittal": (back, head)}
+    return {plane: (round(across, 4), round(down, 4)) for plane, (across, down) in places.items()}
+
+
 def go(label: str, views: Views, row: Mapping[str, Any]) -> str:
     """A button that shows the place of a table's row in the viewer; the label alone where the row has no place."""
     voxel = views.at(row)
     if voxel is None:
         return escape(label)
-    frames = escape(json.dumps(target(views, voxel)))
-    return f'<button type="button" class="go" data-at="{frames}" title="Show in the viewer">{escape(label)}</button>'
+    place = escape(json.dumps({"frames": target(views, voxel), "spot": spot(views, voxel)}))
+    return f'<button type="button" class="go" data-at="{place}" title="Show in the viewer">{escape(label)}</button>'
