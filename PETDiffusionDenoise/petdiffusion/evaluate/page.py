@@ -26,7 +26,8 @@ SIGNIFICANT = 0.05
 STYLE = """
 .plots { display: flex; flex-wrap: wrap; gap: 8px 22px; margin: 6px 0 18px; }
 .plots img { max-width: 100%; height: auto; }
-td.best { font-weight: 650; } td .ci, td .p { color: var(--soft); font-size: 12px; display: block; }
+td.best { font-weight: 650; } td { vertical-align: top; }
+td .ci, td .p { color: var(--soft); font-size: 12px; font-weight: 400; line-height: 1.3; display: block; }
 pre { white-space: pre-wrap; background: var(--faint); padding: 14px 16px; font: 14px/1.55 inherit; }
 table.plain th small { color: var(--soft); font-weight: 400; display: block; }
 """
