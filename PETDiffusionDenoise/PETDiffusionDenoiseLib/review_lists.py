@@ -13,7 +13,7 @@ from . import results, tables
 LESIONS, MARKED, DOUBTS, CHECKS, PROMPTS = "lesions", "marked", "doubts", "checks", "prompts"
 _IMAGES = (("low", "Before"), ("denoised", "Denoised"), ("reference", "Normal"))
 _SURE = "beyond chance"
-_LPS = re.compile(r"\((-?\d+), (-?\d+), (-?\d+)\) mm")
+_LPS = re.compile(r"\((-?\d+), (-?\d+), (-?\d+)\) mm(?: LPS)?")
 _OWN = "Marked by the method itself, no diagnosis: physiological uptake is marked at times, small lesions are missed."
 _CALIBRATED = " 95 %: calibrated, errors of the mask included."
 _UNCALIBRATED = " 95 %: of the method's samples, not calibrated; errors of the mask are not in it."

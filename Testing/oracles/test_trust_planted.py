@@ -233,3 +233,8 @@ def test_air_around_the_patient_is_not_looked_at_and_changes_nothing(clean, nois
     first = few.findings[0]
     assert first.kind == NEW
     np.testing.assert_allclose(first.place_mm, [o + 4.0 * v for o, v in zip(GEOMETRY.origin, AT[::-1])], atol=4.1)
+
+
+def test_places_have_no_minus_before_zero_and_name_their_axes():
+    rows = [{"kind": NEW, "weight": BEYOND, "x_mm": -0.2, "y_mm": 0.0, "z_mm": -12.6}]
+    assert f"{NEW} at (0, 0, -13) mm LPS" in sentences(rows)[0]

@@ -235,12 +235,14 @@ def test_lesions_measured_in_the_marks_of_the_method_are_called_so(scene) -> Non
 
 def test_a_check_names_places_as_slicer_does_and_a_click_goes_there(open_panel) -> None:
     """The backend speaks of LPS, Slicer shows RAS: the same numbers would be a place on the other side."""
-    text = "In 2 places the output differs: new hot spot at (-13, 22, 27) mm; lost hot spot in liver at (0, -4, 9) mm."
+    text = "In 2 places the output differs: new hot spot at (-13, 22, 27) mm LPS; "
+    text += "lost hot spot in liver at (0, -4, 9) mm LPS."
     widget = open_panel()
     nodes = result({}, {"check": [text, "The mean of the liver changed."]})
     widget.panel.parameters.result = nodes.denoised
     shown = widget.ui.listTable.item(0, 0).text()
     assert "at R 13, A -22, S 27 mm" in shown and "at R 0, A 4, S 9 mm" in shown and "(-13" not in shown
+    assert "LPS" not in shown
     widget.ui.listTable.cellClicked.emit(0, 0)
     matrix = widget.panel.review.review.slice_node("denoised").GetSliceToRAS()
     assert [matrix.GetElement(i, 3) for i in range(3)] == pytest.approx([13.0, -22.0, 27.0], abs=0.01)

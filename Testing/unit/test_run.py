@@ -172,7 +172,7 @@ def test_a_rerun_with_another_unit_or_dose_in_the_sidecar_is_refused(files, tmp_
     petdiffusion.denoise(files["pet"], "gaussian", labels=files["labels"], out=tmp_path / "out")
     notes = Path(files["pet"].replace(".nii.gz", ".json"))
     notes.write_text(notes.read_text().replace('"Units": "SUVbw"', '"Units": "Bq/mL"'))
-    with pytest.raises(InputError, match="sidecar of the pet .* changed since"):
+    with pytest.raises(InputError, match=r"sidecar of the pet .* changed since"):
         rerun(tmp_path / "out")
 
 

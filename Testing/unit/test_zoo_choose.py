@@ -95,6 +95,17 @@ def test_a_network_of_slices_does_not_mind_how_far_apart_they_are(tmp_path, dims
     assert any("voxels measure" in text for text in run.warnings) is said
 
 
+@pytest.mark.parametrize(("thick", "said"), [(3.27, False), (2.6, False), (6.5, False), (8.0, True), (1.5, True)])
+def test_one_side_far_from_the_trainings_voxels_is_said(tmp_path, thick, said):
+    """Also where the voxel's mean size is as trained: 4 x 4 x 8 mm measure 5.04 mm in the mean."""
+    store.add(make_model(tmp_path / "m", "m", voxel_mm=[3.5, 5.2], method="csrd"))
+    near = scan(BODY, 4, 1.4)
+    geometry = dataclasses.replace(near.pet.geometry, spacing=(4.4, 4.4, thick))
+    far = dataclasses.replace(near, pet=dataclasses.replace(near.pet, geometry=geometry))
+    found = misfits(store.find("m").card, far)
+    assert any(f"4.4 x 4.4 x {thick:.2g} mm" in text for text in found) is said
+
+
 SEEN = {"noise_percent": [10, 40], "mean_suv": [0.6, 1.2], "contrast": [0.9, 1.5]}
 
 

@@ -108,8 +108,8 @@ def sentences(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _place(row: Mapping[str, Any]) -> str:
     where = f" in {row['organ'].replace('_', ' ')}" if row.get("organ") else ""
-    point = ", ".join(f"{row[f'{axis}_mm']:.0f}" for axis in "xyz")
-    return f"{row['kind']}{where} at ({point}) mm"
+    point = ", ".join(f"{round(row[f'{axis}_mm'])}" for axis in "xyz")  # of whole numbers none is -0
+    return f"{row['kind']}{where} at ({point}) mm LPS"
 
 
 def _name(row: Mapping[str, Any]) -> str:
@@ -118,4 +118,5 @@ def _name(row: Mapping[str, Any]) -> str:
 
 
 def _rounded(value: float | None, decimals: int) -> float | None:
-    return None if value is None else round(value, decimals)
+    """Without a minus before zero."""
+    return None if value is None else round(value, decimals) + 0.0

@@ -15,6 +15,8 @@ from .store import Model
 
 _SLACK = 1.1
 """Voxels a tenth beyond the card's range are still as trained."""
+_SIDE = 1.4
+"""One side alone may lie so far beyond it: scanners' slices are a little thinner or thicker than wide."""
 
 
 def choose(method: str, case: Case, run: Run) -> Model:
@@ -45,9 +47,10 @@ def misfits(card: ModelCard, case: Case) -> list[str]:
     region = region_of(pet, case.body)
     if card.regions and region not in card.regions:
         found.append(f"it shows a {region}, the model was trained on the {' and '.join(card.regions)}")
-    voxel, (low, high) = _voxel_mm(card, pet.geometry.spacing), card.voxel_mm
-    if not low / _SLACK <= voxel <= high * _SLACK:
-        found.append(f"its voxels measure {voxel:.2g} mm, trained were {low:g} to {high:g} mm")
+    if not _trained(steps := _steps(card, pet.geometry.spacing), card.voxel_mm):
+        low, high = card.voxel_mm
+        said = f"{steps[0]:.2g}" if max(steps) < 1.01 * min(steps) else " x ".join(f"{s:.2g}" for s in steps)
+        found.append(f"its voxels measure {said} mm, trained were {low:g} to {high:g} mm")
     if pet.facts.tracer and card.tracers and pet.facts.tracer not in card.tracers:
         found.append(f"its tracer is {pet.facts.tracer}, trained were {', '.join(card.tracers)}")
     fraction, (low, high) = case.dose_fraction or pet.facts.dose_fraction, card.dose_fractions
@@ -56,7 +59,12 @@ def misfits(card: ModelCard, case: Case) -> list[str]:
     return found + beyond(card.seen, case)
 
 
-def _voxel_mm(card: ModelCard, spacing: tuple[float, float, float]) -> float:
-    """The voxel's size; a network that sees slices one by one doesn't mind how far apart they are."""
-    seen = spacing[:2] if card.config.get("network", {}).get("dims") == 2 else spacing
-    return math.prod(seen) ** (1 / len(seen))
+def _steps(card: ModelCard, spacing: tuple[float, float, float]) -> tuple[float, ...]:
+    """The voxel's sides; a network that sees slices one by one doesn't mind how far apart they are."""
+    return spacing[:2] if card.config.get("network", {}).get("dims") == 2 else spacing
+
+
+def _trained(steps: tuple[float, ...], known: tuple[float, float]) -> bool:
+    """Of about the size of the training's voxels, and with no side far from it."""
+    (low, high), mean = known, math.prod(steps) ** (1 / len(steps))
+    return low / _SLACK <= mean <= high * _SLACK and low / _SIDE <= min(steps) and max(steps) <= high * _SIDE
