@@ -21,11 +21,14 @@ PART = 0.3
 """Of the height above the surroundings."""
 LARGEST_ML = 30.0
 """Larger regions stay as the network drew them."""
-REACH_MM, BEYOND_MM, SHELL_MM = 4.5, 9.0, (8.0, 16.0)
-"""A region may grow by one voxel of the model's. Uptake goes on where it is as high between there and BEYOND_MM. The
-surroundings are a shell around it. All without other regions."""
-GOES_ON = 0.25
-"""Part of what lies beyond that is as high: lesions of validation patients have 0.15 at most."""
+REACH_MM, SHELL_MM = 4.5, (8.0, 16.0)
+"""A region may grow by one voxel of the model's. The surroundings are a shell around it, without other regions."""
+BEYOND_MM, SEEN_MM = (12.0, 20.0), 24.0
+"""Uptake goes on where it is as high in this shell, and connected with the region. So far the network never marked a
+lesion too small."""
+GOES_ON = 0.02
+"""Part of that shell: lesions of validation patients have 0.003 at most, three in four of what is none have more than
+this."""
 _TOUCHING = np.ones((3, 3, 3), bool)
 
 
@@ -55,23 +58,28 @@ def by_contrast(lesions: np.ndarray, image: np.ndarray, geometry: Geometry, alon
 
 
 def _drawn(lesions: np.ndarray, number: int, image: np.ndarray, geometry: Geometry) -> tuple[np.ndarray, float]:
-    """The region within its new border, and the part of what lies beyond it that is as high."""
+    """The region within its new border, and in which part of the shell beyond it its uptake goes on."""
     own, free = lesions == number, lesions == 0
     steps = geometry.spacing[::-1]
     away, reach = ndimage.distance_transform_edt(~own, steps), max(REACH_MM, *steps)
     around = image[(away > SHELL_MM[0]) & (away <= SHELL_MM[1]) & free]
     level = float(np.median(around)) if around.size else 0.0
     top = np.where(own, image, -np.inf)
-    high = image >= level + PART * (top.max() - level)
-    beyond = (away > reach) & (away <= reach + BEYOND_MM - REACH_MM) & free
-    goes_on = float(high[beyond].mean()) if beyond.any() else 0.0
-    parts, _ = ndimage.label(high & (away <= reach) & (free | own), _TOUCHING)
-    hottest = parts[np.unravel_index(top.argmax(), top.shape)]
-    return (parts == hottest if hottest else own), goes_on
+    high = (image >= level + PART * (top.max() - level)) & (free | own)
+    hottest = np.unravel_index(top.argmax(), top.shape)
+    beyond = (away > BEYOND_MM[0]) & (away <= BEYOND_MM[1]) & free
+    goes_on = float(_connected(high & (away <= SEEN_MM), hottest)[beyond].mean()) if beyond.any() else 0.0
+    inside = _connected(high & (away <= reach), hottest)
+    return (inside if inside[hottest] else own), goes_on
+
+
+def _connected(mask: np.ndarray, voxel: tuple[int, ...]) -> np.ndarray:
+    parts, _ = ndimage.label(mask, _TOUCHING)
+    return parts == parts[voxel] if parts[voxel] else np.zeros(mask.shape, bool)
 
 
 def _around(box: tuple[slice, ...], geometry: Geometry) -> tuple[slice, ...]:
-    reach = [int(np.ceil(SHELL_MM[1] / step)) + 1 for step in geometry.spacing[::-1]]
+    reach = [int(np.ceil(SEEN_MM / step)) + 1 for step in geometry.spacing[::-1]]
     return tuple(slice(max(s.start - r, 0), s.stop + r) for s, r in zip(box, reach))
 
 
