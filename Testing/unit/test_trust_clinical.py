@@ -100,3 +100,36 @@ def test_a_calibration_holds_for_new_lesions_and_is_not_the_samples_own():
 def test_no_interval_goes_below_nothing():
     row = clinical.with_intervals([lesion((1, 1, 1), suv=0.2)], 5, None)[0]
     assert row["SUVmean_low95"] == 0.0
+
+
+def test_few_patients_give_wider_intervals_than_their_worst_error():
+    """Nine patients with three scans each, errors of a patient alike: 95 % of new patients must lie inside, which they
+    do not where the scans are taken for patients."""
+    rng = np.random.default_rng(8)
+
+    def patients(n):
+        errors = rng.standard_normal(n)
+        return [calibrate.Scores(f"{i}-{dose}", 5, {"clinical_liver_SUVmean": [(2.0 + 0.2 * e, 2.0, 0.01)]})
+                for i, e in enumerate(errors) for dose in (1, 2, 3)]  # fmt: skip
+
+    def groups(scores):
+        return [one.id.split("-")[0] for one in scores]
+
+    rows = []
+    for _ in range(60):
+        nine, new = patients(9), patients(40)
+        known, apart = calibrate.fit(nine, "simulated", groups(nine)), calibrate.fit(nine, "simulated")
+        rows.append([calibrate.coverage(one, new, (0.95,))[0]["covered_95_percent"] for one in (known, apart)])
+    told, untold = np.mean(rows, axis=0)
+    assert known.patients == 9 and apart.patients == 27
+    assert told == pytest.approx(95, abs=2.5) and untold < 93
+
+
+def test_the_interval_of_few_patients_by_hand():
+    """r = 1, 3: mean 2, SD root 2, t of one degree of freedom at 80 % is 3.0777."""
+    scores = [calibrate.Scores(name, 5, {"clinical_total_TLG": [(truth, 10.0, 1.0)]})
+              for name, truth in (("a", 11.0), ("b", 13.0))]  # fmt: skip
+    family = calibrate.fit(scores, "simulated").families["clinical_total_TLG"]
+    half = 3.0776835 * np.sqrt(2) * np.sqrt(1.5)
+    i = (0.5, 0.68, 0.8, 0.9, 0.95).index(0.8)
+    assert (family.low[i], family.high[i]) == pytest.approx((2 - half, 2 + half), rel=1e-4)

@@ -54,7 +54,7 @@ def _execute(args: argparse.Namespace, run: Run) -> None:
         _said(args, run, calibrate.coverage(on_card, scores), folder / "coverage.json")
         return
     groups = [score.id.rsplit("-", 1)[0] for score in scores]
-    known = calibrate.fit(scores, args.data, len(set(groups)))
+    known = calibrate.fit(scores, args.data, groups)
     file = folder / "calibration.json"
     file.write_text(json.dumps(known.to_json(), indent=2) + "\n", encoding="utf-8")
     rows = calibrate.left_out(scores, groups, args.data)

@@ -126,18 +126,19 @@ def _voxels(result: Result) -> list[tuple[float, float, float]]:
     return [tuple(float(f"{v:.6g}") for v in row) for row in values if row[2] > 0]
 
 
-def fit(scores: Sequence[Scores], data: str, patients: int | None = None) -> Calibration:
-    """From the scores of all cases; each number counts alike."""
+def fit(scores: Sequence[Scores], data: str, groups: Sequence[str] | None = None) -> Calibration:
+    """From the scores of all cases, whose patients are the `groups`; each number counts alike."""
     samples = {s.samples for s in scores}
     if len(samples) != 1:
         raise InputError(f"Scores from {sorted(samples)} samples", "cannot be put together", "Use one number.")
-    count = samples.pop()
-    families = {}
+    count, patients, families = samples.pop(), len(set(groups or [s.id for s in scores])), {}
     for name in sorted({n for s in scores for n in s.numbers}):
         t, c, sd = (np.array(v) for v in zip(*(row for s in scores for row in s.numbers.get(name, ()))))
         if t.size >= 2:
-            families[name] = fit_voxels(t - c, sd, count) if name == VOXEL else fit_family(t, c, sd, count)
-    return Calibration(count, patients or len(scores), data, families=families)
+            once = patients if name.startswith(clinical.TABLE) and t.size <= len(scores) else None
+            families[name] = fit_voxels(t - c, sd, count) if name == VOXEL else fit_family(t, c, sd, count,
+                                                                                           patients=once)  # fmt: skip
+    return Calibration(count, patients, data, families=families)
 
 
 def coverage(known: Calibration, scores: Sequence[Scores], levels: Sequence[float] = (0.8, 0.95)
@@ -162,10 +163,10 @@ def left_out(scores: Sequence[Scores], groups: Sequence[str], data: str) -> list
     """Coverage of each patient by the calibration from all others: what an unseen patient may expect."""
     rows: dict[str, dict[str, Any]] = {}
     for group in dict.fromkeys(groups):
-        rest = [s for s, g in zip(scores, groups) if g != group]
+        rest, others = ([v for v, g in zip(values, groups) if g != group] for values in (scores, groups))
         if not rest:
             return []
-        for row in coverage(fit(rest, data), [s for s, g in zip(scores, groups) if g == group]):
+        for row in coverage(fit(rest, data, others), [s for s, g in zip(scores, groups) if g == group]):
             total = rows.setdefault(row["family"], {"family": row["family"], "n": 0})
             for name, value in row.items():
                 if name.startswith("covered"):

@@ -109,8 +109,10 @@ def _wider(samples: int, calibrated: int, level: float) -> float:
 
 
 def fit_family(truth: Sequence[float], centre: Sequence[float], sd: Sequence[float], samples: int,
-               levels: Sequence[float] = LEVELS) -> Family:
-    """From calibration numbers of one family."""
+               levels: Sequence[float] = LEVELS, patients: int | None = None) -> Family:
+    """From calibration numbers of one family. `patients`: how many the numbers come from, where each patient has one
+    (a scan each at several doses is one): no order statistic of so few reaches far, so Student's t goes on from there.
+    """
     t, c, s = (np.asarray(v, float) for v in (truth, centre, sd))
     if not (t.shape == c.shape == s.shape) or t.size < 2 or not np.isfinite([t, c, s]).all():
         raise InputError(f"{t.size} calibration numbers", "are too few, unpaired or not finite",
@@ -118,7 +120,8 @@ def fit_family(truth: Sequence[float], centre: Sequence[float], sd: Sequence[flo
     positive = np.abs(c) > SMALLEST
     relative = float(np.sqrt(np.median((s[positive] / c[positive]) ** 2))) if positive.any() else 0.0
     r = np.array([(a - b) / spread(d, b, samples, relative) for a, b, d in zip(t, c, s)])
-    low, high = zip(*(conformal_ends(r, level) for level in levels))
+    low, high = zip(*(conformal_ends(r, level) if patients is None else few_ends(r, level, patients)
+                      for level in levels))  # fmt: skip
     return Family(int(t.size), relative, low, high)
 
 
@@ -134,6 +137,17 @@ def conformal_ends(r: np.ndarray, level: float) -> tuple[float, float]:
     ordered = np.sort(r)
     k = min(math.ceil((ordered.size + 1) * (1 + level) / 2), ordered.size)
     return float(ordered[ordered.size - k]), float(ordered[k - 1])
+
+
+def few_ends(r: np.ndarray, level: float, patients: int) -> tuple[float, float]:
+    """The wider of the order statistics and of where one more patient falls, if errors are normal."""
+    from scipy import stats
+
+    low, high = conformal_ends(r, level)
+    if math.ceil((patients + 1) * (1 + level) / 2) <= patients or patients < 2:
+        return low, high
+    half = float(stats.t.ppf((1 + level) / 2, patients - 1)) * float(np.std(r, ddof=1)) * math.sqrt(1 + 1 / patients)
+    return min(low, float(r.mean()) - half), max(high, float(r.mean()) + half)
 
 
 def uncalibrated(centre: float, sd: float, samples: int, level: float = 0.95) -> tuple[float, float]:
