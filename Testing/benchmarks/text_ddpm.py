@@ -1,6 +1,8 @@
-"""Text-guided DDPM: seconds of a full scan, and seams between pairs of slices with and without blending.
+"""Text-guided DDPM: seconds of a full scan, seams between pairs of slices with and without blending, and whether the
+compact text encoder tells which prompt belongs to a slice.
 
     python Testing/benchmarks/text_ddpm.py [--model ID] [--size 192 288 520] [--device auto] [--only speed,seams]
+    python Testing/benchmarks/text_ddpm.py --only retrieval --data DIR
 
 Speed: the mean and one sample on a digital validation patient's scan, stretched to the size of the paper's, 192 x 288 x
 520 voxels; CPU seconds too, which say more than seconds where other work goes on beside. Seams: axial steps between
@@ -21,10 +23,15 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from petdiffusion import registry  # noqa: E402
 from petdiffusion.methods.contract import Case  # noqa: E402
+from petdiffusion.methods.text_ddpm.clip_task import ClipTask, SlicesAndTexts  # noqa: E402
+from petdiffusion.methods.text_ddpm.data import _patient as made  # noqa: E402
+from petdiffusion.methods.text_ddpm.encoder import encoder  # noqa: E402
 from petdiffusion.methods.text_ddpm.seams import pair_seams  # noqa: E402
 from petdiffusion.phantoms.scan import patient_of, scan  # noqa: E402
 from petdiffusion.prepare import case as preparing  # noqa: E402
 from petdiffusion.progress import Run  # noqa: E402
+from petdiffusion.training.manifest import Found, groups  # noqa: E402
+from petdiffusion.training.settings import TrainSettings  # noqa: E402
 from petdiffusion.volume import Geometry, LabelMap  # noqa: E402
 
 SEED = 850_002
@@ -37,13 +44,31 @@ def main() -> None:
     parser.add_argument("--size", type=int, nargs=3, default=(192, 288, 520), metavar=("Y", "X", "Z"))
     parser.add_argument("--device", default="auto")
     parser.add_argument("--only", default="seams,speed")
+    parser.add_argument("--data", metavar="DIR")
     args = parser.parse_args()
+    if "retrieval" in args.only:
+        if not args.data:
+            parser.error("retrieval needs --data: a data set of validation patients")
+        retrieval(args.data)
+    if not {"seams", "speed"} & set(args.only.split(",")):
+        return
     case, normal = patient()
     print(f"{torch.get_num_threads()} threads")
     if "seams" in args.only:
         seams(case, normal, args)
     if "speed" in args.only:
         speed(enlarged(case, args.size), args)
+
+
+def retrieval(data: str) -> None:
+    """Nobody is trained: validation patients stand where a training's own would."""
+    patients = [made(lambda *_: ({}, {}), folder, rows) for folder, rows in groups([data])]
+    slices = SlicesAndTexts(Found(data, len(patients), patients), TrainSettings(steps=1, batch=1),
+                            ClipTask().settings.vocabulary)  # fmt: skip
+    found = ClipTask().score(encoder("pet-clip-compact").look, slices.validation())
+    print(f"Retrieval, {len(patients)} patients, {found['candidates']:.0f} prompts each: the right one first in "
+          f"{100 * found['top1']:.0f} %, among five in {100 * found['top5']:.0f} %, in the median "
+          f"{found['slices_away']:.0f} slices away; AUC of single structures {found['structure_auc']:.2f}", flush=True)
 
 
 def patient() -> tuple[Case, np.ndarray]:
