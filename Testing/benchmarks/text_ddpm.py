@@ -49,7 +49,7 @@ def main() -> None:
     if "retrieval" in args.only:
         if not args.data:
             parser.error("retrieval needs --data: a data set of validation patients")
-        retrieval(args.data)
+        found_again(args.data)
     if not {"seams", "speed"} & set(args.only.split(",")):
         return
     case, normal = patient()
@@ -60,7 +60,7 @@ def main() -> None:
         speed(enlarged(case, args.size), args)
 
 
-def retrieval(data: str) -> None:
+def found_again(data: str) -> None:
     """Nobody is trained: validation patients stand where a training's own would."""
     patients = [made(lambda *_: ({}, {}), folder, rows) for folder, rows in groups([data])]
     slices = SlicesAndTexts(Found(data, len(patients), patients), TrainSettings(steps=1, batch=1),
