@@ -26,7 +26,6 @@ MASKS = {"organs": "organs", "lesions": "lesions", "lesions_marked": "marked"}
 """Files of the backend, and the field of the result that each goes into."""
 CHANGED = ("The PET was changed while the job ran. The result is of the scan as it was; the difference, and what lies "
            "outside a region, are of the scan as it is now.")
-LEAVE_OUT = "leave_out"
 OUTPUTS = ("uncertainty", "masks", "tables", "difference")
 KNOWN_FILES = {"denoised", "uncertainty", *MASKS, "report", "record", "reference"}
 
@@ -52,13 +51,8 @@ class JobRequest:
 
     def wanted(self) -> tuple[str, ...]:
         """The images that go along: those the method uses, and those the tables use."""
-        used = [kind for kind in ("ct", "mr", "labels") if takes(self.card, kind)]
+        used = [kind for kind in ("ct", "mr", "labels") if self.card.uses(kind)]
         return (*dict.fromkeys([*used, "labels", "lesions", "reference"]),)
-
-
-def takes(card: MethodCard, kind: str) -> bool:
-    """Whether a method can do something with an image: its card says so, or it can leave out lesions in a CT's fat."""
-    return card.uses(kind) or (kind == "ct" and any(option.name == LEAVE_OUT for option in card.options))
 
 
 class DenoiseJob:

@@ -9,7 +9,7 @@ import slicer.util
 from petdiffusion.methods.contract import MethodCard
 from petdiffusion.volume import BQML, SUVBW
 
-from . import jobs, results, scene, units
+from . import results, scene, units
 from .parameters import Parameters
 from .signals import Signal
 from .widgets import choose_key, fill, key_of, paragraph, quiet, show_row
@@ -63,7 +63,7 @@ class InputsPart:
                 selector.setCurrentNode(getattr(given, name))
         for name in BY_METHOD:
             # A CT or MR that was chosen stays visible: the review can show it under the PET.
-            used = card is not None and jobs.takes(card, name)
+            used = card is not None and card.uses(name)
             show_row(self.ui, (f"{name}Label", f"{name}Selector"), used or getattr(given, name) is not None)
         for name, label in NEEDABLE.items():
             lacking = card is not None and card.requires(name) and getattr(given, name) is None

@@ -40,15 +40,21 @@ def scene(_application: None):
 
 
 @pytest.fixture
-def open_panel(scene, monkeypatch):
-    """Opens the module's widget; the backend's behaviour is chosen by name."""
+def fake_backend(scene, monkeypatch):
+    """Methods of the tests' own, and a backend that answers at once."""
     import cards
     from PETDiffusionDenoiseLib import backend
 
-    from PETDiffusionDenoise import PETDiffusionDenoiseWidget
-
     cards.use(monkeypatch)
     monkeypatch.setattr(backend, "chosen", lambda: backend.Backend("", HERE / "fake_backend"))
+    monkeypatch.setenv("FAKE_BACKEND", "success")
+
+
+@pytest.fixture
+def open_panel(fake_backend, monkeypatch):
+    """Opens the module's widget; the backend's behaviour is chosen by name."""
+    from PETDiffusionDenoise import PETDiffusionDenoiseWidget
+
     opened = []
 
     def open_(mode: str = "success"):

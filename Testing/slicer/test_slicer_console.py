@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from petdiffusion.errors import ConditionError, InputError, OptionError, UnitError
 
-FAKE = Path(__file__).resolve().with_name("fake_backend")
-
 
 @pytest.fixture
-def logic(scene, monkeypatch):
-    import cards
-    from PETDiffusionDenoiseLib import backend
-
+def logic(fake_backend):
     import PETDiffusionDenoise
 
-    cards.use(monkeypatch)
-    monkeypatch.setattr(backend, "chosen", lambda: backend.Backend("", FAKE))
-    monkeypatch.setenv("FAKE_BACKEND", "success")
     return PETDiffusionDenoise.PETDiffusionDenoiseLogic()
 
 

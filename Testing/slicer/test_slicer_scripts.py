@@ -10,21 +10,14 @@ import numpy as np
 import pytest
 from petdiffusion.errors import Cancelled, InputError, ModelError, OptionError
 
-FAKE = Path(__file__).resolve().with_name("fake_backend")
-
 
 @pytest.fixture
-def logic(scene, monkeypatch):
+def logic(fake_backend):
     """The logic as scripts in Slicer reach it: the C++ object that carries our functions."""
-    import cards
     import slicer
-    from PETDiffusionDenoiseLib import backend
 
     import PETDiffusionDenoise
 
-    cards.use(monkeypatch)
-    monkeypatch.setattr(backend, "chosen", lambda: backend.Backend("", FAKE))
-    monkeypatch.setenv("FAKE_BACKEND", "success")
     cpp = slicer.vtkSlicerScriptedLoadableModuleLogic()
     PETDiffusionDenoise.offer_to_scripts(cpp)
     return cpp

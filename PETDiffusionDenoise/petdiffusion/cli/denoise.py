@@ -127,7 +127,7 @@ def _denoise(args: argparse.Namespace, run: Run) -> int:
 def _say_unused(args: argparse.Namespace, run: Run) -> None:
     """An image or a text that the method does not look at is told, so that nobody credits the result to it."""
     card = registry.card(args.method)
-    used = {condition.kind for condition in card.conditions} | ({"ct"} if "lesions" in card.outputs else set())
+    used = {condition.kind for condition in card.conditions}
     ends = {"ct": "it only serves to check the position", "mr": "it changes nothing", "text": "it changes nothing"}
     for name, what in ends.items():
         if getattr(args, name) and name not in used:

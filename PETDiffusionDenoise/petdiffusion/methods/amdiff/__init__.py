@@ -1,6 +1,6 @@
 """AMDiff: one model that denoises, segments lesions and organs and gives the clinical numbers (Xia et al. 2025)."""
 
-from ..contract import MethodCard, Option
+from ..contract import Condition, MethodCard, Option
 
 _PAPER = (
     "Xia M, et al. Anatomically and metabolically informed diffusion for unified denoising and segmentation in "
@@ -25,6 +25,10 @@ _ALONE = Option("alone", "bool", True, "with borders=contrast: a marked region w
                 "bowel's, muscle's or brown fat's does, is no lesion", advanced=True)  # fmt: skip
 _LEAVE_OUT = Option("leave_out", "str", "", "organs of the labels given, or fat by the CT, where nothing is a lesion: "
                     "colon,small_bowel,fat")  # fmt: skip
+_PLACES = (
+    Condition("ct", help="says which marks lie in fat; the network does not see it"),
+    Condition("labels", help="say where marks lie; the network does not see them"),
+)
 _MASKS = Option("masks_only", "bool", False, "segment alone: the PET is given back as it came", advanced=True)
 _SHARED = {
     "family": "diffusion",
@@ -45,6 +49,7 @@ CARDS = (
         entry="petdiffusion.methods.amdiff.method:denoise",
         trainer="petdiffusion.methods.amdiff.task:AmdiffTask",
         paper=_PAPER,
+        conditions=_PLACES,
         options=(_ESTIMATE, _SAMPLES, _STEPS, _SAMPLER, _THRESHOLD, _SMALLEST, _BORDERS, _ALONE, _LEAVE_OUT, _MASKS),
         outputs=("denoised", "uncertainty", "organs", "lesions"),
         **_SHARED,
@@ -69,6 +74,7 @@ CARDS = (
         trainer="petdiffusion.methods.amdiff.task:NnmambaTask",
         paper="Gong H, et al. nnMamba: 3D Biomedical Image Segmentation with State Space Model. 2024; compared in "
         "Xia M, et al.",
+        conditions=_PLACES,
         options=(_ESTIMATE, _SAMPLES, _STEPS, _SAMPLER, _THRESHOLD, _SMALLEST, _BORDERS, _ALONE, _LEAVE_OUT, _MASKS),
         outputs=("denoised", "uncertainty", "organs", "lesions"),
         **_SHARED,

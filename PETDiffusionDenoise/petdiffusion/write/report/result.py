@@ -103,7 +103,7 @@ def settings_of(record: Mapping[str, Any], card: MethodCard) -> dict[str, dict[s
 
 def _given(kind: str, card: MethodCard) -> str:
     """CT and MR may be given to a method that does not look at them; one that finds lesions asks the CT for fat."""
-    used = {condition.kind for condition in card.conditions} | ({"ct"} if "lesions" in card.outputs else set())
+    used = {condition.kind for condition in card.conditions}
     return kind if kind in used or kind not in ("ct", "mr") else f"{kind} (not used by the method)"
 
 
