@@ -10,7 +10,7 @@ from typing import Any
 
 from . import results, tables
 
-LESIONS, MARKED, DOUBTS, CHECKS, PROMPTS = "lesions", "marked", "doubts", "checks", "prompts"
+LESIONS, MARKED, LEFT_OUT, DOUBTS, CHECKS, PROMPTS = "lesions", "marked", "left out", "doubts", "checks", "prompts"
 _IMAGES = (("low", "Before"), ("denoised", "Denoised"), ("reference", "Normal"))
 _SURE = "beyond chance"
 _LPS = re.compile(r"\((-?\d+), (-?\d+), (-?\d+)\) mm(?: LPS)?")
@@ -41,6 +41,7 @@ def lists(nodes: results.ResultNodes) -> dict[str, Listing]:
     own = "clinical" in nodes.tables and not asked and nodes.denoised.GetNodeReference(results.LESIONS) is None
     found = {LESIONS: _lesions(_rows(nodes, "lesions"), "Marked lesions, before and after" if own else "Lesions"),
              MARKED: _marked(_rows(nodes, "clinical"), bool(certain.get("clinical_calibrated"))),
+             LEFT_OUT: _left_out(_rows(nodes, "left_out")),
              DOUBTS: _doubts(_rows(nodes, "trust")), CHECKS: _checks(nodes.record.get("check") or ()),
              PROMPTS: _prompts(_rows(nodes, "prompts"), _rows(nodes, "matches"))}
     return {key: listing for key, listing in found.items() if listing.lines}
@@ -90,6 +91,14 @@ def _marked(rows: Sequence[Mapping[str, Any]], calibrated: bool) -> Listing:
     note = _OWN + ((_CALIBRATED if calibrated else _UNCALIBRATED) if known else "")
     return Listing(title, ("Lesion", "SUVmax", *(["95 %"] if known else []), "ml"), lines,
                    [f"{_numbers(row)} {note}" for row in lesions], [place_of(row) for row in lesions])
+
+
+def _left_out(rows: Sequence[Mapping[str, Any]]) -> Listing:
+    """Marks that the method does not take for lesions: where to look for one that is missing."""
+    lines = [[_spaced(row.get("organ")) or f"mark {row['region']:.0f}", number(row.get("SUVmax")),
+              number(row.get("volume_ml"))] for row in rows]
+    return Listing("Marks left out: SUVmax and volume", ("Mark", "SUVmax", "ml"), lines,
+                   [f"Not taken for a lesion: {row.get('why')}." for row in rows], [place_of(row) for row in rows])
 
 
 def _named(row: Mapping[str, Any]) -> str:

@@ -64,6 +64,17 @@ def test_a_mark_beside_lesions_that_were_given_is_not_taken_for_one_of_them(case
     assert "not these" not in Page(case_report(report(case, clinical_rows=rows, marked=True))).text
 
 
+def test_marks_left_out_are_listed_with_their_reason_and_lead_to_their_place(case):
+    gone = {"region": 1, "organ": "hip_left", "volume_ml": 2.5, "SUVmax": 5.0, "SUVmean": 4.0, "x_mm": 28.0,
+            "y_mm": 28.0, "z_mm": 80.0, "why": "its uptake goes on <beyond> it"}  # fmt: skip
+    page = Page(case_report(report(case, clinical_rows=[mark(), TOTAL], left_out_rows=[gone], marked=True)))
+    text = page.text[page.text.index("What the method found") : page.text.index("Lesions before and after")]
+    assert "1 mark left out, not taken for lesions" in text
+    assert "hip left 2.5 5.00 its uptake goes on <beyond> it" in text
+    without = Page(case_report(report(case, clinical_rows=[mark(), TOTAL], marked=True)))
+    assert len(places(page)) == len(places(without)) + 1 and "left out, not taken" not in without.text
+
+
 @pytest.mark.parametrize("direction", [
     (1, 0, 0, 0, 1, 0, 0, 0, 1), (-1, 0, 0, 0, -1, 0, 0, 0, 1), (0, 0, 1, 1, 0, 0, 0, 1, 0),
     (0, 1, 0, -1, 0, 0, 0, 0, -1),

@@ -1,5 +1,6 @@
 """Masks alone, from the command line and from Python; with DICOM in, DICOM SEG and a report come out too."""
 
+import csv
 import json
 
 import numpy as np
@@ -67,7 +68,10 @@ def test_labels_say_where_lesions_lie_and_leave_them_out(tmp_path, capsys):
     words += ["--option", "leave_out=colon", "--json-lines"]
     assert main(["segment", files["pet"], *words, "--out", str(tmp_path / "none")]) == 0
     record = json.loads((tmp_path / "none" / "record.json").read_text())
-    assert record["details"]["regions_left_out"] > 0
+    rows = list(csv.DictReader((tmp_path / "none" / "tables" / "left_out.csv").open()))
+    assert len(rows) == record["details"]["regions_left_out"] > 0
+    assert {row["organ"] for row in rows} == {"colon"} and {row["why"] for row in rows} == {"where it lies"}
+    assert not (tmp_path / "all" / "tables" / "left_out.csv").exists()
     assert not read.labels(tmp_path / "none" / "lesions.nii.gz", allow_empty=True).array.any()
 
 

@@ -18,7 +18,7 @@ from ...infer.views import two_views
 from ...progress import Run
 from ..contract import Case
 from .config import ORGANS, AmdiffConfig, SegmenterConfig
-from .masks import Masks, masks_of
+from .masks import GOES_ON, LEFT_OUT, Masks, masks_of
 from .network import AmdiffNetwork
 from .places import named, warn
 from .scan import Scan
@@ -41,7 +41,7 @@ class After:
     def __post_init__(self) -> None:
         self.policy = choose_policy(self.run.device)
         self.left_out = named(self.options.get("leave_out") or "", self.case)
-        self.regions_left_out = self.regions_going_on = 0
+        self.regions_left_out = {GOES_ON: 0, LEFT_OUT: 0}
 
     def revised(self, x: Tensor) -> np.ndarray:
         """P_HCR in SUV from diffused values of the whole scan."""
@@ -79,12 +79,13 @@ class After:
         return masks
 
     def _tell(self, masks: Masks) -> None:
-        self.regions_left_out, self.regions_going_on = masks.left_out, masks.going_on
-        if masks.going_on:
-            several = masks.going_on > 1
-            self.run.warn(f"{masks.going_on} marked region{'s were' if several else ' was'} not taken for "
+        self.regions_left_out = {reason: masks.left_out_by(reason) for reason in self.regions_left_out}
+        if count := self.regions_left_out[GOES_ON]:
+            several = count > 1
+            self.run.warn(f"{count} marked region{'s were' if several else ' was'} not taken for "
                           f"{'lesions' if several else 'a lesion'}: the uptake goes on beyond, as bowel's, muscle's or "
-                          "brown fat's does. alone=false keeps them.")  # fmt: skip
+                          f"brown fat's does. {'They are' if several else 'It is'} listed among the marks left out; "
+                          f"alone=false keeps {'them' if several else 'it'}.")  # fmt: skip
 
     def _probabilities(self, cond: Conditions) -> Tensor:
         images = cond.images
@@ -112,5 +113,5 @@ class After:
         if not self.config.segments:
             return {}
         return {"lesion_threshold": self._threshold, "smallest_lesion_ml": self._smallest,
-                "lesion_borders": self._borders, "regions_left_out": self.regions_left_out,
-                "regions_going_on": self.regions_going_on}  # fmt: skip
+                "lesion_borders": self._borders, "regions_left_out": self.regions_left_out[LEFT_OUT],
+                "regions_going_on": self.regions_left_out[GOES_ON]}  # fmt: skip

@@ -6,7 +6,7 @@ volumes have none. What intervals that makes is the room `trust`'s to say.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,19 @@ UPTAKES = ("SUVmean", "SUVmax", "SUVpeak", "TLG")
 Rows = list[dict[str, Any]]
 
 
+def left_out(image: np.ndarray, masks: Masks, geometry: Geometry) -> Rows:
+    """Marked regions that are not taken for lesions, and why: to be looked at all the same."""
+    if masks.left_out is None:
+        return []
+    rows = []
+    for value, mask, wide in _regions(masks.left_out.array, geometry):
+        found, volume = uptake(image[wide], mask, geometry), float(mask.sum()) * geometry.voxel_ml
+        place = {"organ": masks.left_out_places[value]} if any(masks.left_out_places.values()) else {}
+        rows.append({"region": value, **place, "volume_ml": volume, "SUVmax": found.maximum, "SUVmean": found.mean,
+                     "why": masks.left_out.names[value], **_hottest(image[wide], mask, wide, geometry)})  # fmt: skip
+    return rows
+
+
 def numbers(image: np.ndarray, masks: Masks, geometry: Geometry) -> Rows:
     """Rows of lesions, then the total, then organs without their lesions."""
     lesions = _lesions(image, masks, geometry)
@@ -34,18 +47,22 @@ def numbers(image: np.ndarray, masks: Masks, geometry: Geometry) -> Rows:
 
 def _lesions(image: np.ndarray, masks: Masks, geometry: Geometry) -> Rows:
     rows, lesions = [], masks.lesions
-    reach = [int(np.ceil(AROUND_MM / step)) + 1 for step in geometry.spacing[::-1]]
-    for value, box in enumerate(ndimage.find_objects(lesions.array), 1):
-        if box is None:
-            continue
-        wide = tuple(slice(max(s.start - r, 0), s.stop + r) for s, r in zip(box, reach))
-        mask = lesions.array[wide] == value
+    for value, mask, wide in _regions(lesions.array, geometry):
         found, volume = uptake(image[wide], mask, geometry), float(mask.sum()) * geometry.voxel_ml
         place = {"organ": masks.places[value]} if masks.places.get(value) else {}
         rows.append({"what": "lesion", "name": lesions.names.get(value, f"lesion {value}"), **place,
                      "volume_ml": volume, "SUVmean": found.mean, "SUVmax": found.maximum, "SUVpeak": found.peak,
                      "TLG": found.mean * volume, **_hottest(image[wide], mask, wide, geometry)})  # fmt: skip
     return rows
+
+
+def _regions(numbered: np.ndarray, geometry: Geometry) -> Iterator[tuple[int, np.ndarray, tuple[slice, ...]]]:
+    """Each region's number, its mask in a box with room for its peak, and the box."""
+    reach = [int(np.ceil(AROUND_MM / step)) + 1 for step in geometry.spacing[::-1]]
+    for value, box in enumerate(ndimage.find_objects(numbered), 1):
+        if box is not None:
+            wide = tuple(slice(max(s.start - r, 0), s.stop + r) for s, r in zip(box, reach))
+            yield value, numbered[wide] == value, wide
 
 
 def _hottest(image: np.ndarray, mask: np.ndarray, box: tuple[slice, ...], geometry: Geometry) -> dict[str, float]:

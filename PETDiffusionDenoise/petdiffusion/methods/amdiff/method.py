@@ -121,10 +121,14 @@ class Job:
             sd=None if sd is None else self.case.pet.with_array(sd.numpy()),
             organs=organs,
             lesions=lesions,
-            tables={} if self.masks is None else {"clinical": self.spreads.beside(self._numbers(pet.array))},
+            tables={} if self.masks is None else self._tables(pet.array),
             evaluations=evaluations,
             details={**estimate.details(), "evaluations": evaluations, **self.after.details()},
         )
+
+    def _tables(self, image: np.ndarray) -> dict[str, list[dict[str, Any]]]:
+        left = clinical.left_out(image, self.masks, self.case.pet.geometry)
+        return {"clinical": self.spreads.beside(self._numbers(image))} | ({"left_out": left} if left else {})
 
     def _maps(self) -> tuple[LabelMap | None, LabelMap | None]:
         return (None, None) if self.masks is None else (self.masks.organs, self.masks.lesions)

@@ -14,6 +14,7 @@ from .words import NONE, ml, number, plain, suv
 SHOWN = 25
 LESIONS = (("volume_ml", "Volume, ml"), ("SUVmax", "SUVmax"), ("SUVpeak", "SUVpeak"), ("SUVmean", "SUVmean"),
            ("TLG", "TLG, SUV·ml"))  # fmt: skip
+LEFT_OUT = (("volume_ml", "Volume, ml"), ("SUVmax", "SUVmax"), ("why", "Why"))
 ORGANS = (("volume_ml", "Volume, ml"), ("SUVmean", "SUVmean"))
 Columns = Sequence[tuple[str, str]]
 
@@ -36,12 +37,12 @@ def note(facts: Mapping[str, Any]) -> str:
     )
 
 
-def section(rows: Rows, views: Views) -> str:
+def section(rows: Rows, left_out: Rows, views: Views) -> str:
     lesions = [row for row in rows if row["what"] == "lesion"]
     total = next((row for row in rows if row["what"] == "total"), None)
     organs = [row for row in rows if row["what"] == "organ"]
     marked = _lesions(lesions, total, views) if lesions else "<p>No lesion was marked, which does not exclude one.</p>"
-    return f'<div class="found"><div><h3>Lesions</h3>{marked}</div>{_organs(organs)}</div>'
+    return f'<div class="found"><div><h3>Lesions</h3>{marked}{_left_out(left_out, views)}</div>{_organs(organs)}</div>'
 
 
 def _lesions(rows: Rows, total: Mapping[str, Any] | None, views: Views) -> str:
@@ -59,8 +60,18 @@ def _lesions(rows: Rows, total: Mapping[str, Any] | None, views: Views) -> str:
     return text
 
 
-def _place(row: Mapping[str, Any]) -> str:
-    return escape(plain(str(row.get("organ") or "lesion")))
+def _left_out(rows: Rows, views: Views) -> str:
+    """Closed at first: they are no findings, but a reader who misses a lesion looks here."""
+    if not rows:
+        return ""
+    lines = [_line(f"{go(str(row['region']), views, row)} {_place(row, 'mark')}", {"what": "left out", **row}, LEFT_OUT)
+             for row in rows]  # fmt: skip
+    title = f"{len(rows)} mark{'s' if len(rows) > 1 else ''} left out, not taken for lesions"
+    return f"<details><summary>{title}</summary>{_table(LEFT_OUT, lines)}</details>"
+
+
+def _place(row: Mapping[str, Any], unknown: str = "lesion") -> str:
+    return escape(plain(str(row.get("organ") or unknown)))
 
 
 def _organs(rows: Rows) -> str:
@@ -93,6 +104,8 @@ def _line(name: str, row: Mapping[str, Any], columns: Columns, kind: str = "") -
 def _cell(row: Mapping[str, Any], key: str) -> str:
     if row.get(key) is None:
         return NONE if row["what"] != "total" else ""
+    if key == "why":
+        return escape(str(row[key]))
     written = suv if key.startswith("SUV") else ml if key == "volume_ml" else _amount
     low, high = row.get(f"{key}_low95"), row.get(f"{key}_high95")
     beneath = "" if low is None else f"<small>{written(low)} to {written(high)}</small>"

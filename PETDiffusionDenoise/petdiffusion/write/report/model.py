@@ -54,6 +54,8 @@ class CaseReport:
     """Whether the organs are those that the method itself drew."""
     clinical_rows: Rows = ()
     """Lesions, their total and organs as the method itself marked them."""
+    left_out_rows: Rows = ()
+    """Marks of the method that it does not take for lesions, each with the reason."""
     maps: Mapping[str, Volume] = field(default_factory=dict)
     """Images that a method lays over the scan, by the heading of the table that tells of their slices."""
 

@@ -180,7 +180,7 @@ def _found(report: CaseReport, views: Views) -> str:
         return ""
     others = "" if report.marked else " Outlines and numbers in the pictures are those of the lesions given, not these."
     return _part("What the method found", clinical.note(report.interval_facts) + others,
-                 clinical.section(report.clinical_rows, views), "marks")  # fmt: skip
+                 clinical.section(report.clinical_rows, report.left_out_rows, views), "marks")  # fmt: skip
 
 
 def _trust(report: CaseReport, views: Views) -> str:
