@@ -26,7 +26,7 @@ MAP = "map_"
 SPELLED = {"grad_cam": "Grad-CAM", "gradcam": "Grad-CAM", "map_matches": "Best matches (Grad-CAM)",
            "image": "whole image", "organ_errors": "organs, errors against the normal dose",
            "lesion_totals": "lesions, totals", "lesions_marked": "marked lesions",
-           "clinical": "marked lesions and organs", "left_out": "marks left out", "trust": "doubts",
+           "clinical": "marked lesions and organs", "trust": "doubts",
            "intervals": "95 % intervals", "quality": "quality control", "prompts": "prompts of the slices",
            "matches": "best matches of the slices", "transitions": "search of the transitions"}
 """What a reader looks for; the names themselves are those of the files."""

@@ -41,7 +41,7 @@ def lists(nodes: results.ResultNodes) -> dict[str, Listing]:
     own = "clinical" in nodes.tables and not asked and nodes.denoised.GetNodeReference(results.LESIONS) is None
     found = {LESIONS: _lesions(_rows(nodes, "lesions"), "Marked lesions, before and after" if own else "Lesions"),
              MARKED: _marked(_rows(nodes, "clinical"), bool(certain.get("clinical_calibrated"))),
-             LEFT_OUT: _left_out(_rows(nodes, "left_out")),
+             LEFT_OUT: _left_out(_rows(nodes, "marks_left_out")),
              DOUBTS: _doubts(_rows(nodes, "trust")), CHECKS: _checks(nodes.record.get("check") or ()),
              PROMPTS: _prompts(_rows(nodes, "prompts"), _rows(nodes, "matches"))}
     return {key: listing for key, listing in found.items() if listing.lines}

@@ -68,7 +68,7 @@ def test_marks_that_were_left_out_are_listed_to_be_looked_at(scene) -> None:
     gone = [{"region": 1, "organ": "small_bowel", "volume_ml": 2.0, "SUVmax": 8.25,
              "why": "its uptake goes on beyond it", "x_mm": 5.0, "y_mm": 6.0, "z_mm": 7.0},
             {"region": 2, "organ": "", "volume_ml": 1.0, "SUVmax": 4.0, "why": "where it lies"}]  # fmt: skip
-    found = lists({"clinical": FOUND, "left_out": gone})["left out"]
+    found = lists({"clinical": FOUND, "marks_left_out": gone})["left out"]
     assert found.lines == [["small bowel", "8.25", "2.00"], ["mark 2", "4.00", "1.00"]]
     assert found.places == [(-5.0, -6.0, 7.0), None] and "goes on beyond it" in found.tips[0]
 

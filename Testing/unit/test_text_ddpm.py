@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -17,16 +18,17 @@ from petdiffusion.diffusion.schedules import linear_alpha_bar, sigma_of
 from petdiffusion.errors import DependencyError, InputError, ModelError
 from petdiffusion.infer.engine import Model, Sampling, Scene, sample_volume
 from petdiffusion.infer.patches import PatchRules
-from petdiffusion.methods.text_ddpm import guidance, method, parts
+from petdiffusion.methods.amdiff.config import ORGANS
+from petdiffusion.methods.text_ddpm import guidance, method, parts, pet_organs
 from petdiffusion.methods.text_ddpm.clip_task import ClipTask
 from petdiffusion.methods.text_ddpm.config import CONFIGS, PairConfig
-from petdiffusion.methods.text_ddpm.prompts import Prompt
+from petdiffusion.methods.text_ddpm.prompts import Prompt, slice_prompts
 from petdiffusion.methods.text_ddpm.seams import pair_seams
 from petdiffusion.methods.text_ddpm.task import TextDdpmTask
 from petdiffusion.progress import Run
 from petdiffusion.training.loop import train
 from petdiffusion.training.settings import TrainSettings
-from petdiffusion.volume import LabelMap
+from petdiffusion.volume import Geometry, LabelMap
 from petdiffusion.write import labels
 from petdiffusion.zoo import store
 from safetensors.torch import load_file, save_file
@@ -116,6 +118,49 @@ def test_without_labels_ct_and_mr_it_says_so_and_goes_on(models, case):
     output = run_on(replace(case, labels=None, ct=None, mr=None), run, metadata=False)
     assert "no text guides this run" in " ".join(run.warnings) and not output.details["guided"]
     np.testing.assert_allclose(output.pet.array, run_on(case, metadata=False, order="empty").pet.array, atol=1e-5)
+
+
+def test_organs_that_another_method_finds_in_the_pet_are_named_where_asked(models, case, monkeypatch, tmp_path):
+    """AMDiff of random weights marks something; its organs are in the prompts, and missing it is a fallback."""
+    write_models(models, "amdiff")
+    alone = replace(case, labels=None, ct=None, mr=None)
+    run = Run(model="text-ddpm-tiny")
+    output = run_on(alone, run, pet_organs=True)
+    there = set(output.organs.present().values())
+    assert output.details["prompts_from"] == "amdiff on the PET" and output.details["guided"]
+    assert there and not there & {"lung", "kidney", "bone", "muscle"} and "organs" in run.seconds
+    expected = [prompt.text for prompt in slice_prompts(output.organs, lambda text: 1)]
+    assert sorted(row["prompt"] or "" for row in output.tables["prompts"]) == sorted(expected) and any(expected)
+    assert run_on(case, pet_organs=True).details["prompts_from"] == "labels"
+    assert run_on(alone, pet_organs=True, segment="never").organs is None
+    run = Run()
+    assert run_on(alone, run).organs is None and "pet_organs=true" in " ".join(run.warnings)
+    monkeypatch.setenv("PETDIFFUSION_MODELS", str(tmp_path))
+    for file in models.glob("*"):
+        if not file.name.startswith("amdiff"):
+            shutil.copy(file, tmp_path)
+    run = Run()
+    assert not run_on(alone, run, pet_organs=True).details["guided"]
+    assert "No organs were found in the PET: Method 'amdiff': has no model" in " ".join(run.warnings)
+    with pytest.raises(ModelError, match="has no model"):
+        run_on(alone, pet_organs=True, segment="required")
+
+
+@pytest.mark.parametrize("towards_x", [1, -1])
+def test_paired_organs_are_told_apart_by_the_patients_left(towards_x):
+    """A body that is not in the middle of the field; +x of the patient is left, whichever way the array runs."""
+    array, body = np.zeros((2, 2, 20), np.int16), np.zeros((2, 2, 20), bool)
+    body[..., 6:18] = True
+    array[..., 7:9], array[..., 14:17], array[0, 0, 11] = 2, 2, 1
+    array[1, 1, 10] = 4
+    direction = (towards_x, 0, 0, 0, towards_x, 0, 0, 0, 1)
+    geometry = Geometry((20, 2, 2), (4.0, 4.0, 4.0), (30.0, 0.0, 0.0), direction)
+    found = pet_organs.sided(LabelMap(array, geometry, dict(enumerate(ORGANS, 1))), body)
+    assert set(found.present().values()) == {"liver", "lung_left", "lung_right"}, "no muscle, none that is not there"
+    value = {name: number for number, name in found.names.items()}
+    left = slice(14, 17) if towards_x == 1 else slice(7, 9)
+    assert (found.array[..., left] == value["lung_left"]).all() and found.array[0, 0, 11] == value["liver"]
+    assert (found.array == value["lung_left"]).sum() == 4 * (left.stop - left.start)
 
 
 def test_a_missing_segmentation_is_a_fallback_or_an_error_as_asked(models, case, monkeypatch, tmp_path):

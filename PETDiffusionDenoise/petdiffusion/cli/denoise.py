@@ -175,7 +175,7 @@ def say_result(result: Result, args: argparse.Namespace, run: Run) -> None:
             }
         )
         return
-    for name in ("image", "organs", "lesions", "lesion_totals", "clinical", "left_out", "tuning"):
+    for name in ("image", "organs", "lesions", "lesion_totals", "clinical", "marks_left_out", "tuning"):
         if rows := result.tables.get(name):
             print(f"\n{name.capitalize().replace('_', ' ')}\n{table(shown(name, rows))}")
     if result.tables.get("tuning"):

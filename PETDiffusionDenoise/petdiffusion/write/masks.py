@@ -11,7 +11,7 @@ from ..progress import Run, finite
 from ..request import Result
 from . import labels, outputs, staging, tables
 
-TABLES = ("clinical", "left_out", "lesions", "lesion_totals", "organs")
+TABLES = ("clinical", "marks_left_out", "lesions", "lesion_totals", "organs")
 
 
 def write(result: Result, sources: Sequence[str], card: MethodCard, out: Path, overwrite: bool,

@@ -128,7 +128,7 @@ class Job:
 
     def _tables(self, image: np.ndarray) -> dict[str, list[dict[str, Any]]]:
         left = clinical.left_out(image, self.masks, self.case.pet.geometry)
-        return {"clinical": self.spreads.beside(self._numbers(image))} | ({"left_out": left} if left else {})
+        return {"clinical": self.spreads.beside(self._numbers(image))} | ({"marks_left_out": left} if left else {})
 
     def _maps(self) -> tuple[LabelMap | None, LabelMap | None]:
         return (None, None) if self.masks is None else (self.masks.organs, self.masks.lesions)

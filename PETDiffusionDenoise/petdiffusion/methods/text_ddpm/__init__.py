@@ -43,6 +43,8 @@ CARDS = (
                    "far as they are known"),
             Option("segment", "str", "auto", "organs from CT or MR by TotalSegmentator: auto goes on without where "
                    "that or the text encoder fails, and says so", choices=("auto", "never", "required")),
+            Option("pet_organs", "bool", False, "with neither labels nor CT nor MR: name the organs that AMDiff finds "
+                   "in the PET alone (some 15 s more; no better image was measured)"),
             Option("segment_wait", "float", 300.0, "time without a sign of life after which it is stopped", 1, 86400,
                    unit="s", advanced=True),
             Option("matches", "bool", True, "find the structures that match each slice best, with a heat map"),

@@ -15,7 +15,7 @@ from ...errors import Cancelled, DependencyError, InputError, ModelError, PETDif
 from ...progress import Run
 from ...volume import LabelMap
 from ..contract import Case
-from . import metadata, segment, table
+from . import metadata, pet_organs, segment, table
 from .prompts import MAX_TOKENS, Prompt, slice_prompts, structures_of
 from .structures import mirrored
 
@@ -101,11 +101,14 @@ def _of_images(case: Case, options: Mapping[str, Any], reader: Any, scan: str, r
     """A segmentation is asked for only where there is something to segment."""
     kind = "ct" if case.ct is not None else "mr" if case.mr is not None else None
     alone = Guidance([Prompt("")] * len(case.pet.array), scan)
+    if kind is None and options["pet_organs"] and options["segment"] != "never":
+        return _of_pet(case, options, reader, scan, run)
     if kind is None or options["segment"] == "never":
         if options["segment"] == "required":
             raise InputError("Organs for the prompts", "cannot be found: there are neither labels nor CT nor MR",
                              "Give --labels, --ct or --mr.")  # fmt: skip
-        run.warn(f"There is nothing to name organs by (labels, CT or MR): {_instead(scan)}.")
+        asked = "" if kind or options["segment"] == "never" else " pet_organs=true names those found in the PET itself."
+        run.warn(f"There is nothing to name organs by (labels, CT or MR): {_instead(scan)}.{asked}")
         return alone
     image = case.ct if kind == "ct" else case.mr
     try:
@@ -118,6 +121,19 @@ def _of_images(case: Case, options: Mapping[str, Any], reader: Any, scan: str, r
         run.warn(f"No organs were found in the {kind.upper()}: {error} So {_instead(scan)}.")
         return alone
     return _of_labels(organs, reader, scan, f"{segment.PROGRAM} on the {kind.upper()}", run, organs)
+
+
+def _of_pet(case: Case, options: Mapping[str, Any], reader: Any, scan: str, run: Run) -> Guidance:
+    try:
+        organs = pet_organs.found(case, run)
+    except Cancelled:
+        raise
+    except PETDiffusionError as error:
+        if options["segment"] == "required":
+            raise
+        run.warn(f"No organs were found in the PET: {error} So {_instead(scan)}.")
+        return Guidance([Prompt("")] * len(case.pet.array), scan)
+    return _of_labels(organs, reader, scan, f"{pet_organs.METHOD} on the PET", run, organs)
 
 
 def _instead(scan: str) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ...request import Result
 
 OWN_TABLES = ("image", "organs", "lesions", "lesion_totals", "organ_errors", "trust", "intervals", "clinical",
-              "left_out")  # fmt: skip
+              "marks_left_out")  # fmt: skip
 FACTS = {
     "half_life_s": ("half-life", "min", 1 / 60, 1),
     "injected_dose_bq": ("injected dose", "MBq", 1e-6, 0),
@@ -59,7 +59,7 @@ def of_result(result: Result, case: Case, card: MethodCard) -> str:
             marked=result.lesions is not None and not result.record.get("request", {}).get("lesions"),
             drawn=result.organs is not None and not result.record.get("request", {}).get("labels"),
             clinical_rows=tables.get("clinical", ()),
-            left_out_rows=tables.get("left_out", ()),
+            left_out_rows=tables.get("marks_left_out", ()),
             other_tables={
                 HEADINGS.get(name, name.replace("_", " ").capitalize()): rows
                 for name, rows in tables.items()
