@@ -105,7 +105,9 @@ def test_hanging_is_ended_with_its_children(play, image):
     with pytest.raises(DependencyError, match="no sign of life for 1 s"):
         run_on(image, wait_s=1.0)
     assert time.monotonic() - before < 15
-    assert not [p for p in psutil.process_iter(["cmdline"]) if "time.sleep(321.5)" in " ".join(p.info["cmdline"] or [])]
+    left = [p for p in psutil.process_iter(["cmdline"]) if "time.sleep(321.5)" in " ".join(p.info["cmdline"] or [])]
+    alive = psutil.wait_procs(left, timeout=5)[1]
+    assert all(p.status() == psutil.STATUS_ZOMBIE for p in alive), "what ended may not have been looked after yet"
 
 
 def test_a_cancel_ends_it(play, image):
