@@ -99,20 +99,17 @@ def _of_labels(labels: LabelMap, reader: Any, scan: str, source: str, run: Run,
 
 def _of_images(case: Case, options: Mapping[str, Any], reader: Any, scan: str, run: Run) -> Guidance:
     """A segmentation is asked for only where there is something to segment."""
-    kind = "ct" if case.ct is not None else "mr" if case.mr is not None else None
+    kind = "ct" if case.ct is not None else "mr" if case.mr is not None else "pet" if options["pet_organs"] else None
     alone = Guidance([Prompt("")] * len(case.pet.array), scan)
-    if kind is None and options["pet_organs"] and options["segment"] != "never":
-        return _of_pet(case, options, reader, scan, run)
     if kind is None or options["segment"] == "never":
         if options["segment"] == "required":
             raise InputError("Organs for the prompts", "cannot be found: there are neither labels nor CT nor MR",
-                             "Give --labels, --ct or --mr.")  # fmt: skip
-        asked = "" if kind or options["segment"] == "never" else " pet_organs=true names those found in the PET itself."
+                             "Give --labels, --ct or --mr, or pet_organs=true.")  # fmt: skip
+        asked = "" if options["segment"] == "never" else " pet_organs=true names those found in the PET itself."
         run.warn(f"There is nothing to name organs by (labels, CT or MR): {_instead(scan)}.{asked}")
         return alone
-    image = case.ct if kind == "ct" else case.mr
     try:
-        organs = segment.segmented(segment.source_of(image), kind, case.pet.geometry, options["segment_wait"], run)
+        organs, by = _organs(kind, case, options, run)
     except Cancelled:
         raise
     except PETDiffusionError as error:
@@ -120,20 +117,15 @@ def _of_images(case: Case, options: Mapping[str, Any], reader: Any, scan: str, r
             raise
         run.warn(f"No organs were found in the {kind.upper()}: {error} So {_instead(scan)}.")
         return alone
-    return _of_labels(organs, reader, scan, f"{segment.PROGRAM} on the {kind.upper()}", run, organs)
+    return _of_labels(organs, reader, scan, f"{by} on the {kind.upper()}", run, organs)
 
 
-def _of_pet(case: Case, options: Mapping[str, Any], reader: Any, scan: str, run: Run) -> Guidance:
-    try:
-        organs = pet_organs.found(case, run)
-    except Cancelled:
-        raise
-    except PETDiffusionError as error:
-        if options["segment"] == "required":
-            raise
-        run.warn(f"No organs were found in the PET: {error} So {_instead(scan)}.")
-        return Guidance([Prompt("")] * len(case.pet.array), scan)
-    return _of_labels(organs, reader, scan, f"{pet_organs.METHOD} on the PET", run, organs)
+def _organs(kind: str, case: Case, options: Mapping[str, Any], run: Run) -> tuple[LabelMap, str]:
+    """And by what they were found."""
+    if kind == "pet":
+        return pet_organs.found(case, run), pet_organs.METHOD
+    source = segment.source_of(case.ct if kind == "ct" else case.mr)
+    return segment.segmented(source, kind, case.pet.geometry, options["segment_wait"], run), segment.PROGRAM
 
 
 def _instead(scan: str) -> str:
