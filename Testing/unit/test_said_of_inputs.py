@@ -172,3 +172,13 @@ def test_a_dose_that_was_given_is_the_one_reported_and_a_contradiction_is_told(s
     assert result.low.facts.dose_fraction == result.pet.facts.dose_fraction == 0.5
     assert result.record["input"]["facts"]["dose_fraction"] == 0.5
     assert any("says 10 % of the normal dose; 50 % was given" in text for text in result.warnings) is told
+
+
+def test_changed_structures_are_counted_and_the_most_changed_named():
+    rows = [{"organ": f"rib_left_{n}", "volume_ml": 20.0, "SUVmean_denoised_vs_low_percent": float(n)}
+            for n in range(1, 13)]  # fmt: skip
+    (said,) = cautions({"organs": [*rows, {**rows[-1], "organ": "tiny", "volume_ml": 1.0}]})
+    assert "by more than 5 % in 7 of 12 structures, most in: rib left 12 (+12" in said
+    assert "rib left 7 " not in said
+    (few,) = cautions({"organs": rows[:7]})
+    assert few.replace("\u00a0", " ").endswith("in 2 of 7 structures: rib left 7 (+7.0 %), rib left 6 (+6.0 %).")

@@ -65,7 +65,8 @@ def _organs(rows: Sequence[Row]) -> str:
     if not beyond:
         return ""
     shown = ", ".join(f"{str(r['organ']).replace('_', ' ')} ({signed(r[column])})" for r in beyond[:SHOWN_ORGANS])
-    return f"The mean of these structures changed by more than {ORGAN_LIMIT:g} %: {shown}{_more(beyond, SHOWN_ORGANS)}."
+    most = ", most in" if len(beyond) > SHOWN_ORGANS else ""
+    return f"The mean changed by more than {ORGAN_LIMIT:g} % in {len(beyond)} of {len(large)} structures{most}: {shown}."
 
 
 def activity(rows: Iterable[Row]) -> str:
