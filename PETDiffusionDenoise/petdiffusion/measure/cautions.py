@@ -65,8 +65,8 @@ def _organs(rows: Sequence[Row]) -> str:
     if not beyond:
         return ""
     shown = ", ".join(f"{str(r['organ']).replace('_', ' ')} ({signed(r[column])})" for r in beyond[:SHOWN_ORGANS])
-    most = ", most in" if len(beyond) > SHOWN_ORGANS else ""
-    return f"The mean changed by more than {ORGAN_LIMIT:g} % in {len(beyond)} of {len(large)} structures{most}: {shown}."
+    share = f"{len(beyond)} of {len(large)} structures{', most in' if len(beyond) > SHOWN_ORGANS else ''}"
+    return f"The mean changed by more than {ORGAN_LIMIT:g} % in {share}: {shown}."
 
 
 def activity(rows: Iterable[Row]) -> str:
