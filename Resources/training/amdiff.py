@@ -37,12 +37,17 @@ ON_CHANGES, ON_STEPS = {"sigma_data": 1.1463, "warm_from": "null"}, 900
 THRESHOLDS, SMALLEST_ML = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7), (0.15, 0.3, 0.5, 1.0)
 
 
-def commands(work: Path, variant: str, real: str | None, go_on: str | None) -> Iterator[list[str]]:
+def datasets(work: Path) -> Iterator[list[str]]:
+    """What simulates the patients, unless they are there."""
     sets = [("body-valid", "mCT,Vision,Quadra", ["--n", "6", "--split", "validation"]),
             ("body-train", "mCT,Vision,mCT,DiscoveryST,Quadra,Discovery", ["--n", "24"])]  # fmt: skip
     for name, presets, more in sets:
         if not (work / name / "manifest.csv").is_file():
             yield [*PROGRAM, "simulate", "dataset", *BODY, presets, *more, "--out", str(work / name)]
+
+
+def commands(work: Path, variant: str, real: str | None, go_on: str | None) -> Iterator[list[str]]:
+    yield from datasets(work)
     method = "nnmamba" if variant == "separate" else "amdiff"
     config = "compact" if variant in ("", "separate") else f"compact-{variant}"
     id_ = "nnmamba-body" if variant == "separate" else "amdiff-body" + (f"-{variant}" if variant else "")

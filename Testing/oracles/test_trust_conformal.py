@@ -13,6 +13,7 @@ from petdiffusion.trust.conformal import (
     conformal_ends,
     fit_family,
     fit_voxels,
+    independent,
     spread,
     uncalibrated,
 )
@@ -27,7 +28,39 @@ def test_order_statistics_worked_by_hand():
     """Of 19 numbers at level 0.8: k = ceil(20 x 0.9) = 18, so the 18th smallest and the 2nd smallest."""
     assert conformal_ends(np.arange(1.0, 20.0), 0.8) == (2.0, 18.0)
     assert conformal_ends(np.array([3.0, 1.0, 2.0]), 0.95) == (1.0, 3.0)
-    assert Family(3, 0.1, (0.0,), (0.0,)).limited(0.95) and not Family(39, 0.1, (0.0,), (0.0,)).limited(0.95)
+
+
+def test_likeness_within_patients_by_hand():
+    """Two patients of two: (0, 0) and (3, 3) are as two numbers, (0, 3) and (0, 3) as four. (0, 2) and (2, 4): between
+    4, within 2, so rho = (4 - 2) / (4 + 2) = 1/3 and 4 / (1 + 1/9) = 3.6."""
+    patients = ["a", "a", "b", "b"]
+    assert independent(np.array([0.0, 0.0, 3.0, 3.0]), patients) == pytest.approx(2)
+    assert independent(np.array([0.0, 3.0, 0.0, 3.0]), patients) == 4
+    assert independent(np.array([0.0, 2.0, 2.0, 4.0]), patients) == pytest.approx(3.6)
+    assert independent(np.array([0.0, 2.0, 2.0, 4.0]), list("abcd")) == 4
+    assert conformal_ends(np.arange(1.0, 101.0), 0.8, 19.0) == (6.0, 95.0)  # k = 100 x 18 / 19
+
+
+def test_lesions_of_a_patient_who_err_alike_are_not_taken_for_as_many_patients():
+    """Nine patients of twenty lesions, four fifths of the variance their own: nine in ten or fewer of new patients'
+    lesions are covered where all lesions are taken for patients, and not where it is known whose they are."""
+    rng = np.random.default_rng(9)
+
+    def people(n):
+        errors = np.sqrt(0.8) * np.repeat(rng.standard_normal(n), 20) + np.sqrt(0.2) * rng.standard_normal(20 * n)
+        return 5 + errors, np.full(20 * n, 5.0), np.full(20 * n, 0.1), np.repeat(np.arange(n), 20)
+
+    found = []
+    for _ in range(150):
+        *nine, whose = people(9)
+        *new, _ = people(50)
+        for patients in (whose, None):
+            known = Calibration(SAMPLES, 9, "simulated", families={
+                "lesion_max": fit_family(*nine, SAMPLES, levels=LEVELS, patients=patients)})  # fmt: skip
+            found.append([covered(known, *new, level) for level in (0.95, 0.8)])
+    told, untold = np.mean(found[::2], axis=0), np.mean(found[1::2], axis=0)
+    assert told[0] == pytest.approx(0.95, abs=0.02) and told[1] > 0.8
+    assert untold[0] < 0.92 and untold[1] < 0.8
 
 
 def test_spread_worked_by_hand():

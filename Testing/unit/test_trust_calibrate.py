@@ -132,7 +132,7 @@ def test_coverage_of_left_out_patients_worked_by_hand():
     def one(id_, truth):
         return calibrate.Scores(id_, 2, {"organ_mean": [(truth, 10.0, 1.0), (20 - truth, 10.0, 1.0)]})
 
-    rows = calibrate.left_out([one("a", 11.0), one("b", 12.0), one("c", 15.0)], ["a", "b", "c"], "simulated")
+    rows = calibrate.left_out([one("a", 11.0), one("b", 12.0), one("c", 20.0)], ["a", "b", "c"], "simulated")
     assert rows[0]["n"] == 6 and rows[0]["covered_95_percent"] == pytest.approx(100 * 4 / 6)
 
 

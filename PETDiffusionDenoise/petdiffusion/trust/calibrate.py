@@ -131,14 +131,14 @@ def fit(scores: Sequence[Scores], data: str, groups: Sequence[str] | None = None
     samples = {s.samples for s in scores}
     if len(samples) != 1:
         raise InputError(f"Scores from {sorted(samples)} samples", "cannot be put together", "Use one number.")
-    count, patients, families = samples.pop(), len(set(groups or [s.id for s in scores])), {}
+    count, groups, families = samples.pop(), groups or [s.id for s in scores], {}
     for name in sorted({n for s in scores for n in s.numbers}):
         t, c, sd = (np.array(v) for v in zip(*(row for s in scores for row in s.numbers.get(name, ()))))
+        whose = [group for s, group in zip(scores, groups) for _ in s.numbers.get(name, ())]
         if t.size >= 2:
-            once = patients if name.startswith(clinical.TABLE) and t.size <= len(scores) else None
-            families[name] = fit_voxels(t - c, sd, count) if name == VOXEL else fit_family(t, c, sd, count,
-                                                                                           patients=once)  # fmt: skip
-    return Calibration(count, patients, data, families=families)
+            families[name] = (fit_voxels(t - c, sd, count) if name == VOXEL
+                              else fit_family(t, c, sd, count, patients=whose))  # fmt: skip
+    return Calibration(count, len(set(groups)), data, families=families)
 
 
 def coverage(known: Calibration, scores: Sequence[Scores], levels: Sequence[float] = (0.8, 0.95)

@@ -8,6 +8,10 @@ where r_low and r_high are the order statistics of the calibration patients' r t
 side, counted with n + 1: then the interval covers the truth of a new patient like these with at least that chance,
 whatever the model's own spread is worth. A few samples give a poor spread, so it is drawn towards what is usual for
 numbers of its family: spread^2 = (PRIOR (relative x centre)^2 + (n - 1) SD^2) / (PRIOR + n - 1).
+
+Numbers of one patient err alike, so a hundred lesions of nine patients tell less than a hundred patients would. They
+are counted as so many independent numbers as their likeness leaves (`independent`), and where no order statistic of so
+few reaches far enough, Student's t goes on from there.
 """
 
 from __future__ import annotations
@@ -44,10 +48,6 @@ class Family:
     def from_json(cls, data: Mapping[str, Any]) -> Family:
         ends = (tuple(float(v) for v in data[name]) for name in ("low", "high"))
         return cls(int(data["n"]), float(data["relative"]), *ends)
-
-    def limited(self, level: float) -> bool:
-        """Too few calibration numbers for this level: the interval ends at the worst error that was seen."""
-        return math.ceil((self.n + 1) * (1 + level) / 2) > self.n
 
 
 @dataclass(frozen=True)
@@ -109,10 +109,8 @@ def _wider(samples: int, calibrated: int, level: float) -> float:
 
 
 def fit_family(truth: Sequence[float], centre: Sequence[float], sd: Sequence[float], samples: int,
-               levels: Sequence[float] = LEVELS, patients: int | None = None) -> Family:
-    """From calibration numbers of one family. `patients`: how many the numbers come from, where each patient has one
-    (a scan each at several doses is one): no order statistic of so few reaches far, so Student's t goes on from there.
-    """
+               levels: Sequence[float] = LEVELS, patients: Sequence[str] | None = None) -> Family:
+    """From calibration numbers of one family. `patients`: whose each number is; without, each is another's."""
     t, c, s = (np.asarray(v, float) for v in (truth, centre, sd))
     if not (t.shape == c.shape == s.shape) or t.size < 2 or not np.isfinite([t, c, s]).all():
         raise InputError(f"{t.size} calibration numbers", "are too few, unpaired or not finite",
@@ -120,8 +118,8 @@ def fit_family(truth: Sequence[float], centre: Sequence[float], sd: Sequence[flo
     positive = np.abs(c) > SMALLEST
     relative = float(np.sqrt(np.median((s[positive] / c[positive]) ** 2))) if positive.any() else 0.0
     r = np.array([(a - b) / spread(d, b, samples, relative) for a, b, d in zip(t, c, s)])
-    low, high = zip(*(conformal_ends(r, level) if patients is None else few_ends(r, level, patients)
-                      for level in levels))  # fmt: skip
+    count = r.size if patients is None else independent(r, patients)
+    low, high = zip(*(ends(r, level, count) for level in levels))
     return Family(int(t.size), relative, low, high)
 
 
@@ -132,22 +130,42 @@ def fit_voxels(error: np.ndarray, sd: np.ndarray, samples: int, levels: Sequence
     return Family(int(r.size), 0.0, tuple(-a for a in arms), arms)
 
 
-def conformal_ends(r: np.ndarray, level: float) -> tuple[float, float]:
-    """The k-th smallest and the k-th largest of n, k = ceil((n + 1)(1 + level) / 2) counted from the other end."""
+def conformal_ends(r: np.ndarray, level: float, count: float | None = None) -> tuple[float, float]:
+    """The k-th smallest and the k-th largest of n, k = ceil((n + 1)(1 + level) / 2) counted from the other end; of n
+    numbers that tell as much as `count`, k / n is what it is for so many."""
     ordered = np.sort(r)
-    k = min(math.ceil((ordered.size + 1) * (1 + level) / 2), ordered.size)
-    return float(ordered[ordered.size - k]), float(ordered[k - 1])
+    n, count = ordered.size, count or ordered.size
+    k = min(math.ceil(round((count + 1) * (1 + level) / 2 * n / count, 9)), n)
+    return float(ordered[n - k]), float(ordered[k - 1])
 
 
-def few_ends(r: np.ndarray, level: float, patients: int) -> tuple[float, float]:
-    """The wider of the order statistics and of where one more patient falls, if errors are normal."""
+def ends(r: np.ndarray, level: float, count: float) -> tuple[float, float]:
+    """Order statistics; of too few, the wider of these and of where one more falls if errors are normal."""
     from scipy import stats
 
-    low, high = conformal_ends(r, level)
-    if math.ceil((patients + 1) * (1 + level) / 2) <= patients or patients < 2:
+    low, high = conformal_ends(r, level, count)
+    if (count + 1) * (1 + level) / 2 <= count or count < 2:
         return low, high
-    half = float(stats.t.ppf((1 + level) / 2, patients - 1)) * float(np.std(r, ddof=1)) * math.sqrt(1 + 1 / patients)
+    half = float(stats.t.ppf((1 + level) / 2, count - 1)) * float(np.std(r, ddof=1)) * math.sqrt(1 + 1 / count)
     return min(low, float(r.mean()) - half), max(high, float(r.mean()) + half)
+
+
+def independent(r: np.ndarray, patients: Sequence[str]) -> float:
+    """How many independent numbers tell as much of how widely errors spread: n / (1 + (m - 1) rho^2), rho the likeness
+    within patients (one-way analysis of variance) and m the numbers that a number's patient has, in the mean. Squared,
+    as errors of correlation rho have squares of correlation rho^2.
+    """
+    _, of, sizes = np.unique(np.asarray(patients), return_inverse=True, return_counts=True)
+    n, groups = r.size, sizes.size
+    if groups < 2 or groups == n:
+        return float(n)
+    means = np.bincount(of, r) / sizes
+    between = float((sizes * (means - r.mean()) ** 2).sum()) / (groups - 1)
+    within = float(((r - means[of]) ** 2).sum()) / (n - groups)
+    usual = (n - float((sizes**2).sum()) / n) / (groups - 1)
+    total = between + (usual - 1) * within
+    likeness = min(max((between - within) / total, 0.0), 1.0) if total > 0 else 0.0
+    return n / (1 + (float((sizes**2).sum()) / n - 1) * likeness**2)
 
 
 def uncalibrated(centre: float, sd: float, samples: int, level: float = 0.95) -> tuple[float, float]:
