@@ -12,7 +12,7 @@ from petdiffusion import read
 from petdiffusion.errors import ConditionError, GeometryError, InputError, OptionError, OutputError, UnitError
 from petdiffusion.progress import Run
 from petdiffusion.request import Request
-from petdiffusion.run import rerun
+from petdiffusion.rerun import rerun
 from petdiffusion.volume import ARBITRARY, BQML, SUVBW, Volume
 from petdiffusion.write import images
 from support.scans import small_patient, write_patient

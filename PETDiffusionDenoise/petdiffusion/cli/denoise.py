@@ -155,7 +155,7 @@ def events(text: str) -> float:
 
 
 def _rerun(args: argparse.Namespace, run: Run) -> int:
-    from ..run import rerun
+    from ..rerun import rerun
 
     say_result(rerun(args.record, args.out, run, overwrite=args.overwrite), args, run)
     return 0

@@ -1,0 +1,54 @@
+"""A recorded job once more: the same voxels, if inputs and model are as they were."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from . import __version__
+from .errors import InputError, ModelError
+from .progress import Run
+from .request import IMAGES, IN_MEMORY, Request, Result, read_record, sha256_of, sidecar_sha256_of
+from .run import denoise
+
+
+def rerun(
+    record: str | Path | Mapping[str, Any],
+    out: str | Path | None = None,
+    run: Run | None = None,
+    *,
+    overwrite: bool = False,
+) -> Result:
+    """Run a recorded job again, with the very options it used; the same machine and versions give the same voxels."""
+    data = record if isinstance(record, Mapping) else read_record(record)
+    request = Request.from_json(data["request"])
+    if IN_MEMORY in (getattr(request, name) for name in IMAGES):
+        raise InputError(
+            "This run",
+            "was made on an image in memory, which is not recorded",
+            "Save the image to a file and run on that.",
+        )
+    run = run or Run()
+    _refuse_changed(request, data)
+    if data.get("version") != __version__:
+        run.warn(f"The record was made by version {data.get('version')}, this is {__version__}: results may differ.")
+    model = request.model or data.get("details", {}).get("model")
+    fields = request.to_json() | {"options": dict(data["options"]), "tune": None, "model": model}
+    return denoise(fields.pop("pet"), fields.pop("method"), out=out, run=run, overwrite=overwrite, **fields)
+
+
+def _refuse_changed(request: Request, data: Mapping[str, Any]) -> None:
+    """The same voxels come out only if the same went in: inputs and model as they were."""
+    digests = ("inputs_sha256", sha256_of, ""), ("sidecars_sha256", sidecar_sha256_of, "sidecar of the ")
+    for kind, digest, part in digests:
+        for name, sha256 in data.get(kind, {}).items():
+            if name != "tune" and digest(getattr(request, name)) != sha256:
+                what = f"The {part}{name} of this run ({Path(getattr(request, name)).name})"
+                raise InputError(what, "has changed since", "Denoise it anew, or put the file back.")
+    if sha256 := data.get("details", {}).get("model_sha256"):
+        from .zoo import store
+
+        found = store.find(request.model or data["details"]["model"], request.method).card
+        if found.sha256 != sha256:
+            raise ModelError(f"Model {found.id}", "is another one than this run used", "Add the model of that run.")
