@@ -246,7 +246,8 @@ def export_all(args: argparse.Namespace) -> None:
 
 def _exported(name: str, work: Path) -> Path:
     if name in UPETE:
-        folder, id_, facts = UPETE[name][1], f"{name}-body" if name == "upete" else "upete-body-f4", "upete"
+        folder, id_ = UPETE[name][1], "upete-body" if name == "upete" else "upete-body-f4"
+        facts = id_
     else:
         folder, id_ = name, AMDIFF[name] or f"amdiff-body-{name}"
         facts = "nnmamba-body" if name == "separate" else "amdiff-body"
