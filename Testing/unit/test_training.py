@@ -144,6 +144,7 @@ def test_a_training_becomes_a_verified_model(dataset, tmp_path):
     assert card.config["sigma_data"] == task.config["sigma_data"] > 0 and card.training["steps"] == 2
     weights = load_file(path)
     assert all(w.dtype == torch.float16 for w in weights.values())
+    assert path.stat().st_mode == path.with_suffix(".json").stat().st_mode  # whoever may read the card may read these
     network = CsrdTask(changes=SMALL).network()
     network.load_state_dict({k: v.float() for k, v in weights.items()})
 

@@ -46,7 +46,9 @@ def export(folder: str | Path, target: str | Path, id_: str, facts: dict[str, An
         }
     )
     os.replace(aside, path)
-    path.with_suffix(".json").write_text(json.dumps(card.to_json(), indent=2) + "\n", encoding="utf-8")
+    said = path.with_suffix(".json")
+    said.write_text(json.dumps(card.to_json(), indent=2) + "\n", encoding="utf-8")
+    path.chmod(said.stat().st_mode)  # safetensors writes for the owner alone; a folder of models is often shared
     return path
 
 
