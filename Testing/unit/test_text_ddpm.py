@@ -16,7 +16,7 @@ from petdiffusion import registry
 from petdiffusion.cli import main
 from petdiffusion.errors import DependencyError, InputError, ModelError
 from petdiffusion.methods.amdiff.config import ORGANS
-from petdiffusion.methods.text_ddpm import guidance, pet_organs
+from petdiffusion.methods.text_ddpm import guidance, method, pet_organs
 from petdiffusion.methods.text_ddpm.clip_task import ClipTask
 from petdiffusion.methods.text_ddpm.prompts import Prompt, slice_prompts
 from petdiffusion.methods.text_ddpm.task import TextDdpmTask
@@ -96,6 +96,13 @@ def test_words_of_the_scan_reach_every_slice(models, case):
     inside = case.body.any((1, 2))
     assert (np.abs(told.pet.array - plain.pet.array).max((1, 2)) > 1e-5)[inside].all()
     assert told.details["scan_text"] == "1/10 dose FDG"
+
+
+def test_a_wrong_table_is_told_before_anything_is_loaded(models, case, tmp_path, monkeypatch):
+    (tmp_path / "prompts.csv").write_text("slice,prompt\n999,liver\n")
+    monkeypatch.setattr(method, "_model", lambda *_: pytest.fail("a model was loaded first"))
+    with pytest.raises(InputError, match="names slice 999"):
+        run_on(case, prompts=str(tmp_path / "prompts.csv"))
 
 
 def test_words_of_the_scan_can_be_edited_in_the_table(models, case, tmp_path):

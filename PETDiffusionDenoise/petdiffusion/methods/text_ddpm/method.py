@@ -22,7 +22,7 @@ from ...progress import Run
 from ...zoo import store
 from ...zoo.choose import choose
 from ..contract import Case, Output
-from . import parts
+from . import parts, table
 from .config import PairConfig
 from .guidance import Guidance, context, guidance, ordered, reader_of
 from .matches import matches
@@ -34,6 +34,8 @@ OWN_TIMES = ("ddpm", "ddim")
 
 
 def text_ddpm(case: Case, options: Mapping[str, Any], run: Run) -> Output:
+    if options["prompts"]:
+        table.read(options["prompts"], case.pet.geometry, lambda text: 0)  # mistakes are told before anything is loaded
     model, config = _model("text-ddpm", case, run)
     reader = reader_of(config.encoder, options, run)
     told = Guidance() if reader is None else guidance(case, options, reader, run)
