@@ -236,6 +236,18 @@ def test_cost_of_a_known_network():
     assert cost.voxels(cost.bytes(10**6, "cpu"), "cpu") == pytest.approx(10**6, rel=1e-3)
 
 
+def test_networks_of_coarse_grids_are_tried_on_smaller_patches():
+    asked = []
+    layer = torch.nn.Conv3d(1, 2, 1)
+
+    def run_patch(size):
+        asked.append(size)
+        layer(torch.zeros(1, 1, *size))
+
+    measure_cost(run_patch, PatchRules(multiple=4, trial=16), CPU)
+    assert set(asked) == {(16,) * 3, (32,) * 3}
+
+
 def test_a_patch_stays_within_what_kernels_can_count():
     """The largest tensor of ten channels: on CUDA a patch of at most 2^31 / 10 voxels, whatever the memory."""
     layer = torch.nn.Conv3d(1, 10, 1)

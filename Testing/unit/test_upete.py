@@ -18,6 +18,7 @@ from petdiffusion.methods.upete.autoencoder import Autoencoder, AutoencoderConfi
 from petdiffusion.methods.upete.chain import LEAST, levels_of, start_of
 from petdiffusion.methods.upete.config import CONFIGS, UpeteConfig
 from petdiffusion.methods.upete.network import UpeteNetwork
+from petdiffusion.methods.upete.scan import LatentScan
 from petdiffusion.methods.upete.units import level_of, units_of, warm_of
 from petdiffusion.physics.poisson import generator
 from petdiffusion.progress import Run
@@ -274,6 +275,23 @@ def test_another_ct_gives_another_image(monkeypatch):
         assert np.abs(denoise(other).pet.array - right).max() > 1e-3
     plain = denoise(case, diffusion="gaussian").pet.array
     assert np.abs(plain - right).max() > 1e-3, "the network is told which noise it is to remove"
+
+
+def test_air_is_encoded_by_the_shortcut_and_by_the_whole_where_there_is_none():
+    network, policy = tiny(), choose_policy("cpu")
+    known = LatentScan.of(case_of(), KNOWN, network.f)
+    codec = scan.Codec(network, known, policy, Run())
+    torch.testing.assert_close(codec.of_air(), network.autoencoder.linear(known.air_units))
+    network.autoencoder.config = replace(network.autoencoder.config, shortcut=False)
+    torch.testing.assert_close(codec.of_air(), codec.encoded(known.air_units))
+
+
+def test_attention_is_that_of_the_library():
+    torch.manual_seed(0)
+    query, key, value = torch.randn(3, 2, 64, 8), torch.randn(3, 2, 64, 8), torch.randn(3, 2, 64, 5)
+    bias = torch.randn(2, 64, 64)
+    expected = torch.nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+    torch.testing.assert_close(attending.mixture(query, key, value, bias), expected)
 
 
 def test_a_ct_that_lies_elsewhere_is_warned_about():

@@ -50,6 +50,8 @@ class PatchRules:
     """Voxels shared with the neighbour along each axis, at least."""
     margin: int = 8
     """Voxels around the body that are worked on too."""
+    trial: int = 32
+    """Side of the smaller of the two 3D patches by which cost is measured."""
 
     @property
     def multiples(self) -> Triple:
@@ -286,7 +288,7 @@ def _trial_sizes(rules: PatchRules) -> tuple[Triple, Triple]:
         side = -(-side // rules.multiple) * rules.multiple
         return (side if rules.dims == 3 else rules.slab, side, side)
 
-    return (size(32), size(32 + max(16, rules.multiple))) if rules.dims == 3 else (size(64), size(96))
+    return (size(rules.trial), size(rules.trial + max(16, rules.multiple))) if rules.dims == 3 else (size(64), size(96))
 
 
 def _history(run_patch: Callable[[Triple], Any], size: Triple, policy: Policy) -> tuple[np.ndarray, int]:

@@ -26,6 +26,8 @@ from .scan import Codec, LatentScan
 
 DENOISED, DECODED = 0.8, 0.1
 """Shares of the progress."""
+TRIAL = 16
+"""A voxel of the latent stands for f^3: patches of the usual trials would be a good part of the scan."""
 
 
 def denoise(case: Case, options: Mapping[str, Any], run: Run) -> Output:
@@ -94,11 +96,11 @@ class Job:
     def _denoiser(self, z: torch.Tensor) -> tuple[Patched, Plan]:
         """D over patches of the latent, blended: one chain for the whole scan."""
         scene = Scene(tuple(z.shape[2:]), self.cond, _some(self.scan.body))
-        rules, channels = PatchRules(multiple=self.network.multiple), z.shape[1]
+        rules, channels = PatchRules(multiple=self.network.multiple, trial=TRIAL), z.shape[1]
         D = parts.LatentDenoiser(self.network, self.config)
         cost = network_cost(Model(D, None, rules, channels), scene, self.policy)
         plan = make_plan(scene.shape, rules, cost, self.policy, channels=channels, body=scene.body)
-        air = self.codec.encoded(self.scan.air_units)
+        air = self.codec.of_air()
         return Patched(D, plan, rules, self.policy, cost, self.run, scene.body, air, self._advance), plan
 
     def _advance(self, part: float) -> None:

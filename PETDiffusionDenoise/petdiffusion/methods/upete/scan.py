@@ -83,6 +83,14 @@ class Codec:
         latent = self.network.autoencoder.config.latent
         return self._blended("encode_blocks", space_to_depth(u, self.scan.f), latent)
 
+    def of_air(self) -> Tensor:
+        """The latent where no patch is worked on: nothing small is there for the autoencoder to keep, so that its
+        shortcut, where it has one, is enough."""
+        if not self.network.autoencoder.config.shortcut:
+            return self.encoded(self.scan.air_units)
+        with torch.no_grad():
+            return self.network(self.scan.air_units.to(self.policy.device), part="linear_encode").cpu()
+
     def decoded(self, z: Tensor) -> Tensor:
         """(1, 1, z, y, x) in units; outside of the body's surroundings that of `air`."""
         air = space_to_depth(self.scan.air_units, self.scan.f)
