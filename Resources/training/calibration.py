@@ -1,0 +1,73 @@
+"""The patients that intervals of the body's models are calibrated on, and those that they are checked on.
+
+    python Resources/training/calibration.py --work DIR            prints the commands
+    python Resources/training/calibration.py --work DIR --run      simulates them: DIR/calibration.csv, DIR/check.csv
+    petdiffusion calibrate MODEL --manifest DIR/calibration.csv --out OUT --data "24 digital bodies, ..." --write
+    petdiffusion calibrate MODEL --check --manifest DIR/check.csv --out OUT2
+
+Calibration: 24 digital bodies of the validation split that no training watched (mCT, Vision, Quadra). Check: the
+first twelve of the test split (mCT). Every patient counts once: the doses 1/4, 1/10 and 1/20 are dealt out in turn, as
+more scans of one patient tell little more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+FRACTIONS = ("0.25", "0.1", "0.05")
+BODY = ("--kind", "body", "--fraction", ",".join(FRACTIONS))
+SETS = {
+    "calibration": (
+        ("body-800006", "3", ("--split", "validation", "--first-seed", "6", "--preset", "mCT")),
+        ("body-800009", "21", ("--split", "validation", "--first-seed", "9", "--preset", "mCT,Vision,mCT,Quadra")),
+    ),
+    "check": (("body-900000", "12", ("--split", "test", "--preset", "mCT")),),
+}
+IMAGES = ("pet", "ct", "mr", "labels", "lesions", "reference", "truth")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--run", action="store_true")
+    args = parser.parse_args()
+    for name, parts in SETS.items():
+        for folder, count, options in parts:
+            command = [sys.executable, "-m", "petdiffusion", "simulate", "dataset", "--n", count, *BODY, *options,
+                       "--out", str(args.work / folder)]  # fmt: skip
+            if not (args.work / folder / "manifest.csv").is_file():
+                print(shlex.join(command), flush=True)
+                if args.run:
+                    subprocess.run(command, check=True)
+        if args.run:
+            rows = dealt([row for folder, *_ in parts for row in rows_of(args.work, folder)])
+            written(rows, args.work / f"{name}.csv")
+            print(f"{len(rows)} scans: {args.work / f'{name}.csv'}")
+
+
+def rows_of(work: Path, folder: str) -> list[dict[str, str]]:
+    with (work / folder / "manifest.csv").open(newline="", encoding="utf-8-sig") as stream:
+        rows = list(csv.DictReader(stream))
+    return [{k: f"{folder}/{v}" if k in IMAGES and v else v for k, v in row.items()} for row in rows]
+
+
+def dealt(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """One scan of each patient."""
+    seeds = list(dict.fromkeys(row["seed"] for row in rows))
+    return [row for row in rows if row["fraction"] == FRACTIONS[seeds.index(row["seed"]) % len(FRACTIONS)]]
+
+
+def written(rows: list[dict[str, str]], file: Path) -> None:
+    with file.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()
