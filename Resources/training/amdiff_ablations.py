@@ -5,8 +5,8 @@
     PETDIFFUSION_MODELS=DIR/models petdiffusion bench amdiff --only table4-mct
 
 All five begin as csrd-body (the denoiser; revision and segmenter begin at nothing) and see the same patches in the
-same order. They are short trainings of smaller patches: an hour on one core for all five, so that anyone can repeat
-them. The bundled model was trained much longer, so it is no fair partner; `complete` is. `--steps` makes them longer.
+same order. They are short trainings of smaller patches, so that anyone can repeat them. The bundled model was trained
+much longer, so it is no fair partner; `complete` is. `--steps` makes them longer.
 """
 
 from __future__ import annotations
