@@ -69,6 +69,18 @@ def test_another_position_is_told(patient):
     assert rows["lung of the CT with more than twice the lung's uptake"]["look"]
 
 
+def test_a_ct_that_shows_nobody_is_told(patient):
+    """Of air alone, in another unit than HU, or of other slices than the PET's body."""
+    pet, ct, body = patient
+    upper = body & (np.arange(len(body)) < 20)[:, None, None]
+    lower = ct.with_array(np.where((np.arange(len(body)) < 30)[:, None, None], -1000, ct.array).astype(np.float32))
+    for other, shown in ((ct.with_array(np.full_like(ct.array, -1000)), body),
+                         (ct.with_array(ct.array / 1000 - 1000), body), (lower, upper)):  # fmt: skip
+        (row,) = mismatch(pet, other, shown)
+        assert row["value"] == 0 and row["look"]
+        assert "may not match" in quality_sentences([row])[0]
+
+
 def test_noise_and_activity_are_those_of_the_table():
     made = petdiffusion.denoise(blobs((24, 28, 32), seed=3).noisy, "gaussian")
     rows = by_item(made.tables["quality"])

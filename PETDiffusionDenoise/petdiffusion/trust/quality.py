@@ -75,13 +75,11 @@ def mismatch(pet: Volume, ct: Volume, body: np.ndarray) -> Rows:
     """CT and PET on one grid. Outlines tell of a wrong patient or position; uptake where the CT shows lung, and the
     shift along the body that fits lung to low uptake best, tell of breathing."""
     outline = from_ct(ct)
-    if not outline.any():
-        return []
     field = outline.any(axis=(1, 2)) & body.any(axis=(1, 2))  # slices that both show
-    overlap = dice(body[field], outline[field])
+    overlap = dice(body[field], outline[field]) if field.any() else 0.0  # nobody in the CT: air, or no HU
     rows = [_row("outlines of CT and PET, Dice", overlap, "", BOUNDS["outline_dice"], overlap < BOUNDS["outline_dice"])]
     lung = _lung(ct, outline)
-    if lung.sum() * ct.geometry.voxel_ml < LEAST_LUNG_ML:
+    if not field.any() or lung.sum() * ct.geometry.voxel_ml < LEAST_LUNG_ML:
         return rows
     smooth = gaussian(pet.array, SMOOTH_MM, pet.geometry.spacing[::-1])
     usual = float(np.percentile(smooth[lung], OF_QUARTILE))
