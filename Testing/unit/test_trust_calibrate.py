@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import petdiffusion
 import pytest
 from petdiffusion import read, registry
@@ -14,6 +15,7 @@ from support import tiny_models
 from support.blobs import blobs
 
 FAMILIES = {"lesion_max", "lesion_mean", "lesion_peak", "organ_max", "organ_mean", "voxel"}
+SIZED = {"lesion_small_max", "lesion_small_mean", "lesion_small_peak"}
 
 
 @pytest.fixture(scope="module")
@@ -80,11 +82,12 @@ def test_scores_are_the_truths_and_an_earlier_calibration_changes_none(study, mo
 
     before, made = scores()
     lesion = made.tables["lesions"][0]
-    assert before.numbers["lesion_max"][0][0] == pytest.approx(lesion["SUVmax_reference"])
+    assert before.numbers["lesion_small_max"][0][0] == pytest.approx(lesion["SUVmax_reference"])
     assert before.numbers["organ_mean"][0][0] == pytest.approx(made.tables["organs"][0]["SUVmean_reference"], rel=1e-5)
     ask(study, tmp_path / "work", "--write")
     after, _ = scores()
-    for family in FAMILIES:
+    assert set(before.numbers) == {"organ_max", "organ_mean", "voxel"} | SIZED
+    for family in before.numbers:
         for one, other in zip(before.numbers[family], after.numbers[family]):
             assert one == pytest.approx(other, rel=2e-5)
 
@@ -101,7 +104,7 @@ def test_coverage_is_checked_by_what_the_card_holds(study, model, tmp_path, caps
         rows = json.loads((tmp_path / "work" / "coverage.json").read_text())["coverage"]
         return {row["family"]: row["covered_95_percent"] for row in rows}
 
-    assert set(covered()) == FAMILIES and covered()["voxel"] == pytest.approx(95.0, abs=1.0)
+    assert set(covered()) == FAMILIES | SIZED and covered()["voxel"] == pytest.approx(95.0, abs=1.0)
     assert json.loads(model.read_text()) == learnt
     narrow = json.loads(json.dumps(learnt))
     for family in narrow["results"]["calibration"]["families"].values():
@@ -125,6 +128,40 @@ def test_a_manifest_without_references_is_refused(study, model, tmp_path):
     (tmp_path / "bare.csv").write_text(f"id,pet\na,{study / 'a-0.1-pet.nii.gz'}\n")
     with pytest.raises(InputError, match="no case with a reference"):
         calibrate.collect(tmp_path / "bare.csv", "csrd", {}, tmp_path / "work", petdiffusion.progress.Run())
+
+
+def test_sizes_of_lesions_have_intervals_of_their_own_where_there_are_enough():
+    """Small lesions lose half, large ones nothing: apart, the intervals know; the few middle ones take those of all."""
+    rng = np.random.default_rng(3)
+
+    def patients(n):
+        return [calibrate.Scores(f"{i}", 5, {
+            "lesion_small_max": [(15 + e, 10.0, 0.5) for e in rng.standard_normal(2)],
+            "lesion_large_max": [(10 + e / 2, 10.0, 0.5) for e in rng.standard_normal(2)],
+            **({"lesion_middle_max": [(12.0, 10.0, 0.5)]} if i < 5 else {}),
+        }) for i in range(n)]  # fmt: skip
+
+    known = calibrate.fit(patients(60), "simulated")
+    assert set(known.families) == {"lesion_small_max", "lesion_large_max", "lesion_max"}
+    assert known.families["lesion_max"].n == 60 * 4 + 5
+    ends = {size: known.interval(f"lesion_{size}_max", 10.0, 0.5, 5) for size in ("small", "middle", "large")}
+    assert ends["large"] == pytest.approx((9, 11), abs=0.4) and ends["small"] == pytest.approx((13, 17), abs=0.8)
+    assert ends["middle"] == known.interval("lesion_max", 10.0, 0.5, 5) == pytest.approx((9, 17), abs=0.8)
+    rows = {row["family"]: row for row in calibrate.coverage(known, patients(200))}
+    for family in ("lesion_small_max", "lesion_large_max", "lesion_max"):
+        assert rows[family]["covered_95_percent"] == pytest.approx(95, abs=3)
+    assert rows["lesion_middle_max"]["calibrated_on"] == known.families["lesion_max"].n
+
+
+def test_what_a_method_marks_itself_is_no_truth(study, tmp_path, monkeypatch):
+    folder = tmp_path / "models"
+    folder.mkdir()
+    tiny_models._write(folder, registry.card("amdiff"))
+    monkeypatch.setenv("PETDIFFUSION_MODELS", str(folder))
+    (study / "bare.csv").write_text("id,pet,reference\na,a-0.1-pet.nii.gz,a-0.1-truth.nii.gz\n")
+    settings, run = {"model": "amdiff-tiny", "samples": 2}, petdiffusion.progress.Run()
+    (scores,) = calibrate.collect(study / "bare.csv", "amdiff", settings, tmp_path / "work", run)
+    assert set(scores.numbers) == {"voxel"}
 
 
 def test_coverage_of_left_out_patients_worked_by_hand():

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from ..request import Result
 from ..volume import LabelMap
 from ..write.staging import writing
 from . import clinical
-from .conformal import VOXEL, Calibration, fit_family, fit_voxels
+from .conformal import LEAST, VOXEL, Calibration, fit_family, fit_voxels, pooled
 from .samples import Key, Numbers
 
 VOXELS = 4000
@@ -37,6 +37,9 @@ class Scores:
     id: str
     samples: int
     numbers: dict[str, list[tuple[float, float, float]]]
+
+    def of(self, families: Sequence[str]) -> list[tuple[float, float, float]]:
+        return [row for name in families for row in self.numbers.get(name, ())]
 
     def to_json(self) -> dict[str, Any]:
         return {"id": self.id, "samples": self.samples, "numbers": self.numbers}
@@ -81,6 +84,8 @@ def _made(case: BatchCase, method: str, settings: dict[str, Any], folder: Path, 
         own["dose_fraction"] = float(case.settings["dose_fraction"])
     images = dict(case.images)
     result = denoise(images.pop("pet"), method, report=False, run=inner, **images, **own, **settings)
+    if "lesions" not in images:
+        result = replace(result, lesions=None)  # what the method marked itself is no truth
     scores = scores_of(result, case.id, _organs(images.get("labels"), result))
     text = json.dumps({**scores.to_json(), "made_by": _maker(case, method, settings)}, allow_nan=False)
     with writing(folder / f"{case.id}.json"):
@@ -93,24 +98,25 @@ def _made(case: BatchCase, method: str, settings: dict[str, Any], folder: Path, 
 def _organs(labels: str | None, result: Result) -> LabelMap | None:
     """The true organs: those of the result may be what the method itself found."""
     if labels is None:
-        return result.organs
+        return None
     return grids.resample_labels(read.labels(labels), result.low.geometry)
 
 
 def scores_of(result: Result, id_: str, organs: LabelMap | None) -> Scores:
     """From a run with samples and a reference, and the true organs."""
-    rows = result.tables.get("intervals", [])
-    if result.reference is None or not rows or result.sd is None:
+    rows, samples = result.tables.get("intervals", []), result.record["uncertainty"].get("samples", 0)
+    if result.reference is None or samples < 2 or result.sd is None:
         raise InputError(f"Case {id_}", "has no reference or no samples", "Give a reference, and two samples or more.")
     truth = Numbers(result.reference.geometry, organs, result.lesions)(result.reference.array)
+    keys = {key: key for key in truth}
     numbers: dict[str, list[tuple[float, float, float]]] = {}
     for row in rows:
-        key = Key(row["kind"], row["number"], row["name"], row["metric"].removeprefix("SUV"))
-        if key in truth:
+        key = keys.get(Key(row["kind"], row["number"], row["name"], row["metric"].removeprefix("SUV")))
+        if key is not None:
             numbers.setdefault(key.family, []).append((truth[key], row["expected"], row["sd"]))
     numbers |= clinical.scores(result.tables.get(clinical.TABLE, ()), result.reference, organs, result.lesions)
     numbers[VOXEL] = _voxels(result)
-    return Scores(id_, rows[0]["samples"], numbers)
+    return Scores(id_, samples, numbers)
 
 
 def _voxels(result: Result) -> list[tuple[float, float, float]]:
@@ -132,28 +138,36 @@ def fit(scores: Sequence[Scores], data: str, groups: Sequence[str] | None = None
     if len(samples) != 1:
         raise InputError(f"Scores from {sorted(samples)} samples", "cannot be put together", "Use one number.")
     count, groups, families = samples.pop(), groups or [s.id for s in scores], {}
-    for name in sorted({n for s in scores for n in s.numbers}):
-        t, c, sd = (np.array(v) for v in zip(*(row for s in scores for row in s.numbers.get(name, ()))))
-        whose = [group for s, group in zip(scores, groups) for _ in s.numbers.get(name, ())]
-        if t.size >= 2:
+    for name, own in _families(scores).items():
+        t, c, sd = (np.array(v) for v in zip(*(row for s in scores for row in s.of(own))))
+        whose = [group for s, group in zip(scores, groups) for _ in s.of(own)]
+        if t.size >= (LEAST if pooled(name) != name else 2):
             families[name] = (fit_voxels(t - c, sd, count) if name == VOXEL
                               else fit_family(t, c, sd, count, patients=whose))  # fmt: skip
     return Calibration(count, len(set(groups)), data, families=families)
+
+
+def _families(scores: Sequence[Scores]) -> dict[str, list[str]]:
+    """By name what each is made of: itself, or the sizes that it pools."""
+    found: dict[str, set[str]] = {}
+    for name in {n for s in scores for n in s.numbers}:
+        found.setdefault(name, set()).add(name)
+        found.setdefault(pooled(name), set()).add(name)
+    return {name: sorted(found[name]) for name in sorted(found)}
 
 
 def coverage(known: Calibration, scores: Sequence[Scores], levels: Sequence[float] = (0.8, 0.95)
              ) -> list[dict[str, Any]]:
     """How many truths of these cases lie within the intervals, by family."""
     rows = []
-    for name in sorted(known.families):
-        values = [row for s in scores for row in s.numbers.get(name, ())]
-        if not values:
+    for name, own in _families(scores).items():
+        values = [(one, s.samples, *row) for s in scores for one in own for row in s.of([one])]
+        if (family := known.of(name)) is None:
             continue
-        row: dict[str, Any] = {"family": name, "n": len(values), "calibrated_on": known.families[name].n}
+        row: dict[str, Any] = {"family": name, "n": len(values), "calibrated_on": family.n}
         for level in levels:
-            ends = [known.interval(name, c, sd, s.samples, level) for s in scores
-                    for _, c, sd in s.numbers.get(name, ())]  # fmt: skip
-            inside = [low <= t <= high for (t, _, _), (low, high) in zip(values, ends)]
+            ends = [known.interval(one, c, sd, samples, level) for one, samples, _, c, sd in values]
+            inside = [low <= t <= high for (_, _, t, _, _), (low, high) in zip(values, ends)]
             row[f"covered_{100 * level:g}_percent"] = 100 * float(np.mean(inside))
         rows.append(row)
     return rows

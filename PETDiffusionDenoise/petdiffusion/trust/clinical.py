@@ -106,6 +106,8 @@ class _Truth:
         if mask is None or not mask.any():
             return {}
         mask = mask if self.lesions is None else mask & (self.lesions == 0)
+        if not mask.any():
+            return {}
         return {VOLUME: float(mask.sum()) * self.geometry.voxel_ml,
                 "SUVmean": float(self.image[mask].mean(dtype=np.float64))}  # fmt: skip
 

@@ -30,11 +30,25 @@ PRIOR = 4.0
 """Samples' worth of what is usual for the family."""
 SMALLEST = 1e-6
 VOXEL = "voxel"
+SIZES_ML = {"small": 1.0, "middle": 5.0, "large": math.inf}
+"""Lesions below so many ml. What a method loses of a lesion depends on its size more than on anything else."""
+LEAST = 20
+"""Calibration numbers that a size needs for intervals of its own; fewer take those of all sizes together."""
+
+
+def size_of(ml: float) -> str:
+    return next(name for name, below in SIZES_ML.items() if ml < below)
+
+
+def pooled(family: str) -> str:
+    """`lesion_max` of `lesion_small_max`: all sizes together. Others are their own."""
+    parts = family.split("_")
+    return "_".join(part for part in parts if part not in SIZES_ML) if parts[0] == "lesion" else family
 
 
 @dataclass(frozen=True)
 class Family:
-    """What was learnt of one family of numbers: `lesion_max`, `organ_mean`, `voxel`."""
+    """What was learnt of one family of numbers: `lesion_small_max`, `organ_mean`, `voxel`."""
 
     n: int
     """Calibration numbers."""
@@ -82,10 +96,14 @@ class Calibration:
             raise ModelError("The calibration of the model's uncertainty", f"cannot be read ({error})",
                              "Calibrate the model again, or remove it from the card.") from None  # fmt: skip
 
+    def of(self, family: str) -> Family | None:
+        """A size of lesions without intervals of its own has those of all sizes."""
+        return self.families.get(family, self.families.get(pooled(family)))
+
     def interval(self, family: str, centre: float, sd: float, samples: int, level: float = 0.95
                  ) -> tuple[float, float] | None:
         """None where this family was not calibrated."""
-        known = self.families.get(family)
+        known = self.of(family)
         if known is None or level not in self.levels:
             return None
         i = self.levels.index(level)

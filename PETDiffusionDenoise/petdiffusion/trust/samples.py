@@ -11,6 +11,7 @@ from ..measure.groups import Groups
 from ..measure.lesions import split_lesions
 from ..measure.suvs import uptake
 from ..volume import Geometry, LabelMap
+from .conformal import size_of
 
 LESION, ORGAN = "lesion", "organ"
 LEAST_ORGAN_ML = 1.0
@@ -24,11 +25,13 @@ class Key:
     number: int
     name: str
     metric: str
+    size: str = field(default="", compare=False)
+    """Of a lesion: small, middle or large."""
 
     @property
     def family(self) -> str:
         """Numbers of one family are calibrated together."""
-        return f"{self.kind}_{self.metric}"
+        return "_".join(filter(None, (self.kind, self.size, self.metric)))
 
 
 class Numbers:
@@ -45,9 +48,9 @@ class Numbers:
     def __call__(self, image: np.ndarray) -> dict[Key, float]:
         found: dict[Key, float] = {}
         for number, name, box, mask in self._lesions:
-            value = uptake(image[box], mask, self.geometry)
+            value, size = uptake(image[box], mask, self.geometry), size_of(mask.sum() * self.geometry.voxel_ml)
             for metric, one in (("mean", value.mean), ("max", value.maximum), ("peak", value.peak)):
-                found[Key(LESION, number, name, metric)] = one
+                found[Key(LESION, number, name, metric, size)] = one
         if self._groups is not None:
             mean, top = self._groups.mean(image), self._groups.maximum(image)
             large = self._groups.voxels * self.geometry.voxel_ml >= LEAST_ORGAN_ML
