@@ -19,6 +19,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from petdiffusion.write.tables import write_csv
+
 FRACTIONS = ("0.25", "0.1", "0.05")
 BODY = ("--kind", "body", "--fraction", ",".join(FRACTIONS))
 SETS = {
@@ -46,7 +48,7 @@ def main() -> None:
                     subprocess.run(command, check=True)
         if args.run:
             rows = dealt([row for folder, *_ in parts for row in rows_of(args.work, folder)])
-            written(rows, args.work / f"{name}.csv")
+            write_csv(rows, args.work / f"{name}.csv")
             print(f"{len(rows)} scans: {args.work / f'{name}.csv'}")
 
 
@@ -60,13 +62,6 @@ def dealt(rows: list[dict[str, str]]) -> list[dict[str, str]]:
     """One scan of each patient."""
     seeds = list(dict.fromkeys(row["seed"] for row in rows))
     return [row for row in rows if row["fraction"] == FRACTIONS[seeds.index(row["seed"]) % len(FRACTIONS)]]
-
-
-def written(rows: list[dict[str, str]], file: Path) -> None:
-    with file.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from petdiffusion.request import Result
 from petdiffusion.volume import DIGITAL_PATIENT, REDUCED_DOSE, SUVBW, Geometry, LabelMap, Volume
 from petdiffusion.write.report import DENOISED, LOW, CaseReport, case_report, of_result
 from petdiffusion.write.report.sections import quality_section, settings_section
+from petdiffusion.write.report.trust import certainty_section
 from petdiffusion.write.report.viewer import spot, target
 from petdiffusion.write.report.views import AXES, Views
 from petdiffusion.write.report.words import ml
@@ -36,6 +37,20 @@ def case():
 
 def places(page: Page) -> list[dict]:
     return [json.loads(value) for _, name, value in page.attributes if name == "data-at"]
+
+
+def test_a_number_outside_its_own_interval_is_spoken_of(case):
+    def row(denoised, calibrated=True):
+        return {"kind": "lesion", "number": 2, "name": "node", "metric": "SUVmax", "denoised": denoised,
+                "expected": 6.1, "sd": 0.4, "low95": 6.2, "high95": 19.9, "calibrated": calibrated}  # fmt: skip
+
+    def said(*rows):
+        return certainty_section(replace(report(case), interval_rows=rows))
+
+    assert "1 of 2 numbers of lesions lie outside their own interval, such as SUVmax 6.00 of node (6.20 to 19.90)" in (
+        said(row(7.0), row(6.0)))  # fmt: skip
+    for rows in ((row(7.0),), (row(6.0, calibrated=False),), (row(None),)):
+        assert "outside their own" not in said(*rows)
 
 
 def test_marks_are_told_from_lesions_that_were_given(case):

@@ -1,7 +1,6 @@
 """The scripts that say how the bundled models were made: every command is one that the program has, and every patient
 that calibrations learn from counts once."""
 
-import csv
 import importlib
 from pathlib import Path
 
@@ -54,15 +53,13 @@ def test_ablations_are_trained_alike(script, tmp_path):
     assert all(one == told[0] for one in told)
 
 
-def test_calibration_takes_every_patient_once(script, tmp_path):
+def test_calibration_takes_every_patient_once(script):
     module, rows = script("calibration"), []
     for seed in ("800006", "800007", "800008", "800009"):
         rows += [{"seed": seed, "fraction": fraction, "pet": "p/low.nii.gz"} for fraction in module.FRACTIONS]
     found = module.dealt(rows)
     assert [row["fraction"] for row in found] == ["0.25", "0.1", "0.05", "0.25"]
     assert len({row["seed"] for row in found}) == len(found)
-    module.written(found, tmp_path / "m.csv")
-    assert list(csv.DictReader((tmp_path / "m.csv").open())) == found
     for name, split in (("calibration", "validation"), ("check", "test")):
         for folder, _, options in module.SETS[name]:
             assert options[options.index("--split") + 1] == split == split_of(int(folder.split("-")[1]))

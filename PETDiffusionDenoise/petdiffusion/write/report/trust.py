@@ -64,7 +64,22 @@ def certainty_section(report: CaseReport) -> str:
     rows = [row for row in report.interval_rows if row.get("kind") == "lesion"]
     organs = [row for row in report.interval_rows if row.get("kind") != "lesion"]
     folded = f"<details><summary>{len(organs)} numbers of organs</summary>{_intervals(organs)}</details>"
-    return (_intervals(rows) if rows else "") + (folded if organs else "")
+    return _beyond(rows) + (_intervals(rows) if rows else "") + (folded if organs else "")
+
+
+def _beyond(rows: Rows) -> str:
+    """A number outside its own interval looks like a mistake where nothing is said of it."""
+    found = [row for row in rows if row["denoised"] is not None and row.get("calibrated")
+             and not row["low95"] <= row["denoised"] <= row["high95"]]  # fmt: skip
+    if not found:
+        return ""
+    one = found[0]
+    such = f"{escape(one['metric'])} {suv(one['denoised'])} of {escape(plain(str(one['name'])))}"
+    return (
+        f'<p class="note">{len(found)} of {len(rows)} numbers of lesions lie outside their own interval, such as '
+        f"{such} ({suv(one['low95'])} to {suv(one['high95'])}). The intervals are for the normal-dose scan and hold "
+        "what the method is known to lose or add in lesions of that size: go by them.</p>"
+    )
 
 
 def _intervals(rows: Rows) -> str:
