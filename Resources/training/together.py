@@ -3,10 +3,12 @@
     python Resources/training/together.py draw --work DIR --patients 48 [--real SCANS]
     python Resources/training/together.py train --work DIR --steps 3000 [--only amdiff,separate,…]
 
-`draw` scans the patients and keeps them as trainings hold them in memory; trainings map those files, so that many share
-one copy. `train` runs one process each, all on the same batches: AMDiff, its standalone parts (`separate`) and its four
-ablations; uPETe at both compressions, autoencoder first. Models appear in DIR/models; `export` makes them of trainings
-that were stopped.
+`draw` scans the patients and keeps them as trainings hold them in memory; trainings map those files, so that many
+share one copy. `train` runs one process each, all on the same batches, of what `--only` names: AMDiff (`amdiff`), its
+standalone parts (`separate`); `complete` and the four ablations of Table 4, for the comparison alone (see
+amdiff_ablations.py); uPETe at both compressions, autoencoder first (`upete`, `upete-f4`); for `--minutes`,
+`upete-longer`, which goes on from the bundled upete-body, and `upete-wide`, a larger network in its latents. Models
+appear in DIR/models; `export` makes them of trainings that were stopped.
 """
 
 from __future__ import annotations
@@ -25,10 +27,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from amdiff import CHANGES
+from amdiff_ablations import ALIKE, VARIANTS
 from petdiffusion.methods.amdiff import data as labelled
 from petdiffusion.methods.amdiff.task import AmdiffTask, NnmambaTask
 from petdiffusion.methods.upete import data as normal
-from petdiffusion.methods.upete.config import CONFIGS
+from petdiffusion.methods.upete.config import CONFIGS, LATENT
+from petdiffusion.methods.upete.network import AUTOENCODER
 from petdiffusion.methods.upete.task import UpeteTask
 from petdiffusion.phantoms.recipe import Job, Recipe
 from petdiffusion.phantoms.splits import seeds_of
@@ -39,6 +44,7 @@ from petdiffusion.training.bank import Bank, Patient, Scan
 from petdiffusion.training.export import export
 from petdiffusion.training.settings import TrainSettings
 from petdiffusion.training.streamed import in_memory
+from petdiffusion.zoo import store
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -50,10 +56,7 @@ FOR_UPETE = 24
 """So many patients are kept for uPETe too: their noise is one more scan each."""
 SPLITS = ("train", "validation")
 
-AMDIFF = {"amdiff": "amdiff-body", "separate": "nnmamba-body", "no-revision": "", "no-organ-regulariser": "",
-          "no-lesion-regulariser": "", "no-resmamba": ""}  # fmt: skip
-CHANGES = {"sigma_data": 1.1463, "warm_from": 0.02}
-"""Each begins as the bundled csrd-body, whose sigma_data this is."""
+AMDIFF = {"amdiff": "amdiff-body", "separate": "nnmamba-body"} | {name: f"amdiff-body-{name}" for name in VARIANTS}
 AMDIFF_SETTINGS = {"batch": 4, "patch": 64, "warmup_steps": 60, "ema_decay": 0.995}
 UPETE = {"upete": ("autoencoder", "compact"), "upete-f4": ("f4-autoencoder", "f4")}
 UPETE_SETTINGS = (
@@ -62,6 +65,12 @@ UPETE_SETTINGS = (
 )
 FIRST = 0.3
 """Share of uPETe's steps that its autoencoder takes."""
+MATCH = {"match": 0.9}
+LATER: dict[str, dict[str, Any]] = {
+    "upete-longer": MATCH,
+    "upete-wide": {**MATCH, "network": {**LATENT, "channels": 24, "multipliers": (1, 2, 2)}, "guide_channels": 12},
+}
+"""uPETe on the bundled model's autoencoder, with these changes; `longer` begins with all of that model."""
 
 
 def main() -> None:
@@ -72,6 +81,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--real", type=Path, help="a data set of real scans with simulated doses (real_scans.py)")
     parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--minutes", type=float, default=10.0, help="of upete-longer and upete-wide")
     parser.add_argument("--only", default=",".join((*AMDIFF, *UPETE)))
     parser.add_argument("--device", default="auto")
     parser.add_argument("--channels-last", action="store_true", help="the layout that convolutions on a GPU like")
@@ -191,6 +201,8 @@ def alone(args: argparse.Namespace) -> None:
     run = Run(device=args.device)
     if args.only in AMDIFF:
         return _amdiff(args.only, args.steps, args.work, run, args.channels_last)
+    if args.only in LATER:
+        return _upete_on(args.only, args.minutes, args.work, run)
     origin, lengths = None, (round(FIRST * args.steps), round((1 - FIRST) * args.steps))
     for config, settings, steps in zip(UPETE[args.only], UPETE_SETTINGS, lengths):
         origin = _upete(config, settings, steps, args.work, origin, run)
@@ -204,10 +216,10 @@ class _ChannelsLast:
 
 
 def _amdiff(name: str, steps: int, work: Path, run: Run, channels_last: bool) -> None:
-    config = "compact" if AMDIFF[name] else f"compact-{name}"
+    config = f"compact-{name}" if name in VARIANTS[1:] else "compact"
     kind = NnmambaTask if name == "separate" else AmdiffTask
     kind = type(kind.__name__, (_ChannelsLast, kind), {}) if channels_last else kind
-    task = kind(config, CHANGES)
+    task = kind(config, ALIKE if name in VARIANTS else CHANGES)
     settings = TrainSettings(steps=steps, validate_every=max(steps // 4, 1), **AMDIFF_SETTINGS)
     people = [[_read_labelled(file) for file in _files(work, "labelled", split)] for split in SPLITS]
     bank = Bank(*([person.patient for person in part] for part in people), settings, "digital bodies")
@@ -216,16 +228,37 @@ def _amdiff(name: str, steps: int, work: Path, run: Run, channels_last: bool) ->
 
 
 def _upete(config: str, settings: dict[str, Any], steps: int, work: Path, origin: str | None, run: Run) -> str:
-    task, settings = UpeteTask(config), TrainSettings(steps=steps, validate_every=max(steps // 4, 1), **settings)
-    people = [[_read_normal(file) for file in _files(work, "normal", split)] for split in SPLITS]
-    loop.train(task, normal.NormalCubes(*people, settings, "digital bodies"), settings, work / config, run,
-               origin=origin)  # fmt: skip
+    settings = TrainSettings(steps=steps, validate_every=max(steps // 4, 1), **settings)
+    loop.train(UpeteTask(config), _cubes(work, settings), settings, work / config, run, origin=origin)
     return str(work / config)
+
+
+class _OnItsAutoencoder(UpeteTask):
+    """A network of any size beside the bundled model's autoencoder."""
+
+    def network(self) -> torch.nn.Module:
+        network, known = super().network(), load_file(store.find("upete-body").weights)
+        network.adopt({name: value.float() for name, value in known.items() if name.startswith(AUTOENCODER)})
+        return network
+
+
+def _upete_on(name: str, minutes: float, work: Path, run: Run) -> None:
+    settings = TrainSettings(minutes=minutes, validate_every=500, **UPETE_SETTINGS[1])
+    task = _OnItsAutoencoder("compact", LATER[name])
+    origin = "upete-body" if name == "upete-longer" else None
+    loop.train(task, _cubes(work, settings), settings, work / name, run, origin=origin)
+
+
+def _cubes(work: Path, settings: TrainSettings) -> normal.NormalCubes:
+    people = [[_read_normal(file) for file in _files(work, "normal", split)] for split in SPLITS]
+    return normal.NormalCubes(*people, settings, "digital bodies")
 
 
 def train(args: argparse.Namespace) -> None:
     args.work.mkdir(parents=True, exist_ok=True)
-    said, running = ["--work", str(args.work), "--steps", str(args.steps), "--device", args.device], {}
+    said = ["--work", str(args.work), "--steps", str(args.steps), "--minutes", str(args.minutes),
+            "--device", args.device]  # fmt: skip
+    running = {}
     said += ["--channels-last"] if args.channels_last else []
     for name in args.only.split(","):
         with (args.work / f"{name}.log").open("w") as log:
@@ -245,12 +278,15 @@ def export_all(args: argparse.Namespace) -> None:
 
 
 def _exported(name: str, work: Path) -> Path:
-    if name in UPETE:
+    if name in LATER:
+        folder, id_ = name, "upete-body" if name == "upete-longer" else f"upete-body-{name.removeprefix('upete-')}"
+        facts = "upete-body"
+    elif name in UPETE:
         folder, id_ = UPETE[name][1], "upete-body" if name == "upete" else "upete-body-f4"
         facts = id_
     else:
-        folder, id_ = name, AMDIFF[name] or f"amdiff-body-{name}"
-        facts = "nnmamba-body" if name == "separate" else "amdiff-body"
+        folder, id_ = name, AMDIFF[name]
+        facts = "amdiff-ablations" if name in VARIANTS else id_
     said = json.loads((HERE / f"{facts}.json").read_text(encoding="utf-8"))
     return export(work / folder, work / "models", id_, said)
 
