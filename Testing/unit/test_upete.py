@@ -15,13 +15,15 @@ from petdiffusion.methods.upete import attention as attending
 from petdiffusion.methods.upete import parts, perturb, scan
 from petdiffusion.methods.upete.attention import WINDOW, GuidedAttention
 from petdiffusion.methods.upete.autoencoder import Autoencoder, AutoencoderConfig, cosines
-from petdiffusion.methods.upete.chain import LEAST, levels_of, start_of
+from petdiffusion.methods.upete.chain import LEAST, correlated, levels_of, start_of
 from petdiffusion.methods.upete.config import CONFIGS, UpeteConfig
 from petdiffusion.methods.upete.network import UpeteNetwork
 from petdiffusion.methods.upete.scan import LatentScan
-from petdiffusion.methods.upete.units import level_of, units_of, warm_of
+from petdiffusion.methods.upete.units import convolved, level_of, smoothed, units_of, warm_of
 from petdiffusion.physics.poisson import generator
+from petdiffusion.prepare.noise import measure
 from petdiffusion.progress import Run
+from petdiffusion.volume import SUVBW, Geometry, Volume
 from support.blobs import blobs
 from support.tiny_models import OWN, write_models
 
@@ -320,6 +322,25 @@ def test_a_sample_is_as_noisy_as_a_normal_dose_and_less_than_the_scan():
     images = [case.pet.array, *(denoise(case, samples=1, estimate=e).pet.array for e in ("sample", "mean"))]
     noise = [float(np.std((image - denoise(case).pet.array)[case.body])) for image in images]
     assert noise[0] > noise[1] > noise[2] == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize(("shape", "spacing", "fwhm"), [
+    ((64, 60, 56), (3.5, 3.5, 3.5), 6.0), ((40, 80, 80), (2.0, 2.0, 4.0), 8.0),
+    ((1, 300, 300), (4.0, 4.0, 3.0), 5.0), ((50, 50, 50), (4.0, 4.0, 4.0), 0.0),
+])  # fmt: skip
+def test_fresh_noise_is_as_wide_as_the_scans_and_of_level_one(shape, spacing, fwhm):
+    n = correlated(shape, (fwhm,) * 3, spacing, generator(5), KNOWN)
+    assert level_of(n.numpy(), spacing, np.ones(shape, bool), KNOWN) == pytest.approx(1, rel=0.04)
+    if fwhm and shape[0] > 1:
+        seen = Volume(5 + 0.3 * (n / n.std()).numpy(), Geometry(shape[::-1], spacing), SUVBW)
+        assert measure(seen, np.ones(shape, bool)).fwhm_mm == pytest.approx((fwhm,) * 3, rel=0.15)
+
+
+def test_a_gpus_smoothing_is_the_processors():
+    image = torch.randn((20, 24, 28), generator=generator(1))
+    here, there = smoothed(image.numpy(), (2.0, 3.0, 4.0), 6.0), convolved(image, (2.0, 3.0, 4.0), 6.0).numpy()
+    inside = (slice(5, -5),) * 3
+    assert np.abs(here - there)[inside].max() < 1e-6 < np.abs(image.numpy() - here)[inside].max()
 
 
 def test_what_compression_loses_comes_back_where_it_exceeds_noise():

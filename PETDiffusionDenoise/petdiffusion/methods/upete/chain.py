@@ -28,7 +28,7 @@ from ...prepare import noise
 from . import parts, perturb
 from .config import UpeteConfig
 from .scan import Codec
-from .units import level_of, smoothed
+from .units import FWHM, Spacing, smoothed, smoothed_by
 
 LEAST = 0.5
 """Least strength in SDs of a normal dose's noise: nearer to it the network has learnt next to nothing of c."""
@@ -102,9 +102,9 @@ class Chains:
         if self.kind == parts.GAUSSIAN:
             return torch.randn(self.z.shape, generator=random) * (self.config.latent_noise or 1.0)
         scan = self.codec.scan
-        n = correlated(tuple(scan.u.shape[2:]), self.fwhm_mm, scan.case.pet.geometry.spacing, random)
-        level = max(level_of(n, scan.case.pet.geometry.spacing, np.ones(n.shape, bool), self.config), 1e-6)
-        u = scan.u + torch.from_numpy(n / level * self.start.level)[None, None]
+        n = correlated(tuple(scan.u.shape[2:]), self.fwhm_mm, scan.case.pet.geometry.spacing, random, self.config,
+                       self.codec.policy.device)  # fmt: skip
+        u = scan.u + n[None, None] * self.start.level
         return (self.codec.encoded(u) - self.z) / self.start.level
 
     @property
@@ -118,11 +118,22 @@ class Chains:
 
 
 def correlated(shape: tuple[int, ...], fwhm_mm: Sequence[float], spacing_mm: Sequence[float],
-               random: torch.Generator) -> np.ndarray:  # fmt: skip
-    """Smoothed white noise; its level is that of the filter's choice."""
-    white = torch.randn(shape, generator=random).numpy()
-    width = float(np.mean(fwhm_mm)) / 2**0.5 or 0.0
-    return smoothed(white, tuple(spacing_mm), width) if width > 0 else white
+               random: torch.Generator, config: UpeteConfig, device: str | torch.device = "cpu") -> Tensor:  # fmt: skip
+    """White noise through a filter of `fwhm_mm`, as the scan's seems to have come, of level 1."""
+    white, spacing = torch.randn(shape, generator=random), tuple(spacing_mm)
+    width = float(np.mean(fwhm_mm))
+    smooth = smoothed_by(white, spacing, width, device) if width > 0 else white
+    return smooth / max(_level_of_white(shape, spacing, width, config), 1e-6)
+
+
+def _level_of_white(shape: tuple[int, ...], spacing: Spacing, width: float, config: UpeteConfig) -> float:
+    """What `level_of` finds on much white noise, smoothed: the SD of what its filter takes away, by the response to a
+    point. Told beforehand, as measuring takes longer than drawing."""
+    reach = [int(np.ceil(3 * (width + config.level_mm) / FWHM / step)) + 1 for step in reversed(spacing)]
+    point = np.zeros([min(n, 2 * r + 1) for n, r in zip(shape, reach)], np.float32)
+    point[tuple(n // 2 for n in point.shape)] = 1
+    kernel = smoothed(point, spacing, width) if width > 0 else point
+    return float(np.sqrt(np.square(kernel - smoothed(kernel, spacing, config.level_mm)).sum(dtype=np.float64)))
 
 
 def spread_of(samples: Callable[[int], np.ndarray], count: int, watch: Callable | None) -> tuple[np.ndarray, Moments]:

@@ -12,13 +12,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from .config import UpeteConfig
 
 _NOTHING = 1e-6
 WARM = 0.5
 """Of the body's mean activity."""
-_FWHM = 2.0 * np.sqrt(2.0 * np.log(2.0))
+FWHM = 2.0 * np.sqrt(2.0 * np.log(2.0))
+_TRUNCATE = 3.0
 Spacing = tuple[float, float, float]
 """(x, y, z), as in a Geometry; arrays are (z, y, x)."""
 
@@ -61,5 +65,29 @@ def level_of(u: np.ndarray, spacing_mm: Spacing, warm: np.ndarray, config: Upete
 def smoothed(image: np.ndarray, spacing_mm: Spacing, fwhm_mm: float) -> np.ndarray:
     from scipy.ndimage import gaussian_filter
 
-    sigma = [fwhm_mm / _FWHM / step for step in reversed(spacing_mm)]
-    return gaussian_filter(np.asarray(image, np.float32), sigma, truncate=3.0)
+    return gaussian_filter(np.asarray(image, np.float32), _sigmas(spacing_mm, fwhm_mm), truncate=_TRUNCATE)
+
+
+def smoothed_by(image: Tensor, spacing_mm: Spacing, fwhm_mm: float, device: str | torch.device) -> Tensor:
+    """`smoothed` but for the borders, on a GPU where there is one: a processor is three times as fast without."""
+    if torch.device(device).type == "cpu":
+        return torch.from_numpy(smoothed(image.numpy(), spacing_mm, fwhm_mm))
+    return convolved(image.to(device), spacing_mm, fwhm_mm).cpu()
+
+
+def convolved(image: Tensor, spacing_mm: Spacing, fwhm_mm: float) -> Tensor:
+    """(z, y, x), one axis after the other, continued by its edges."""
+    found = image[None, None]
+    for axis, sigma in enumerate(_sigmas(spacing_mm, fwhm_mm)):
+        reach = int(_TRUNCATE * sigma + 0.5)
+        line = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, dtype=found.dtype) / sigma).square())
+        pads, shape = [0] * 6, [1] * 5
+        pads[4 - 2 * axis] = pads[5 - 2 * axis] = reach
+        shape[2 + axis] = -1
+        found = F.conv3d(F.pad(found, pads, mode="replicate"), (line / line.sum()).reshape(shape).to(found))
+    return found[0, 0]
+
+
+def _sigmas(spacing_mm: Spacing, fwhm_mm: float) -> list[float]:
+    """In voxels, (z, y, x)."""
+    return [fwhm_mm / FWHM / step for step in reversed(spacing_mm)]
