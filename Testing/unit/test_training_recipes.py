@@ -3,13 +3,18 @@ that calibrations learn from counts once."""
 
 import importlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 from petdiffusion import registry
+from petdiffusion.bench.papers.amdiff import ABLATION
 from petdiffusion.cli.app import parser
 from petdiffusion.cli.train import _values as values
 from petdiffusion.phantoms.splits import split_of
 from petdiffusion.training.settings import TrainSettings
+from petdiffusion.zoo import store
+from safetensors.torch import load_file
 
 FOLDER = Path(__file__).parents[2] / "Resources" / "training"
 
@@ -63,3 +68,31 @@ def test_calibration_takes_every_patient_once(script):
     for name, split in (("calibration", "validation"), ("check", "test")):
         for folder, _, options in module.SETS[name]:
             assert options[options.index("--split") + 1] == split == split_of(int(folder.split("-")[1]))
+
+
+def test_trainings_side_by_side(script, tmp_path, monkeypatch):
+    """The table's five differ in nothing but what is left out; uPETe goes on from the bundled model."""
+    module, begun, made = script("together"), {}, {}
+    monkeypatch.setattr(torch, "set_num_threads", lambda number: None)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", torch.backends.cudnn.benchmark)  # put back afterwards
+    monkeypatch.setattr(module, "_files", lambda *where: [])
+    monkeypatch.setattr(module.loop, "train", lambda task, data, settings, folder, run, origin=None: begun.update(
+        {folder.name: (task, settings, origin)}))  # fmt: skip
+    monkeypatch.setattr(module, "export", lambda folder, models, id_, facts: made.update({folder.name: (id_, facts)}))
+    for name in (*module.AMDIFF, *module.LATER):
+        module.alone(SimpleNamespace(only=name, steps=8, minutes=1, work=tmp_path, device="cpu", channels_last=False))
+        module._exported(name, tmp_path)
+    table = [begun[name] for name in module.VARIANTS]
+    assert {(str(settings), origin) for _, settings, origin in table} == {(str(table[0][1]), "csrd-body")}
+    whole = table[0][0].config
+    left_out = [{key for key in whole if task.config[key] != whole[key]} for task, _, _ in table[1:]]
+    assert left_out == [{"revision"}, {"organ_regulariser"}, {"lesion_regulariser"}, {"segmenter"}]
+    assert {made[name][0] for name in module.VARIANTS} == {row.model for row in ABLATION.rows if row.model}
+    assert all(facts["summary"] for _, facts in made.values())
+    longer, wide = begun["upete-longer"], begun["upete-wide"]
+    assert (longer[2], wide[2]) == ("upete-body", None)
+    bundled = load_file(store.find("upete-body").weights)
+    for task in (longer[0], wide[0]):
+        network = task.network().state_dict()
+        kept = {name: value.float() for name, value in bundled.items() if name.startswith(module.AUTOENCODER)}
+        assert kept and all(torch.equal(network[name], value) for name, value in kept.items())
