@@ -15,7 +15,7 @@ from petdiffusion.methods.upete import attention as attending
 from petdiffusion.methods.upete import parts, perturb, scan
 from petdiffusion.methods.upete.attention import WINDOW, GuidedAttention
 from petdiffusion.methods.upete.autoencoder import Autoencoder, AutoencoderConfig, cosines
-from petdiffusion.methods.upete.chain import LEAST, correlated, levels_of, start_of
+from petdiffusion.methods.upete.chain import LEAST, Chains, correlated, levels_of, start_of
 from petdiffusion.methods.upete.config import CONFIGS, UpeteConfig
 from petdiffusion.methods.upete.network import UpeteNetwork
 from petdiffusion.methods.upete.scan import LatentScan
@@ -334,6 +334,21 @@ def test_fresh_noise_is_as_wide_as_the_scans_and_of_level_one(shape, spacing, fw
     if fwhm and shape[0] > 1:
         seen = Volume(5 + 0.3 * (n / n.std()).numpy(), Geometry(shape[::-1], spacing), SUVBW)
         assert measure(seen, np.ones(shape, bool)).fwhm_mm == pytest.approx((fwhm,) * 3, rel=0.15)
+
+
+def test_noise_is_encoded_by_the_shortcut_as_by_the_whole_where_that_adds_nothing(monkeypatch):
+    def fresh(chains, random):
+        state, by_shortcut = random.get_state(), usual(chains, random)
+        with monkeypatch.context() as patch:
+            patch.setattr(scan.Codec, "has_shortcut", False)
+            whole = usual(chains, random.set_state(state))
+        seen.append((by_shortcut - whole).abs().max() / whole.std())
+        return by_shortcut
+
+    usual, seen = Chains.fresh, []
+    monkeypatch.setattr(Chains, "fresh", fresh)
+    denoise(case_of(), samples=1)
+    assert seen and max(seen) < 1e-3
 
 
 def test_a_gpus_smoothing_is_the_processors():

@@ -104,6 +104,8 @@ class Chains:
         scan = self.codec.scan
         n = correlated(tuple(scan.u.shape[2:]), self.fwhm_mm, scan.case.pet.geometry.spacing, random, self.config,
                        self.codec.policy.device)  # fmt: skip
+        if self.codec.has_shortcut:
+            return self.codec.by_shortcut(n[None, None])
         u = scan.u + n[None, None] * self.start.level
         return (self.codec.encoded(u) - self.z) / self.start.level
 

@@ -84,12 +84,17 @@ class Codec:
         return self._blended("encode_blocks", space_to_depth(u, self.scan.f), latent)
 
     def of_air(self) -> Tensor:
-        """The latent where no patch is worked on: nothing small is there for the autoencoder to keep, so that its
-        shortcut, where it has one, is enough."""
-        if not self.network.autoencoder.config.shortcut:
-            return self.encoded(self.scan.air_units)
+        """The latent where no patch is worked on: nothing small is there for the autoencoder to keep."""
+        return self.by_shortcut(self.scan.air_units) if self.has_shortcut else self.encoded(self.scan.air_units)
+
+    @property
+    def has_shortcut(self) -> bool:
+        return self.network.autoencoder.config.shortcut
+
+    def by_shortcut(self, u: Tensor) -> Tensor:
+        """Encoded by the autoencoder's linear part alone, for what its other part does not keep: air, noise."""
         with torch.no_grad():
-            return self.network(self.scan.air_units.to(self.policy.device), part="linear_encode").cpu()
+            return self.network(u.to(self.policy.device), part="linear_encode").cpu()
 
     def decoded(self, z: Tensor) -> Tensor:
         """(1, 1, z, y, x) in units; outside of the body's surroundings that of `air`."""
