@@ -4,9 +4,10 @@
     python Resources/training/upete.py --work DIR --run      runs them; the model appears in DIR/models
     python Resources/training/upete.py --work DIR --f 4      those of the model with f = 4
 
-Normal-dose images and their CTs alone are read: the low-count ones of the data sets are there for other methods. Their
-noise is drawn once and kept in the cache. `--minutes` is for the autoencoder and for the diffusion of f = 2; those of
-f = 4 are counted in steps.
+The bundled upete-body then went on for five minutes on a GPU: `together.py draw --patients 24`, `together.py train
+--only upete-longer --minutes 5.2`. Normal-dose images and their CTs alone are read: the low-count ones of the data sets
+are there for other methods. Their noise is drawn once and kept in the cache. `--minutes` is for the autoencoder and for
+the diffusion of f = 2; those of f = 4 are counted in steps.
 """
 
 from __future__ import annotations
