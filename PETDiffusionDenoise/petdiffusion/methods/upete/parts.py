@@ -29,6 +29,7 @@ from ...diffusion.conditions import Conditions
 from ...diffusion.parameterisation import broadcast
 from ...networks.blocks import depth_to_space, space_to_depth
 from .config import UpeteConfig
+from .units import along_axes
 
 REFERENCE_MM = 4.0
 POISSON, GAUSSIAN = 0.0, 1.0
@@ -81,13 +82,7 @@ def gaussian(image: Tensor, fwhm: Tensor) -> Tensor:
     """(1, 1, z, y, x) filtered along every axis; the width, in voxels, is a number on any device."""
     place = torch.arange(-_RADIUS, _RADIUS + 1, dtype=image.dtype, device=image.device)
     line = torch.exp(-0.5 * (place * _FWHM / fwhm.to(image)).square())
-    line = line / line.sum()
-    for axis in range(3):
-        pads, shape = [0] * 6, [1, 1, 1, 1, 1]
-        pads[2 * (2 - axis)] = pads[2 * (2 - axis) + 1] = _RADIUS
-        shape[2 + axis] = -1
-        image = F.conv3d(F.pad(image, pads, mode="replicate"), line.reshape(shape))
-    return image
+    return along_axes(image, [line / line.sum()] * 3)
 
 
 def guided(image: Tensor, ct: Tensor, fwhm: Tensor, hu: float) -> Tensor:

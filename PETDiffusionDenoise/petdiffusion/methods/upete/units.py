@@ -9,6 +9,7 @@ range. u does not depend on the unit of the PET.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,16 +77,23 @@ def smoothed_by(image: Tensor, spacing_mm: Spacing, fwhm_mm: float, device: str 
 
 
 def convolved(image: Tensor, spacing_mm: Spacing, fwhm_mm: float) -> Tensor:
-    """(z, y, x), one axis after the other, continued by its edges."""
-    found = image[None, None]
-    for axis, sigma in enumerate(_sigmas(spacing_mm, fwhm_mm)):
+    """(z, y, x) as `smoothed` does it."""
+    lines = []
+    for sigma in _sigmas(spacing_mm, fwhm_mm):
         reach = int(_TRUNCATE * sigma + 0.5)
-        line = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, dtype=found.dtype) / sigma).square())
+        line = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, dtype=image.dtype) / sigma).square())
+        lines.append(line / line.sum())
+    return along_axes(image[None, None], lines)[0, 0]
+
+
+def along_axes(image: Tensor, lines: Sequence[Tensor]) -> Tensor:
+    """(1, 1, z, y, x) with a line of odd length along each axis, continued by its edges."""
+    for axis, line in enumerate(lines):
         pads, shape = [0] * 6, [1] * 5
-        pads[4 - 2 * axis] = pads[5 - 2 * axis] = reach
+        pads[4 - 2 * axis] = pads[5 - 2 * axis] = len(line) // 2
         shape[2 + axis] = -1
-        found = F.conv3d(F.pad(found, pads, mode="replicate"), (line / line.sum()).reshape(shape).to(found))
-    return found[0, 0]
+        image = F.conv3d(F.pad(image, pads, mode="replicate"), line.reshape(shape).to(image))
+    return image
 
 
 def _sigmas(spacing_mm: Spacing, fwhm_mm: float) -> list[float]:
