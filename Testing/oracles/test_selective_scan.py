@@ -6,6 +6,13 @@ from petdiffusion.networks import selective_scan as scan
 from petdiffusion.networks.mamba import Mamba, VoxelMamba
 
 
+@pytest.fixture(autouse=True, params=["walked", "joined"])
+def way(request, monkeypatch):
+    """As on a processor, and as on a GPU."""
+    monkeypatch.setattr(scan, "launches_cost", lambda x: request.param == "joined")
+    monkeypatch.setattr(scan, "FEW", 3)
+
+
 def given(length, batch=2, d=3, N=4, dtype=torch.float32):
     g = torch.Generator().manual_seed(length)
 
@@ -48,9 +55,9 @@ def test_the_gradient_is_right(length):
 
 def test_gradients_of_all_inputs_agree_with_the_definition():
     pairs = []
-    for way in (scan.selective_scan, scan.step_by_step):
+    for found in (scan.selective_scan, scan.step_by_step):
         inputs = [part.requires_grad_() for part in given(30)]
-        way(*inputs).square().sum().backward()
+        found(*inputs).square().sum().backward()
         pairs.append([part.grad for part in inputs])
     for fast, slow in zip(*pairs):
         torch.testing.assert_close(fast, slow, rtol=1e-4, atol=1e-3)

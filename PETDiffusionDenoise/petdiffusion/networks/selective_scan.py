@@ -2,9 +2,10 @@
 
     h_t = exp(delta_t A) h_{t-1} + delta_t B_t u_t,      y_t = C_t h_t + D u_t                    (h_0 = 0)
 
-A sequence of L tokens is laid out as about sqrt(L) chunks of sqrt(L) tokens. All chunks walk in step, then their ends
-are handed on from chunk to chunk: about 2 sqrt(L) small steps instead of L. Sums of logarithms, which are fast and lose
-the small terms, are not used.
+On a processor a sequence of L tokens is laid out as about sqrt(L) chunks of sqrt(L) tokens. All chunks walk in step,
+then their ends are handed on from chunk to chunk: about 2 sqrt(L) small steps instead of L. On a GPU, where each step
+costs a launch however small it is, neighbours are joined into one token until few are left: some 5 log2(L) steps. Sums
+of logarithms, which are fast and lose the small terms, are not used.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+FEW = 16
+"""So many tokens are walked one by one."""
 AT_ONCE = 2**28
 """Elements of (tokens, batch, d, N) that are worked on together where no gradient is asked for: a GB."""
 
@@ -88,6 +91,8 @@ class _Recurrence(torch.autograd.Function):
 
 def _walk(decay: Tensor, gain: Tensor, backwards: bool = False) -> Tensor:
     """The recurrence from the first token to the last, or from the last to the first."""
+    if launches_cost(gain):
+        return _joined(decay.flip(0), gain.flip(0)).flip(0) if backwards else _joined(decay, gain)
     length = len(gain)
     size = _chunk_size(length)
     missing = -length % size
@@ -104,6 +109,28 @@ def _walk(decay: Tensor, gain: Tensor, backwards: bool = False) -> Tensor:
     states.addcmul_(kept, _carried(states[:, last], kept[:, last], backwards)[:, None])
     found = states.flatten(0, 1)
     return found[missing:] if backwards else found[:length]
+
+
+def launches_cost(x: Tensor) -> bool:
+    """Whether many small steps take longer than few large ones that do more."""
+    return x.is_cuda
+
+
+def _joined(decay: Tensor, gain: Tensor) -> Tensor:
+    """States by halves: two tokens after each other are one of decay d1 d0 and gain g1 + d1 g0, whose state is that of
+    the second; from it follows the first of the next two."""
+    length, states = len(gain), torch.empty_like(gain)
+    states[0] = gain[0]
+    if length <= FEW:
+        for before, t in pairwise(range(length)):
+            torch.addcmul(gain[t], decay[t], states[before], out=states[t])
+        return states
+    whole = length // 2 * 2
+    first, second = slice(0, whole, 2), slice(1, whole, 2)
+    ends = _joined(decay[second] * decay[first], torch.addcmul(gain[second], decay[second], gain[first]))
+    states[second] = ends
+    torch.addcmul(gain[2::2], decay[2::2], ends[: (length - 1) // 2], out=states[2::2])
+    return states
 
 
 def _chunk_size(length: int) -> int:
