@@ -27,6 +27,8 @@ class BatchCase:
     id: str
     images: dict[str, str]
     settings: dict[str, str] = field(default_factory=dict)
+    about: dict[str, str] = field(default_factory=dict)
+    """What the columns for other uses say."""
 
 
 def read_manifest(path: str | Path) -> list[BatchCase]:
@@ -69,7 +71,8 @@ def _case(file: Path, number: int, row: dict[str, str]) -> BatchCase:
             "Use letters, digits, spaces, '.', '_' and '-'.",
         )
     images = {name: str((file.parent / values[name]).absolute()) for name in PATHS if values.get(name)}
-    return BatchCase(id_, images, {name: values[name] for name in SETTINGS if values.get(name)})
+    settings, about = ({name: values[name] for name in names if values.get(name)} for names in (SETTINGS, IGNORED))
+    return BatchCase(id_, images, settings, about)
 
 
 def _name_of(pet: Path) -> str:

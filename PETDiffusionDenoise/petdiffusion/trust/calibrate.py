@@ -23,7 +23,7 @@ from ..request import Result
 from ..volume import LabelMap
 from ..write.staging import writing
 from . import clinical
-from .conformal import LEAST, VOXEL, Calibration, fit_family, fit_voxels, pooled
+from .conformal import BY_SCANNER, LEAST, VOXEL, Calibration, fit_family, fit_voxels, pooled
 from .samples import Key, Numbers
 
 VOXELS = 4000
@@ -37,6 +37,8 @@ class Scores:
     id: str
     samples: int
     numbers: dict[str, list[tuple[float, float, float]]]
+    scanner: str = ""
+    """By the manifest's column `preset`."""
 
     def of(self, families: Sequence[str]) -> list[tuple[float, float, float]]:
         return [row for name in families for row in self.numbers.get(name, ())]
@@ -55,7 +57,8 @@ def collect(manifest: Path, method: str, settings: dict[str, Any], folder: Path,
     found = []
     with run.stage("calibrate", f"Drawing samples for {len(cases)} cases"):
         for done, case in enumerate(cases, 1):
-            found.append(_kept(case, method, settings, folder) or _made(case, method, settings, folder, run))
+            scores = _kept(case, method, settings, folder) or _made(case, method, settings, folder, run)
+            found.append(replace(scores, scanner=case.about.get("preset", "")))
             run.progress(done / len(cases))
     return found
 
@@ -141,9 +144,10 @@ def fit(scores: Sequence[Scores], data: str, groups: Sequence[str] | None = None
     for name, own in _families(scores).items():
         t, c, sd = (np.array(v) for v in zip(*(row for s in scores for row in s.of(own))))
         whose = [group for s, group in zip(scores, groups) for _ in s.of(own)]
+        where = [s.scanner for s in scores for _ in s.of(own)] if name in BY_SCANNER else None
         if t.size >= (LEAST if pooled(name) != name else 2):
             families[name] = (fit_voxels(t - c, sd, count) if name == VOXEL
-                              else fit_family(t, c, sd, count, patients=whose))  # fmt: skip
+                              else fit_family(t, c, sd, count, patients=whose, scanners=where))  # fmt: skip
     return Calibration(count, len(set(groups)), data, families=families)
 
 

@@ -12,6 +12,9 @@ numbers of its family: spread^2 = (PRIOR (relative x centre)^2 + (n - 1) SD^2) /
 Numbers of one patient err alike, so a hundred lesions of nine patients tell less than a hundred patients would. They
 are counted as so many independent numbers as their likeness leaves (`independent`), and where no order statistic of so
 few reaches far enough, Student's t goes on from there.
+
+A scanner's blur decides how far the means of thin organs are off, and a mixture of scanners hides the worst of them: so
+for these numbers each scanner of the calibration is looked at by itself too, and the widest interval counts.
 """
 
 from __future__ import annotations
@@ -34,6 +37,8 @@ SIZES_ML = {"small": 1.0, "middle": 5.0, "large": math.inf}
 """Lesions below so many ml. What a method loses of a lesion depends on its size more than on anything else."""
 LEAST = 20
 """Calibration numbers that a size needs for intervals of its own; fewer take those of all sizes together."""
+BY_SCANNER, FEWEST_PATIENTS = ("organ_mean",), 4
+"""Families of which each scanner is looked at, and the patients (beside LEAST numbers) that this asks for."""
 
 
 def size_of(ml: float) -> str:
@@ -127,8 +132,10 @@ def _wider(samples: int, calibrated: int, level: float) -> float:
 
 
 def fit_family(truth: Sequence[float], centre: Sequence[float], sd: Sequence[float], samples: int,
-               levels: Sequence[float] = LEVELS, patients: Sequence[str] | None = None) -> Family:
-    """From calibration numbers of one family. `patients`: whose each number is; without, each is another's."""
+               levels: Sequence[float] = LEVELS, patients: Sequence[str] | None = None,
+               scanners: Sequence[str] | None = None) -> Family:  # fmt: skip
+    """From calibration numbers of one family. `patients`: whose each number is; without, each is another's. With the
+    `scanners` that they come from no scanner's interval is narrower than it would be by itself."""
     t, c, s = (np.asarray(v, float) for v in (truth, centre, sd))
     if not (t.shape == c.shape == s.shape) or t.size < 2 or not np.isfinite([t, c, s]).all():
         raise InputError(f"{t.size} calibration numbers", "are too few, unpaired or not finite",
@@ -136,9 +143,19 @@ def fit_family(truth: Sequence[float], centre: Sequence[float], sd: Sequence[flo
     positive = np.abs(c) > SMALLEST
     relative = float(np.sqrt(np.median((s[positive] / c[positive]) ** 2))) if positive.any() else 0.0
     r = np.array([(a - b) / spread(d, b, samples, relative) for a, b, d in zip(t, c, s)])
-    count = r.size if patients is None else independent(r, patients)
-    low, high = zip(*(ends(r, level, count) for level in levels))
-    return Family(int(t.size), relative, low, high)
+    whose = np.arange(r.size) if patients is None else np.asarray(patients)
+    parts = [np.ones(r.size, bool), *_scanners(whose, scanners)]
+    counts = [part.sum() if patients is None else independent(r[part], whose[part]) for part in parts]
+    found = np.array([[ends(r[part], level, count) for part, count in zip(parts, counts)] for level in levels])
+    return Family(int(t.size), relative, tuple(found[..., 0].min(1).tolist()), tuple(found[..., 1].max(1).tolist()))
+
+
+def _scanners(patients: np.ndarray, scanners: Sequence[str] | None) -> list[np.ndarray]:
+    """Which numbers are of each scanner that has enough of them."""
+    if scanners is None:
+        return []
+    parts = [np.asarray(scanners) == name for name in sorted(set(scanners) - {""})]
+    return [p for p in parts if p.sum() >= LEAST and len(np.unique(patients[p])) >= FEWEST_PATIENTS]
 
 
 def fit_voxels(error: np.ndarray, sd: np.ndarray, samples: int, levels: Sequence[float] = LEVELS) -> Family:
