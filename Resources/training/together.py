@@ -7,7 +7,8 @@
 share one copy. `train` runs one process each, all on the same batches, of what `--only` names: AMDiff (`amdiff`), its
 standalone parts (`separate`); `complete` and the four ablations of Table 4, for the comparison alone (see
 amdiff_ablations.py); uPETe at both compressions, autoencoder first (`upete`, `upete-f4`); for `--minutes`,
-`upete-longer`, which goes on from the bundled upete-body, and `upete-wide`, a larger network in its latents. Models
+`upete-longer`, which goes on from the bundled upete-body, `upete-wide`, a larger network in its latents, and `masks`
+and `masks-ct`, which go on with the bundled amdiff-body's segmenter alone, by the PET and with the CT. Models
 appear in DIR/models; `export` makes them of trainings that were stopped.
 """
 
@@ -57,6 +58,7 @@ FOR_UPETE = 24
 SPLITS = ("train", "validation")
 
 AMDIFF = {"amdiff": "amdiff-body", "separate": "nnmamba-body"} | {name: f"amdiff-body-{name}" for name in VARIANTS}
+MASKS = {"masks": "amdiff-body-masks", "masks-ct": "amdiff-body-ct"}
 AMDIFF_SETTINGS = {"batch": 4, "patch": 64, "warmup_steps": 60, "ema_decay": 0.995}
 UPETE = {"upete": ("autoencoder", "compact"), "upete-f4": ("f4-autoencoder", "f4")}
 UPETE_SETTINGS = (
@@ -81,7 +83,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--real", type=Path, help="a data set of real scans with simulated doses (real_scans.py)")
     parser.add_argument("--steps", type=int, default=3000)
-    parser.add_argument("--minutes", type=float, default=10.0, help="of upete-longer and upete-wide")
+    parser.add_argument("--minutes", type=float, default=10.0, help="of upete-longer, -wide, masks and masks-ct")
     parser.add_argument("--only", default=",".join((*AMDIFF, *UPETE)))
     parser.add_argument("--device", default="auto")
     parser.add_argument("--channels-last", action="store_true", help="the layout that convolutions on a GPU like")
@@ -153,9 +155,9 @@ def _read(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
 
 
 def _write_labelled(person: labelled.Labelled, file: Path) -> None:
-    """Without CT and MR, which AMDiff does not look at."""
+    """Without MR, which AMDiff does not look at."""
     patient = person.patient
-    tensors = {f"image/{name}": image for name, image in patient.images.items() if name not in ("ct", "mr")}
+    tensors = {f"image/{name}": image for name, image in patient.images.items() if name != "mr"}
     tensors |= {f"scan/{i}/{name}": image for i, s in enumerate(patient.scans) for name, image in s.images.items()}
     tensors |= {f"lesion/{i}": torch.from_numpy(places) for i, places in enumerate(person.lesions)}
     _write(tensors, {"id": patient.id, "known": person.known, "body": patient.body.tolist(),
@@ -201,6 +203,8 @@ def alone(args: argparse.Namespace) -> None:
     run = Run(device=args.device)
     if args.only in AMDIFF:
         return _amdiff(args.only, args.steps, args.work, run, args.channels_last)
+    if args.only in MASKS:
+        return _masks(args.only, args.minutes, args.work, run, args.channels_last)
     if args.only in LATER:
         return _upete_on(args.only, args.minutes, args.work, run)
     origin, lengths = None, (round(FIRST * args.steps), round((1 - FIRST) * args.steps))
@@ -217,14 +221,26 @@ class _ChannelsLast:
 
 def _amdiff(name: str, steps: int, work: Path, run: Run, channels_last: bool) -> None:
     config = f"compact-{name}" if name in VARIANTS[1:] else "compact"
-    kind = NnmambaTask if name == "separate" else AmdiffTask
-    kind = type(kind.__name__, (_ChannelsLast, kind), {}) if channels_last else kind
+    kind = _laid(NnmambaTask if name == "separate" else AmdiffTask, channels_last)
     task = kind(config, ALIKE if name in VARIANTS else CHANGES)
     settings = TrainSettings(steps=steps, validate_every=max(steps // 4, 1), **AMDIFF_SETTINGS)
+    loop.train(task, _labelled(work, task, settings), settings, work / name, run, origin="csrd-body")
+
+
+def _masks(name: str, minutes: float, work: Path, run: Run, channels_last: bool) -> None:
+    task = _laid(AmdiffTask, channels_last)(name)
+    settings = TrainSettings(minutes=minutes, **AMDIFF_SETTINGS)
+    loop.train(task, _labelled(work, task, settings), settings, work / name, run, origin="amdiff-body")
+
+
+def _laid(kind: type[AmdiffTask], channels_last: bool) -> type[AmdiffTask]:
+    return type(kind.__name__, (_ChannelsLast, kind), {}) if channels_last else kind
+
+
+def _labelled(work: Path, task: AmdiffTask, settings: TrainSettings) -> labelled.LabelledBank:
     people = [[_read_labelled(file) for file in _files(work, "labelled", split)] for split in SPLITS]
     bank = Bank(*([person.patient for person in part] for part in people), settings, "digital bodies")
-    loop.train(task, labelled.LabelledBank(bank, *people, task.settings.lesion_share), settings, work / name, run,
-               origin="csrd-body")  # fmt: skip
+    return labelled.LabelledBank(bank, *people, task.settings.lesion_share, task.settings.sees_ct)
 
 
 def _upete(config: str, settings: dict[str, Any], steps: int, work: Path, origin: str | None, run: Run) -> str:
@@ -278,7 +294,11 @@ def export_all(args: argparse.Namespace) -> None:
 
 
 def _exported(name: str, work: Path) -> Path:
-    if name in LATER:
+    part = ""
+    if name in MASKS:
+        folder, id_, part = name, MASKS[name], "segmenter."
+        facts = id_ if name == "masks-ct" else "amdiff-ablations"
+    elif name in LATER:
         folder, id_ = name, "upete-body" if name == "upete-longer" else f"upete-body-{name.removeprefix('upete-')}"
         facts = "upete-body"
     elif name in UPETE:
@@ -288,7 +308,7 @@ def _exported(name: str, work: Path) -> Path:
         folder, id_ = name, AMDIFF[name]
         facts = "amdiff-ablations" if name in VARIANTS else id_
     said = json.loads((HERE / f"{facts}.json").read_text(encoding="utf-8"))
-    return export(work / folder, work / "models", id_, said)
+    return export(work / folder, work / "models", id_, said, part)
 
 
 if __name__ == "__main__":

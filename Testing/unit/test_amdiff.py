@@ -156,7 +156,7 @@ def test_stray_pieces_of_an_organ_are_dropped_but_both_kidneys_stay():
     liver[:3, :3, :3], liver[0, 7, 7] = 0.8, 0.8
     kidney[5:7, 0, 0], kidney[5:7, 7, 7], kidney[5, 3, 3] = 0.9, 0.9, 0.9
     aorta[4, 0, :3], aorta[4, 5, 5] = 0.7, 0.7
-    counts = np.bincount(organs_of(probability).ravel(), minlength=len(ORGANS) + 1)[1:]
+    counts = np.bincount(organs_of(probability, np.ones((8, 8, 8), bool)).ravel(), minlength=len(ORGANS) + 1)[1:]
     assert dict(zip(ORGANS, counts)) == dict.fromkeys(ORGANS, 0) | {"liver": 27, "kidney": 4, "aorta": 4}
 
 

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from petdiffusion.errors import ModelError
+from petdiffusion.errors import ConditionError, ModelError
 from petdiffusion.methods.contract import Case
 from petdiffusion.prepare.region import region_of
 from petdiffusion.progress import Run
@@ -144,3 +144,17 @@ def test_ranges_on_a_card_are_used(tmp_path):
     run = Run()
     choose("csrd", scan(BODY, 4, 500.0), run)
     assert "mean SUV is 500, trained were 0.6 to 1.2" in run.warnings[0]
+
+
+def test_a_model_that_needs_a_ct_goes_first_where_there_is_one_and_only_there(tmp_path):
+    for name, needs in (("a-plain", []), ("b-ct", ["ct"])):
+        store.add(make_model(tmp_path / name, name, regions=["body"], voxel_mm=[3, 5.5], method="csrd", needs=needs))
+    without = scan(BODY, 4, 1.4)
+    with_ct = dataclasses.replace(without, ct=without.pet)
+    assert choose("csrd", without, Run()).card.id == "a-plain" and choose("csrd", with_ct, Run()).card.id == "b-ct"
+    assert choose("csrd", with_ct, Run(model="a-plain")).card.id == "a-plain"
+    with pytest.raises(ConditionError, match="needs the patient's CT"):
+        choose("csrd", without, Run(model="b-ct"))
+    store.remove("a-plain")
+    with pytest.raises(ConditionError, match="needs the patient's CT"):
+        choose("csrd", without, Run())

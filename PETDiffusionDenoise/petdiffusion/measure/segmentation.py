@@ -27,11 +27,16 @@ def components(mask: np.ndarray, connectivity: int = 26) -> tuple[np.ndarray, in
     """Connected parts of a mask, numbered from 1, the largest first; and how many."""
     if connectivity not in CONNECTIVITY:
         raise OptionError(f"connectivity = {connectivity}", "must be 6, 18 or 26", "The default is 26.")
-    labelled, count = ndimage.label(mask, ndimage.generate_binary_structure(3, CONNECTIVITY[connectivity]))
+    found = np.zeros(np.shape(mask), np.int32)
+    if not np.any(mask):
+        return found, 0
+    box = bounding_box(mask)  # an organ fills little of a scan
+    labelled, count = ndimage.label(mask[box], ndimage.generate_binary_structure(3, CONNECTIVITY[connectivity]))
     sizes = np.bincount(labelled.ravel(), minlength=count + 1)[1:]
     rank = np.zeros(count + 1, labelled.dtype)
     rank[1 + np.argsort(-sizes, kind="stable")] = np.arange(1, count + 1)
-    return rank[labelled], count
+    found[box] = rank[labelled]
+    return found, count
 
 
 def dice(prediction: np.ndarray, reference: np.ndarray) -> float:

@@ -16,8 +16,11 @@ from ..zoo.store import sha256
 from . import checkpoint
 
 
-def export(folder: str | Path, target: str | Path, id_: str, facts: dict[str, Any]) -> Path:
-    """Write `<id>.safetensors` and `<id>.json` into `target`. `facts` fills the card's descriptive fields."""
+def export(folder: str | Path, target: str | Path, id_: str, facts: dict[str, Any], part: str = "") -> Path:
+    """Write `<id>.safetensors` and `<id>.json` into `target`. `facts` fills the card's descriptive fields.
+
+    Weights whose names do not begin with `part` are left out, as where a model takes the rest from another one.
+    """
     from safetensors.torch import load_file, save_file
 
     folder, target = Path(folder), Path(target)
@@ -26,7 +29,9 @@ def export(folder: str | Path, target: str | Path, id_: str, facts: dict[str, An
         raise TrainingError(f"Folder {folder.name}", "holds no finished training", "Train first.")
     prefix = "average.module."
     weights = {
-        key.removeprefix(prefix): _half(value) for key, value in load_file(state).items() if key.startswith(prefix)
+        key.removeprefix(prefix): _half(value)
+        for key, value in load_file(state).items()
+        if key.startswith(prefix + part)
     }
     target.mkdir(parents=True, exist_ok=True)
     path = target / f"{id_}.safetensors"

@@ -46,6 +46,8 @@ class ModelCard:
     """Ranges of noise, activity and contrast over the scans of the training (`zoo.domain`)."""
     serves: tuple[str, ...] = ()
     """Further methods that take a part of it, such as a denoiser that was trained beside a segmenter."""
+    needs: tuple[str, ...] = ()
+    """Of ct, mr, labels: what it cannot do without. Where that is given, it goes before models that do without."""
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
@@ -84,7 +86,7 @@ class ModelCard:
                 f"has missing or unknown fields: {', '.join(wrong)}",
                 "Give the card that came with the model.",
             )
-        lists = dict.fromkeys(("tracers", "regions", "voxel_mm", "dose_fractions", "serves"), list)
+        lists = dict.fromkeys(("tracers", "regions", "voxel_mm", "dose_fractions", "serves", "needs"), list)
         shapes = {**lists, "config": dict, "seen": dict, "bytes": int}
         if wrong := sorted(k for k, kind in shapes.items() if k in data and not isinstance(data[k], kind)):
             raise ModelError(
@@ -94,7 +96,7 @@ class ModelCard:
             raise ModelError(
                 f"Model card {name}", "needs two voxel sizes and two dose fractions", "Give the card as it came."
             )
-        pairs = {k: tuple(data[k]) for k in ("tracers", "voxel_mm", "dose_fractions", "regions", "serves") if k in data}
+        pairs = {name: tuple(data[name]) for name in lists if name in data}
         return cls(**{**data, **pairs})
 
     @classmethod

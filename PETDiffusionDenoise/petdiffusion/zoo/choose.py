@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ..errors import ModelError
+from ..errors import ConditionError, ModelError
 from ..methods.contract import Case
 from ..prepare.region import region_of
 from ..progress import Run
@@ -21,7 +21,7 @@ _SIDE = 1.4
 
 def choose(method: str, case: Case, run: Run) -> Model:
     """The model asked for, or the one made for scans most like this one; what does not fit is warned about."""
-    model = store.find(run.model, method) if run.model else _best(method, case)
+    model = _fed(store.find(run.model, method), case) if run.model else _best(method, case)
     if reasons := misfits(model.card, case):
         run.warn(f"The model {model.card.id} was not trained for this scan: {'; '.join(reasons)}. "
                  "Compare its result with a classical filter before you rely on it.")  # fmt: skip
@@ -37,7 +37,22 @@ def _best(method: str, case: Case) -> Model:
             "has no model on this machine",
             f"Add one (petdiffusion models add SOURCE), or train one (petdiffusion train {method} --help).",
         )
-    return min(known, key=lambda m: (len(misfits(m.card, case)), not m.bundled)).verify()
+    best = min(known, key=lambda m: (len(lacking(m.card, case)), len(misfits(m.card, case)), -len(m.card.needs),
+                                     not m.bundled))  # fmt: skip
+    return _fed(best, case).verify()
+
+
+def lacking(card: ModelCard, case: Case) -> list[str]:
+    """What the model needs beside the PET and the case does not hold."""
+    return [kind for kind in card.needs if getattr(case, kind) is None]
+
+
+def _fed(model: Model, case: Case) -> Model:
+    if missing := lacking(model.card, case):
+        kinds = " and ".join(kind.upper() if kind != "labels" else kind for kind in missing)
+        raise ConditionError(f"Model {model.card.id}", f"needs the patient's {kinds}",
+                             f"Give --{' --'.join(missing)}, or choose another model.")  # fmt: skip
+    return model
 
 
 def misfits(card: ModelCard, case: Case) -> list[str]:

@@ -63,7 +63,9 @@ class After:
     def segmented(self, revised: np.ndarray) -> Masks:
         """Both branches, from the patches of two views."""
         self.policy.place(self.network)
-        images = torch.cat((torch.from_numpy(revised)[None, None], self.scan.units.low), 1)
+        seen = [torch.from_numpy(revised)[None, None], self.scan.units.low]
+        seen += [torch.tensor(self.case.ct.array)[None, None]] if self.config.sees_ct else []
+        images = torch.cat(seen, 1)
         rules = PatchRules(multiple=SegmenterConfig(**self.config.segmenter).multiple, largest=self.config.window,
                            overlap=OVERLAP)  # fmt: skip
 
@@ -88,8 +90,8 @@ class After:
                           f"alone=false keeps {'them' if several else 'it'}.")  # fmt: skip
 
     def _probabilities(self, cond: Conditions) -> Tensor:
-        images = cond.images
-        lesions, organs = self.network.segmenter(images[:, :1], images[:, 1:2], images[:, 2:])
+        revised, low, *hu = cond.images[:, :-3].split(1, 1)
+        lesions, organs = self.network.segmenter(revised, low, cond.images[:, -3:], *hu)
         return torch.cat((lesions.float().sigmoid(), organs.float().softmax(1)[:, 1:]), 1)
 
     @property

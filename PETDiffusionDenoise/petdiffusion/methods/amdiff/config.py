@@ -28,6 +28,8 @@ class SegmenterConfig:
     """False: plain convolutions in their place (Table 4, w/o ResMamba)."""
     coordinates: bool = False
     """Whether it is told where in the scan a voxel lies."""
+    ct: bool = False
+    """Whether it is shown the patient's CT."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "channels", tuple(int(c) for c in self.channels))
@@ -89,6 +91,8 @@ class AmdiffConfig(Config):
     """Lesions below this are dropped; found on validation patients."""
     window: int = 64
     """Side of the segmenter's patches, in voxels."""
+    beside: Mapping[str, str] | None = None
+    """`id` and `sha256` of the model whose denoiser and revision are used as they are; the segmenter is its own."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "revision_weights", tuple(self.revision_weights))
@@ -99,6 +103,10 @@ class AmdiffConfig(Config):
     @property
     def segments(self) -> bool:
         return self.segmenter is not None
+
+    @property
+    def sees_ct(self) -> bool:
+        return self.segments and bool(self.segmenter.get("ct", False))
 
 
 CONDITIONS = {"condition_channels": 7, "vector": 4}
@@ -134,7 +142,12 @@ def _with_variants(name: str, config: AmdiffConfig) -> dict[str, AmdiffConfig]:
     return {name: config} | {f"{name}-{one}": variant(config, one) for one in VARIANTS}
 
 
-CONFIGS: Mapping[str, AmdiffConfig] = {**_with_variants("compact", _COMPACT), **_with_variants("paper", _PAPER)}
+_ON_BODY = replace(_COMPACT, beside={"id": "amdiff-body"})
+MASKS = {"masks": _ON_BODY, "masks-ct": replace(_ON_BODY, segmenter={**COMPACT_SEGMENTER, "ct": True})}
+"""A segmenter alone, on the images of the bundled model, without and with the CT."""
+CONFIGS: Mapping[str, AmdiffConfig] = {
+    **_with_variants("compact", _COMPACT), **_with_variants("paper", _PAPER), **MASKS,
+}  # fmt: skip
 DENOISER_ALONE: Mapping[str, AmdiffConfig] = {
     name: replace(CONFIGS[f"{name}-separate"], segmenter=None) for name in ("compact", "paper")
 }

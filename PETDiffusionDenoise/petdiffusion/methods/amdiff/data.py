@@ -35,6 +35,10 @@ JITTER = 0.15
 """Of ln SUV: people differ in the uptake of everything."""
 CROPPED = (0.5, 0.25, 0.25)
 """Chance along z, y, x that a patient is taken for one whose scan ends somewhere between patch and volume."""
+MOVED = (2, 1, 1)
+"""Voxels along z, y, x by which a CT is shifted at most."""
+ORGANS_DIFFER_HU, ALL_DIFFER_HU, NOISE_HU = 12.0, 8.0, 30.0
+AIR_HU = -1000.0
 SUV_IMAGES, ROOTS = ("low", "base", "normal", "truth"), ("root", "root_mean", "level")
 
 
@@ -56,13 +60,15 @@ class LabelledBank:
     train: list[Labelled]
     valid: list[Labelled]
     lesion_share: float
+    ct: bool = False
+    """Whether patches hold the CT, in HU."""
     _fixed: list[Batch] | None = None
 
     def batch(self, step: int, rank: int) -> Batch:
         s = self.bank.settings
         rng = np.random.default_rng((s.seed, step, rank))
-        patches = [_patch(self._drawn(rng), s.patch, rng, self.lesion_share, vary=True) for _ in range(s.batch)]
-        done = min(step / max(s.steps * s.accumulate - 1, 1), 1.0)
+        patches = [self._patch(self._drawn(rng), s.patch, rng, self.lesion_share, True) for _ in range(s.batch)]
+        done = 1.0 if s.steps is None else min(step / max(s.steps * s.accumulate - 1, 1), 1.0)
         return {**collate(patches), "done": torch.full((s.batch,), done)}
 
     def _drawn(self, rng: np.random.Generator) -> Labelled:
@@ -75,16 +81,20 @@ class LabelledBank:
         if self._fixed is None:
             rng, people = np.random.default_rng(20), [p for p in self.valid if p.known] or self.valid or self.train
             size = max(self.bank.settings.patch, VALIDATION_SIDE)
-            self._fixed = [collate([_patch(people[(2 * i + j) % len(people)], size, rng, 0.7, vary=False)
+            self._fixed = [collate([self._patch(people[(2 * i + j) % len(people)], size, rng, 0.7, False)
                                     for j in range(2)]) for i in range(count)]  # fmt: skip
         return self._fixed
+
+    def _patch(self, one: Labelled, size: int, rng: np.random.Generator, share: float, vary: bool) -> dict[str, Any]:
+        patch, place = _patch(one, size, rng, share, vary)
+        return patch | ({"ct": ct_patch(one.patient, place, patch["organs"], rng, vary)} if self.ct else {})
 
     def describe(self) -> dict[str, Any]:
         return {**self.bank.describe(), "with_organs": sum(p.known for p in self.train)}
 
 
 def load(manifests: Manifests, derive: Derive, settings: TrainSettings, run: Run,
-         lesion_share: float) -> LabelledBank:  # fmt: skip
+         lesion_share: float, ct: bool = False) -> LabelledBank:  # fmt: skip
     """The bank's patients with their labels: columns `labels` (optional) and `lesions`."""
     if settings.steps is None:
         raise OptionError("Length in minutes", "leaves the warm-up of AMDiff (Eq. 11) without an end", "Give --steps.")
@@ -96,7 +106,9 @@ def load(manifests: Manifests, derive: Derive, settings: TrainSettings, run: Run
     found = collect(manifests, make, run)
     train, valid = ([one.patient for one in people] for people in (found.train, found.valid))
     bank = bank_of(replace(found, train=train, valid=valid), settings)
-    return LabelledBank(bank, found.train, found.valid, lesion_share)
+    if ct and (without := [p.id for p in (*train, *valid) if not torch.isfinite(p.images["ct"]).any()]):
+        raise TrainingError(f"{len(without)} patients", f"have no CT, {without[0]} for one", "Leave them out.")
+    return LabelledBank(bank, found.train, found.valid, lesion_share, ct)
 
 
 def _labelled(patient: Patient, folder: Path, row: Row) -> Labelled:
@@ -133,7 +145,18 @@ def lesion_voxels(labels: np.ndarray) -> list[np.ndarray]:
     return [places[values == value] for value in np.unique(values)]
 
 
-def _patch(one: Labelled, size: int, rng: np.random.Generator, lesion_share: float, vary: bool) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Place:
+    """Where a patch was cut."""
+
+    corner: np.ndarray
+    size: int
+    mirrored: bool
+
+
+def _patch(one: Labelled, size: int, rng: np.random.Generator, lesion_share: float,
+           vary: bool) -> tuple[dict[str, Any], Place]:  # fmt: skip
+    """All but CT and MR."""
     patient = one.patient
     scan = patient.scans[rng.integers(len(patient.scans))]
     shape = np.array(patient.images["normal"].shape)
@@ -148,7 +171,24 @@ def _patch(one: Labelled, size: int, rng: np.random.Generator, lesion_share: flo
     if vary:
         place = cropped(place, rng)
         _brightened(patch, numbers, float(np.exp(rng.uniform(-JITTER, JITTER))))
-    return {**patch, **numbers, "coordinates": place}
+    return {**patch, **numbers, "coordinates": place}, Place(corner, size, mirrored)
+
+
+def ct_patch(patient: Patient, place: Place, organs: torch.Tensor, rng: np.random.Generator,
+             vary: bool) -> torch.Tensor:  # fmt: skip
+    """(1, size, size, size) in HU. In training as another patient's might be: breathing moves organs against the PET,
+    and organs and fat differ in HU, so that nothing is learnt from the one number that a digital organ has."""
+    ct, size = patient.images["ct"], place.size
+    shift = [rng.integers(-most, most + 1) for most in MOVED] if vary else 0
+    corner = np.clip(place.corner + shift, 0, np.maximum(np.array(ct.shape) - size, 0))
+    cut = tuple(slice(c, c + size) for c in corner)
+    hu = torch.nan_to_num(fitted(ct[cut].float(), size, place.mirrored), nan=AIR_HU)
+    if not vary:
+        return hu
+    dense = hu > AIR_HU / 2
+    away = torch.from_numpy(rng.normal(0, ORGANS_DIFFER_HU, 256).astype(np.float32))[organs.long()]
+    noise = torch.from_numpy(rng.standard_normal(hu.shape, np.float32)) * float(rng.uniform(0, NOISE_HU))
+    return hu + float(rng.normal(0, ALL_DIFFER_HU)) + dense * away + noise
 
 
 def _centre(one: Labelled, size: int, rng: np.random.Generator, lesion_share: float) -> np.ndarray:

@@ -20,6 +20,7 @@ from ..contract import Case, Output
 from . import clinical, parts
 from .after import After
 from .config import AmdiffConfig
+from .ct import with_useful_ct
 from .network import AmdiffNetwork
 from .scan import Scan, load_network, rules_of, scan_of
 from .views import denoisers, evaluations_of
@@ -39,7 +40,7 @@ def segment_alone(case: Case, options: Mapping[str, Any], run: Run) -> Output:
 
 
 def _run(method: str, case: Case, options: Mapping[str, Any], run: Run, segments: bool = True) -> Output:
-    model = choose(method, case, run)
+    model = choose(method, with_useful_ct(case, run), run)
     config = AmdiffConfig.from_json(model.card.config)
     network = load_network(model)
     if not segments:

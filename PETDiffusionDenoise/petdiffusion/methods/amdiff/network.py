@@ -13,7 +13,7 @@ from .revision import Revision
 from .segmenter import Segmenter
 
 Logits = tuple[Tensor, Tensor]
-DENOISER = "denoiser."
+DENOISER, SEGMENTER = "denoiser.", "segmenter."
 
 
 class AmdiffNetwork(nn.Module):
@@ -33,26 +33,27 @@ class AmdiffNetwork(nn.Module):
     def forward(self, x: Tensor, *args: Any, after: bool = False, **kwargs: Any) -> Any:
         return self.finish(x, *args, **kwargs) if after else self.denoiser(x, *args, **kwargs)
 
-    def finish(self, denoised: Tensor, low: Tensor, skip: Tensor, scale: Tensor,
-               coordinates: Tensor | None = None) -> tuple[Tensor, Logits | None]:  # fmt: skip
+    def finish(self, denoised: Tensor, low: Tensor, skip: Tensor, scale: Tensor, coordinates: Tensor | None = None,
+               hu: Tensor | None = None) -> tuple[Tensor, Logits | None]:  # fmt: skip
         """P_HCR and the logits of both branches (Eqs. 6 and 8), all images in SUV; see `Revision` for the rest."""
         revised = self.revised(denoised, low, skip, scale)
         if self.segmenter is None:
             return revised, None
         given = revised if self.joint else revised.detach()
-        return revised, self.segmenter(given, low, coordinates)
+        return revised, self.segmenter(given, low, coordinates, hu)
 
     def revised(self, denoised: Tensor, low: Tensor, skip: Tensor, scale: Tensor) -> Tensor:
         """Without the revision what was cut stays cut, as in the ablation of Table 4."""
         return denoised if self.revision is None else self.revision(denoised, low, skip, scale)
 
     def adopt(self, weights: Mapping[str, Tensor]) -> None:
-        """Where a training begins: weights of such a network or of parts of it, or of a denoiser alone."""
+        """Where a training begins: weights of such a network or of parts of it, of a denoiser or a segmenter alone."""
         own = self.state_dict()
-        if not any(name.startswith(DENOISER) for name in weights):
+        masks_alone = all(name.startswith(SEGMENTER) for name in weights)
+        if not masks_alone and not any(name.startswith(DENOISER) for name in weights):
             weights = {DENOISER + name: value for name, value in weights.items()}
         wrong = [n for n, value in weights.items() if n not in own or own[n].shape != value.shape]
-        missing = [n for n in own if n.startswith(DENOISER) and n not in weights]
+        missing = [n for n in own if n.startswith(DENOISER) and n not in weights and not masks_alone]
         if wrong or missing:
             raise RuntimeError(f"{len(wrong)} parts do not fit and {len(missing)} of the denoiser are missing: "
                                f"{', '.join((wrong + missing)[:2])}")  # fmt: skip

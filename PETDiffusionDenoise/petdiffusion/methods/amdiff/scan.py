@@ -16,6 +16,7 @@ from ...infer.patches import PatchRules
 from ...prepare.whiten import whiten
 from ...zoo.store import Model
 from ..contract import Case
+from . import beside
 from .config import AmdiffConfig
 from .network import AmdiffNetwork
 from .units import Units, conditions_of, units_of
@@ -55,7 +56,10 @@ def rules_of(network: AmdiffNetwork) -> PatchRules:
 
 
 def load_network(model: Model) -> AmdiffNetwork:
-    return loaded(model, _built)
+    config = AmdiffConfig.from_json(model.card.config)
+    if config.beside is None:
+        return loaded(model, _built)
+    return beside.joined(model, config, loaded(beside.base_of(config), _built))
 
 
 def _built(config: Mapping[str, Any]) -> AmdiffNetwork:

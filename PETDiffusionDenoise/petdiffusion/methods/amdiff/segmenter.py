@@ -24,6 +24,9 @@ from ...networks.mamba import VoxelMamba
 from .config import ORGANS, SegmenterConfig
 
 NORM = "voxel"
+WINDOWS = ((0.0, 1000.0), (40.0, 200.0))
+"""Middle and half width in HU: from air to bone, and soft tissue. The CT comes as one image of each, from -1 to 1."""
+AIR_HU = -1000.0
 
 
 def block(inside: int, outside: int) -> ResidualBlock:
@@ -68,26 +71,41 @@ class Decoder(nn.Module):
 
 
 class Segmenter(nn.Module):
-    """Logits of lesion (1 channel) and of background and organs (8) from P_HCR, the low-count scan, and the place."""
+    """Logits of lesion (1 channel) and of background and organs (8) from P_HCR, the low-count scan, and the place; a
+    CT is added to the first layer by one of its own, which begins at zero: so a segmenter of PET alone can go on."""
 
     def __init__(self, config: SegmenterConfig) -> None:
         super().__init__()
         self.config = config
         inputs, c = 2 + 3 * config.coordinates, config.channels
         self.first = convolution(3, inputs * config.stem**3, c[0])
+        self.first_ct = convolution(3, len(WINDOWS) * config.stem**3, c[0]) if config.ct else None
+        if self.first_ct is not None:
+            nn.init.zeros_(self.first_ct.weight)
+            nn.init.zeros_(self.first_ct.bias)
         self.stages = nn.ModuleList(Stage(i, o, config) for i, o in pairwise(c))
         self.lesions = Decoder(c, 1, config.stem)
         self.organs = Decoder(c, 1 + len(ORGANS), config.stem)
 
-    def forward(self, revised: Tensor, low: Tensor, coordinates: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, revised: Tensor, low: Tensor, coordinates: Tensor | None = None,
+                hu: Tensor | None = None) -> tuple[Tensor, Tensor]:  # fmt: skip
         seen = [compressed(revised), compressed(low), *([coordinates] if self.config.coordinates else [])]
-        x = torch.cat(seen, 1)
-        features = [self.first(space_to_depth(x, self.config.stem) if self.config.stem > 1 else x)]
+        x = self.first(self._stem(torch.cat(seen, 1)))
+        features = [x if self.first_ct is None else x + self.first_ct(self._stem(windowed(hu)))]
         for stage in self.stages:
             features.append(stage(features[-1]))
         return self.lesions(features), self.organs(features)
+
+    def _stem(self, x: Tensor) -> Tensor:
+        return space_to_depth(x, self.config.stem) if self.config.stem > 1 else x
 
 
 def compressed(suv: Tensor) -> Tensor:
     """SUV on a scale where the liver is about 1 and a bladder of 100 not above 5; nothing is cut."""
     return suv.sign() * torch.log1p(suv.abs())
+
+
+def windowed(hu: Tensor) -> Tensor:
+    """(batch, windows, z, y, x) of a CT (batch, 1, z, y, x); beyond its field there is air."""
+    hu = torch.nan_to_num(hu, nan=AIR_HU)
+    return torch.cat([((hu - middle) / half).clamp(-1, 1) for middle, half in WINDOWS], 1)

@@ -19,7 +19,7 @@ from ...prepare.whiten import whiten
 from ...progress import Run
 from ...training.settings import TrainSettings
 from ...training.task import Batch
-from . import losses, parts
+from . import beside, losses, parts
 from .config import CONFIGS, DENOISER_ALONE, SEPARATE, AmdiffConfig
 from .data import LabelledBank, load
 from .network import AmdiffNetwork
@@ -37,16 +37,20 @@ class AmdiffTask:
 
     def __init__(self, config: str = "compact", changes: Mapping[str, Any] | None = None) -> None:
         self.settings = replace(self.configs[config], **(changes or {}))
+        if self.settings.beside is not None:
+            later = {name: value for name, value in (changes or {}).items() if name not in ("beside", "segmenter")}
+            self.settings = replace(beside.config_on(self.settings), **later)
 
     @property
     def config(self) -> Mapping[str, Any]:
         return self.settings.to_json()
 
     def network(self) -> nn.Module:
-        return AmdiffNetwork(self.settings)
+        network = AmdiffNetwork(self.settings)
+        return network if self.settings.beside is None else beside.frozen(network, self.settings)
 
     def load(self, manifests: Sequence[str | Path], settings: TrainSettings, run: Run) -> LabelledBank:
-        return load(manifests, self.derive, settings, run, self.settings.lesion_share)
+        return load(manifests, self.derive, settings, run, self.settings.lesion_share, self.settings.sees_ct)
 
     def derive(
         self, low: np.ndarray, spacing_mm: tuple[float, float, float], body: np.ndarray, _: Mapping[str, Tensor]
@@ -69,8 +73,10 @@ class AmdiffTask:
         return batch["root"].square() > AIR * batch["floor"].reshape(-1, 1, 1, 1, 1)
 
     def loss(self, network: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
-        """L_diff + lambda_warm (L_lor + L_rev + L_seg)."""
+        """L_diff + lambda_warm (L_lor + L_rev + L_seg); L_seg alone where the rest is ready."""
         c, units = self.settings, units_of(batch, self.settings)
+        if c.beside is not None:
+            return self._masks_alone(network, batch, units)
         x = units.forward(batch["normal"])
         sigma, noisy, alone = self._noised(x, generator)
         estimate = parts.denoiser(network, c)(noisy, sigma, told(batch, units, c))
@@ -82,6 +88,14 @@ class AmdiffTask:
         chosen = items > 0
         return total + warm * self._semantic(network, estimate[chosen], units.chosen(chosen),
                                              {k: v[chosen] for k, v in batch.items()}, items[chosen])  # fmt: skip
+
+    def _masks_alone(self, network: nn.Module, batch: Batch, units: Units) -> Tensor:
+        c = self.settings
+        with torch.no_grad():
+            denoised = mean_estimate(network, batch, units, c)
+        _, logits = network(denoised, *units.seen(), batch["coordinates"], batch.get("ct"), after=True)
+        return losses.segmentation(logits, batch["lesions"], batch["organs"], (c.lesion_weight, c.organ_weight), c.dice,
+                                   torch.ones_like(batch["done"]))  # fmt: skip
 
     def _noised(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """t uniform over the schedule; the first `mean_share` of the patches at the top, without any noise."""
@@ -112,7 +126,7 @@ class AmdiffTask:
         if not (c.revision or c.segments):
             return total
         denoised = units.inverse(estimate if c.joint else estimate.detach())
-        revised, logits = network(denoised, *units.seen(), batch["coordinates"], after=True)
+        revised, logits = network(denoised, *units.seen(), batch["coordinates"], batch.get("ct"), after=True)
         if c.revision:
             error = (revised - batch["normal"]) / (units.scale + 0.1 * (batch["normal"] - units.cut).clamp_min(0))
             total = total + losses.class_weighted(error, lesions, organs, c.revision_weights, items)
@@ -126,7 +140,7 @@ class AmdiffTask:
         """P_HCR of the mean, and what Dice is made of: shared, found and true voxels of each class."""
         c, units = self.settings, units_of(batch, self.settings)
         revised, logits = network(mean_estimate(network, batch, units, c), *units.seen(), batch["coordinates"],
-                                  after=True)  # fmt: skip
+                                  batch.get("ct"), after=True)  # fmt: skip
         found = {"denoised": revised}
         if logits is None:
             return found
