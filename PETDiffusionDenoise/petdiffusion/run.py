@@ -49,6 +49,7 @@ def denoise(
         "reference": reference,
         "tune": tune,
     }
+    from .prepare.upright import upright
     from .trust import believe
 
     request = _request(method or registry.DEFAULT_METHOD, images, settings)
@@ -72,7 +73,7 @@ def denoise(
     else:
         tuning = []
     with run.stage("denoise", f"Denoising: {card.title}"), believe.watched(case, given.lesions, run) as drawn:
-        output = _checked(card.load()(case, options, run), case, card)
+        output = _checked(upright(card.load())(case, options, run), case, card)
     with run.stage("measure", "Measuring"):
         tables = _measure(case, output, given, run) | ({"tuning": tuning} if tuning else {})
     with run.stage("trust", "Checking the result against the scan's noise"):

@@ -10,6 +10,7 @@ import numpy as np
 
 from .errors import GeometryError, OptionError
 from .methods.contract import Case, MethodCard, Option
+from .prepare.upright import upright
 from .progress import Run
 from .volume import Volume
 
@@ -55,7 +56,7 @@ class _Trials:
 
     def __init__(self, card: MethodCard, pairs: Sequence[tuple[Case, Volume]], run: Run, free: list[Option]) -> None:
         self.card, self.pairs, self.run, self.free = card, pairs, run, free
-        self.denoise = card.load()
+        self.denoise = upright(card.load())
         self.rows: list[Row] = []
         self.known: dict[tuple[Any, ...], float] = {}
         self.expected = 1

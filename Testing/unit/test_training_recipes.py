@@ -2,6 +2,7 @@
 that calibrations learn from counts once."""
 
 import importlib
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -78,8 +79,9 @@ def test_trainings_side_by_side(script, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_files", lambda *where: [])
     monkeypatch.setattr(module.loop, "train", lambda task, data, settings, folder, run, origin=None: begun.update(
         {folder.name: (task, settings, origin)}))  # fmt: skip
-    monkeypatch.setattr(module, "export", lambda folder, models, id_, facts: made.update({folder.name: (id_, facts)}))
-    for name in (*module.AMDIFF, *module.LATER):
+    monkeypatch.setattr(module, "export", lambda folder, models, id_, facts, part: made.update(
+        {folder.name: (id_, facts) + ((part,) if part else ())}))  # fmt: skip
+    for name in (*module.AMDIFF, *module.MASKS, *module.LATER):
         module.alone(SimpleNamespace(only=name, steps=8, minutes=1, work=tmp_path, device="cpu", channels_last=False))
         module._exported(name, tmp_path)
     table = [begun[name] for name in module.VARIANTS]
@@ -88,7 +90,12 @@ def test_trainings_side_by_side(script, tmp_path, monkeypatch):
     left_out = [{key for key in whole if task.config[key] != whole[key]} for task, _, _ in table[1:]]
     assert left_out == [{"revision"}, {"organ_regulariser"}, {"lesion_regulariser"}, {"segmenter"}]
     assert {made[name][0] for name in module.VARIANTS} == {row.model for row in ABLATION.rows if row.model}
-    assert all(facts["summary"] for _, facts in made.values())
+    assert all(facts["summary"] for _, facts, *_ in made.values())
+    (alone, by_pet, _), (with_ct, by_both, _) = (begun[name] for name in module.MASKS)
+    assert [made[name][0] for name in module.MASKS] == ["amdiff-body-masks", "amdiff-body-ct"]
+    assert [made[name][1].get("needs", []) for name in module.MASKS] == [[], ["ct"]] and by_pet == by_both
+    assert [len(made[name]) for name in module.MASKS] == [3, 3] and not alone.settings.sees_ct
+    assert replace(with_ct.settings, segmenter=alone.settings.segmenter) == alone.settings and with_ct.settings.sees_ct
     longer, wide = begun["upete-longer"], begun["upete-wide"]
     assert (longer[2], wide[2]) == ("upete-body", None)
     bundled = load_file(store.find("upete-body").weights)

@@ -100,7 +100,6 @@ def patient_of(derive: Derive, run: Run, folder: Path, group: Sequence[Row]) -> 
 
 
 def _shared(folder: Path, row: Row, normal: Volume) -> dict[str, torch.Tensor]:
-    from .. import read
     from ..prepare import grids
     from ..prepare.channels import mr_scaled
 
@@ -117,7 +116,7 @@ def _shared(folder: Path, row: Row, normal: Volume) -> dict[str, torch.Tensor]:
         images["truth"] = half(truth.array)
     lesions = np.zeros(normal.array.shape, bool)
     if row.get("lesions"):
-        mask = read.labels(folder / row["lesions"])
+        mask = manifest.labels(folder, row, "lesions")
         manifest.same_grid(mask, normal, "Lesion map")
         lesions = mask.array > 0
     images["lesions"] = torch.from_numpy(lesions.astype(np.uint8))

@@ -104,24 +104,31 @@ def rows(path: Path) -> list[Row]:
 
 
 def image(folder: Path, row: Row, column: str) -> Volume:
-    """CT and MR as they are; PETs in SUV, which is what methods are trained on."""
+    """Upright; CT and MR as they are, PETs in SUV, which is what methods are trained on."""
     from .. import read, suv
+    from ..prepare.upright import turned
 
     if column in ("ct", "mr"):
-        return read.image(folder / row[column], column)
+        return turned(read.image(folder / row[column], column))
     pet = read.image(folder / row[column], "pet" if column == "pet" else "reference", unit=row.get("unit") or None)
     if pet.unit == ARBITRARY:
         raise TrainingError(f"Image {row[column]}", "says no unit", "Add a column unit, or a sidecar with Units.")
-    return suv.to_suv(pet)
+    return turned(suv.to_suv(pet))
+
+
+def labels(folder: Path, row: Row, column: str) -> LabelMap:
+    """Upright, as the images are."""
+    from .. import read
+    from ..prepare.upright import turned
+
+    return turned(read.labels(folder / row[column]))
 
 
 def lesions(folder: Path, row: Row, normal: Volume) -> np.ndarray:
     """Voxel indices (n, 3) inside lesions; none where no map is given."""
-    from .. import read
-
     if not row.get("lesions"):
         return np.zeros((0, 3), int)
-    mask = read.labels(folder / row["lesions"], allow_empty=True)
+    mask = labels(folder, row, "lesions")
     same_grid(mask, normal, "Lesion map")
     return np.argwhere(mask.array > 0)
 

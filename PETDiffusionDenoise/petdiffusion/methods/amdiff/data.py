@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from ... import read
 from ...errors import OptionError, TrainingError
 from ...phantoms.labels import GROUPS
 from ...prepare import grids
 from ...progress import Run
+from ...training import manifest
 from ...training.bank import Bank, Derive, Patient, bank_of, patient_of
 from ...training.manifest import Manifests, Row, collect
 from ...training.patches import collate, coordinates, fitted
@@ -114,13 +114,13 @@ def load(manifests: Manifests, derive: Derive, settings: TrainSettings, run: Run
 def _labelled(patient: Patient, folder: Path, row: Row) -> Labelled:
     shape = patient.images["normal"].shape
     known, organs = bool(row.get("labels")), np.full(shape, UNLABELLED, np.uint8)
-    reference = read.image(folder / row["reference"], "reference", unit=row.get("unit") or None).geometry
     if known:
-        organs = grouped(grids.resample_labels(read.labels(folder / row["labels"]), reference))
+        reference = manifest.image(folder, row, "reference").geometry
+        organs = grouped(grids.resample_labels(manifest.labels(folder, row, "labels"), reference))
     patient.images["organs"] = torch.from_numpy(organs)
     if not row.get("lesions"):
         raise TrainingError(f"Patient {patient.id}", "has no lesion map", "AMDiff needs the column lesions.")
-    lesions = read.labels(folder / row["lesions"], allow_empty=True)
+    lesions = manifest.labels(folder, row, "lesions")
     return Labelled(patient, lesion_voxels(lesions.array), known)
 
 

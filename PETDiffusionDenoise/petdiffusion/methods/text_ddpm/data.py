@@ -18,6 +18,7 @@ from torch import Tensor
 from ...errors import TrainingError
 from ...prepare.mask import body_mask
 from ...progress import Run
+from ...training import manifest
 from ...training.bank import Scan
 from ...training.manifest import Found, Manifests, Row, collect, half, image, same_grid
 from ...training.patches import collate, continued
@@ -90,21 +91,17 @@ def _patient(derive: Derive, folder: Path, group: Sequence[Row]) -> Patient:
 
 
 def _map(folder: Path, row: Row, column: str, normal: Volume) -> np.ndarray:
-    from ... import read
-
     if not row.get(column):
         return np.zeros(normal.array.shape, np.int16)
-    labels = read.labels(folder / row[column])
+    labels = manifest.labels(folder, row, column)
     same_grid(labels, normal, column.capitalize())
     return labels.array
 
 
 def _names(folder: Path, row: Row, normal: Volume) -> list[tuple[str, ...]]:
-    from ... import read
-
     if not row.get("labels"):
         return [()] * len(normal.array)
-    labels = read.labels(folder / row["labels"])
+    labels = manifest.labels(folder, row, "labels")
     same_grid(labels, normal, "Label map")
     found = structures_of(labels)
     return [present(areas, found.names) for areas in found.areas]
