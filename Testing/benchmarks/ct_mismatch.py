@@ -25,7 +25,8 @@ from petdiffusion.trust.quality import mismatch  # noqa: E402
 from petdiffusion.volume import Volume  # noqa: E402
 
 SHIFTS_MM = (0, 8, -8, 12, -12, 20, -20, 40, -40)
-ITEMS = ("outlines", "lung", "shift")
+ITEMS = {"outlines": "outlines", "lung": "part of the CT's lung", "shift": "shift"}
+"""By heading, how the items of quality control begin."""
 
 
 def main() -> None:
@@ -38,7 +39,7 @@ def main() -> None:
         case = preparing.build(pet, ct=read.image(folder / row["ct"], "ct"))
         for name, ct in moved(case.ct):
             found = mismatch(pet, ct, case.body)
-            by_item = [any(r["look"] for r in found if r["item"].startswith(item)) for item in ITEMS]
+            by_item = [any(r["look"] for r in found if r["item"].startswith(item)) for item in ITEMS.values()]
             marks.setdefault(name, []).append(by_item)
     print(f"{'CT':>10}  scans  doubted  " + "  ".join(ITEMS))
     for name, found in marks.items():

@@ -124,6 +124,76 @@ def test_the_page_stands_alone_and_escapes_what_it_is_given(done):
     assert "petdiffusion evaluate --manifest cases.csv --methods gaussian,median" in page
 
 
+def shown(done):
+    """The first table of the page, as {line: [(text, bold)] by column}."""
+    page = (done / "report.html").read_text()
+    heads = re.findall(r"<th>([^<]*)</th>", re.search(r"<thead>(.*?)</thead>", page)[1])[1:]
+    lines = {}
+    for name, cells in re.findall(r"<tr><th>([^<]*)(?: <small>[^<]*</small>)?</th>(.*?)</tr>", page):
+        found = re.findall(r"<td( class=best)?>([^<]*)", cells)
+        lines.setdefault(name, dict(zip(heads, [(text, bool(best)) for best, text in found])))
+    return lines
+
+
+def test_the_best_of_a_line_may_be_the_scan_as_it_is(done):
+    """A filter of 5 mm takes more of small lesions than noise does: bold must not say that it is the best there is."""
+    lines, metrics = shown(done), read_csv(done / "tables" / "metrics.csv")
+    for metric in METRICS:
+        rows = {r["method"]: r["mean"] for r in metrics if r["metric"] == metric.key and "simulated" in r["data"]}
+        bold = {name for name, (_, best) in lines[metric.title].items() if best}
+        if metric.tested:
+            best = (max if metric.higher_is_better else min)(rows.values())
+            titles = {"gaussian": "Gaussian filter", "median": "Median filter", LOW: LOW}
+            assert bold == {titles[m] for m, mean in rows.items() if mean == best}, metric.key
+        else:
+            assert not bold
+    assert "Bold: best of its line, the low-count scan included" in (done / "report.html").read_text()
+
+
+def test_doses_taken_together_are_named_and_shown_apart(done):
+    page = (done / "report.html").read_text()
+    assert page.count("mean over doses 10\u00a0%, 25\u00a0% (each by itself below)") == 1
+    assert page.count("<summary>At 10\u00a0% of the normal dose alone") == 1
+    rows = [r for r in read_csv(done / "tables" / "metrics_by_dose.csv")
+            if (r["metric"], r["method"], r["fraction"]) == ("PSNR_dB", "median", 0.25)]  # fmt: skip
+    (case,) = [r for r in read_csv(done / "tables" / "cases.csv") if (r["case"], r["method"]) == ("a-0.25", "median")]
+    assert [(r["patients"], r["mean"]) for r in rows] == [(1, case["PSNR_dB"])]
+
+
+def test_the_least_p_that_can_be_reached_is_told(done):
+    """Two patients: p is 0.5 at least for a pair, and Holm doubles it for two comparisons; activity has one alone."""
+    from petdiffusion.evaluate.page import _least_p
+
+    assert "With so few patients p cannot be below 0.50 here" in (done / "report.html").read_text()
+    six = [{"metric": "PSNR_dB", "minimum_p": 2 / 64}]
+    assert _least_p(six) == "" and "0.06 here" in _least_p(six * 2)
+
+
+def test_plots_of_agreement_share_their_axes(monkeypatch):
+    """A picture for each method; the method with the small values is drawn on the scale of the other."""
+    from petdiffusion.evaluate import plots
+
+    def limits(figure, alt):
+        (axes,) = figure.axes
+        seen.append((axes.get_xlim(), axes.get_ylim(), axes.get_ylabel(), [line.get_xydata() for line in axes.lines]))
+        return alt
+
+    monkeypatch.setattr(plots, "_picture", limits)
+    pairs = [{"method": m, "max": factor * v + 1, "max_reference": v}
+             for m, factor in (("a", 0.5), ("b", 2.0)) for v in (2.0, 4.0, 8.0)]  # fmt: skip
+    for draw in (plots.regression, plots.bland_altman):
+        seen = []
+        alts = draw(pairs, ["a", "b", "c"], "max", "SUVmax", {"a": "First"})
+        assert len(alts) == 2 and alts[0].startswith("First: ")
+        assert seen[0][:2] == seen[1][:2] and seen[0][0][1] > 8
+        if draw is plots.regression:
+            assert np.allclose(seen[0][3][1], [[2.0, 2.0], [8.0, 5.0]])  # the fit, over what was measured
+        else:
+            assert seen[0][2] == "SUV, method − normal"
+            assert seen[0][1][1] >= 9 + 1e-9  # the largest difference, 2 x 8 + 1 - 8
+    assert plots.regression(pairs[:2], ["a"], "max", "SUVmax", {}) == []
+
+
 def test_what_is_done_is_not_done_again_and_a_new_method_joins(study, done, monkeypatch):
     def refuse(*args, **settings):
         raise AssertionError("done again")

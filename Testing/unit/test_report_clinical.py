@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from petdiffusion.methods.contract import Case, Condition, MethodCard
 from petdiffusion.request import Result
-from petdiffusion.volume import DIGITAL_PATIENT, REDUCED_DOSE, SUVBW, Geometry, LabelMap, Volume
+from petdiffusion.volume import DIGITAL_PATIENT, HU, REDUCED_DOSE, SUVBW, Geometry, LabelMap, Volume
 from petdiffusion.write.report import DENOISED, LOW, CaseReport, case_report, of_result
+from petdiffusion.write.report.clinical import note
 from petdiffusion.write.report.sections import quality_section, settings_section
 from petdiffusion.write.report.trust import certainty_section
 from petdiffusion.write.report.viewer import spot, target
@@ -68,6 +69,12 @@ def test_the_table_of_marks_has_units_intervals_and_one_line_for_all(case):
     assert "TLG, g" not in page.text
 
 
+@pytest.mark.parametrize(("samples", "said"), [(0, True), (1, True), (2, False)])
+def test_a_run_without_intervals_says_how_to_have_them(samples, said):
+    """One sample has no spread."""
+    assert ("Run with samples of 2 or more for intervals." in note({"samples": samples})) == said
+
+
 def test_no_mark_is_not_said_to_be_no_lesion(case):
     text = Page(case_report(report(case, clinical_rows=[{**TOTAL, "lesions": 0, "TLG": 0.0}]))).text
     assert "No lesion was marked, which does not exclude one." in text
@@ -104,6 +111,11 @@ def test_a_row_leads_to_its_voxel_whatever_the_grid(direction):
     views = Views(CaseReport("t", {LOW: volume, DENOISED: volume}))
     voxel = views.at({"x_mm": x, "y_mm": y, "z_mm": z})
     assert views.images[LOW][voxel] == 50.0
+    own = dict(zip("kji", (3, 7, 2)))
+    lines = {axis: np.abs(np.array(direction).reshape(3, 3)[:, n]) for n, axis in enumerate("ijk")}
+    for plane, normal in (("axial", [0, 0, 1]), ("coronal", [0, 1, 0]), ("sagittal", [1, 0, 0])):
+        through = next(axis for axis, line in lines.items() if line.tolist() == normal)
+        assert views.numbers(plane)[voxel[AXES[plane]]] == own[through]
     for plane, (across, down) in spot(views, voxel).items():
         picture = views.slice_of(views.images[LOW], plane, voxel[AXES[plane]]).values
         assert picture[int(down * picture.shape[0]), int(across * picture.shape[1])] == 50.0
@@ -130,11 +142,30 @@ def test_quality_is_said_with_unit_limit_and_verdict():
         {"item": "noise in the body, low", "value": 31.08, "unit": "%", "bound": None, "look": False},
         {"item": "width of edges, denoised", "value": 5.74, "unit": "mm", "bound": 4.91, "look": True},
         {"item": "outlines of CT and PET, Dice", "value": 0.97, "unit": "", "bound": 0.9, "look": False},
-    ]
+        {"item": "total activity, change", "value": -1.17, "unit": "%", "bound": 2.0, "look": False},
+        {"item": "shift of the PET's lung against the CT's, along the body", "value": None, "unit": "mm", "bound": 8.0,
+         "look": False},
+    ]  # fmt: skip
     text = Page(quality_section(rows)).text
     assert "Noise in the body, low-count 31.1 % –" in text
-    assert "Width of edges, denoised 5.7 mm 4.9 mm look again" in text
-    assert "Outlines of CT and PET, Dice 0.97 0.90 within it" in text
+    assert "Width of edges, denoised 5.7 mm ≤ 4.9 mm look again" in text
+    assert "Outlines of CT and PET, Dice 0.97 ≥ 0.90 within it" in text
+    assert "Total activity, change −1.2 % ± 2.0 % within it" in text
+    assert "along the body not measurable ± 8.0 mm" in text
+
+
+def test_directions_of_limits_are_those_of_the_rows_that_quality_makes():
+    """A row whose name changes would silently be taken for one with an upper limit."""
+    from petdiffusion.trust.quality import limit_sign, mismatch
+
+    size = Geometry((40, 40, 40), (8.0, 8.0, 8.0))
+    z, y, x = np.ogrid[:40, :40, :40]
+    body = ((y - 19.5) ** 2 + (x - 19.5) ** 2 < 300) & (z > -1)
+    lung = ((y - 19.5) ** 2 + (x - 19.5) ** 2 + (z - 19.5) ** 2 < 100) & body
+    ct = np.where(lung, -800, np.where(body, 40, -1000)).astype(np.float32)
+    pet = np.where(lung, 0.4, np.where(body, 1.5, 0)).astype(np.float32)
+    rows = mismatch(Volume(pet, size, SUVBW), Volume(ct, size, HU), body)
+    assert [limit_sign(row["item"]) for row in rows] == ["≥", "≤", "±"]
 
 
 def test_long_numbers_of_the_settings_are_rounded():

@@ -116,7 +116,24 @@ def test_two_images_alone_are_enough(case):
     v = case["volumes"]
     bare = Page(case_report(CaseReport("t", {LOW: v["low"], DENOISED: v["denoised"]})))
     assert "Lesions" not in bare.text and "Organs" not in bare.text and "Normal dose" not in bare.text
+    assert "The difference shows what was removed" in bare.text
     assert "research use only" in bare.text
+
+
+def test_words_for_a_normal_dose_are_left_out_where_there_is_none(case, full, page):
+    assert "Norm.: normal dose" in page.text and "The first difference shows" in page.text
+    v = {name: case["volumes"][name] for name in ("low", "denoised")}
+    rows = measure.tables(v, case["body"], case["organs"], case["lesions"])
+    alone = replace(full, images={LOW: v["low"], DENOISED: v["denoised"]}, image_rows=rows["image"],
+                    organ_rows=rows["organs"], lesion_rows=rows["lesions"])  # fmt: skip
+    text = Page(case_report(alone)).text
+    assert "Den.: denoised" in text and "Norm." not in text and "first difference" not in text
+
+
+def test_the_peak_is_described_as_it_is_measured(page):
+    """The highest mean in a sphere (`measure.suvs.peak`), not the mean of the hottest voxels."""
+    assert "the highest mean in a sphere of 1 ml centred in the lesion" in page.text
+    assert "hottest 1 ml" not in page.text
 
 
 def test_large_differences_are_pointed_out(full, case):

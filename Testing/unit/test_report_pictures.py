@@ -140,6 +140,26 @@ def test_the_viewer_goes_to_every_lesion_of_the_table(full, page):
     assert str(axial) in page.data["planes"]["axial"]["outlines"]
 
 
+def test_the_viewer_counts_slices_as_the_file_does():
+    """Of an image cut to a patient who begins at slice 8, and from the head down in the viewer."""
+    volume, _ = turned(np.eye(3))
+    body = np.zeros(volume.geometry.shape, bool)
+    body[8:20, 10:30, 20:40] = True
+    page = Page(case_report(CaseReport("t", {LOW: volume, DENOISED: volume}, body=body)))
+    plane = page.data["planes"]["axial"]
+    assert plane["last"] == len(volume.array) - 1 and len(plane["numbers"]) == plane["frames"]
+    assert plane["numbers"] == list(range(22, 4, -1))  # 12 mm beside the patient are shown too
+    assert "plane.numbers[at]" in next(s for s in page.scripts if "use strict" in s)
+
+
+def test_a_close_up_says_how_long_its_bar_is(full):
+    from petdiffusion.write.report.figures import close_ups
+
+    texts = re.findall(r'<text class="length"[^>]*font-size="([\d.]+)"[^>]*>([^<]*)<', close_ups(Views(full)))
+    assert len(texts) == 6 and {text for _, text in texts} == {"2 cm"}
+    assert all(float(size) > 0.08 * 90 for size, _ in texts)
+
+
 def test_numbers_of_lesions_do_not_cover_one_another():
     from petdiffusion.write.report.figures import _labels
 

@@ -66,7 +66,7 @@ def test_another_position_is_told(patient):
     moved = ct.with_array(np.roll(ct.array, 9, axis=2))
     rows = by_item(mismatch(pet, moved, body))
     assert rows["outlines of CT and PET"]["look"]
-    assert rows["lung of the CT with more than twice the lung's uptake"]["look"]
+    assert rows["part of the CT's lung with PET uptake over twice the usual"]["look"]
 
 
 def test_a_ct_that_shows_nobody_is_told(patient):
@@ -105,7 +105,10 @@ def test_a_changed_total_is_said_once_and_what_is_left_out_is_counted():
 
     doubts = [row("total changed", "", -3.5), *(row("organ changed", f"organ_{n}", -4.0) for n in range(7))]
     both = checks({"image": [{"image": "denoised", "activity_vs_low_percent": -3.5}], "trust": doubts})
-    assert sum("Total activity" in text for text in both) == 1 and "organ 0 (−4\u00a0%)" in both[-1]
+    assert sum("Total activity" in text for text in both) == 1 and "organ 0 (−4.0\u00a0%)" in both[-1]
     assert both[-1].endswith("and 2 more.")
-    within = checks({"image": [{"image": "denoised", "activity_vs_low_percent": 1.0}], "trust": doubts[:1]})
-    assert within == ["Total activity changed by −3.5\u00a0%."]
+    image = [{"image": "denoised", "activity_vs_low_percent": 1.0}]
+    said = "Total activity changed by {}\u00a0% (more than the scan's noise explains{})."
+    assert checks({"image": image, "trust": doubts[:1]}) == [said.format("−3.5", "")]
+    within = checks({"image": image, "trust": [row("total changed", "", -1.17)]})
+    assert within == [said.format("−1.2", "; within the 2\u00a0% limit")]

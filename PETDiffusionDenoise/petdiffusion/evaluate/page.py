@@ -25,8 +25,10 @@ LEVELS = {"whole": "Whole image", "organ": "Organs", "lesion": "Lesions", "patie
 SIGNIFICANT = 0.05
 STYLE = """
 .plots { display: flex; flex-wrap: wrap; gap: 8px 22px; margin: 6px 0 18px; }
+.scroll + h3 { margin-top: 20px; }
 .plots img { max-width: 100%; height: auto; }
-td.best { font-weight: 650; } td { vertical-align: top; }
+td.best { font-weight: 650; } tbody th.group { font-weight: 650; color: var(--ink); padding-top: 14px; }
+td { vertical-align: top; }
 td .ci, td .p { color: var(--soft); font-size: 12px; font-weight: 400; line-height: 1.3; display: block; }
 pre { white-space: pre-wrap; background: var(--faint); padding: 14px 16px; font: 14px/1.55 inherit; }
 table.plain th small { color: var(--soft); font-weight: 400; display: block; }
@@ -60,6 +62,7 @@ def tables(made: Evaluation) -> dict[str, list[Row]]:
         "organs": [r for g in groups.values() for r in g.organs],
         "metrics": joined(made.metrics),
         "agreement": joined(made.agreement),
+        "metrics_by_dose": joined(made.by_fraction),
         "psnr_by_dose": joined(made.doses),
         "failed": made.failed,
     }
@@ -114,19 +117,51 @@ def _group(made: Evaluation, data: str) -> str:
     group = made.groups[data]
     patients, scans = (len({r[key] for r in group.cases}) for key in ("patient", "case"))
     baseline = made.titles[made.ask.baseline or made.ask.methods[0]]
+    doses = _fractions(made, data)
+    pooled = f", mean over doses {', '.join(map(_dose, doses))} (each by itself below)" if len(doses) > 1 else ""
     note = (
-        f"{scans} scans of {patients} patients: {escape(data)}. Means over patients with 95 % bootstrap intervals; "
-        f"p: Wilcoxon against {escape(baseline)}, Holm over the methods. With fewer than six patients no difference "
-        "can be significant."
+        f"{scans} scans of {patients} patients: {escape(data)}{pooled}. Means over patients with 95 % bootstrap "
+        f"intervals. Bold: best of its line, the {LOW} scan included. p: Wilcoxon against {escape(baseline)}, Holm "
+        f"over all that are compared with it.{_least_p(made.metrics[data])}"
     )
     return "".join(
         [
-            _section(data[:1].upper() + data[1:], _metrics(made, made.metrics[data]), note),
+            _section(data[:1].upper() + data[1:], _metrics(made, made.metrics[data]) + _each_dose(made, data), note),
             _section("By patient", _plots(_boxes(made, data)), "Every point is a patient; lines join the same one."),
             _agreement(made, data),
             _section("Dose and time", _plots(_curves(made, data))) if _curves(made, data) else "",
         ]
     )
+
+
+def _fractions(made: Evaluation, data: str) -> list[float]:
+    return sorted({row["fraction"] for row in made.by_fraction[data]})
+
+
+def _dose(fraction: float) -> str:
+    return f"{100 * fraction:.3g}\u00a0%"
+
+
+def _each_dose(made: Evaluation, data: str) -> str:
+    """Where several doses were put together above: the same table for each."""
+    text = ""
+    for fraction in _fractions(made, data):
+        rows = [row for row in made.by_fraction[data] if row["fraction"] == fraction]
+        title = f"At {_dose(fraction)} of the normal dose alone"
+        text += f"<details><summary>{title}</summary>{_metrics(made, rows)}</details>"
+    return text
+
+
+def _least_p(rows: Sequence[Row]) -> str:
+    """A word where no test could be significant: Holm multiplies the least p of so few patients by the comparisons."""
+    tests: dict[str, list[float]] = {}
+    for row in rows:
+        if row.get("minimum_p") is not None:
+            tests.setdefault(row["metric"], []).append(row["minimum_p"])
+    least = min((min(len(values) * min(values), 1.0) for values in tests.values()), default=0.0)
+    if least < SIGNIFICANT:
+        return ""
+    return f" With so few patients p cannot be below {number(least, 2)} here: no difference can be significant."
 
 
 def _metrics(made: Evaluation, rows: Sequence[Row]) -> str:
@@ -140,7 +175,7 @@ def _metrics(made: Evaluation, rows: Sequence[Row]) -> str:
         if metric.level != level:
             level = metric.level
             lines.append(f'<tr><th class="group" colspan="{len(methods) + 1}">{LEVELS[level]}</th></tr>')
-        compared = [m for m in found if m != LOW] if metric.tested else []
+        compared = list(found) if metric.tested else []
         values = [found[m]["mean"] for m in compared]
         best = (max if metric.higher_is_better else min)(values) if len(values) > 1 else None
         cells = "".join(_cell(found.get(m), m in compared and found[m]["mean"] == best) for m in methods)
@@ -189,11 +224,12 @@ def _agreement(made: Evaluation, data: str) -> str:
         for draw, title in ((plots.regression, "regression"), (plots.bland_altman, "Bland–Altman")):
             drawn = draw(pairs, made.ask.methods, metric, label, made.titles)
             if drawn:
-                parts.append(f"<h3>{kind}, {label}: {title}</h3>{_plots([drawn])}")
+                parts.append(f"<h3>{kind}, {label}: {title}</h3>{_plots(drawn)}")
     rows = made.agreement[data]
     if not parts and not rows:
         return ""
-    heads = ("of", "metric", "method", "n", "slope", "intercept", "R²", "concordance", "bias", "limits")
+    heads = ("of", "metric", "method", "n", "slope", "intercept, SUV", "R²", "concordance", "bias, SUV",
+             "95 % limits, SUV")  # fmt: skip
     lines = "".join(
         f"<tr><td>{r['of']}</td><td>{r['metric']}</td><td>{escape(made.titles.get(r['method'], r['method']))}</td>"
         f"<td>{r['n']}</td>" + "".join(f"<td>{number(r[k], 3)}</td>" for k in ("slope", "intercept", "r_squared",
@@ -206,7 +242,11 @@ def _agreement(made: Evaluation, data: str) -> str:
         f'<div class="scroll"><table class="plain text"><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>'
         "</div>"
     )
-    note = "Lesions and organs of all scans together; those of one patient are not independent."
+    note = (
+        "Lesions and organs of all scans together; those of one patient are not independent. Bias: mean of method − "
+        "normal dose, with the limits between which 95 % of the differences are expected. Plots of one kind share "
+        "their axes; dashed in the regression: equality, solid: the fitted line."
+    )
     return _section("Agreement with the normal dose", table + "".join(parts), note)
 
 

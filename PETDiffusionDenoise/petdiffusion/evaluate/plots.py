@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from ..measure.agreement import agreement
+from ..measure.agreement import regression as line_of
 from .numbers import LOW, Metric, Row
 from .summary import paired
 
@@ -25,10 +27,10 @@ STYLE = {
 }  # fmt: skip
 
 
-def styled(draw: Callable[..., str]) -> Callable[..., str]:
+def styled(draw: Callable[..., Any]) -> Callable[..., Any]:
     """Matplotlib takes its style when a thing is drawn; nobody else's is changed."""
     @wraps(draw)
-    def within(*args: Any, **settings: Any) -> str:
+    def within(*args: Any, **settings: Any) -> Any:
         import matplotlib
 
         with matplotlib.rc_context(STYLE):
@@ -61,33 +63,55 @@ def boxes(values: Mapping[str, Mapping[str, float]], metric: Metric, titles: Map
 
 
 @styled
-def regression(pairs: Sequence[Row], methods: Sequence[str], metric: str, label: str, titles: Mapping[str, str]) -> str:
-    """Measured against the reference, one panel per method, with the line of identity."""
+def regression(pairs: Sequence[Row], methods: Sequence[str], metric: str, label: str, titles: Mapping[str, str]
+               ) -> list[str]:
+    """Measured against the reference, a picture per method on one scale, with the lines of identity and of the fit."""
+    found = _found(pairs, methods, metric)
+    top = 1.05 * max((float(both.max()) for _, both in found), default=1.0)
+
     def draw(axes: Any, both: np.ndarray, method: str) -> None:
-        top = float(both.max()) * 1.05
         axes.plot([0, top], [0, top], color=SOFT, lw=0.8, ls="--")
         axes.scatter(both[:, 1], both[:, 0], s=11, color=colour(method, methods), alpha=0.7, linewidths=0)
+        slope, intercept, _ = line_of(both[:, 0], both[:, 1])
+        if np.isfinite(slope):
+            ends = np.array([both[:, 1].min(), both[:, 1].max()])
+            axes.plot(ends, intercept + slope * ends, color=INK, lw=1.1)
+        axes.set_xlim(0, top)
+        axes.set_ylim(min(0.0, 1.05 * min(float(b.min()) for _, b in found)), top)
         axes.set_xlabel(f"{label}, normal dose")
-        axes.set_ylabel(f"{label}, {titles.get(method, method)}")
+        axes.set_ylabel(f"{label}, method")
 
-    return _panels(pairs, methods, metric, draw, titles, f"{label} against the normal dose")
+    return _panels(found, draw, titles, f"{label} against the normal dose")
 
 
 @styled
 def bland_altman(pairs: Sequence[Row], methods: Sequence[str], metric: str, label: str, titles: Mapping[str, str]
-                 ) -> str:
-    """Difference against the mean of both, with the bias and the limits of agreement."""
+                 ) -> list[str]:
+    """Difference against the mean of both, with the bias and the limits of agreement; one scale for all methods."""
+    found = _found(pairs, methods, metric)
+    levels = [_levels(both) for _, both in found]
+    right = 1.05 * max((float(both.mean(axis=1).max()) for _, both in found), default=1.0)
+    far = [np.abs(np.append(both[:, 0] - both[:, 1], ends)).max() for (_, both), ends in zip(found, levels)]
+    high = 1.08 * max((float(v) for v in far), default=1.0) or 1.0
+
     def draw(axes: Any, both: np.ndarray, method: str) -> None:
-        difference, mean = both[:, 0] - both[:, 1], both.mean(axis=1)
-        bias, sd = float(difference.mean()), float(difference.std(ddof=1))
-        axes.scatter(mean, difference, s=11, color=colour(method, methods), alpha=0.7, linewidths=0)
-        for level, dash in ((bias, "-"), (bias - 1.96 * sd, "--"), (bias + 1.96 * sd, "--")):
+        axes.scatter(both.mean(axis=1), both[:, 0] - both[:, 1], s=11, color=colour(method, methods), alpha=0.7,
+                     linewidths=0)  # fmt: skip
+        for level, dash in zip(_levels(both), ("-", "--", "--")):
             axes.axhline(level, color=INK, lw=0.8, ls=dash)
         axes.axhline(0, color=SOFT, lw=0.6, ls=":")
+        axes.set_xlim(0, right)
+        axes.set_ylim(-high, high)
         axes.set_xlabel(f"{label}, mean of both")
-        axes.set_ylabel("difference")
+        axes.set_ylabel("SUV, method − normal")
 
-    return _panels(pairs, methods, metric, draw, titles, f"{label}, difference from the normal dose")
+    return _panels(found, draw, titles, f"{label}, difference from the normal dose")
+
+
+def _levels(both: np.ndarray) -> tuple[float, float, float]:
+    """Bias, and the limits between which 95 % of the differences are expected."""
+    told = agreement(both[:, 0], both[:, 1])
+    return told.bias, told.limit_low, told.limit_high
 
 
 @styled
@@ -125,28 +149,27 @@ def against_time(points: Mapping[str, tuple[float, float]], methods: Sequence[st
     return _picture(figure, f"{ylabel} against time")
 
 
-def _panels(pairs: Sequence[Row], methods: Sequence[str], metric: str, draw: Any, titles: Mapping[str, str],
-            alt: str) -> str:
-    found = [(m, both) for m in [*methods, LOW] if len(both := paired(pairs, m, metric)) > 2]
-    if not found:
-        return ""
-    columns = min(len(found), 4)
-    rows = -(-len(found) // columns)
-    figure, grid = _figure(2.7 * columns, 2.6 * rows, rows, columns)
-    flat = np.atleast_1d(grid).ravel()
-    for axes, (method, both) in zip(flat, found):
+def _found(pairs: Sequence[Row], methods: Sequence[str], metric: str) -> list[tuple[str, np.ndarray]]:
+    return [(m, both) for m in [*methods, LOW] if len(both := paired(pairs, m, metric)) > 2]
+
+
+def _panels(found: Sequence[tuple[str, np.ndarray]], draw: Callable[[Any, np.ndarray, str], None],
+            titles: Mapping[str, str], alt: str) -> list[str]:
+    """A picture each, so that a narrow screen can put them below one another."""
+    drawn = []
+    for method, both in found:
+        figure, axes = _figure(2.8, 2.6)
         draw(axes, both, method)
         axes.set_title(titles.get(method, method))
-    for axes in flat[len(found) :]:
-        axes.axis("off")
-    return _picture(figure, alt)
+        drawn.append(_picture(figure, f"{titles.get(method, method)}: {alt}"))
+    return drawn
 
 
-def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Any, Any]:
+def _figure(width: float, height: float) -> tuple[Any, Any]:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots(rows, columns)
+    return figure, figure.subplots()
 
 
 def _picture(figure: Any, alt: str) -> str:

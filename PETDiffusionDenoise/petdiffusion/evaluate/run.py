@@ -24,7 +24,7 @@ from ..volume import DIGITAL_PATIENT, REDUCED_DOSE
 from ..write import tables as files
 from ..write.staging import writing
 from .numbers import Gathered, Row, gathered
-from .summary import agreements, all_metrics, by_dose
+from .summary import agreements, all_metrics, by_dose, metrics_by_dose
 
 DIGITAL, REDUCED, GIVEN = "digital patients (simulated)", "scans at simulated reduced doses", "scans as given"
 SIMULATED = {DIGITAL_PATIENT: DIGITAL, REDUCED_DOSE: REDUCED}
@@ -65,6 +65,8 @@ class Evaluation:
     records: Mapping[str, Mapping[str, Any]]
     """One run record per method, for what was used."""
     titles: Mapping[str, str]
+    by_fraction: Mapping[str, list[Row]] = field(default_factory=dict)
+    """The metrics of each dose fraction by itself, where there are several."""
 
 
 def evaluate(ask: Ask, run: Run | None = None) -> Evaluation:
@@ -141,6 +143,7 @@ def _evaluation(ask: Ask, cases: Sequence[BatchCase], failed: list[Row]) -> Eval
         failed,
         records,
         titles,
+        {data: metrics_by_dose(g.cases, ask.methods, baseline) for data, g in groups.items()},
     )
 
 

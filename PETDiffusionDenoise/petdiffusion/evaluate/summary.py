@@ -67,6 +67,15 @@ def all_metrics(cases: Sequence[Row], methods: Sequence[str], baseline: str) -> 
     return [row for metric in METRICS for row in metric_rows(cases, metric, [*methods, LOW], baseline)]
 
 
+def metrics_by_dose(cases: Sequence[Row], methods: Sequence[str], baseline: str) -> list[Row]:
+    """The same numbers for each dose fraction by itself; none where there is only one."""
+    fractions = sorted({row["fraction"] for row in cases if row.get("fraction")})
+    if len(fractions) < 2:
+        return []
+    return [{"fraction": f, **row} for f in fractions
+            for row in all_metrics([c for c in cases if c.get("fraction") == f], methods, baseline)]  # fmt: skip
+
+
 def agreements(found: Gathered, methods: Sequence[str]) -> list[Row]:
     """Slope, intercept, R^2, concordance and Bland-Altman limits against the reference, over lesions and organs."""
     rows: list[dict[str, Any]] = []

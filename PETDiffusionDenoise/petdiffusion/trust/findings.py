@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..measure.cautions import signed
+from ..measure.cautions import ACTIVITY_LIMIT, signed
 
 BEYOND, LOOK = "beyond chance", "worth a look"
 """Unlikely anywhere in the whole scan (adjusted p below 0.05), or only in its own place (p below 0.01)."""
@@ -95,7 +95,7 @@ def sentences(rows: Sequence[Mapping[str, Any]]) -> list[str]:
             more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
             what = words.format(n=len(found), s="s" if len(found) > 1 else "")
             said.append(f"Beyond the scan's noise, {what} changed: {names}{more}.")
-    said += [f"Total activity changed by {signed(row['change_percent'], 1)}." for row in sure if row["kind"] == TOTAL]
+    said += [_total(row["change_percent"]) for row in sure if row["kind"] == TOTAL]
     rough = [row for row in sure if row["kind"] == STRUCTURE]
     if rough:
         worst = max(rough, key=lambda row: row["change_percent"])
@@ -106,6 +106,12 @@ def sentences(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return said
 
 
+def _total(change: float) -> str:
+    """Quality control holds the same number against its limit: the two must not seem to disagree."""
+    within = f"; within the {ACTIVITY_LIMIT:g}\u00a0% limit" if abs(change) <= ACTIVITY_LIMIT else ""
+    return f"Total activity changed by {signed(change)} (more than the scan's noise explains{within})."
+
+
 def _place(row: Mapping[str, Any]) -> str:
     where = f" in {row['organ'].replace('_', ' ')}" if row.get("organ") else ""
     point = ", ".join(f"{round(row[f'{axis}_mm'])}" for axis in "xyz")  # of whole numbers none is -0
@@ -114,7 +120,7 @@ def _place(row: Mapping[str, Any]) -> str:
 
 def _name(row: Mapping[str, Any]) -> str:
     name = row["lesion"] if row["kind"] == LESION else row["organ"]
-    return f"{str(name).replace('_', ' ')} ({signed(row['change_percent'], 0)})"
+    return f"{str(name).replace('_', ' ')} ({signed(row['change_percent'])})"
 
 
 def _rounded(value: float | None, decimals: int) -> float | None:

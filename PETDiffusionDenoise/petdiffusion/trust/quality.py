@@ -34,6 +34,16 @@ BOUNDS = {
 }
 """Beyond these (below, for the outlines) the reader is told. Shifts of less than two voxels are not asserted."""
 
+AT_LEAST, AT_MOST, EITHER_WAY = "≥", "≤", "±"
+OUTLINES, ACTIVITY, SHIFT = "outlines of CT and PET", "total activity", "shift of the PET's lung"
+
+
+def limit_sign(item: str) -> str:
+    """In which direction a row's bound holds."""
+    if item.startswith(OUTLINES):
+        return AT_LEAST
+    return EITHER_WAY if item.startswith((ACTIVITY, SHIFT)) else AT_MOST
+
 
 def quality(volumes: Mapping[str, Volume], body: np.ndarray, ct: Volume | None,
             image_rows: Sequence[Mapping[str, Any]]) -> Rows:
@@ -68,7 +78,7 @@ def _activity(image_rows: Sequence[Mapping[str, Any]]) -> Rows:
     if change is None:
         return []
     bound = BOUNDS["activity_change"]
-    return [_row("total activity, change", change, "%", bound, abs(change) > bound)]
+    return [_row(f"{ACTIVITY}, change", change, "%", bound, abs(change) > bound)]
 
 
 def mismatch(pet: Volume, ct: Volume, body: np.ndarray) -> Rows:
@@ -77,7 +87,8 @@ def mismatch(pet: Volume, ct: Volume, body: np.ndarray) -> Rows:
     outline = from_ct(ct)
     field = outline.any(axis=(1, 2)) & body.any(axis=(1, 2))  # slices that both show
     overlap = dice(body[field], outline[field]) if field.any() else 0.0  # nobody in the CT: air, or no HU
-    rows = [_row("outlines of CT and PET, Dice", overlap, "", BOUNDS["outline_dice"], overlap < BOUNDS["outline_dice"])]
+    least = BOUNDS["outline_dice"]
+    rows = [_row(f"{OUTLINES}, Dice", overlap, "", least, overlap < least)]
     lung = _lung(ct, outline)
     if not field.any() or lung.sum() * ct.geometry.voxel_ml < LEAST_LUNG_ML:
         return rows
@@ -88,8 +99,8 @@ def mismatch(pet: Volume, ct: Volume, body: np.ndarray) -> Rows:
     bounds = BOUNDS["lung_uptake_percent"], max(BOUNDS["axial_shift"], 2 * ct.geometry.spacing[2] - 1e-6)
     return [
         *rows,
-        _row("lung of the CT with more than twice the lung's uptake", hot, "%", bounds[0], hot > bounds[0]),
-        _row("shift of the PET's lung against the CT's, along the body", shift, "mm", bounds[1],
+        _row("part of the CT's lung with PET uptake over twice the usual", hot, "%", bounds[0], hot > bounds[0]),
+        _row(f"{SHIFT} against the CT's, along the body", shift, "mm", bounds[1],
              shift is not None and abs(shift) > bounds[1]),
     ]  # fmt: skip
 

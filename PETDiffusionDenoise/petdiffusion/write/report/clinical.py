@@ -25,7 +25,7 @@ def note(facts: Mapping[str, Any]) -> str:
         "uptake is marked at times, and small or faint lesions are missed. "
     )
     if not facts.get("samples") or facts["samples"] < 2:
-        return own + "Without samples of the method there are no intervals."
+        return own + "Run with samples of 2 or more for intervals."
     if facts.get("clinical_calibrated"):
         return own + (
             f"Below each number its 95 % interval, calibrated on {escape(str(facts['calibrated_on']))}: it answers for "

@@ -19,6 +19,8 @@ from .words import lesion_name, plain
 
 CLOSE_UP_MM = 90.0
 CLOSE_UPS = 6
+TEXT_PART = 0.12
+"""Size of the scale bar's text in parts of a close-up's width: three stand side by side on a phone."""
 KINDS = {
     LOW: "low",
     DENOISED: "denoised",
@@ -134,7 +136,7 @@ def _close_up(views: Views, number: int) -> str:
         picture = Picture(views.images[scan][views.peaks[number][0]][window], views.pixel_mm("axial"))
         cells.append(
             f'<figure class="{KINDS[scan]}"><figcaption>{escape(scan)}</figcaption>'
-            + _picture(picture, views.grey, "", shown, f"Lesion {number} in the {scan} image")
+            + _picture(picture, views.grey, "", shown, f"Lesion {number} in the {scan} image", TEXT_PART * across)
             + "</figure>"
         )
     return (

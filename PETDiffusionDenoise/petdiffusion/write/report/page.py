@@ -129,6 +129,7 @@ def _maps_note() -> str:
 
 def _slices_note(views: Views) -> str:
     where = "the hottest point of the lesions" if views.peaks else "the middle of the patient"
+    first = "first " if len(views.differences) > 1 else ""
     sd = ""
     if SD in views.images:
         sd = (
@@ -137,7 +138,7 @@ def _slices_note(views: Views) -> str:
             else " The SD shows how much the method’s own samples differ; it is not a calibrated error."
         )
     return (
-        f"Planes through {where}. The first difference shows what was removed: grain without the shapes of organs "
+        f"Planes through {where}. The {first}difference shows what was removed: grain without the shapes of organs "
         f"or lesions is noise; a shape is signal that was changed.{sd}"
     )
 
@@ -154,9 +155,10 @@ def _lesions(report: CaseReport, views: Views) -> str:
         return _part("Lesions before and after", "", "<p>The lesion mask given holds no lesion.</p>") if empty else ""
     whose = "The lesions that the method marked" if report.marked else "Each connected part of the lesion mask given"
     note = (
-        f"{whose}, measured in the same mask in every image. Noise raises the maximum "
-        "of a noisy image: compare the peak (mean of the hottest 1 ml) and the mean. Close-ups are axial, on "
-        "the scale of the slices above."
+        f"{whose}, measured in the same mask in every image. Noise raises the maximum of a noisy image: compare the "
+        "peak and the mean. The peak is the highest mean in a sphere of 1 ml centred in the lesion; the sphere may "
+        "reach beyond it, so in a lesion of about 1 ml or less the peak can lie below the mean. Close-ups are axial, "
+        "on the scale of the slices above."
     )
     close = figures.close_ups(views)
     return _part(

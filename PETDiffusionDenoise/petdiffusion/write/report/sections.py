@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from html import escape
 from typing import Any
 
+from ...trust.quality import limit_sign
 from .model import COLUMN, REFERENCE, CaseReport, Rows
 from .words import NONE, Facts, cold, lesion_name, ml, number, plain, suv
 
@@ -100,7 +101,7 @@ def image_section(report: CaseReport) -> str:
         ("Noise, liver (CoV), %", "liver_CoV_percent", 1),
         ("Noise, body (local), %", "local_noise_percent", 1),
         (f"Mean in the body, {report.quantity}", "body_mean", 3),
-        ("Activity against low-count, %", "activity_vs_low_percent", 2),
+        ("Activity against low-count, %", "activity_vs_low_percent", 1),
         ("PSNR, dB", "PSNR_dB", 2),
         ("SSIM", "SSIM", 4),
         ("NRMSE", "NRMSE", 4),
@@ -156,8 +157,9 @@ def other_section(rows: Rows) -> str:
 def quality_section(rows: Rows) -> str:
     """Each number with its unit, its limit, and whether it keeps it."""
     lines = "".join(
-        f"<tr><th>{escape(_quality_name(str(row['item'])))}</th><td>{_with_unit(row, 'value')}</td>"
-        f"<td>{_with_unit(row, 'bound')}</td><td>{_verdict(row)}</td></tr>"
+        f"<tr><th>{escape(_quality_name(str(row['item'])))}</th>"
+        f'<td class="wrap">{_with_unit(row, "value") or "not measurable"}</td>'
+        f"<td>{_limit(row)}</td><td>{_verdict(row)}</td></tr>"
         for row in rows
     )
     heads = "".join(f"<th>{head}</th>" for head in ("", "Measured", "Limit", ""))
@@ -175,9 +177,14 @@ def _quality_name(item: str) -> str:
 def _with_unit(row: Mapping[str, Any], key: str) -> str:
     value = row.get(key)
     if value is None:
-        return NONE
+        return ""
     unit = str(row.get("unit") or "")
     return f"{number(value, 1 if unit else 2)}{escape(f'{chr(0xA0)}{unit}' if unit else '')}"
+
+
+def _limit(row: Mapping[str, Any]) -> str:
+    bound = _with_unit(row, "bound")
+    return f"{limit_sign(str(row['item']))}\u00a0{bound}" if bound else NONE
 
 
 def _verdict(row: Mapping[str, Any]) -> str:
@@ -312,9 +319,10 @@ def legend(report: CaseReport) -> str:
     names = [(name, key) for name, key in _columns(report) if key != base_of(report)]
     marks = "".join(f'<span><i class="{key}"></i>{escape(name)}</span>' for name, key in names)
     against = "the normal-dose scan" if base_of(report) == "reference" else "the low-count scan"
+    normal = "Norm.: normal dose. " if report.reference is not None else ""
     return (
         f'<p class="legend">{marks}<span class="line"><i class="reference"></i>no difference from {against}</span>'
-        f"<span class='words'>Den.: denoised. Norm.: normal dose. Δ: denoised against {against}.</span></p>"
+        f"<span class='words'>Low: low-count. Den.: denoised. {normal}Δ: denoised against {against}.</span></p>"
     )
 
 

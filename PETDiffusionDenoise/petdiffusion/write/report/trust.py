@@ -3,17 +3,23 @@ folded away beside how many of them chance alone gives."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from ...trust.findings import BEYOND, TOTAL
+from ...trust.findings import BEYOND, SPOTS, STRUCTURE, TOTAL
 from .model import CaseReport, Rows
 from .viewer import go
 from .views import Views
-from .words import NONE, number, percent, plain, suv
+from .words import NONE, number, plain, suv
 
 SHOWN = 40
+HEIGHT = 9
+"""The column of spots alone."""
+SPOT_WORDS = (
+    "A spot’s means are over a Gaussian of its size. Its height is what was added (+) or taken (−) at its top, over "
+    "what is around it, with what the scan’s noise leaves open: about three times the change of that mean."
+)
 
 
 def trust_note(facts: Mapping[str, Any]) -> str:
@@ -35,16 +41,31 @@ def trust_section(report: CaseReport, views: Views) -> str:
     text = _table(report, sure, views) if sure else "<p>Nothing was found that chance does not explain.</p>"
     facts = report.trust_facts
     if rest:
-        flagged = (
-            f"{number(facts.get('regions_flagged'), 0)} of {number(facts.get('regions'), 0)} places of the size of a "
-            f"lesion are this unlikely by themselves; by chance alone it would be about "
-            f"{number(facts.get('regions_expected_by_chance'), 0)}. "
-        )
+        title, note = _by_chance(facts, len(rest), bool(sure))
         text += (
-            f"<details><summary>{len(rest)} places to look at, none certain</summary>"
-            f'<p class="note">{flagged}The strongest are listed.</p>{_table(report, rest[:SHOWN], views)}</details>'
+            f"<details><summary>{title}</summary>"
+            f'<p class="note">{note}</p>{_table(report, rest[:SHOWN], views, sure=False)}</details>'
         )
     return text + _small_print(facts)
+
+
+def _by_chance(facts: Mapping[str, Any], listed: int, besides: bool) -> tuple[str, str]:
+    """Of places that chance alone may explain: their count beside the one that it gives, and from where one counts."""
+    flagged, expected = facts.get("regions_flagged"), facts.get("regions_expected_by_chance")
+    if flagged is None or expected is None:
+        return f"{listed} places to look at, none certain", ""
+    many, chance = number(flagged, 0), number(expected, 0)
+    if flagged < expected:
+        further = "further changes" if besides else "a change"
+        title = f"{many} places flagged, fewer than the {chance} that chance alone gives: no evidence of {further}"
+    else:
+        title = f"{many} places flagged where chance alone gives {chance}; none of these is certain"
+    note = (
+        "Flagged is a place of the size of a small lesion where chance makes so large a difference in fewer than "
+        f"{100 * facts['alarm_p']:g} % of such places (|z| above {number(facts['alarm_z'], 1)}); the body has "
+        f"{number(facts['regions'], 0)} of them. The strongest {min(listed, SHOWN)} are listed."
+    )
+    return title, note
 
 
 def certainty_note(facts: Mapping[str, Any]) -> str:
@@ -95,36 +116,71 @@ def _intervals(rows: Rows) -> str:
     return f'<div class="scroll">{table}</div>'
 
 
-def _table(report: CaseReport, rows: Rows, views: Views) -> str:
+def _table(report: CaseReport, rows: Rows, views: Views, sure: bool = True) -> str:
     prefix = "SUV" if report.quantity == "SUV" else ""
-    heads = ("", "", "Where", "x, y, z mm (LPS)", "Slice, from 0", "Size, mm", f"{prefix}mean scan",
-             f"{prefix}mean output", "Change, 95 %", "Change", "p", "p, all places")  # fmt: skip
-    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in _cells(row, prefix, views))}</tr>" for row in rows)
+    heads = ["", "", "Where", "x, y, z mm (LPS)", "Slice, from 0", "Size, mm", f"{prefix}mean scan",
+             f"{prefix}mean output", "Change, % (95\u00a0%)", "Spot’s height (95\u00a0%)", "p",
+             "p, all places"]  # fmt: skip
+    spots = any(row["kind"] in SPOTS for row in rows)
+    lines = [_cells(row, prefix, views, sure) for row in rows]
+    if not spots:
+        for line in (heads, *lines):
+            del line[HEIGHT]
+    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in line)}</tr>" for line in lines)
     return (
         '<div class="scroll"><table class="plain text doubts"><thead><tr>'
         + "".join(f"<th>{escape(h)}</th>" for h in heads)
         + f"</tr></thead><tbody>{body}</tbody></table></div>"
+        + (f'<p class="small">{SPOT_WORDS}</p>' if spots else "")
     )
 
 
-def _cells(row: Mapping[str, Any], prefix: str, views: Views) -> list[str]:
+def _cells(row: Mapping[str, Any], prefix: str, views: Views, sure: bool) -> list[str]:
     where = ", ".join(plain(str(row[key])) for key in ("lesion", "organ") if row.get(key))
     place = [row.get(f"{axis}_mm") for axis in "xyz"]
-    low, high = row.get(f"{prefix}change_low95"), row.get(f"{prefix}change_high95")
+    kind = escape(row["kind"])
+    spot = row["kind"] in SPOTS
+    change = [row.get(f"{prefix}change{end}") for end in ("", "_low95", "_high95")]
     return [
         go("show", views, row) if views.at(row) else "",
-        f"<b>{escape(row['kind'])}</b>",
+        f"<b>{kind}</b>" if sure else kind,
         escape(where) or ("whole body" if row["kind"] == TOTAL else ""),
         NONE if None in place else ", ".join(number(v, 0) for v in place),
         NONE if row.get("slice") is None else str(row["slice"]),
         number(row.get("size_mm"), 1),
-        suv(row.get(f"{prefix}mean_low")),
-        suv(row.get(f"{prefix}mean_denoised")),
-        NONE if low is None else f"{suv(low)} to {suv(high)}",
-        percent(row.get("change_percent"), 0),
+        *((suv if spot else _fine)(row.get(f"{prefix}mean_{image}")) for image in ("low", "denoised")),
+        _percent(row, change),
+        _with_ends(change, _signed) if spot else "",
         _p(row.get("p")),
         _p(row.get("p_adjusted")),
     ]
+
+
+def _signed(value: float) -> str:
+    return f"{'+' if value > 0 else ''}{suv(value)}"
+
+
+def _fine(value: Any) -> str:
+    """Means of organs and of the body are certain to the third decimal, and change there."""
+    return number(value, 3) if value is not None and abs(value) < 10 else suv(value)
+
+
+def _percent(row: Mapping[str, Any], change: Sequence[float | None]) -> str:
+    """With its interval where the change is one of the means; that of a spot is one of its height."""
+    part = row.get("change_percent")
+    if row["kind"] == STRUCTURE:
+        return f"{number(part, 0, signed=True)}<small>in variation</small>"
+    if row["kind"] in SPOTS or part is None or None in change or not change[0]:
+        return number(part, 0 if row["kind"] in SPOTS else 1, signed=True)
+    ends = sorted(end * part / change[0] for end in change[1:])
+    return _with_ends([part, *ends], lambda v: number(v, 1, signed=True))
+
+
+def _with_ends(value: Sequence[float | None], written: Callable[[Any], str]) -> str:
+    if None in value:
+        return NONE
+    middle, low, high = (written(v) for v in value)
+    return f"{middle}<small>{low} to {high}</small>"
 
 
 def _p(value: Any) -> str:

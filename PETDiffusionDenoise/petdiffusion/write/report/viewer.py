@@ -75,6 +75,8 @@ def _planes(views: Views) -> dict[str, Any]:
             "mm": [round(columns * columns_mm, 1), round(rows * rows_mm, 1)],
             "edges": EDGES[plane],
             "start": int(np.argmin(np.abs(chosen - focus))),
+            "numbers": views.numbers(plane)[chosen].tolist(),
+            "last": views.file_count(plane) - 1,
             "outlines": _outlines(views, plane, chosen),
             "thickness": round(views.turn.spacing[AXES[plane]], 2),
         }

@@ -88,6 +88,16 @@ class Views:
     def count(self, plane: str) -> int:
         return self.shape[AXES[plane]]
 
+    def numbers(self, plane: str) -> np.ndarray:
+        """The file's own index, from 0, of every slice of a plane: what tables call slice, row or column."""
+        axis = AXES[plane]
+        index = np.arange(self.shape[axis]) + self.offset[axis]
+        return self.file_count(plane) - 1 - index if self.turn.flips[axis] else index
+
+    def file_count(self, plane: str) -> int:
+        """Slices of the plane in the file, of which these images are cut out."""
+        return self.report.low.geometry.shape[self.turn.axes[AXES[plane]]]
+
     def slice_of(self, array: np.ndarray, plane: str, index: int) -> Picture:
         return Picture(oriented(np.take(array, index, axis=AXES[plane]), plane), self.pixel_mm(plane))
 

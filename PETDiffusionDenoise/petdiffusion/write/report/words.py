@@ -165,7 +165,7 @@ def _lesions(facts: Facts) -> str:
 
 def _activity(facts: Facts) -> str:
     change = facts.image(DENOISED).get("activity_vs_low_percent")
-    return "" if change is None else f"Total activity in the body changed by {percent(change, 2)}."
+    return "" if change is None else f"Total activity in the body changed by {percent(change)}."
 
 
 def _quality(facts: Facts) -> str:
