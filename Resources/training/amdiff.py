@@ -92,7 +92,8 @@ def search(model: str, data: Path) -> list[dict[str, Any]]:
     for row in csv.DictReader((data / "manifest.csv").open()):
         pet = read.image(data / row["pet"])
         truth = read.labels(data / row["lesions"], allow_empty=True).array > 0
-        method.load()(preparing.build(pet), method.resolve({"samples": 0}), Run(model=model))
+        ct = read.image(data / row["ct"], "ct") if "ct" in store.find(model).card.needs else None
+        method.load()(preparing.build(pet, ct), method.resolve({"samples": 0}), Run(model=model))
         for at, least in product(THRESHOLDS, SMALLEST_ML):
             lesions = lesions_of(kept["lesion"], at, least, pet.geometry.voxel_ml)
             drawn = {"network": lesions}

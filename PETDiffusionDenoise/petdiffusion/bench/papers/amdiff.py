@@ -1,4 +1,5 @@
-"""AMDiff (Xia et al.): its Tables 2, 3 and 4 and Fig. 7 on digital bodies of three scanners, and real scans."""
+"""AMDiff (Xia et al.): its Tables 2, 3 and 4 and Fig. 7 on digital bodies of three scanners, what a CT adds, and real
+scans."""
 
 from __future__ import annotations
 
@@ -81,6 +82,8 @@ TABLE_4 = _paper(_N + _D, {
 MEAN = {"samples": 0}
 LOW = Row("low", "Low-count")
 AMDIFF = Row("amdiff", "AMDiff", "amdiff", MEAN, paper="AMDiff")
+WITH_CT = Row("amdiff-ct", "AMDiff with CT", "amdiff", MEAN, ("ct",), model="amdiff-body-ct")
+LONGER = Row("amdiff-masks", "AMDiff, masks trained on alike", "amdiff", MEAN, model="amdiff-body-masks")
 COMPLETE = Row("complete", "AMDiff, trained alike", "amdiff", MEAN, model="amdiff-body-complete", paper="AMDiff")
 DENOISER = Row("med-ddpm", "Med-DDPM, 3D", "med-ddpm-3d", MEAN, paper="3D Med-DDPM")
 SEGMENTER = Row("nnmamba", "nnMamba", "nnmamba", MEAN, paper="nnMamba")
@@ -115,6 +118,10 @@ def _table(kind: str, preset: str, first: int, metrics: tuple[Metric, ...], rows
                  judge=JUDGE)  # fmt: skip
 
 
+BY_CT = tuple(
+    Claim(f"{name} Dice: with CT above PET alone", f"Dice_{name}", WITH_CT.name, (AMDIFF.name, LONGER.name))
+    for name in ("lesion", "lung", "bone", "muscle", "aorta")
+)
 SCANNERS = (("mCT", 0), ("Vision", 100), ("uEXPLORER", 200))
 """With the first test patient of each; no model was trained on uEXPLORER."""
 TABLES = tuple(
@@ -125,6 +132,7 @@ TABLES = tuple(
                (_LESION_NRMSE,)),
         _table("table3", preset, first, DICE, (SEGMENTER, AMDIFF), "Dice (Table 3)", TABLE_3[preset], _DICES),
         _table("lesions", preset, first, FOUND, (SEGMENTER, AMDIFF), "Lesions found and made up", {}),
+        _table("ct", preset, first, (*DICE, *FOUND), (AMDIFF, LONGER, WITH_CT), "What a CT adds", {}, BY_CT),
     )
 )  # fmt: skip
 _WORTH = tuple(
@@ -149,7 +157,7 @@ REAL = Real(
     "Real FDG scans of soft-tissue sarcoma",
     "DiscoveryST",
     (Dose("1/4", 1 / 4), Dose("1/10", 1 / 10)),
-    (LOW, DENOISER, SEGMENTER, AMDIFF),
+    (LOW, DENOISER, SEGMENTER, AMDIFF, WITH_CT),
     champion="amdiff",
     tuning=(2, 28),
     test=(29, 36),
