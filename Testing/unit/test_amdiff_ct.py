@@ -97,6 +97,20 @@ def test_a_case_with_a_ct_is_given_it_and_its_image_is_the_bases(trained):
     assert (with_ct.organs.array != without.organs.array).any()
 
 
+def test_lesions_are_those_of_pet_alone_unless_they_are_its_own(trained, base):
+    """Their intervals and thresholds hold then, with a CT and without."""
+    case, low = blobs(relative_noise=0.3).case(), {"threshold": 0.5, "smallest_ml": 0.0, "borders": "network"}
+    plain = run(case, "amdiff-tiny", **low)[0].lesions.array
+    with_ct = run(case, **low)[0].lesions.array
+    card = base / "amdiff-tiny-ct.json"
+    said = json.loads(card.read_text())
+    assert said["config"]["lesions_by"] == "base"
+    said["config"]["lesions_by"] = "own"
+    card.write_text(json.dumps(said))
+    np.testing.assert_array_equal(with_ct, plain)
+    assert plain.any() and (run(case, **low)[0].lesions.array != plain).any()
+
+
 def test_another_ct_gives_other_masks(trained, base):
     file = base / "amdiff-tiny-ct.safetensors"
     weights = load_file(file)

@@ -25,10 +25,9 @@ _ALONE = Option("alone", "bool", True, "with borders=contrast: a marked region w
                 "bowel's, muscle's or brown fat's does, is no lesion", advanced=True)  # fmt: skip
 _LEAVE_OUT = Option("leave_out", "str", "", "organs of the labels given, or fat by the CT, where nothing is a lesion: "
                     "colon,small_bowel,fat")  # fmt: skip
-_PLACES = (
-    Condition("ct", help="says which marks lie in fat; the network does not see it"),
-    Condition("labels", help="say where marks lie; the network does not see them"),
-)
+_LABELS = Condition("labels", help="say where marks lie; the network does not see them")
+_PLACES = (Condition("ct", help="says which marks lie in fat; the network does not see it"), _LABELS)
+_SEEN = (Condition("ct", help="organs and lesions are drawn by it too; says which marks lie in fat"), _LABELS)
 _MASKS = Option("masks_only", "bool", False, "segment alone: the PET is given back as it came", advanced=True)
 _SHARED = {
     "family": "diffusion",
@@ -49,7 +48,7 @@ CARDS = (
         entry="petdiffusion.methods.amdiff.method:denoise",
         trainer="petdiffusion.methods.amdiff.task:AmdiffTask",
         paper=_PAPER,
-        conditions=_PLACES,
+        conditions=_SEEN,
         options=(_ESTIMATE, _SAMPLES, _STEPS, _SAMPLER, _THRESHOLD, _SMALLEST, _BORDERS, _ALONE, _LEAVE_OUT, _MASKS),
         outputs=("denoised", "uncertainty", "organs", "lesions"),
         **_SHARED,

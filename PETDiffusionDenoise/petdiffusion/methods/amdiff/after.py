@@ -91,7 +91,7 @@ class After:
 
     def _probabilities(self, cond: Conditions) -> Tensor:
         revised, low, *hu = cond.images[:, :-3].split(1, 1)
-        lesions, organs = self.network.segmenter(revised, low, cond.images[:, -3:], *hu)
+        lesions, organs = self.network.masks(revised, low, cond.images[:, -3:], *hu)
         return torch.cat((lesions.float().sigmoid(), organs.float().softmax(1)[:, 1:]), 1)
 
     @property

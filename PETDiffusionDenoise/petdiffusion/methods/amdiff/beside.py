@@ -24,8 +24,8 @@ from .segmenter import Segmenter
 def config_on(config: AmdiffConfig) -> AmdiffConfig:
     """The base's configuration with this one's segmenter, as a training begins."""
     base = store.find(config.beside["id"], "amdiff").card
-    return replace(AmdiffConfig.from_json(base.config), segmenter=config.segmenter, warm_from=None,
-                   beside={"id": base.id, "sha256": base.sha256})  # fmt: skip
+    return replace(AmdiffConfig.from_json(base.config), segmenter=config.segmenter, lesions_by=config.lesions_by,
+                   warm_from=None, beside={"id": base.id, "sha256": base.sha256})  # fmt: skip
 
 
 def base_of(config: AmdiffConfig) -> Model:
@@ -53,6 +53,7 @@ def joined(model: Model, config: AmdiffConfig, whole: AmdiffNetwork) -> AmdiffNe
     network = AmdiffNetwork(replace(config, segmenter=None))
     network.denoiser, network.revision = whole.denoiser, whole.revision
     network.segmenter = loaded(model, _segmenter).segmenter
+    network.of_lesions = whole.segmenter if config.lesions_by == "base" else None
     return network.eval()
 
 

@@ -12,6 +12,7 @@ from ...networks.config import Config
 ORGANS = ("liver", "lung", "bone", "muscle", "kidney", "spleen", "aorta")
 """In the order of the labels 1 to 7."""
 BASES, PREDICTIONS, DICES = ("filtered", "none"), ("residual", "epsilon"), ("focal", "printed")
+DRAWN_BY = ("own", "base")
 
 
 @dataclass(frozen=True)
@@ -93,10 +94,13 @@ class AmdiffConfig(Config):
     """Side of the segmenter's patches, in voxels."""
     beside: Mapping[str, str] | None = None
     """`id` and `sha256` of the model whose denoiser and revision are used as they are; the segmenter is its own."""
+    lesions_by: str = "own"
+    """`base`: lesions are left to that model's segmenter, whatever is given beside the PET."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "revision_weights", tuple(self.revision_weights))
-        for name, known in (("base", BASES), ("predict", PREDICTIONS), ("dice", DICES)):
+        for name, known in (("base", BASES), ("predict", PREDICTIONS), ("dice", DICES),
+                            ("lesions_by", DRAWN_BY)):  # fmt: skip
             if getattr(self, name) not in known:
                 raise ModelError(f"{name} = '{getattr(self, name)}'", f"is not one of {', '.join(known)}")
 
@@ -143,8 +147,11 @@ def _with_variants(name: str, config: AmdiffConfig) -> dict[str, AmdiffConfig]:
 
 
 _ON_BODY = replace(_COMPACT, beside={"id": "amdiff-body"})
-MASKS = {"masks": _ON_BODY, "masks-ct": replace(_ON_BODY, segmenter={**COMPACT_SEGMENTER, "ct": True})}
-"""A segmenter alone, on the images of the bundled model, without and with the CT."""
+MASKS = {
+    "masks": _ON_BODY,
+    "masks-ct": replace(_ON_BODY, segmenter={**COMPACT_SEGMENTER, "ct": True}, lesions_by="base"),
+}
+"""A segmenter alone, on the images of the bundled model: by PET, and of organs by PET and CT."""
 CONFIGS: Mapping[str, AmdiffConfig] = {
     **_with_variants("compact", _COMPACT), **_with_variants("paper", _PAPER), **MASKS,
 }  # fmt: skip

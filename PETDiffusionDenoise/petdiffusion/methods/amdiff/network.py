@@ -25,6 +25,8 @@ class AmdiffNetwork(nn.Module):
         self.denoiser = UNet(UNetConfig.from_json(config.network))
         self.revision = Revision(config.revision_channels, config.cut_suv) if config.revision else None
         self.segmenter = Segmenter(SegmenterConfig(**config.segmenter)) if config.segments else None
+        self.of_lesions: Segmenter | None = None
+        """Another model's, where lesions are left to it."""
 
     @property
     def last(self) -> nn.Module:
@@ -41,6 +43,11 @@ class AmdiffNetwork(nn.Module):
             return revised, None
         given = revised if self.joint else revised.detach()
         return revised, self.segmenter(given, low, coordinates, hu)
+
+    def masks(self, revised: Tensor, low: Tensor, coordinates: Tensor, hu: Tensor | None = None) -> Logits:
+        """Of lesions and organs, as they are drawn at work."""
+        lesions, organs = self.segmenter(revised, low, coordinates, hu)
+        return (lesions if self.of_lesions is None else self.of_lesions(revised, low, coordinates)[0]), organs
 
     def revised(self, denoised: Tensor, low: Tensor, skip: Tensor, scale: Tensor) -> Tensor:
         """Without the revision what was cut stays cut, as in the ablation of Table 4."""
