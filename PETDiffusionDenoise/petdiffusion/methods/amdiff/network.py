@@ -46,8 +46,10 @@ class AmdiffNetwork(nn.Module):
 
     def masks(self, revised: Tensor, low: Tensor, coordinates: Tensor, hu: Tensor | None = None) -> Logits:
         """Of lesions and organs, as they are drawn at work."""
-        lesions, organs = self.segmenter(revised, low, coordinates, hu)
-        return (lesions if self.of_lesions is None else self.of_lesions(revised, low, coordinates)[0]), organs
+        if self.of_lesions is None:
+            return self.segmenter(revised, low, coordinates, hu)
+        lesions = self.of_lesions.lesions(self.of_lesions.features(revised, low, coordinates))
+        return lesions, self.segmenter.organs(self.segmenter.features(revised, low, coordinates, hu))
 
     def revised(self, denoised: Tensor, low: Tensor, skip: Tensor, scale: Tensor) -> Tensor:
         """Without the revision what was cut stays cut, as in the ablation of Table 4."""

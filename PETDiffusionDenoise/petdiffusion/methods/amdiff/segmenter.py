@@ -87,14 +87,20 @@ class Segmenter(nn.Module):
         self.lesions = Decoder(c, 1, config.stem)
         self.organs = Decoder(c, 1 + len(ORGANS), config.stem)
 
-    def forward(self, revised: Tensor, low: Tensor, coordinates: Tensor | None = None,
-                hu: Tensor | None = None) -> tuple[Tensor, Tensor]:  # fmt: skip
+    def forward(self, *seen: Tensor | None) -> tuple[Tensor, Tensor]:
+        """`seen` as by `features`."""
+        features = self.features(*seen)
+        return self.lesions(features), self.organs(features)
+
+    def features(self, revised: Tensor, low: Tensor, coordinates: Tensor | None = None,
+                 hu: Tensor | None = None) -> list[Tensor]:  # fmt: skip
+        """Of the encoder, for either decoder."""
         seen = [compressed(revised), compressed(low), *([coordinates] if self.config.coordinates else [])]
         x = self.first(self._stem(torch.cat(seen, 1)))
         features = [x if self.first_ct is None else x + self.first_ct(self._stem(windowed(hu)))]
         for stage in self.stages:
             features.append(stage(features[-1]))
-        return self.lesions(features), self.organs(features)
+        return features
 
     def _stem(self, x: Tensor) -> Tensor:
         return space_to_depth(x, self.config.stem) if self.config.stem > 1 else x
