@@ -67,16 +67,18 @@ def _misfits(pet: Any, unit: units.Unit, dose_fraction: float, cards: Mapping[st
         return None
 
 
-def suited(cards: Mapping[str, Any], fits: Mapping[str, list[str]] | None) -> str:
-    """The model that a run will take by itself; empty where it cannot be told beforehand."""
+def suited(cards: Mapping[str, Any], fits: Mapping[str, list[str]] | None, given: Any) -> str:
+    """The model that a run will take by itself; empty where it cannot be told beforehand. `given` has the nodes `ct`,
+    `mr` and `labels`, or None."""
     if len(cards) == 1:
         return next(iter(cards))
     from petdiffusion.zoo import store
+    from petdiffusion.zoo.choose import rank
 
     if not fits:
         return AUTOMATIC
     bundled = {id_ for id_, model in store.models().items() if model.bundled}
-    return min(cards, key=lambda id_: (len(fits.get(id_, ())), id_ not in bundled))
+    return min(cards, key=lambda id_: rank(cards[id_], given, len(fits.get(id_, ())), id_ in bundled))
 
 
 def choices(cards: Mapping[str, Any], suited_id: str) -> dict[str, str]:

@@ -116,7 +116,7 @@ class MethodPart:
             ui.modelText.setText("Add a model under 'Set-up'.")
             return
         fits = self.fits.of(given.pet, self._unit, given.dose_fraction, found)
-        suited = models.suited(found, fits)
+        suited = models.suited(found, fits, given)
         fill(ui.modelCombo, models.choices(found, suited), given.model)
         shown = key_of(ui.modelCombo) or suited
         ui.modelButton.setVisible(bool(shown))

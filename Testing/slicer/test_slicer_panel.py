@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,25 @@ def test_of_two_models_the_one_made_for_the_scan_is_taken_and_shown(open_panel, 
     combo.setCurrentIndex(combo.findData("tiny-brain"))
     assert "Not trained for this scan: it shows a body" in ui.modelText.text
     assert widget.panel.make_job().request.model == "tiny-brain" and ui.applyButton.enabled
+
+
+def test_a_model_that_needs_a_ct_is_taken_where_a_ct_is_chosen(open_panel, two_models, monkeypatch) -> None:
+    from PETDiffusionDenoiseLib import models
+
+    installed, body = models.installed, scan("Body", 340.0, 4.0)
+
+    def told(card):
+        """A third model, for the body with its CT, whose name comes last."""
+        found = installed(card)
+        return found and found | {"tiny-ct": replace(found["tiny-body"], id="tiny-ct", needs=("ct",))}
+
+    monkeypatch.setattr(models, "installed", told)
+    widget = open_panel()
+    given, combo = widget.panel.parameters, widget.ui.modelCombo
+    given.method, given.pet = "diffuse", body
+    assert combo.itemText(0) == "Automatic: tiny-body"
+    given.ct = body
+    assert combo.itemText(0) == "Automatic: tiny-ct"
 
 
 def test_a_scans_noise_is_measured_before_it_is_held_against_a_model(open_panel, two_models) -> None:

@@ -24,7 +24,7 @@ def add(commands: Any) -> None:
                         help=f"one of {', '.join(segmenting.methods())} (default %(default)s)")  # fmt: skip
     parser.add_argument("--option", metavar="NAME=VALUE", action="append", default=[],
                         help="a setting of the method, such as threshold=0.4")  # fmt: skip
-    parser.add_argument("--ct", metavar="CT", help="CT of the same patient: masks are drawn by it too")
+    parser.add_argument("--ct", metavar="CT", help="CT of the same patient: organs are drawn by it too")
     parser.add_argument("--labels", metavar="L", help="organ labels: tell where lesions lie")
     add_unit(parser)
     parser.add_argument("--model", metavar="ID", help="id or path of the model")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from ..errors import ConditionError, ModelError
 from ..methods.contract import Case
@@ -29,7 +30,6 @@ def choose(method: str, case: Case, run: Run) -> Model:
 
 
 def _best(method: str, case: Case) -> Model:
-    """Bundled before added ones where both fit alike; the first by name among equals."""
     known = list(store.models(method).values())
     if not known:
         raise ModelError(
@@ -37,14 +37,18 @@ def _best(method: str, case: Case) -> Model:
             "has no model on this machine",
             f"Add one (petdiffusion models add SOURCE), or train one (petdiffusion train {method} --help).",
         )
-    best = min(known, key=lambda m: (len(lacking(m.card, case)), len(misfits(m.card, case)), -len(m.card.needs),
-                                     not m.bundled))  # fmt: skip
+    best = min(known, key=lambda m: rank(m.card, case, len(misfits(m.card, case)), m.bundled))
     return _fed(best, case).verify()
 
 
-def lacking(card: ModelCard, case: Case) -> list[str]:
-    """What the model needs beside the PET and the case does not hold."""
-    return [kind for kind in card.needs if getattr(case, kind) is None]
+def rank(card: ModelCard, given: Any, misfit: int, bundled: bool) -> tuple[int, int, int, bool]:
+    """The least is taken, the first by name among equals. `given`: a case, or what else has `ct`, `mr`, `labels`."""
+    return len(lacking(card, given)), misfit, -len(card.needs), not bundled
+
+
+def lacking(card: ModelCard, given: Any) -> list[str]:
+    """What the model needs beside the PET and is not given."""
+    return [kind for kind in card.needs if getattr(given, kind) is None]
 
 
 def _fed(model: Model, case: Case) -> Model:

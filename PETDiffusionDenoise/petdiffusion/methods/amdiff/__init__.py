@@ -27,7 +27,7 @@ _LEAVE_OUT = Option("leave_out", "str", "", "organs of the labels given, or fat 
                     "colon,small_bowel,fat")  # fmt: skip
 _LABELS = Condition("labels", help="say where marks lie; the network does not see them")
 _PLACES = (Condition("ct", help="says which marks lie in fat; the network does not see it"), _LABELS)
-_SEEN = (Condition("ct", help="organs and lesions are drawn by it too; says which marks lie in fat"), _LABELS)
+_SEEN = (Condition("ct", help="organs are drawn by it too; says which marks lie in fat"), _LABELS)
 _MASKS = Option("masks_only", "bool", False, "segment alone: the PET is given back as it came", advanced=True)
 _SHARED = {
     "family": "diffusion",

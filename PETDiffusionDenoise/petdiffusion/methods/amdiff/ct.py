@@ -9,7 +9,7 @@ import numpy as np
 from ...progress import Run
 from ..contract import Case
 
-AIR_HU, MOST_AIR = -950.0, 0.1
+NO_TISSUE_HU, MOST_AIR = -950.0, 0.1
 """Less dense is no tissue, not even lung. By the outline of a PET, which is blurred, a few per cent are outside."""
 
 
@@ -17,7 +17,7 @@ def with_useful_ct(case: Case, run: Run) -> Case:
     """The case, without its CT where that shows air in more than a tenth of the body."""
     if case.ct is None or not case.body.any():
         return case
-    air = float(np.mean(case.ct.array[case.body] < AIR_HU))
+    air = float(np.mean(case.ct.array[case.body] < NO_TISSUE_HU))
     if air <= MOST_AIR:
         return case
     run.warn(f"The CT shows air in {air:.0%} of the PET's body: it is another part of the patient, or lies elsewhere. "

@@ -27,6 +27,7 @@ from ...training.task import Batch
 from ...volume import LabelMap
 from .config import ORGANS
 from .losses import UNLABELLED
+from .segmenter import AIR_HU
 
 VALIDATION_SIDE = 48
 UNLABELLED_SHARE = 0.25
@@ -38,7 +39,6 @@ CROPPED = (0.5, 0.25, 0.25)
 MOVED = (2, 1, 1)
 """Voxels along z, y, x by which a CT is shifted at most."""
 ORGANS_DIFFER_HU, ALL_DIFFER_HU, NOISE_HU = 12.0, 8.0, 30.0
-AIR_HU = -1000.0
 SUV_IMAGES, ROOTS = ("low", "base", "normal", "truth"), ("root", "root_mean", "level")
 
 

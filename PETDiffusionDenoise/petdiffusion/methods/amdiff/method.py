@@ -40,7 +40,8 @@ def segment_alone(case: Case, options: Mapping[str, Any], run: Run) -> Output:
 
 
 def _run(method: str, case: Case, options: Mapping[str, Any], run: Run, segments: bool = True) -> Output:
-    model = choose(method, with_useful_ct(case, run), run)
+    sees_ct = method == "amdiff"  # the standalone parts have no model that does
+    model = choose(method, with_useful_ct(case, run) if sees_ct else case, run)
     config = AmdiffConfig.from_json(model.card.config)
     network = load_network(model)
     if not segments:

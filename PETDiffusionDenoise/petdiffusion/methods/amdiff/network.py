@@ -58,7 +58,7 @@ class AmdiffNetwork(nn.Module):
     def adopt(self, weights: Mapping[str, Tensor]) -> None:
         """Where a training begins: weights of such a network or of parts of it, of a denoiser or a segmenter alone."""
         own = self.state_dict()
-        masks_alone = all(name.startswith(SEGMENTER) for name in weights)
+        masks_alone = bool(weights) and all(name.startswith(SEGMENTER) for name in weights)
         if not masks_alone and not any(name.startswith(DENOISER) for name in weights):
             weights = {DENOISER + name: value for name, value in weights.items()}
         wrong = [n for n, value in weights.items() if n not in own or own[n].shape != value.shape]
