@@ -1,13 +1,14 @@
 """The patients that intervals of the body's models are calibrated on, and those that they are checked on.
 
     python Resources/training/calibration.py --work DIR            prints the commands
-    python Resources/training/calibration.py --work DIR --run      simulates them: DIR/calibration.csv, DIR/check.csv
+    python Resources/training/calibration.py --work DIR --run      simulates them: DIR/calibration.csv, check.csv, …
     petdiffusion calibrate MODEL --manifest DIR/calibration.csv --out OUT --data "24 digital bodies, ..." --write
     petdiffusion calibrate MODEL --check --manifest DIR/check.csv --out OUT2
 
 Calibration: 24 digital bodies of the validation split that no training watched (mCT, Vision, Quadra). Check: the
-first twelve of the test split (mCT). Every patient counts once: the doses 1/4, 1/10 and 1/20 are dealt out in turn, as
-more scans of one patient tell little more.
+first twelve of the test split, all on the calibration's worst scanner (mCT), and `check-mixed`, the next 24, on its
+mixture of scanners, for which intervals hold by right. Every patient counts once: the doses 1/4, 1/10 and 1/20 are
+dealt out in turn, as more scans of one patient tell little more.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ SETS = {
         ("body-800009", "21", ("--split", "validation", "--first-seed", "9", "--preset", "mCT,Vision,mCT,Quadra")),
     ),
     "check": (("body-900000", "12", ("--split", "test", "--preset", "mCT")),),
+    "check-mixed": (
+        ("body-900012", "24", ("--split", "test", "--first-seed", "12", "--preset", "mCT,Vision,mCT,Quadra")),
+    ),
 }
 IMAGES = ("pet", "ct", "mr", "labels", "lesions", "reference", "truth")
 

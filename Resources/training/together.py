@@ -58,7 +58,8 @@ FOR_UPETE = 24
 SPLITS = ("train", "validation")
 
 AMDIFF = {"amdiff": "amdiff-body", "separate": "nnmamba-body"} | {name: f"amdiff-body-{name}" for name in VARIANTS}
-MASKS = {"masks": "amdiff-body-masks", "masks-ct": "amdiff-body-ct"}
+MASKS = {"masks": "amdiff-body-organs", "masks-ct": "amdiff-body-ct"}
+ORGANS_ALONE = ("segmenter.first", "segmenter.stages", "segmenter.organs")
 AMDIFF_SETTINGS = {"batch": 4, "patch": 64, "warmup_steps": 60, "ema_decay": 0.995}
 UPETE = {"upete": ("autoencoder", "compact"), "upete-f4": ("f4-autoencoder", "f4")}
 UPETE_SETTINGS = (
@@ -294,10 +295,10 @@ def export_all(args: argparse.Namespace) -> None:
 
 
 def _exported(name: str, work: Path) -> Path:
-    part = ""
+    parts = ("",)
     if name in MASKS:
-        folder, id_, part = name, MASKS[name], "segmenter."
-        facts = id_ if name == "masks-ct" else "amdiff-ablations"
+        folder, id_, parts = name, MASKS[name], ORGANS_ALONE
+        facts = id_
     elif name in LATER:
         folder, id_ = name, "upete-body" if name == "upete-longer" else f"upete-body-{name.removeprefix('upete-')}"
         facts = "upete-body"
@@ -308,7 +309,7 @@ def _exported(name: str, work: Path) -> Path:
         folder, id_ = name, AMDIFF[name]
         facts = "amdiff-ablations" if name in VARIANTS else id_
     said = json.loads((HERE / f"{facts}.json").read_text(encoding="utf-8"))
-    return export(work / folder, work / "models", id_, said, part)
+    return export(work / folder, work / "models", id_, said, parts)
 
 
 if __name__ == "__main__":

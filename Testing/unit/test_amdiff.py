@@ -160,6 +160,21 @@ def test_stray_pieces_of_an_organ_are_dropped_but_both_kidneys_stay():
     assert dict(zip(ORGANS, counts)) == dict.fromkeys(ORGANS, 0) | {"liver": 27, "kidney": 4, "aorta": 4}
 
 
+def test_an_organ_may_ask_for_more_than_being_the_most_likely():
+    probability = np.zeros((len(ORGANS), 4, 4, 4))
+    aorta, liver = (probability[ORGANS.index(name)] for name in ("aorta", "liver"))
+    aorta[1, 1, :3], liver[3] = (0.5, 0.6, 0.9), 0.52
+    inside = np.ones((4, 4, 4), bool)
+    inside[0] = False
+    value = ORGANS.index("aorta") + 1
+    assert np.argwhere(organs_of(probability, inside) == value).tolist() == [[1, 1, 1], [1, 1, 2]]
+    probability[ORGANS.index("aorta"), 1, 1, 0] = 0.51
+    for surely, first in (({}, 0), ({"aorta": 0.55}, 1), ({"aorta": 0.7}, 2)):
+        found = organs_of(probability, inside, surely)
+        assert np.argwhere(found == value).tolist() == [[1, 1, x] for x in range(first, 3)]
+        assert (found == ORGANS.index("liver") + 1).sum() == 16
+
+
 def test_what_is_found_in_air_does_not_take_an_organs_place():
     """The larger piece lies outside the body: the liver inside stays."""
     case = blobs(relative_noise=0.3).case()

@@ -45,7 +45,7 @@ def trained(base, dataset):
     task = AmdiffTask("masks-ct", SMALL)
     bank = task.load([dataset], SETTINGS, Run())
     folder = train(task, bank, SETTINGS, base / "training", Run(), origin="amdiff-tiny")
-    export(folder, base, "amdiff-tiny-ct", FACTS, "segmenter.")
+    export(folder, base, "amdiff-tiny-ct", FACTS, ("segmenter.",))
     return folder
 
 
@@ -109,6 +109,22 @@ def test_lesions_are_those_of_pet_alone_unless_they_are_its_own(trained, base):
     card.write_text(json.dumps(said))
     np.testing.assert_array_equal(with_ct, plain)
     assert plain.any() and (run(case, **low)[0].lesions.array != plain).any()
+
+
+def test_a_file_without_a_decoder_of_lesions_is_enough_where_they_are_left_to_the_base(trained, base):
+    case = blobs(relative_noise=0.3).case()
+    whole = run(case)[0]
+    export(trained, base, "amdiff-tiny-ct", FACTS, ("segmenter.first", "segmenter.stages", "segmenter.organs"))
+    names = set(load_file(base / "amdiff-tiny-ct.safetensors"))
+    assert "segmenter.organs.last.weight" in names and not any(name.startswith("segmenter.lesions.") for name in names)
+    less = run(case)[0]
+    np.testing.assert_array_equal(less.organs.array, whole.organs.array)
+    np.testing.assert_array_equal(less.lesions.array, whole.lesions.array)
+    card = base / "amdiff-tiny-ct.json"
+    said = json.loads(card.read_text())
+    card.write_text(json.dumps({**said, "config": {**said["config"], "lesions_by": "own"}}))
+    with pytest.raises(ModelError, match="do not fit its configuration"):
+        run(case)
 
 
 def test_another_ct_gives_other_masks(trained, base):

@@ -79,8 +79,8 @@ def test_trainings_side_by_side(script, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_files", lambda *where: [])
     monkeypatch.setattr(module.loop, "train", lambda task, data, settings, folder, run, origin=None: begun.update(
         {folder.name: (task, settings, origin)}))  # fmt: skip
-    monkeypatch.setattr(module, "export", lambda folder, models, id_, facts, part: made.update(
-        {folder.name: (id_, facts) + ((part,) if part else ())}))  # fmt: skip
+    monkeypatch.setattr(module, "export", lambda folder, models, id_, facts, parts: made.update(
+        {folder.name: (id_, facts) + ((parts,) if any(parts) else ())}))  # fmt: skip
     for name in (*module.AMDIFF, *module.MASKS, *module.LATER):
         module.alone(SimpleNamespace(only=name, steps=8, minutes=1, work=tmp_path, device="cpu", channels_last=False))
         module._exported(name, tmp_path)
@@ -89,14 +89,14 @@ def test_trainings_side_by_side(script, tmp_path, monkeypatch):
     whole = table[0][0].config
     left_out = [{key for key in whole if task.config[key] != whole[key]} for task, _, _ in table[1:]]
     assert left_out == [{"revision"}, {"organ_regulariser"}, {"lesion_regulariser"}, {"segmenter"}]
-    assert {made[name][0] for name in module.VARIANTS} == {row.model for row in ABLATION.rows if row.model}
+    assert {made[name][0] for name in module.VARIANTS} == {row.model for row in ABLATION.rows} - {"amdiff-body"}
     assert all(facts["summary"] for _, facts, *_ in made.values())
     (alone, by_pet, _), (with_ct, by_both, _) = (begun[name] for name in module.MASKS)
-    assert [made[name][0] for name in module.MASKS] == ["amdiff-body-masks", "amdiff-body-ct"]
+    assert [made[name][0] for name in module.MASKS] == ["amdiff-body-organs", "amdiff-body-ct"]
     assert [made[name][1].get("needs", []) for name in module.MASKS] == [[], ["ct"]] and by_pet == by_both
     assert [len(made[name]) for name in module.MASKS] == [3, 3] and not alone.settings.sees_ct
-    assert with_ct.settings.sees_ct and with_ct.settings.lesions_by == "base"
-    assert replace(with_ct.settings, segmenter=alone.settings.segmenter, lesions_by="own") == alone.settings
+    assert with_ct.settings.sees_ct and alone.settings.lesions_by == with_ct.settings.lesions_by == "base"
+    assert replace(with_ct.settings, segmenter=alone.settings.segmenter, surely=alone.settings.surely) == alone.settings
     longer, wide = begun["upete-longer"], begun["upete-wide"]
     assert (longer[2], wide[2]) == ("upete-body", None)
     bundled = load_file(store.find("upete-body").weights)

@@ -146,6 +146,20 @@ def test_ranges_on_a_card_are_used(tmp_path):
     assert "mean SUV is 500, trained were 0.6 to 1.2" in run.warnings[0]
 
 
+def test_a_model_that_refines_another_is_taken_instead_unless_it_fits_less_or_the_other_is_asked_for(tmp_path):
+    facts = {"regions": ["body"], "voxel_mm": [3, 5.5], "method": "csrd"}
+    for name, more in (("a-plain", {}), ("b-better", {"refines": "a-plain"}), ("c-ct", {"needs": ["ct"]})):
+        store.add(make_model(tmp_path / name, name, **facts, **more))
+    case = scan(BODY, 4, 1.4)
+    assert choose("csrd", case, Run()).card.id == "b-better"
+    assert choose("csrd", case, Run(model="a-plain")).card.id == "a-plain"
+    assert choose("csrd", dataclasses.replace(case, ct=case.pet), Run()).card.id == "c-ct"
+    store.remove("b-better")
+    coarse = {**facts, "voxel_mm": [8, 9], "refines": "a-plain"}
+    store.add(make_model(tmp_path / "coarse", "b-better", **coarse))
+    assert choose("csrd", case, Run()).card.id == "a-plain"
+
+
 def test_a_model_that_needs_a_ct_goes_first_where_there_is_one_and_only_there(tmp_path):
     for name, needs in (("a-plain", []), ("b-ct", ["ct"])):
         store.add(make_model(tmp_path / name, name, regions=["body"], voxel_mm=[3, 5.5], method="csrd", needs=needs))

@@ -51,7 +51,7 @@ def add(commands: Any) -> None:
     export.add_argument("training", metavar="DIR", help="folder of the training")
     export.add_argument("--id", required=True, metavar="ID")
     export.add_argument("--facts", required=True, metavar="JSON", help="file with the card's descriptive fields")
-    export.add_argument("--part", default="", metavar="PREFIX", help="only the weights whose names begin so")
+    export.add_argument("--part", default="", metavar="PREFIX,…", help="only the weights whose names begin so")
     export.add_argument("--out", required=True, metavar="DIR")
     export.set_defaults(execute=_export)
 
@@ -108,4 +108,4 @@ def _export(args: argparse.Namespace, run: Run) -> None:
         facts = json.loads(Path(args.facts).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise TrainingError(f"Facts {args.facts}", f"cannot be read ({error})", "Give a JSON file.") from None
-    print(export(args.training, args.out, args.id, facts, args.part))
+    print(export(args.training, args.out, args.id, facts, tuple(args.part.split(","))))

@@ -16,10 +16,11 @@ from ..zoo.store import sha256
 from . import checkpoint
 
 
-def export(folder: str | Path, target: str | Path, id_: str, facts: dict[str, Any], part: str = "") -> Path:
+def export(folder: str | Path, target: str | Path, id_: str, facts: dict[str, Any],
+           parts: tuple[str, ...] = ("",)) -> Path:  # fmt: skip
     """Write `<id>.safetensors` and `<id>.json` into `target`. `facts` fills the card's descriptive fields.
 
-    Weights whose names do not begin with `part` are left out, as where a model takes the rest from another one.
+    Weights whose names begin with none of `parts` are left out, as where a model takes the rest from another one.
     """
     from safetensors.torch import load_file, save_file
 
@@ -31,7 +32,7 @@ def export(folder: str | Path, target: str | Path, id_: str, facts: dict[str, An
     weights = {
         key.removeprefix(prefix): _half(value)
         for key, value in load_file(state).items()
-        if key.startswith(prefix + part)
+        if key.startswith(tuple(prefix + part for part in parts))
     }
     target.mkdir(parents=True, exist_ok=True)
     path = target / f"{id_}.safetensors"

@@ -48,6 +48,8 @@ class ModelCard:
     """Further methods that take a part of it, such as a denoiser that was trained beside a segmenter."""
     needs: tuple[str, ...] = ()
     """Of ct, mr, labels: what it cannot do without. Where that is given, it goes before models that do without."""
+    refines: str = ""
+    """Id of the model whose work it does better, other things alike: it goes before that one."""
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:

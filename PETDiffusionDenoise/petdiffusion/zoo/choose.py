@@ -41,9 +41,9 @@ def _best(method: str, case: Case) -> Model:
     return _fed(best, case).verify()
 
 
-def rank(card: ModelCard, given: Any, misfit: int, bundled: bool) -> tuple[int, int, int, bool]:
+def rank(card: ModelCard, given: Any, misfit: int, bundled: bool) -> tuple[int, int, int, bool, bool]:
     """The least is taken, the first by name among equals. `given`: a case, or what else has `ct`, `mr`, `labels`."""
-    return len(lacking(card, given)), misfit, -len(card.needs), not bundled
+    return len(lacking(card, given)), misfit, -len(card.needs), not bundled, not card.refines
 
 
 def lacking(card: ModelCard, given: Any) -> list[str]:

@@ -81,9 +81,10 @@ TABLE_4 = _paper(_N + _D, {
 
 MEAN = {"samples": 0}
 LOW = Row("low", "Low-count")
-AMDIFF = Row("amdiff", "AMDiff", "amdiff", MEAN, paper="AMDiff")
+AMDIFF = Row("amdiff", "AMDiff", "amdiff", MEAN, model="amdiff-body", paper="AMDiff")
+"""Its segmenter learnt beside nnMamba's and for as long. A user is given ORGANS, or WITH_CT: same image and lesions."""
 WITH_CT = Row("amdiff-ct", "AMDiff with CT", "amdiff", MEAN, ("ct",), model="amdiff-body-ct")
-LONGER = Row("amdiff-masks", "AMDiff, masks trained on alike", "amdiff", MEAN, model="amdiff-body-masks")
+ORGANS = Row("amdiff-organs", "AMDiff, organs by a segmenter of their own", "amdiff", MEAN, model="amdiff-body-organs")
 COMPLETE = Row("complete", "AMDiff, trained alike", "amdiff", MEAN, model="amdiff-body-complete", paper="AMDiff")
 DENOISER = Row("med-ddpm", "Med-DDPM, 3D", "med-ddpm-3d", MEAN, paper="3D Med-DDPM")
 SEGMENTER = Row("nnmamba", "nnMamba", "nnmamba", MEAN, paper="nnMamba")
@@ -118,8 +119,12 @@ def _table(kind: str, preset: str, first: int, metrics: tuple[Metric, ...], rows
                  judge=JUDGE)  # fmt: skip
 
 
+BY_ORGANS = tuple(
+    Claim(f"{name} Dice: above the common segmenter's", f"Dice_{name}", ORGANS.name, (AMDIFF.name,))
+    for name in ("liver", "lung", "kidney", "aorta")
+)
 BY_CT = tuple(
-    Claim(f"{name} Dice: with CT above PET alone", f"Dice_{name}", WITH_CT.name, (AMDIFF.name, LONGER.name))
+    Claim(f"{name} Dice: with CT above PET alone", f"Dice_{name}", WITH_CT.name, (AMDIFF.name, ORGANS.name))
     for name in ("lung", "bone", "muscle", "aorta")
 )
 """Image and lesions are those of PET alone, with a CT and without."""
@@ -133,7 +138,8 @@ TABLES = tuple(
                (_LESION_NRMSE,)),
         _table("table3", preset, first, DICE, (SEGMENTER, AMDIFF), "Dice (Table 3)", TABLE_3[preset], _DICES),
         _table("lesions", preset, first, FOUND, (SEGMENTER, AMDIFF), "Lesions found and made up", {}),
-        _table("ct", preset, first, DICE, (AMDIFF, LONGER, WITH_CT), "What a CT adds", {}, BY_CT),
+        _table("organs", preset, first, DICE, (AMDIFF, ORGANS), "Organs by a segmenter of their own", {}, BY_ORGANS),
+        _table("ct", preset, first, DICE, (AMDIFF, ORGANS, WITH_CT), "What a CT adds", {}, BY_CT),
     )
 )  # fmt: skip
 _WORTH = tuple(

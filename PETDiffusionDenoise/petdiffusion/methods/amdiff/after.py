@@ -75,7 +75,8 @@ class After:
         found = blended(probabilities, Conditions(images=images, coordinates=True), rules, self.policy, self.run,
                         channels=1 + len(ORGANS), body=self.case.body)  # fmt: skip
         image = revised if self._borders == CONTRAST else None
-        masks = masks_of(found.numpy(), self.case, self._threshold, self._smallest, self.left_out, image, self._alone)
+        masks = masks_of(found.numpy(), self.case, self._threshold, self._smallest, self.left_out, image, self._alone,
+                         self.config.surely)  # fmt: skip
         warn(masks.places, self.run)
         self._tell(masks)
         return masks

@@ -1,7 +1,7 @@
 """Masks on the images of a model that is ready: its denoiser and revision as they are, a segmenter of one's own.
 
-Such a model's file holds the segmenter alone. It says on which model's images it was taught, by id and SHA-256: on
-another's it would be wrong without a sign of it.
+Such a model's file holds the segmenter alone, and where lesions are left to the base it needs no decoder of them. It
+says on which model's images it was taught, by id and SHA-256: on another's it would be wrong without a sign of it.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from ...errors import ModelError
 from ...infer.networks import loaded
 from ...zoo import store
 from ...zoo.store import Model
 from .config import AmdiffConfig, SegmenterConfig
-from .network import SEGMENTER, AmdiffNetwork
+from .network import LESIONS, SEGMENTER, AmdiffNetwork
 from .segmenter import Segmenter
 
 
@@ -25,7 +25,7 @@ def config_on(config: AmdiffConfig) -> AmdiffConfig:
     """The base's configuration with this one's segmenter, as a training begins."""
     base = store.find(config.beside["id"], "amdiff").card
     return replace(AmdiffConfig.from_json(base.config), segmenter=config.segmenter, lesions_by=config.lesions_by,
-                   warm_from=None, beside={"id": base.id, "sha256": base.sha256})  # fmt: skip
+                   surely=config.surely, warm_from=None, beside={"id": base.id, "sha256": base.sha256})  # fmt: skip
 
 
 def base_of(config: AmdiffConfig) -> Model:
@@ -58,12 +58,19 @@ def joined(model: Model, config: AmdiffConfig, whole: AmdiffNetwork) -> AmdiffNe
 
 
 class _Only(nn.Module):
-    """What the file holds, under its names there."""
+    """What the file holds, under its names there; a decoder of lesions that nobody asks stays there."""
 
-    def __init__(self, segmenter: Segmenter) -> None:
+    def __init__(self, segmenter: Segmenter, draws_lesions: bool) -> None:
         super().__init__()
         self.segmenter = segmenter
+        if not draws_lesions:
+            segmenter.lesions = None
+
+    def load_state_dict(self, weights: Mapping[str, Tensor], *args: Any, **kwargs: Any) -> Any:
+        if self.segmenter.lesions is None:
+            weights = {name: value for name, value in weights.items() if not name.startswith(LESIONS)}
+        return super().load_state_dict(weights, *args, **kwargs)
 
 
 def _segmenter(config: Mapping[str, Any]) -> _Only:
-    return _Only(Segmenter(SegmenterConfig(**config["segmenter"])))
+    return _Only(Segmenter(SegmenterConfig(**config["segmenter"])), config.get("lesions_by") != "base")

@@ -13,7 +13,7 @@ from .revision import Revision
 from .segmenter import Segmenter
 
 Logits = tuple[Tensor, Tensor]
-DENOISER, SEGMENTER = "denoiser.", "segmenter."
+DENOISER, SEGMENTER, LESIONS = "denoiser.", "segmenter.", "segmenter.lesions."
 
 
 class AmdiffNetwork(nn.Module):
