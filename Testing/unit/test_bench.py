@@ -312,6 +312,15 @@ def test_a_row_of_several_models_is_said():
     assert "several models" in run._warnings(found, ROWS)[0] and not run._warnings(found[:2], ROWS)
 
 
+def test_warnings_that_differ_in_numbers_alone_are_one_line():
+    said = ["3 regions go on, 1.5 ml.", "The CT was left out.", "12 regions go on, 0.3 ml.", "The CT was left out.",
+            "No scan."]  # fmt: skip
+    found = [cases.CaseResult(f"p{i}", "1/4", {"median": {"PSNR_dB": 30.0, "warnings": [text]}}, {})
+             for i, text in enumerate(said)]  # fmt: skip
+    assert run._warnings(found, ROWS) == ["3 regions go on, 1.5 ml. (2 warnings like this one.)", "No scan.",
+                                          "The CT was left out. (2 warnings like this one.)"]  # fmt: skip
+
+
 def test_the_curve_spends_what_it_says_on_validation_patients(csrd, tmp_path):
     ct = ("ct",)
     definition = Curve("tiny", "1/10", "csrd", ct, (Point(1, 1, 1), Point(4, 2, 2)), 1, 600)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from .cases import CaseResult, Settings, run_case, vgg_of
 from .contract import Bench, Curve, Dose, Real, Row, SliceTable, Table
 from .parallel import Workers, gathered, usual, workers
 
+_NUMBER = re.compile(r"\d+([.,]\d+)?")
 CURVE, REAL = "curve", "real"
 SIMULATED = "digital patients (simulated), seeds {first} to {last}"
 OF_PEOPLE = "real scans, reduced doses simulated"
@@ -213,13 +215,22 @@ def in_order(found: Sequence[CaseResult], names: Sequence[str], doses: Sequence[
 
 def _warnings(results: Sequence[CaseResult], rows: Sequence[Row]) -> list[str]:
     """What methods warned of, and rows that are not of one model throughout."""
-    said = sorted({text for result in results for numbers in result.rows.values() for text in numbers["warnings"]})
+    said = _once(text for result in results for numbers in result.rows.values() for text in numbers["warnings"])
     for row in rows:
         numbers = [result.rows[row.name] for result in results if row.name in result.rows]
         used = sorted({f"{n['model']} ({n['model_sha256'][:12]}…)" for n in numbers if "model" in n})
         if len(used) > 1:
             said.append(f"'{row.title}' comes from several models: {', '.join(used)}. --model makes it one.")
     return said
+
+
+def _once(warnings: Iterable[str]) -> list[str]:
+    """Each warning once; of those that differ in their numbers alone the first, and how many there are."""
+    alike: dict[str, list[str]] = {}
+    for text in warnings:
+        alike.setdefault(_NUMBER.sub("#", text), []).append(text)
+    return sorted(texts[0] + (f" ({len(texts)} warnings like this one.)" if len(texts) > 1 else "")
+                  for texts in alike.values())  # fmt: skip
 
 
 def _shown_tuning(one: Mapping[str, Any], rows: Sequence[Row]) -> dict[str, Any]:
