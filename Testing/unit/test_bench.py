@@ -14,6 +14,7 @@ import torch
 from petdiffusion import registry, tune
 from petdiffusion.bench import cases, patients, real, run, score, sealed, store, tuning
 from petdiffusion.bench.contract import Bench, Claim, Curve, Dose, Point, Real, Row, Table
+from petdiffusion.bench.papers import paper
 from petdiffusion.cli import main
 from petdiffusion.errors import Cancelled, OptionError
 from petdiffusion.measure.perceptual import perceptual_distance
@@ -310,6 +311,12 @@ def test_a_row_of_several_models_is_said():
     found = [cases.CaseResult(f"p{i}", "1/4", {"median": known | {"model": "one", "model_sha256": sha * 64}}, {})
              for i, sha in enumerate("aab")]  # fmt: skip
     assert "several models" in run._warnings(found, ROWS)[0] and not run._warnings(found[:2], ROWS)
+
+
+def test_the_text_guided_paper_is_known_by_its_own_name_too():
+    assert paper("text-guided") is paper("text-ddpm")
+    with pytest.raises(OptionError, match=r"'text-guidet': is not one of .*Did you mean 'text-guided'"):
+        paper("text-guidet")
 
 
 def test_warnings_that_differ_in_numbers_alone_are_one_line():

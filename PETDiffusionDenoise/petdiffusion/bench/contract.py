@@ -241,6 +241,8 @@ class Bench:
     """Parts that a quick run makes."""
     settings: Mapping[str, str] = field(default_factory=dict)
     """What the numbers mean, where a judge makes them."""
+    also: tuple[str, ...] = ()
+    """Other names that it is asked for by."""
 
     def table(self, name: str) -> Table | SliceTable:
         for table in self.tables:

@@ -18,7 +18,7 @@ def papers() -> dict[str, Bench]:
 
 
 def paper(name: str) -> Bench:
-    known = papers()
+    known = {other: bench for bench in papers().values() for other in bench.also} | papers()
     if name not in known:
         near = difflib.get_close_matches(name, known, 1)
         raise OptionError(f"Benchmark '{name}'", f"is not one of {', '.join(known)}",

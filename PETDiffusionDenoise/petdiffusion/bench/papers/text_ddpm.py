@@ -81,4 +81,4 @@ TABLES = (
                        "text-mean", (row.name,)) for row in WRONG), 20),
 )  # fmt: skip
 BENCH = Bench("text-ddpm", "Text-guided DDPM on digital bodies", CITATION, TABLES, quick=("psnr", "ssim", "text"),
-              settings=SETTINGS)  # fmt: skip
+              settings=SETTINGS, also=("text-guided",))  # fmt: skip
