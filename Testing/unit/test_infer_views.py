@@ -3,7 +3,7 @@
 import pytest
 import torch
 from petdiffusion.diffusion.conditions import Conditions, coordinate_images
-from petdiffusion.infer.views import OnceAtTop, mirrored, two_views
+from petdiffusion.infer.views import OnceAtTop, mirrored, two_views, two_views_at_once
 
 SHAPE = (4, 6, 8)
 
@@ -31,6 +31,10 @@ def test_a_mirrored_patch_has_the_coordinates_of_the_mirrored_patient(cond):
 def test_the_mean_is_mirrored_with_the_scan(cond):
     assert torch.allclose(two_views(lopsided, mirrored(cond)), two_views(lopsided, cond).flip(-1), atol=1e-6)
     assert not torch.allclose(lopsided(mirrored(cond)), lopsided(cond).flip(-1), atol=1e-2)
+
+
+def test_both_views_in_one_batch_are_the_same_mean(cond):
+    assert torch.allclose(two_views_at_once(lopsided, cond), two_views(lopsided, cond), atol=1e-6)
 
 
 def test_the_mean_is_found_once_for_all_chains():

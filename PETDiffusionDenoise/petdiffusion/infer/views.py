@@ -24,6 +24,13 @@ def two_views(regress: Regress, cond: Conditions) -> Tensor:
     return (regress(cond) + regress(mirrored(cond)).flip(-1)) / VIEWS
 
 
+def two_views_at_once(regress: Regress, cond: Conditions) -> Tensor:
+    """The same, of a small patch in one batch: convolutions of a CPU are a fifth faster on two than on one."""
+    both = replace(cond, images=torch.cat((cond.images, mirrored(cond).images)))
+    plain, other = regress(both).chunk(VIEWS)
+    return (plain + other.flip(-1)) / VIEWS
+
+
 def mirrored(cond: Conditions) -> Conditions:
     """The patch as it lies in the mirrored patient: x runs from -1 to 1 there too."""
     images = cond.images.flip(-1).clone()

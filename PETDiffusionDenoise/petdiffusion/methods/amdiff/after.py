@@ -14,7 +14,7 @@ from ...diffusion.conditions import Conditions
 from ...infer.blend import blended
 from ...infer.device import choose_policy
 from ...infer.patches import PatchRules
-from ...infer.views import two_views
+from ...infer.views import two_views, two_views_at_once
 from ...progress import Run
 from ..contract import Case
 from .config import ORGANS, AmdiffConfig, SegmenterConfig
@@ -24,6 +24,8 @@ from .places import named, warn
 from .scan import Scan
 
 OVERLAP = 16
+SMALL = 64
+"""Patches up to this side are seen in both views at once; larger ones would take memory that a card may lack."""
 CONTRAST = "contrast"
 
 
@@ -69,8 +71,10 @@ class After:
         rules = PatchRules(multiple=SegmenterConfig(**self.config.segmenter).multiple, largest=self.config.window,
                            overlap=OVERLAP)  # fmt: skip
 
+        views = two_views_at_once if self.config.window <= SMALL else two_views
+
         def probabilities(cond: Conditions) -> Tensor:
-            return two_views(self._probabilities, cond)
+            return views(self._probabilities, cond)
 
         found = blended(probabilities, Conditions(images=images, coordinates=True), rules, self.policy, self.run,
                         channels=1 + len(ORGANS), body=self.case.body)  # fmt: skip
