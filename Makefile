@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 OUT ?= demo-output
 
-.PHONY: demo test test-slow test-all lint bench system clean
+.PHONY: demo test test-slow test-kernels test-all lint bench system clean
 
 demo: $(VENV)/.installed
 	$(BIN)/petdiffusion demo --out $(OUT)
@@ -17,6 +17,11 @@ test: $(VENV)/.tests-installed system
 
 test-slow: $(VENV)/.tests-installed system
 	QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest -m slow
+
+# The CUDA kernel in Triton's interpreter: no GPU is needed, but Triton, which comes with PyTorch for CUDA alone.
+test-kernels: $(VENV)/.tests-installed
+	$(PIP) install --quiet --no-deps --target build/triton triton
+	PYTHONPATH=build/triton $(BIN)/python -m pytest Testing/oracles/test_fused_scan.py
 
 test-all: test test-slow
 

@@ -4,8 +4,8 @@
 
 On a processor a sequence of L tokens is laid out as about sqrt(L) chunks of sqrt(L) tokens. All chunks walk in step,
 then their ends are handed on from chunk to chunk: about 2 sqrt(L) small steps instead of L. On a GPU, where each step
-costs a launch however small it is, neighbours are joined into one token until few are left: some 5 log2(L) steps. Sums
-of logarithms, which are fast and lose the small terms, are not used.
+costs a launch however small it is, neighbours are joined into one token until few are left: some 5 log2(L) steps; or
+one kernel does it all (`fused_scan`). Sums of logarithms, which are fast and lose the small terms, are not used.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from . import fused_scan
+
 FEW = 16
 """So many tokens are walked one by one."""
 AT_ONCE = 2**28
@@ -27,11 +29,19 @@ AT_ONCE = 2**28
 def selective_scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> Tensor:
     """y (batch, d, L) of u and delta (batch, d, L), A (d, N), B and C (batch, N, L), D (d,).
 
-    On CUDA the kernel of `mamba-ssm` is used where that is installed; both give the same numbers.
+    On CUDA the kernel of `mamba-ssm` is used where that is installed, else for inference that of `fused_scan` where it
+    can be made; all give the same numbers.
     """
     kernel = _kernel() if u.is_cuda else None
     if kernel is not None:
         return kernel(u.float(), delta.float(), A.float(), B.float(), C.float(), D.float())
+    if launches_cost(u) and not torch.is_grad_enabled() and fused_scan.usable(u.device):
+        return fused_scan.fused(u, delta, A, B, C, D)
+    return in_torch(u, delta, A, B, C, D)
+
+
+def in_torch(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> Tensor:
+    """On any device, with a gradient where one is asked for."""
     width = u.shape[1] if torch.is_grad_enabled() else max(1, AT_ONCE // (len(u) * u.shape[2] * A.shape[1]))
     with torch.autocast(u.device.type, enabled=False):
         u, delta, B, C = (part.float().permute(2, 0, 1) for part in (u, delta, B, C))  # tokens first
