@@ -12,6 +12,7 @@ from petdiffusion.evaluate import evaluate
 from petdiffusion.evaluate.numbers import LOW, METRICS, case_numbers
 from petdiffusion.evaluate.run import Ask
 from petdiffusion.evaluate.summary import agreements, metric_rows, per_patient
+from petdiffusion.evaluate.words import told
 from petdiffusion.measure.statistics import holm, wilcoxon
 from petdiffusion.volume import LabelMap
 from petdiffusion.write import images, labels
@@ -122,6 +123,11 @@ def test_the_page_stands_alone_and_escapes_what_it_is_given(done):
     text = (done / "methods.txt").read_text()
     assert "fwhm_mm 5.0" in text and "Wilcoxon" in text and "3 low-count scans of 2 patients at 10 %, 25 %" in text
     assert "petdiffusion evaluate --manifest cases.csv --methods gaussian,median" in page
+
+
+def test_settings_are_told_as_a_paper_would():
+    given = {"samples": 5, "threshold": None, "leave_out": "", "alone": True, "masks_only": False, "churn": 0.0}
+    assert told(given) == {"samples": "5", "alone": "yes", "masks_only": "no", "churn": "0.0"}
 
 
 def shown(done):

@@ -17,7 +17,7 @@ from . import plots
 from .numbers import LOW, METRICS, Row
 from .run import Evaluation, put, saved
 from .summary import measured, per_patient
-from .words import paragraph
+from .words import paragraph, told
 
 BANNER = "For research use only. Not a medical device, not for diagnosis."
 LEVELS = {"whole": "Whole image", "organ": "Organs", "lesion": "Lesions", "patient": "Patient",
@@ -268,7 +268,7 @@ def _curves(made: Evaluation, data: str) -> list[str]:
 
 def _again(made: Evaluation) -> str:
     settings: dict[str, Any] = {m: r.get("options", {}) for m, r in made.records.items()}
-    said = {m: ", ".join(f"{k} = {v}" for k, v in options.items()) or "no options" for m, options in settings.items()}
+    said = {m: ", ".join(f"{k} = {v}" for k, v in told(options).items()) or "no options" for m, options in settings.items()}
     items = "".join(f"<li><b>{escape(made.titles[m])}</b>: {escape(text)}</li>" for m, text in said.items())
     return (
         f"<pre>{escape(made.ask.command)}</pre><ul>{items}</ul><p class='small'>Each run's own record lies in "

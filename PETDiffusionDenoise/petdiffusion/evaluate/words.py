@@ -60,13 +60,19 @@ def _methods(made: Evaluation) -> str:
     said, papers = [], _papers(made)
     for method in made.ask.methods:
         card, record = registry.card(method), made.records.get(method, {})
-        options = ", ".join(f"{k} {v}" for k, v in record.get("options", {}).items())
+        options = ", ".join(f"{k} {v}" for k, v in told(record.get("options", {})).items())
         model = _model(record.get("details", {}))
         cited = f" [{papers.index(card.paper) + 1}]" if card.paper else ""
         inside = "; ".join(t for t in (options, model) if t)
         said.append(f"{card.title}{cited}" + (f" ({inside})" if inside else ""))
     return (f"They were denoised by {'; '.join(said)}, with PETDiffusion {__version__} and seed {made.ask.seed}, "
             "for research use.")  # fmt: skip
+
+
+def told(options: Mapping[str, Any]) -> dict[str, str]:
+    """Settings as a reader of a paper takes them: none that was left to the method, nothing that stands for nothing."""
+    said = {True: "yes", False: "no"}
+    return {k: said[v] if isinstance(v, bool) else str(v) for k, v in options.items() if v is not None and v != ""}
 
 
 def _model(details: Mapping[str, Any]) -> str:
