@@ -267,8 +267,8 @@ def _curves(made: Evaluation, data: str) -> list[str]:
 
 
 def _again(made: Evaluation) -> str:
-    settings: dict[str, Any] = {m: r.get("options", {}) for m, r in made.records.items()}
-    said = {m: ", ".join(f"{k} = {v}" for k, v in told(options).items()) or "no options" for m, options in settings.items()}
+    settings = {method: told(record.get("options", {})) for method, record in made.records.items()}
+    said = {m: ", ".join(f"{k} = {v}" for k, v in options.items()) or "no options" for m, options in settings.items()}
     items = "".join(f"<li><b>{escape(made.titles[m])}</b>: {escape(text)}</li>" for m, text in said.items())
     return (
         f"<pre>{escape(made.ask.command)}</pre><ul>{items}</ul><p class='small'>Each run's own record lies in "
