@@ -45,8 +45,9 @@ def fused(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) 
 
     u, delta, A, B, C, D = (part.float().contiguous() for part in (u, delta, A, B, C, D))
     y, (batch, width, length), states = torch.empty_like(u), u.shape, A.shape[1]
-    walk[(batch * width,)](u, delta, A, B, C, D, y, width, length, states, N=_power_of_two(states), T=AT_A_TIME,
-                           num_warps=WARPS)  # fmt: skip
+    with torch.cuda.device_of(u):  # which is not always the first one
+        walk[(batch * width,)](u, delta, A, B, C, D, y, width, length, states, N=_power_of_two(states), T=AT_A_TIME,
+                               num_warps=WARPS)  # fmt: skip
     return y
 
 
