@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from petdiffusion.errors import InputError
+from petdiffusion.errors import GeometryError, InputError
 from petdiffusion.methods.contract import Case
 from petdiffusion.methods.text_ddpm import metadata, table
 from petdiffusion.methods.text_ddpm.prompts import MAX_TOKENS, fitted, slice_prompts, structures_of
@@ -137,3 +137,16 @@ def test_words_of_the_scan():
     )
     assert [metadata.age_band(years) for years in (None, 17, 18, 64, 65)] == [
         "", "child", "young adult", "adult", "older adult"]  # fmt: skip
+
+
+def test_slices_without_heights_are_those_of_the_file(tmp_path):
+    """A file that begins at the head, and one that was read along the patient's back."""
+    file = tmp_path / "prompts.csv"
+    write_csv([{"slice": 0, "prompt": "head"}, {"slice": 1, "prompt": "neck"}], file)
+    upright = Geometry((4, 3, 5), (2.0, 2.0, 3.0))
+    downwards = Geometry((4, 3, 5), (2.0, 2.0, 3.0), direction=(1, 0, 0, 0, 1, 0, 0, 0, -1))
+    for as_given, expected in ((None, ["head", "neck", "", "", ""]), (downwards, ["", "", "", "neck", "head"])):
+        assert [p.text for p in table.read(file, upright, words, as_given)] == expected
+    coronal = Geometry((4, 5, 3), (2.0, 3.0, 2.0), direction=(1, 0, 0, 0, 0, 1, 0, 1, 0))
+    with pytest.raises(GeometryError, match="slices are not axial"):
+        table.read(file, upright, words, coronal)

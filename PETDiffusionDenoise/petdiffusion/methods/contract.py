@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import OptionError
-from ..volume import LabelMap, Volume
+from ..volume import Geometry, LabelMap, Volume
 
 if TYPE_CHECKING:
     from ..progress import Run
@@ -180,6 +180,8 @@ class Case:
     labels: LabelMap | None = None
     text: str = ""
     dose_fraction: float | None = None
+    as_given: Geometry | None = None
+    """The PET's grid in its file, where the case was turned upright: what a user numbers is numbered there."""
 
 
 @dataclass(frozen=True)

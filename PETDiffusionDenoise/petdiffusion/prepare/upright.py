@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from ..errors import GeometryError
 from ..methods.contract import Case, Output
 from ..progress import Run
 from ..volume import Geometry, LabelMap, Volume
@@ -75,7 +76,14 @@ class Turn:
     def case(self, case: Case) -> Case:
         given = {name: getattr(case, name) for name in ("pet", "ct", "mr", "labels")}
         images = {name: None if image is None else self.image(image) for name, image in given.items()}
-        return replace(case, body=self.array(case.body), **images)
+        return replace(case, body=self.array(case.body), as_given=self.given, **images)
+
+    def slice_of(self, number: int) -> int:
+        """The slice, counted from the feet, of one that the file counts."""
+        if self.order[2] != 2:
+            raise GeometryError(f"Slice {number}", "cannot be told: this file's slices are not axial",
+                                "Give places in millimetres (z_mm).")  # fmt: skip
+        return self.given.size[2] - 1 - number if self.reversed[2] else number
 
     def output(self, output: Output, pet: Volume) -> Output:
         """On the grid of the PET as it was given."""

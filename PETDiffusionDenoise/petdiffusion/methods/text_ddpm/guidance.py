@@ -42,7 +42,7 @@ def guidance(case: Case, options: Mapping[str, Any], reader: Any, run: Run) -> G
     """From a table of prompts, else from labels, else from CT or MR by segmentation, else none, which is said."""
     scan = _scan_text(case, options, reader)
     if options["prompts"]:
-        prompts = table.read(options["prompts"], case.pet.geometry, reader.count)
+        prompts = table.read(options["prompts"], case.pet.geometry, reader.count, case.as_given)
         found = Guidance(prompts, scan, f"table {Path(options['prompts']).name}")
     elif case.labels is not None:
         found = _of_labels(case.labels, reader, scan, "labels", run)

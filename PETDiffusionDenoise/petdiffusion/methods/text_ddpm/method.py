@@ -35,7 +35,8 @@ OWN_TIMES = ("ddpm", "ddim")
 
 def text_ddpm(case: Case, options: Mapping[str, Any], run: Run) -> Output:
     if options["prompts"]:
-        table.read(options["prompts"], case.pet.geometry, lambda text: 0)  # mistakes are told before anything is loaded
+        # mistakes are told before anything is loaded
+        table.read(options["prompts"], case.pet.geometry, lambda text: 0, case.as_given)
     model, config = _model("text-ddpm", case, run)
     reader = reader_of(config.encoder, options, run)
     told = Guidance() if reader is None else guidance(case, options, reader, run)

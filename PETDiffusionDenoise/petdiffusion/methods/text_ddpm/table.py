@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import InputError
+from ...prepare.upright import Turn
 from ...volume import Geometry
 from ...write.tables import read_csv
 from .prompts import MAX_TOKENS, Count, Prompt, heights_mm
@@ -22,8 +23,9 @@ def rows_of(prompts: Sequence[Prompt], geometry: Geometry) -> list[dict[str, Any
     ]  # fmt: skip
 
 
-def read(path: str | Path, geometry: Geometry, count: Count) -> list[Prompt]:
-    """A prompt for every slice of this scan: by z_mm, the nearest within half a slice, else by the slice's number.
+def read(path: str | Path, geometry: Geometry, count: Count, as_given: Geometry | None = None) -> list[Prompt]:
+    """A prompt for every slice of this scan: by z_mm, the nearest within half a slice, else by the slice's number, as
+    the file counts it (`as_given` where the scan was turned).
 
     A row that is missing leaves its slice without a prompt. A prompt that is too long is refused, not cut.
     """
@@ -31,7 +33,7 @@ def read(path: str | Path, geometry: Geometry, count: Count) -> list[Prompt]:
     if not rows or "prompt" not in rows[0] or not {"z_mm", "slice"} & set(rows[0]):
         raise InputError(f"Table of prompts {name}", "needs the columns prompt and z_mm (or slice), and rows",
                          "Start from the prompts.csv of an earlier result.")  # fmt: skip
-    places = _by_height(rows, geometry, name) if "z_mm" in rows[0] else _by_number(rows, geometry, name)
+    places = _by_height(rows, geometry, name) if "z_mm" in rows[0] else _by_number(rows, as_given or geometry, name)
     texts = [""] * geometry.size[2]
     for place, row in zip(places, rows):
         if place is not None:
@@ -65,7 +67,7 @@ def _by_number(rows: Sequence[dict[str, Any]], geometry: Geometry, name: str) ->
     if max(found) >= geometry.size[2] or min(found) < 0:
         raise InputError(f"Table of prompts {name}", f"names slice {max(found)}, the PET has {geometry.size[2]}",
                          "Give the table of the same scan.")  # fmt: skip
-    return found
+    return [Turn.of(geometry).slice_of(number) for number in found]
 
 
 def _number(value: Any, column: str, name: str) -> float:
