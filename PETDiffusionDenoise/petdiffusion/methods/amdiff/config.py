@@ -148,9 +148,9 @@ def _with_variants(name: str, config: AmdiffConfig) -> dict[str, AmdiffConfig]:
     return {name: config} | {f"{name}-{one}": variant(config, one) for one in VARIANTS}
 
 
-_ON_BODY = replace(_COMPACT, beside={"id": "amdiff-body"}, lesions_by="base")
+_ON_BODY = replace(_COMPACT, beside={"id": "amdiff-body"}, lesions_by="base", surely={"aorta": 0.6})
 MASKS = {
-    "masks": replace(_ON_BODY, surely={"aorta": 0.6}),
+    "masks": _ON_BODY,
     "masks-ct": replace(_ON_BODY, segmenter={**COMPACT_SEGMENTER, "ct": True}),
 }
 """A segmenter of organs alone, on the images of the bundled model: by PET, and by PET and CT. From 0.6 the error of the
