@@ -63,11 +63,12 @@ def test_a_kernel_that_agrees_is_used_for_inference_alone(monkeypatch):
 
 
 @pytest.mark.parametrize("found", [torch.zeros_like, lambda u: u * torch.nan])
-def test_a_kernel_that_finds_something_else_is_not(monkeypatch, found):
+def test_a_kernel_that_finds_something_else_is_not_and_that_is_said(monkeypatch, caplog, found):
     monkeypatch.setattr(scan, "launches_cost", lambda x: True)
     monkeypatch.setattr(fused_scan, "fused", lambda u, *rest: found(u))
     with torch.no_grad():
         torch.testing.assert_close(scan.selective_scan(*given()), scan.step_by_step(*given()))
+    assert "other numbers than PyTorch" in caplog.text
 
 
 def test_a_kernel_that_cannot_be_made_is_not(monkeypatch):

@@ -36,7 +36,10 @@ def usable(device: torch.device) -> bool:
     except Exception as error:  # of many kinds: no Triton, no compiler beside it, a card that it does not know
         log.info("The selective scan runs in plain PyTorch (%s).", type(error).__name__)
         return False
-    return torch.allclose(found, in_torch(*given), rtol=CLOSE, atol=CLOSE)
+    agrees = torch.allclose(found, in_torch(*given), rtol=CLOSE, atol=CLOSE)
+    if not agrees:
+        log.warning("The selective scan's kernel finds other numbers than PyTorch on %s and is not used.", device)
+    return agrees
 
 
 def fused(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> Tensor:
