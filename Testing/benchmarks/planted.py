@@ -219,15 +219,9 @@ def _alarms(seen: Any, patient: Planted) -> dict[str, Any]:
             "threshold": seen.threshold}  # fmt: skip
 
 
-def wilson(found: int, n: int) -> tuple[float, float]:
-    if n == 0:
-        return float("nan"), float("nan")
-    z, p = 1.959964, found / n
-    middle, half = p + z * z / (2 * n), z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
-
-
 def table(rows: list[dict[str, Any]], method: str) -> list[dict[str, Any]]:
+    from petdiffusion.measure.statistics import wilson
+
     lines = []
     for kind in ("invention", "deletion"):
         spheres = [r for r in rows if r["kind"] == kind]
@@ -235,7 +229,7 @@ def table(rows: list[dict[str, Any]], method: str) -> list[dict[str, Any]]:
         for name, chosen in [*((f"{c:g}", [r for r in spheres if r["contrast"] == c]) for c in contrasts),
                              ("all", spheres)]:  # fmt: skip
             found = sum(r["found"] for r in chosen)
-            low, high = wilson(found, len(chosen))
+            low, high = wilson(found / max(len(chosen), 1), len(chosen))
             lines.append({"output": method, "planted": kind, "contrast": name, "n": len(chosen),
                           "found %": 100 * found / max(len(chosen), 1), "low": 100 * low, "high": 100 * high,
                           "certain %": 100 * np.mean([r["certain"] for r in chosen]),
@@ -244,7 +238,7 @@ def table(rows: list[dict[str, Any]], method: str) -> list[dict[str, Any]]:
     total = sum(r["regions"] for r in none)
     for name in ("new", "lost", "either"):
         alarms = sum(r[name] for r in none)
-        low, high = wilson(alarms, total)
+        low, high = wilson(alarms / max(total, 1), total)
         lines.append({"output": method, "planted": f"nothing: alarms, {name}", "contrast": "", "n": total,
                       "found %": 100 * alarms / max(total, 1), "low": 100 * low, "high": 100 * high,
                       "certain %": None, "median z": None})  # fmt: skip

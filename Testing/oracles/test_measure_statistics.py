@@ -7,7 +7,7 @@ import pytest
 from petdiffusion.errors import InputError, OptionError
 from petdiffusion.measure.agreement import agreement, concordance
 from petdiffusion.measure.calibration import calibration
-from petdiffusion.measure.statistics import bootstrap_interval, compare_methods, holm, wilcoxon
+from petdiffusion.measure.statistics import bootstrap_interval, compare_methods, holm, wilcoxon, wilson
 from scipy import stats
 
 
@@ -133,3 +133,13 @@ def test_only_the_mask_counts_and_negative_sd_is_refused(predicted):
     assert calibration(changed, mean, sd, mask) == calibration(truth, mean, sd, mask)
     with pytest.raises(InputError):
         calibration(truth, mean, -sd)
+
+
+@pytest.mark.parametrize(("found", "n"), [(0, 10), (7, 10), (10, 10), (148, 172)])
+def test_a_proportion_against_scipy(found, n):
+    expected = stats.binomtest(found, n).proportion_ci(method="wilson")
+    assert wilson(found / n, n) == pytest.approx((expected.low, expected.high), abs=1e-6)
+
+
+def test_a_proportion_of_nothing_is_unknown():
+    assert np.isnan(wilson(0.0, 0)).all()

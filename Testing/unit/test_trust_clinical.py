@@ -1,8 +1,10 @@
 """Intervals of the clinical table: truths of found lesions and organs by hand, and what a calibration makes of them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from petdiffusion.trust import calibrate, clinical
+from petdiffusion.trust import calibrate, clinical, coverage
 from petdiffusion.volume import SUVBW, Geometry, LabelMap, Volume
 
 GEOMETRY = Geometry((8, 8, 8), (10.0, 10.0, 10.0), (-5.0, 3.0, 100.0))
@@ -93,7 +95,7 @@ def test_a_calibration_holds_for_new_lesions_and_is_not_the_samples_own():
     assert row["SUVmean_low95"] == pytest.approx(2.1, abs=0.6) and row["SUVmean_high95"] == pytest.approx(9.9, abs=0.6)
     assert row["volume_ml_low95"] == pytest.approx(10.2, abs=1.6)
     assert row["volume_ml_high95"] == pytest.approx(29.8, abs=1.6)
-    for covered in calibrate.coverage(known, patients(400), (0.95,)):
+    for covered in coverage.coverage(known, patients(400), (0.95,)):
         assert covered["covered_95_percent"] == pytest.approx(95, abs=3)
 
 
@@ -112,14 +114,14 @@ def test_few_patients_give_wider_intervals_than_their_worst_error():
         return [calibrate.Scores(f"{i}-{dose}", 5, {"clinical_liver_SUVmean": [(2.0 + 0.2 * e, 2.0, 0.01)]})
                 for i, e in enumerate(errors) for dose in (1, 2, 3)]  # fmt: skip
 
-    def groups(scores):
-        return [one.id.split("-")[0] for one in scores]
+    def taken_for_patients(scores):
+        return [replace(one, id=one.id.replace("-", "_")) for one in scores]
 
     rows = []
     for _ in range(60):
         nine, new = patients(9), patients(40)
-        known, apart = calibrate.fit(nine, "simulated", groups(nine)), calibrate.fit(nine, "simulated")
-        rows.append([calibrate.coverage(one, new, (0.95,))[0]["covered_95_percent"] for one in (known, apart)])
+        known, apart = calibrate.fit(nine, "simulated"), calibrate.fit(taken_for_patients(nine), "simulated")
+        rows.append([coverage.coverage(one, new, (0.95,))[0]["covered_95_percent"] for one in (known, apart)])
     told, untold = np.mean(rows, axis=0)
     assert known.patients == 9 and apart.patients == 27
     assert told == pytest.approx(95, abs=2.5) and untold < 93

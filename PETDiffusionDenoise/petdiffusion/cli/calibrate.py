@@ -23,10 +23,12 @@ def add(commands: Any) -> None:
         description="Draws samples for every case of a manifest that has a reference, and writes the calibration to "
         "DIR/calibration.json. With --write it goes onto the model's card, where every later run finds it. Cases of "
         "one patient count as one where the manifest's ids differ only after the last '-'. With --check nothing is "
-        "learnt: it counts how many truths lie within the intervals of the calibration that the card has.",
+        "learnt: it counts how many truths lie within the intervals of the calibration that the card has, of all cases "
+        "and by scanner (the manifest's column 'preset'), with the 95 % interval of that coverage.",
     )
     parser.add_argument("model", metavar="MODEL", help="id, or path of its .safetensors")
-    parser.add_argument("--manifest", required=True, metavar="CASES.csv", help="with pet, reference, labels, lesions")
+    parser.add_argument("--manifest", required=True, nargs="+", metavar="CASES.csv",
+                        help="with pet, reference, labels, lesions; several are put together")  # fmt: skip
     parser.add_argument("--samples", type=int, default=5, metavar="N", help="as in later runs (default 5)")
     parser.add_argument("--out", required=True, metavar="DIR", help="keeps the numbers of finished cases")
     parser.add_argument("--data", default="", metavar="TEXT",
@@ -41,7 +43,7 @@ def add(commands: Any) -> None:
 
 
 def _execute(args: argparse.Namespace, run: Run) -> None:
-    from ..trust import calibrate
+    from ..trust import calibrate, coverage
     from ..zoo import store
 
     model, folder = store.find(args.model), Path(args.out)
@@ -49,15 +51,14 @@ def _execute(args: argparse.Namespace, run: Run) -> None:
     if not args.check and not args.data:
         raise InputError("Option --data", "is missing", "Say what the patients are, such as '8 digital patients'.")
     settings = {"model": args.model, "seed": args.seed, "device": args.device, "samples": args.samples}
-    scores = calibrate.collect(Path(args.manifest), model.card.method, settings, folder / "cases", run)
+    scores = calibrate.collect([Path(one) for one in args.manifest], model.card.method, settings, folder / "cases", run)
     if on_card is not None:
-        _said(args, run, calibrate.coverage(on_card, scores), folder / "coverage.json")
+        _said(args, run, coverage.by_scanner(on_card, scores), folder / "coverage.json")
         return
-    groups = [score.id.rsplit("-", 1)[0] for score in scores]
-    known = calibrate.fit(scores, args.data, groups)
+    known = calibrate.fit(scores, args.data)
     file = folder / "calibration.json"
     file.write_text(json.dumps(known.to_json(), indent=2) + "\n", encoding="utf-8")
-    rows = calibrate.left_out(scores, groups, args.data)
+    rows = coverage.left_out(scores, args.data)
     if args.write:
         put_on_card(model.weights.with_suffix(".json"), known.to_json())
     if args.json_lines:
@@ -82,7 +83,7 @@ def _said(args: argparse.Namespace, run: Run, rows: list[dict[str, Any]], file: 
     if args.json_lines:
         run.report({"event": "result", "files": {"coverage": str(file)}, "tables": {"coverage": rows}})
     else:
-        print(f"{table(rows, 40)}\n\n  coverage  {file}")
+        print(f"{table(rows, len(rows))}\n\n  coverage  {file}")
 
 
 def put_on_card(card: Path, known: dict[str, Any]) -> None:

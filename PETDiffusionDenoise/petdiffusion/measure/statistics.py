@@ -57,6 +57,15 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
     return adjusted
 
 
+def wilson(part: float, n: float) -> tuple[float, float]:
+    """The 95 % interval of a proportion (Wilson 1927) seen in `n` independent cases, which need not be whole."""
+    if n <= 0:
+        return float("nan"), float("nan")
+    z = 1.959964
+    middle, half = part + z * z / (2 * n), z * np.sqrt(part * (1 - part) / n + z * z / (4 * n * n))
+    return float((middle - half) / (1 + z * z / n)), float((middle + half) / (1 + z * z / n))
+
+
 def bootstrap_interval(
     values: Sequence[float],
     generator: np.random.Generator,

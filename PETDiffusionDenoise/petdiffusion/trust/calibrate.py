@@ -6,6 +6,7 @@ Each case leaves a small file of numbers, so that a stopped run goes on; images 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -43,15 +44,20 @@ class Scores:
     def of(self, families: Sequence[str]) -> list[tuple[float, float, float]]:
         return [row for name in families for row in self.numbers.get(name, ())]
 
+    @property
+    def patient(self) -> str:
+        """Scans of one patient have ids that differ after the last '-'."""
+        return self.id.rsplit("-", 1)[0]
+
     def to_json(self) -> dict[str, Any]:
         return {"id": self.id, "samples": self.samples, "numbers": self.numbers}
 
 
-def collect(manifest: Path, method: str, settings: dict[str, Any], folder: Path, run: Run) -> list[Scores]:
-    """The scores of every case of a manifest that has a reference; those found in the folder are not made again."""
-    cases = [case for case in read_manifest(manifest) if "reference" in case.images]
-    if not cases:
-        raise InputError(f"Manifest {manifest.name}", "has no case with a reference", "Add the column 'reference'.")
+def collect(manifests: Sequence[Path], method: str, settings: dict[str, Any], folder: Path, run: Run) -> list[Scores]:
+    """The scores of every case that has a reference; those found in the folder are not made again."""
+    cases = [case for manifest in manifests for case in _with_reference(manifest)]
+    if twice := [one for one, count in Counter(case.id for case in cases).items() if count > 1]:
+        raise InputError(f"Case {twice[0]}", "is in two manifests", "Name it in one of them.")
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     found = []
@@ -61,6 +67,13 @@ def collect(manifest: Path, method: str, settings: dict[str, Any], folder: Path,
             found.append(replace(scores, scanner=case.about.get("preset", "")))
             run.progress(done / len(cases))
     return found
+
+
+def _with_reference(manifest: Path) -> list[BatchCase]:
+    cases = [case for case in read_manifest(manifest) if "reference" in case.images]
+    if not cases:
+        raise InputError(f"Manifest {manifest.name}", "has no case with a reference", "Add the column 'reference'.")
+    return cases
 
 
 def _kept(case: BatchCase, method: str, settings: dict[str, Any], folder: Path) -> Scores | None:
@@ -135,59 +148,26 @@ def _voxels(result: Result) -> list[tuple[float, float, float]]:
     return [tuple(float(f"{v:.6g}") for v in row) for row in values if row[2] > 0]
 
 
-def fit(scores: Sequence[Scores], data: str, groups: Sequence[str] | None = None) -> Calibration:
-    """From the scores of all cases, whose patients are the `groups`; each number counts alike."""
+def fit(scores: Sequence[Scores], data: str) -> Calibration:
+    """From the scores of all cases; each number counts alike."""
     samples = {s.samples for s in scores}
     if len(samples) != 1:
         raise InputError(f"Scores from {sorted(samples)} samples", "cannot be put together", "Use one number.")
-    count, groups, families = samples.pop(), groups or [s.id for s in scores], {}
-    for name, own in _families(scores).items():
+    count, families = samples.pop(), {}
+    for name, own in families_of(scores).items():
         t, c, sd = (np.array(v) for v in zip(*(row for s in scores for row in s.of(own))))
-        whose = [group for s, group in zip(scores, groups) for _ in s.of(own)]
+        whose = [s.patient for s in scores for _ in s.of(own)]
         where = [s.scanner for s in scores for _ in s.of(own)] if name in BY_SCANNER else None
         if t.size >= (LEAST if pooled(name) != name else 2):
             families[name] = (fit_voxels(t - c, sd, count) if name == VOXEL
                               else fit_family(t, c, sd, count, patients=whose, scanners=where))  # fmt: skip
-    return Calibration(count, len(set(groups)), data, families=families)
+    return Calibration(count, len({s.patient for s in scores}), data, families=families)
 
 
-def _families(scores: Sequence[Scores]) -> dict[str, list[str]]:
+def families_of(scores: Sequence[Scores]) -> dict[str, list[str]]:
     """By name what each is made of: itself, or the sizes that it pools."""
     found: dict[str, set[str]] = {}
     for name in {n for s in scores for n in s.numbers}:
         found.setdefault(name, set()).add(name)
         found.setdefault(pooled(name), set()).add(name)
     return {name: sorted(found[name]) for name in sorted(found)}
-
-
-def coverage(known: Calibration, scores: Sequence[Scores], levels: Sequence[float] = (0.8, 0.95)
-             ) -> list[dict[str, Any]]:
-    """How many truths of these cases lie within the intervals, by family."""
-    rows = []
-    for name, own in _families(scores).items():
-        values = [(one, s.samples, *row) for s in scores for one in own for row in s.of([one])]
-        if (family := known.of(name)) is None:
-            continue
-        row: dict[str, Any] = {"family": name, "n": len(values), "calibrated_on": family.n}
-        for level in levels:
-            ends = [known.interval(one, c, sd, samples, level) for one, samples, _, c, sd in values]
-            inside = [low <= t <= high for (_, _, t, _, _), (low, high) in zip(values, ends)]
-            row[f"covered_{100 * level:g}_percent"] = 100 * float(np.mean(inside))
-        rows.append(row)
-    return rows
-
-
-def left_out(scores: Sequence[Scores], groups: Sequence[str], data: str) -> list[dict[str, Any]]:
-    """Coverage of each patient by the calibration from all others: what an unseen patient may expect."""
-    rows: dict[str, dict[str, Any]] = {}
-    for group in dict.fromkeys(groups):
-        rest, others = ([v for v, g in zip(values, groups) if g != group] for values in (scores, groups))
-        if not rest:
-            return []
-        for row in coverage(fit(rest, data, others), [s for s, g in zip(scores, groups) if g == group]):
-            total = rows.setdefault(row["family"], {"family": row["family"], "n": 0})
-            for name, value in row.items():
-                if name.startswith("covered"):
-                    total[name] = (total.get(name, 0.0) * total["n"] + value * row["n"]) / (total["n"] + row["n"])
-            total["n"] += row["n"]
-    return list(rows.values())

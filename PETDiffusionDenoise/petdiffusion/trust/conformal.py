@@ -186,21 +186,30 @@ def ends(r: np.ndarray, level: float, count: float) -> tuple[float, float]:
 
 
 def independent(r: np.ndarray, patients: Sequence[str]) -> float:
-    """How many independent numbers tell as much of how widely errors spread: n / (1 + (m - 1) rho^2), rho the likeness
-    within patients (one-way analysis of variance) and m the numbers that a number's patient has, in the mean. Squared,
-    as errors of correlation rho have squares of correlation rho^2.
-    """
+    """How many independent numbers tell as much of how widely errors spread, rho their likeness within patients:
+    squared, as errors of correlation rho have squares of correlation rho^2."""
+    return fewer(patients, likeness(r, patients) ** 2)
+
+
+def fewer(patients: Sequence[str], rho: float) -> float:
+    """n / (1 + (m - 1) rho), m the numbers that a number's patient has, in the mean."""
+    sizes = np.unique(np.asarray(patients), return_counts=True)[1]
+    n = int(sizes.sum())
+    return n / (1 + (float((sizes**2).sum()) / n - 1) * rho)
+
+
+def likeness(values: np.ndarray, patients: Sequence[str]) -> float:
+    """Of the values of one patient, from 0 to 1 (one-way analysis of variance)."""
     _, of, sizes = np.unique(np.asarray(patients), return_inverse=True, return_counts=True)
-    n, groups = r.size, sizes.size
+    n, groups = values.size, sizes.size
     if groups < 2 or groups == n:
-        return float(n)
-    means = np.bincount(of, r) / sizes
-    between = float((sizes * (means - r.mean()) ** 2).sum()) / (groups - 1)
-    within = float(((r - means[of]) ** 2).sum()) / (n - groups)
+        return 0.0
+    means = np.bincount(of, values) / sizes
+    between = float((sizes * (means - values.mean()) ** 2).sum()) / (groups - 1)
+    within = float(((values - means[of]) ** 2).sum()) / (n - groups)
     usual = (n - float((sizes**2).sum()) / n) / (groups - 1)
     total = between + (usual - 1) * within
-    likeness = min(max((between - within) / total, 0.0), 1.0) if total > 0 else 0.0
-    return n / (1 + (float((sizes**2).sum()) / n - 1) * likeness**2)
+    return min(max((between - within) / total, 0.0), 1.0) if total > 0 else 0.0
 
 
 def uncalibrated(centre: float, sd: float, samples: int, level: float = 0.95) -> tuple[float, float]:
