@@ -193,6 +193,32 @@ def test_every_paper_is_sound(bench):
     assert bench.curve is None or {split_of(s) for s in curve.seeds(bench.curve)} == {"validation"}
 
 
+ROWS_OF_PAPERS = {
+    ("csrd", "brain"): "Low-Dose, TV, U-net, Restormer, CSRD w/o MR, CSRD w MR",
+    ("bc-dpm", "table1"): "Gaussian, BM3D, N2V-PT, CycleWGAN, BC-DPM",
+    ("upete", "table1"): "LDM, LDM-P, LDM-CT, LDM-P-CT",
+    ("upete", "table2"): "DIP, Noisier2Noise, LA-GAN, MR-GDD, Trans-GAN, Noise2Void, DF-GAN, AR-GAN, uPETe",
+    ("amdiff", "table2"): "LeqMod-GAN, SpachTransformer, 3D Med-DDPM, AMDiff",
+    ("amdiff", "table3"): "SwinUNETR, nnMamba, Med-SAM, AMDiff",
+    ("amdiff", "table4"): "AMDiff, w/o revision, w/o organ regulariser, w/o lesion regulariser, w/o ResMamba",
+}
+"""Of the tables that the papers print; the text-guided DDPM's has bars alone."""
+
+
+@pytest.mark.parametrize("name, part", ROWS_OF_PAPERS)
+def test_every_row_of_a_papers_table_is_shown_also_of_methods_that_are_not_here(name, part):
+    tables = [table for table in paper(name).tables if table.name.split("-")[0] == part]
+    assert len(tables) == (3 if part in ("table2", "table3") and name == "amdiff" else 1)
+    for table in tables:
+        for numbers in [table.paper] if hasattr(table, "paper") else table.levels.values():
+            own = {row.name: row.paper for row in table.rows if row.paper}
+            rows = [{"row": row, "title": row, **{m.key: spread(1.0) for m in table.metrics}, "seconds": 0.0,
+                     "evaluations": 0, "scans": 1, "tests": {}} for row in own]  # fmt: skip
+            shown = [line.split("|")[1] for line in render.grid(rows, table.metrics, numbers, own).splitlines()]
+            found = sorted(text.split("paper: ")[1].split(",")[0].strip() for text in shown if "paper: " in text)
+            assert found == sorted(ROWS_OF_PAPERS[name, part].split(", "))
+
+
 def test_an_unknown_paper_names_the_nearest():
     with pytest.raises(OptionError, match="Did you mean 'csrd'"):
         paper("crsd")
