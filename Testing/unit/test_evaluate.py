@@ -223,7 +223,7 @@ def test_a_failed_case_is_told_and_the_rest_goes_on(study, tmp_path):
     made = evaluate(Ask(tmp_path / "cases.csv", ("median",), tmp_path / "out"))
     assert [(r["case"], r["method"]) for r in made.failed] == [("broken", "median")]
     page = (tmp_path / "out" / "report.html").read_text()
-    assert "1 runs failed" in page and "broken, median" in page
+    assert "1 run failed and was left out" in page and "broken (Median filter): " in page
 
 
 @pytest.mark.parametrize("wrong, error", [({"methods": ()}, OptionError), ({"baseline": "nlm"}, OptionError),

@@ -32,12 +32,13 @@ class Metric:
     unit: str = ""
     reference: bool = True
     tested: bool = True
+    digits: int = 2
 
 
 METRICS = (
     Metric("PSNR_dB", "PSNR", "whole", True, "dB"),
-    Metric("SSIM", "SSIM", "whole", True),
-    Metric("NRMSE", "NRMSE", "whole"),
+    Metric("SSIM", "SSIM", "whole", True, digits=4),
+    Metric("NRMSE", "NRMSE", "whole", digits=4),
     Metric("noise_percent", "Noise (local CoV)", "whole", False, "%", False, False),
     Metric("activity_percent", "Size of change of total activity", "whole", False, "%", False),
     Metric("organ_mean_percent", "Organ SUVmean, absolute error", "organ", False, "%"),

@@ -102,9 +102,13 @@ def _head(made: Evaluation) -> str:
 def _failed(made: Evaluation) -> str:
     if not made.failed:
         return ""
-    said = (f"{r['case']}, {r['method']}: {r['error']}" for r in made.failed[:40])
+    whose: dict[tuple[str, str], list[str]] = {}
+    for row in made.failed:
+        whose.setdefault((row["case"], row["error"]), []).append(made.titles.get(row["method"], row["method"]))
+    said = (f"{case} ({', '.join(methods)}): {error}" for (case, error), methods in list(whose.items())[:40])
     items = "".join(f"<li>{escape(text)}</li>" for text in said)
-    return f'<aside class="warn"><h2>{len(made.failed)} runs failed and were left out</h2><ul>{items}</ul></aside>'
+    runs = "1 run failed and was" if len(made.failed) == 1 else f"{len(made.failed)} runs failed and were"
+    return f'<aside class="warn"><h2>{runs} left out</h2><ul>{items}</ul></aside>'
 
 
 def _section(title: str, content: str, note: str = "") -> str:
@@ -177,7 +181,7 @@ def _metrics(made: Evaluation, rows: Sequence[Row]) -> str:
         compared = list(found) if metric.tested else []
         values = [found[m]["mean"] for m in compared]
         best = (max if metric.higher_is_better else min)(values) if len(values) > 1 else None
-        cells = "".join(_cell(found.get(m), m in compared and found[m]["mean"] == best) for m in methods)
+        cells = "".join(_cell(found.get(m), metric.digits, m in compared and found[m]["mean"] == best) for m in methods)
         unit = f" <small>{escape(metric.unit)}</small>" if metric.unit else ""
         lines.append(f"<tr><th>{escape(metric.title)}{unit}</th>{cells}</tr>")
     head = "".join(f"<th>{escape(made.titles.get(m, m))}</th>" for m in methods)
@@ -187,19 +191,15 @@ def _metrics(made: Evaluation, rows: Sequence[Row]) -> str:
     )
 
 
-def _cell(row: Row | None, best: bool) -> str:
+def _cell(row: Row | None, digits: int, best: bool) -> str:
     if row is None:
         return f"<td>{NONE}</td>"
     low, high, p = row.get("ci_low"), row.get("ci_high"), row.get("p_holm")
-    digits = _digits(row["mean"])
+    digits = 0 if row["mean"] == 0 or abs(row["mean"]) >= 100 else digits
     interval = f'<span class="ci">{number(low, digits)} to {number(high, digits)}</span>' if low is not None else ""
     star = " *" if p is not None and p < SIGNIFICANT else ""
     chance = f'<span class="p">p {number(p, 3)}{star}</span>' if p is not None else ""
     return f'<td{" class=best" if best else ""}>{number(row["mean"], digits)}{interval}{chance}</td>'
-
-
-def _digits(value: float) -> int:
-    return 0 if value == 0 or abs(value) >= 100 else 4 if abs(value) < 1 else 2
 
 
 def _plots(drawn: Iterable[str]) -> str:
@@ -207,12 +207,12 @@ def _plots(drawn: Iterable[str]) -> str:
 
 
 def _boxes(made: Evaluation, data: str) -> list[str]:
-    cases, drawn = made.groups[data].cases, []
+    cases, drawn, every = made.groups[data].cases, [], [*made.ask.methods, LOW]
     for metric in METRICS:
-        used = measured(cases, metric.key, [*made.ask.methods, LOW])
+        used = measured(cases, metric.key, every)
         values = per_patient(cases, metric.key, used) if used else {}
         if metric.level != "cost" and used and len(values[used[0]]) > 1:
-            drawn.append(plots.boxes(values, metric, made.titles))
+            drawn.append(plots.boxes(values, metric, made.titles, len(every)))
     return drawn
 
 

@@ -44,10 +44,11 @@ def colour(method: str, methods: Sequence[str]) -> str:
 
 
 @styled
-def boxes(values: Mapping[str, Mapping[str, float]], metric: Metric, titles: Mapping[str, str]) -> str:
-    """A box per method, every patient a point; the same patient is joined by a line."""
+def boxes(values: Mapping[str, Mapping[str, float]], metric: Metric, titles: Mapping[str, str], places: int) -> str:
+    """A box per method, every patient a point; the same patient is joined by a line. As wide as for `places` boxes, so
+    that pictures of all metrics stand in columns."""
     methods = [m for m in values if values[m]]
-    figure, axes = _figure(1.1 + 0.75 * len(methods), 2.9)
+    figure, axes = _figure(1.0 + 0.68 * places, 2.9)
     columns = [list(values[m].values()) for m in methods]
     axes.boxplot(columns, widths=0.5, showfliers=False, medianprops={"color": INK},
                  boxprops={"color": SOFT}, whiskerprops={"color": SOFT}, capprops={"color": SOFT})  # fmt: skip
@@ -129,7 +130,7 @@ def curves(rows: Sequence[Row], methods: Sequence[str], ylabel: str, titles: Map
     axes.minorticks_off()
     axes.set_xlabel("dose fraction")
     axes.set_ylabel(ylabel)
-    axes.legend(frameon=False, fontsize=8)
+    _legend(figure)
     return _picture(figure, f"{ylabel} against the dose fraction")
 
 
@@ -139,13 +140,13 @@ def against_time(points: Mapping[str, tuple[float, float]], methods: Sequence[st
     """{method: (median seconds, mean quality)}."""
     figure, axes = _figure(4.4, 2.9)
     for method, (seconds, quality) in points.items():
-        axes.scatter([seconds], [quality], s=34, color=colour(method, methods), linewidths=0)
-        axes.annotate(titles.get(method, method), (seconds, quality), xytext=(6, 4), textcoords="offset points",
-                      fontsize=8, color=INK)  # fmt: skip
+        axes.scatter([seconds], [quality], s=34, color=colour(method, methods), linewidths=0,
+                     label=titles.get(method, method))  # fmt: skip
     axes.set_xscale("log")
     axes.margins(x=0.25, y=0.2)
     axes.set_xlabel("seconds a scan, on this machine")
     axes.set_ylabel(ylabel)
+    _legend(figure)
     return _picture(figure, f"{ylabel} against time")
 
 
@@ -170,6 +171,11 @@ def _figure(width: float, height: float) -> tuple[Any, Any]:
 
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots()
+
+
+def _legend(figure: Any) -> None:
+    """Above the picture, where neither points nor lines are."""
+    figure.legend(loc="outside upper left", ncols=2, frameon=False, fontsize=8)
 
 
 def _picture(figure: Any, alt: str) -> str:
