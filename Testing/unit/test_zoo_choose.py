@@ -8,7 +8,7 @@ from petdiffusion.errors import ConditionError, ModelError
 from petdiffusion.methods.contract import Case
 from petdiffusion.prepare.region import region_of
 from petdiffusion.progress import Run
-from petdiffusion.volume import Facts, Geometry, Volume
+from petdiffusion.volume import SUVBW, Facts, Geometry, Volume
 from petdiffusion.zoo import store
 from petdiffusion.zoo.choose import choose, misfits
 from petdiffusion.zoo.domain import beyond, numbers, seen
@@ -45,6 +45,19 @@ def test_a_head_is_told_by_its_size_and_by_voxels_tracer_or_uptake(sides, voxel,
     assert region_of(case.pet, case.body) == expected
     flipped = dataclasses.replace(case.pet, array=np.ascontiguousarray(case.pet.array[::-1, :, ::-1]))
     assert region_of(flipped, case.body[::-1, :, ::-1]) == expected
+
+
+@pytest.mark.parametrize(
+    ("up", "down", "contrast", "expected"),
+    [(10, 0, 4.0, "brain"), (0, 10, 4.0, "brain"), (0, 0, 4.0, "body"), (10, 10, 4.0, "body"), (10, 0, 12.0, "body")],
+)
+def test_a_head_on_coarse_voxels_without_a_word_ends_in_the_air_and_is_even(up, down, contrast, expected):
+    """Its tracer unknown and its uptake low: a limb goes on at both ends, and what has a hot spot may be a tumour."""
+    array = np.full((40, 50, 40), 0.6, np.float32)
+    array[down + 5:down + 7, 20:30, 20:30] = 0.6 * contrast
+    field = np.pad(array, ((down, up), (6, 6), (6, 6)))
+    pet = Volume(field, Geometry(field.shape[::-1], (4.0, 4.0, 4.0)), SUVBW)
+    assert region_of(pet, field > 0) == expected
 
 
 def test_an_empty_scan_is_no_brain():
