@@ -35,7 +35,7 @@ def region_of(pet: Volume, body: np.ndarray) -> str:
     inside = pet.array[body]
     hot = pet.unit == SUVBW and float(np.median(inside)) >= _BRAIN_SUV
     fine = max(spacing) <= _BRAIN_VOXEL_MM
-    return BRAIN if fine or hot or pet.facts.tracer in BRAIN_TRACERS or _ends(body) and _even(inside) else BODY
+    return BRAIN if fine or hot or pet.facts.tracer in BRAIN_TRACERS or (_ends(body) and _even(inside)) else BODY
 
 
 def _ends(body: np.ndarray) -> bool:
