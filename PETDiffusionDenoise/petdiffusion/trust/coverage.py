@@ -13,7 +13,7 @@ import numpy as np
 
 from ..measure.statistics import wilson
 from .calibrate import Scores, families_of, fit
-from .conformal import VOXEL, Calibration, fewer, likeness, spread
+from .conformal import Calibration, fewer, likeness, spread
 
 LEVELS = (0.8, 0.95)
 ALL = "all"
@@ -58,7 +58,7 @@ def _row(known: Calibration, scores: Sequence[Scores], name: str, own: Sequence[
     patients = [s.patient for s, *_ in values]
     row: dict[str, Any] = {"family": name, "n": len(values), "patients": len(set(patients)),
                            "calibrated_on": family.n}  # fmt: skip
-    errors = np.array([(t - c) / spread(sd, 0.0 if one == VOXEL else c, s.samples, known.of(one).relative)
+    errors = np.array([(t - c) / spread(sd, c, s.samples, known.of(one).relative)
                        for s, one, t, c, sd in values])  # fmt: skip
     alike = likeness(errors, patients) ** 2
     for level in levels:
