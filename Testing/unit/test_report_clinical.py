@@ -54,6 +54,17 @@ def test_a_number_outside_its_own_interval_is_spoken_of(case):
         assert "outside their own" not in said(*rows)
 
 
+def test_a_lesion_is_named_once_beside_its_numbers(case):
+    def row(number, metric):
+        return {"kind": "lesion", "number": number, "name": "node", "metric": metric, "denoised": 7.0, "expected": 6.1,
+                "sd": 0.4, "low95": 6.2, "high95": 19.9, "calibrated": True}  # fmt: skip
+
+    rows = [row(1, "SUVmax"), row(1, "SUVpeak"), row(2, "SUVmax")]
+    page = certainty_section(replace(report(case), interval_rows=rows))
+    assert page.count('<th rowspan="2">node</th>') == page.count('<th rowspan="1">node</th>') == 1
+    assert page.count("<td>SUVmax</td>") == 2 and page.count("node") == 2
+
+
 def test_marks_are_told_from_lesions_that_were_given(case):
     given, marked = (Page(case_report(report(case, marked=own))).text for own in (False, True))
     assert "Metabolic tumour volume" in given and "that the method marked" not in given

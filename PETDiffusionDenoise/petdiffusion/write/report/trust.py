@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
+from itertools import groupby
 from typing import Any
 
 from ...trust.findings import BEYOND, SPOTS, STRUCTURE, TOTAL
@@ -105,15 +106,22 @@ def _beyond(rows: Rows) -> str:
 
 def _intervals(rows: Rows) -> str:
     heads = ("", "", "Output", "Expected", "95 % interval", "SD of samples")
-    body = "".join(
-        f"<tr><th>{escape(plain(str(row['name'])))}</th><td>{escape(row['metric'])}</td><td>{suv(row['denoised'])}</td>"
-        f"<td>{suv(row['expected'])}</td><td>{suv(row['low95'])} to {suv(row['high95'])}</td>"
-        f"<td>{number(row['sd'], 3)}</td></tr>"
-        for row in rows[:400]
-    )
+    whose = groupby(rows[:400], key=lambda row: (row["name"], row.get("number")))
+    body = "".join(_named(list(same)) for _, same in whose)
     head = "".join(f"<th>{escape(h)}</th>" for h in heads)
     table = f'<table class="plain text"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
     return f'<div class="scroll">{table}</div>'
+
+
+def _named(rows: Rows) -> str:
+    """The numbers of one lesion or organ, its name once beside them."""
+    name = f'<th rowspan="{len(rows)}">{escape(plain(str(rows[0]["name"])))}</th>'
+    return "".join(
+        f"<tr>{'' if i else name}<td>{escape(row['metric'])}</td><td>{suv(row['denoised'])}</td>"
+        f"<td>{suv(row['expected'])}</td><td>{suv(row['low95'])} to {suv(row['high95'])}</td>"
+        f"<td>{number(row['sd'], 3)}</td></tr>"
+        for i, row in enumerate(rows)
+    )
 
 
 def _table(report: CaseReport, rows: Rows, views: Views, sure: bool = True) -> str:
