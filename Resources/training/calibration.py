@@ -2,13 +2,13 @@
 
     python Resources/training/calibration.py --work DIR            prints the commands
     python Resources/training/calibration.py --work DIR --run      simulates them: DIR/calibration.csv, check.csv, …
-    petdiffusion calibrate MODEL --manifest DIR/calibration.csv --out OUT --data "24 digital bodies, ..." --write
-    petdiffusion calibrate MODEL --check --manifest DIR/check.csv --out OUT2
+    petdiffusion calibrate MODEL --manifest DIR/calibration.csv DIR/calibration-more.csv --out OUT --data "48 …" --write
+    petdiffusion calibrate MODEL --check --manifest DIR/check.csv DIR/check-mixed.csv --out OUT2
 
-Calibration: 24 digital bodies of the validation split that no training watched (mCT, Vision, Quadra). Check: the
-first twelve of the test split, all on the calibration's worst scanner (mCT), and `check-mixed`, the next 24, on its
-mixture of scanners, for which intervals hold by right. Every patient counts once: the doses 1/4, 1/10 and 1/20 are
-dealt out in turn, as more scans of one patient tell little more.
+Calibration: 24 digital bodies of the validation split that no training watched (mCT, Vision, Quadra), and 24 more.
+Check: the first twelve of the test split, all on the calibration's worst scanner (mCT), and `check-mixed`, the next 24,
+on its mixture of scanners, for which intervals hold by right. Every patient counts once: the doses 1/4, 1/10 and 1/20
+are dealt out in turn, as more scans of one patient tell little more.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ SETS = {
     "calibration": (
         ("body-800006", "3", ("--split", "validation", "--first-seed", "6", "--preset", "mCT")),
         ("body-800009", "21", ("--split", "validation", "--first-seed", "9", "--preset", "mCT,Vision,mCT,Quadra")),
+    ),
+    "calibration-more": (
+        ("body-800030", "24", ("--split", "validation", "--first-seed", "30", "--preset", "mCT,Vision,mCT,Quadra")),
     ),
     "check": (("body-900000", "12", ("--split", "test", "--preset", "mCT")),),
     "check-mixed": (

@@ -193,6 +193,21 @@ def test_every_paper_is_sound(bench):
     assert bench.curve is None or {split_of(s) for s in curve.seeds(bench.curve)} == {"validation"}
 
 
+@pytest.mark.parametrize("name", ("csrd", "text-ddpm", "upete"))
+def test_a_whole_run_has_patients_enough_to_pass_holm(name):
+    for table in paper(name).tables:
+        assert summary.least_p(table.patients, len(table.rows) - 1) < 0.05, table.name
+
+
+@pytest.mark.parametrize("name", ("amdiff", "text-ddpm", "upete"))
+def test_tables_of_one_scanner_share_their_patients(name):
+    tables = paper(name).tables
+    assert len({table.job(900_000) for table in tables}) == len({table.preset for table in tables})
+    assert len({table.doses for table in tables}) > 1
+    for table in tables:
+        assert {dose.fraction for dose in table.doses} <= set(table.job(900_000).fractions)
+
+
 ROWS_OF_PAPERS = {
     ("csrd", "brain"): "Low-Dose, TV, U-net, Restormer, CSRD w/o MR, CSRD w MR",
     ("bc-dpm", "table1"): "Gaussian, BM3D, N2V-PT, CycleWGAN, BC-DPM",

@@ -108,7 +108,9 @@ class Table:
     champion: str
     """The row that the others are tested against."""
     quick_doses: tuple[str, ...] = ()
-    patients: int = 20
+    patients: int = 10
+    """Enough for a difference from the champion to pass Holm, and few enough for a whole run within an hour on two
+    cores."""
     quick_patients: int = 3
     tuning_patients: int = 3
     small: tuple[str, ...] = ()
@@ -123,11 +125,13 @@ class Table:
     """Of the test patients, counted from the split's first."""
     judge: str = ""
     """`package.module:function` of (output, case, normal, organs, lesions): its numbers take the place of `score`'s."""
+    scanned: tuple[Dose, ...] = ()
+    """What the patients are scanned at, if at more than this table's own doses: tables that share their patients."""
 
     def job(self, seed: int) -> Job:
         """Always all doses, so that quick and full runs share their patients."""
-        return Job(seed, self.kind, self.tracer, self.preset, tuple(dose.fraction for dose in self.doses),
-                   self.spacing_mm)  # fmt: skip
+        fractions = tuple(dose.fraction for dose in self.scanned or self.doses)
+        return Job(seed, self.kind, self.tracer, self.preset, fractions, self.spacing_mm)
 
     def test_seeds(self, patients: int) -> list[int]:
         return seeds_of("test", patients, self.first)

@@ -21,7 +21,8 @@ def add(commands: Any) -> None:
     )  # fmt: skip
     parser.add_argument("paper", metavar="PAPER", help=f"one of {', '.join(papers())}")
     parser.add_argument("--quick", action="store_true", help="few patients and doses, in minutes")
-    parser.add_argument("--patients", type=int, metavar="N", help="test patients of each table")
+    parser.add_argument("--patients", type=int, metavar="N",
+                        help="test patients of each table (default: for a whole run within an hour on two cores)")
     parser.add_argument("--only", default="", metavar="PART[,PART…]", help="some parts alone: a table, curve, real")
     parser.add_argument("--real", metavar="DIR", help="folder of real scans, measured in a table of their own")
     parser.add_argument("--vgg", metavar="FILE", help=f"weights of VGG-19 for the perceptual distance (or ${VGG})")

@@ -43,7 +43,9 @@ WRONG = (
     Row("text-none", "Text-guided DDPM, mean, no text at all", "text-ddpm",
         {**MEAN, **TOLD, "order": "empty", "metadata": False}, WORDS),
 )  # fmt: skip
-DOSES = (Dose("1/4", 1 / 4), Dose("1/10", 1 / 10), Dose("1/20", 1 / 20))
+PAPERS_DOSE = Dose("1/20", 1 / 20)
+DOSES = (Dose("1/4", 1 / 4), Dose("1/10", 1 / 10), PAPERS_DOSE)
+PATIENTS = 8
 DIFFERS = (
     "digital bodies with FDG on the Biograph mCT at 4 mm, with their own organ maps, instead of patients on a Quadra "
     "at 1.65 mm with TotalSegmentator's",
@@ -68,17 +70,18 @@ def _claims(word: str, key: str) -> tuple[Claim, ...]:
 
 
 def _table(name: str, title: str, rows: tuple[Row, ...], metrics: tuple[Metric, ...], claims: tuple[Claim, ...],
-           patients: int) -> Table:  # fmt: skip
-    return Table(name, f"{title}: digital bodies on the mCT", "body", "FDG", "mCT", 4.0, DOSES, rows, "text-mean",
-                 ("1/20",), patients, 2, 3, (), metrics, {}, DIFFERS, claims, judge=JUDGE)  # fmt: skip
+           doses: tuple[Dose, ...] = DOSES) -> Table:  # fmt: skip
+    return Table(name, f"{title}: digital bodies on the mCT", "body", "FDG", "mCT", 4.0, doses, rows, "text-mean",
+                 (PAPERS_DOSE.label,), PATIENTS, 2, 3, (), metrics, {}, DIFFERS, claims, judge=JUDGE,
+                 scanned=DOSES)  # fmt: skip
 
 
 TABLES = (
-    _table("psnr", "PSNR in dB (Fig. 5)", ROWS, (*PSNR, STEPS), _claims("PSNR", "PSNR_dB"), 20),
-    _table("ssim", "SSIM (Fig. 5)", ROWS, SSIM, _claims("SSIM", "SSIM"), 20),
+    _table("psnr", "PSNR in dB (Fig. 5)", ROWS, (*PSNR, STEPS), _claims("PSNR", "PSNR_dB")),
+    _table("ssim", "SSIM (Fig. 5)", ROWS, SSIM, _claims("SSIM", "SSIM")),
     _table("text", "Does the text matter? PSNR in dB", (TEXT, *WRONG), PSNR,
            tuple(Claim(f"PSNR of the whole: own prompts above '{row.title.split(', ', 2)[2]}'", "PSNR_dB_whole",
-                       "text-mean", (row.name,)) for row in WRONG), 20),
+                       "text-mean", (row.name,)) for row in WRONG), (PAPERS_DOSE,)),
 )  # fmt: skip
 BENCH = Bench("text-ddpm", "Text-guided DDPM on digital bodies", CITATION, TABLES, quick=("psnr", "ssim", "text"),
               settings=SETTINGS, also=("text-guided",))  # fmt: skip

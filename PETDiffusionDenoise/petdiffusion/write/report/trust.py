@@ -118,7 +118,7 @@ def _named(rows: Rows) -> str:
     name = f'<th rowspan="{len(rows)}">{escape(plain(str(rows[0]["name"])))}</th>'
     return "".join(
         f"<tr>{'' if i else name}<td>{escape(row['metric'])}</td><td>{suv(row['denoised'])}</td>"
-        f"<td>{suv(row['expected'])}</td><td>{suv(row['low95'])} to {suv(row['high95'])}</td>"
+        f"<td>{suv(row['expected'])}</td><td>{suv(row['low95'])}\u00a0to\u00a0{suv(row['high95'])}</td>"
         f"<td>{number(row['sd'], 3)}</td></tr>"
         for i, row in enumerate(rows)
     )
