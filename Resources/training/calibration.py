@@ -6,9 +6,9 @@
     petdiffusion calibrate MODEL --check --manifest DIR/check.csv DIR/check-mixed.csv --out OUT2
 
 Calibration: 24 digital bodies of the validation split that no training watched (mCT, Vision, Quadra), and 24 more.
-Check: the first twelve of the test split, all on the calibration's worst scanner (mCT), and `check-mixed`, the next 24,
-on its mixture of scanners, for which intervals hold by right. Every patient counts once: the doses 1/4, 1/10 and 1/20
-are dealt out in turn, as more scans of one patient tell little more.
+Check: the first twelve of the test split, all on the calibration's worst scanner (mCT), then `check-mixed` and
+`check-more`, 24 each on its mixture of scanners, for which intervals hold by right. Every patient counts once: the
+doses 1/4, 1/10 and 1/20 are dealt out in turn, as more scans of one patient tell little more.
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ SETS = {
     "check": (("body-900000", "12", ("--split", "test", "--preset", "mCT")),),
     "check-mixed": (
         ("body-900012", "24", ("--split", "test", "--first-seed", "12", "--preset", "mCT,Vision,mCT,Quadra")),
+    ),
+    "check-more": (
+        ("body-900036", "24", ("--split", "test", "--first-seed", "36", "--preset", "mCT,Vision,mCT,Quadra")),
     ),
 }
 IMAGES = ("pet", "ct", "mr", "labels", "lesions", "reference", "truth")
