@@ -63,6 +63,9 @@ def test_a_lesion_is_named_once_beside_its_numbers(case):
     page = certainty_section(replace(report(case), interval_rows=rows))
     assert page.count('<th rowspan="2">node</th>') == page.count('<th rowspan="1">node</th>') == 1
     assert page.count("<td>SUVmax</td>") == 2 and page.count("node") == 2
+    heads = "<th>Output</th><th>95 % interval</th><th>Expected</th><th>SD of samples</th>"
+    unbroken = "6.20\u00a0to\u00a019.90"
+    assert heads in page and f"<td>7.00</td><td>{unbroken}</td><td>6.10</td><td>0.400</td>" in page
 
 
 def test_marks_are_told_from_lesions_that_were_given(case):

@@ -105,7 +105,7 @@ def _beyond(rows: Rows) -> str:
 
 
 def _intervals(rows: Rows) -> str:
-    heads = ("", "", "Output", "Expected", "95 % interval", "SD of samples")
+    heads = ("", "", "Output", "95 % interval", "Expected", "SD of samples")
     whose = groupby(rows[:400], key=lambda row: (row["name"], row.get("number")))
     body = "".join(_named(list(same)) for _, same in whose)
     head = "".join(f"<th>{escape(h)}</th>" for h in heads)
@@ -118,7 +118,7 @@ def _named(rows: Rows) -> str:
     name = f'<th rowspan="{len(rows)}">{escape(plain(str(rows[0]["name"])))}</th>'
     return "".join(
         f"<tr>{'' if i else name}<td>{escape(row['metric'])}</td><td>{suv(row['denoised'])}</td>"
-        f"<td>{suv(row['expected'])}</td><td>{suv(row['low95'])}\u00a0to\u00a0{suv(row['high95'])}</td>"
+        f"<td>{suv(row['low95'])}\u00a0to\u00a0{suv(row['high95'])}</td><td>{suv(row['expected'])}</td>"
         f"<td>{number(row['sd'], 3)}</td></tr>"
         for i, row in enumerate(rows)
     )
