@@ -3,7 +3,7 @@
     python Resources/training/calibration.py --work DIR            prints the commands
     python Resources/training/calibration.py --work DIR --run      simulates them: DIR/calibration.csv, check.csv, …
     petdiffusion calibrate MODEL --manifest DIR/calibration.csv DIR/calibration-more.csv --out OUT --data "48 …" --write
-    petdiffusion calibrate MODEL --check --manifest DIR/check.csv DIR/check-mixed.csv --out OUT2
+    petdiffusion calibrate MODEL --check --manifest DIR/check.csv DIR/check-mixed.csv DIR/check-more.csv --out OUT2
 
 Calibration: 24 digital bodies of the validation split that no training watched (mCT, Vision, Quadra), and 24 more.
 Check: the first twelve of the test split, all on the calibration's worst scanner (mCT), then `check-mixed` and

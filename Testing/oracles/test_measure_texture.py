@@ -50,6 +50,12 @@ def test_distance_is_mahotas_slice_by_slice(pair):
     assert "mahotas" in row["Haralick_library"]
 
 
+def test_a_kept_reference_changes_nothing_and_another_one_is_measured_anew(pair):
+    image, reference = pair
+    first, again, other = (haralick_distance(image, r) for r in (reference, reference.copy(), reference[::-1].copy()))
+    assert first == again and first["Haralick_distance"] != other["Haralick_distance"]
+
+
 def test_equal_images_have_no_distance_and_flat_slices_are_counted(pair):
     _, reference = pair
     flat = reference.copy()

@@ -254,6 +254,13 @@ def test_files_hold_every_number(tmp_path, monkeypatch):
     assert "P_dist  |" not in page  # no number, no column
 
 
+def test_tables_beyond_the_papers_own_are_made_when_named_and_said(tmp_path):
+    more = replace(BENCH, tables=(*BENCH.tables, replace(TABLE, name="more")), by_name=("more",))
+    usual, named = (run.bench(more, ask(patients=1, parts=parts)) for parts in ((), ("more",)))
+    assert [part["name"] for part in usual["tables"]] == ["tiny"] and "`--only more`" in run.render.page(usual)
+    assert [part["name"] for part in named["tables"]] == ["more"] and "--only more" not in run.render.page(named)
+
+
 def test_quick_takes_few_patients_and_doses():
     part = run.bench(BENCH, ask(quick=True))["tables"][0]
     assert len(part["patients"]) == 1 and {case["dose"] for case in part["cases"]} == {"1/10"}

@@ -1,9 +1,11 @@
 """Streams of crops: the same for the same settings, never from validation or test patients."""
 
+import os
 from itertools import islice
 
 import numpy as np
 import pytest
+from petdiffusion import threads
 from petdiffusion.errors import OptionError, ResourceError
 from petdiffusion.phantoms import recipe, stream, workers
 from petdiffusion.phantoms.splits import split_of
@@ -112,6 +114,11 @@ def double(value, run) -> int:
     return 2 * value
 
 
+def threads_at_start(_, run) -> set[str]:
+    """What the numerical libraries of a fresh process read."""
+    return {os.environ[name] for name in threads.READ_AT_START}
+
+
 def until_stopped(_, run) -> str:
     import time
 
@@ -126,6 +133,16 @@ def test_a_pool_does_the_work_elsewhere_and_all_of_it() -> None:
     with workers.Pool(2, Run()) as pool:
         assert sorted(pool.unordered(double, [(n,) for n in range(9)])) == [2 * n for n in range(9)]
         assert pool.result(pool.submit(double, 21)) == 42
+
+
+def test_processes_of_a_pool_share_the_cores(monkeypatch) -> None:
+    """Each with all cores would wait for the other at every small product."""
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "7")
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    with workers.Pool(2, Run()) as pool:
+        assert pool.result(pool.submit(threads_at_start, 0)) == {"3"}
+    assert os.environ["OPENBLAS_NUM_THREADS"] == "7" and "MKL_NUM_THREADS" not in os.environ
 
 
 def test_closing_a_pool_stops_what_is_under_way() -> None:

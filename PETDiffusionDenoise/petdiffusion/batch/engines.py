@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from typing import Any
 
 from ..errors import DependencyError, OptionError, ResourceError
 from ..progress import Run
+from ..threads import shared_among
 from .work import Row, do_case
 
 Job = tuple[str, dict[str, Any], str, bool, bool]
 """id, request, folder, report, overwrite"""
 POLL_S = 0.5
 ATTEMPTS = 3
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
 
 
 def serial(jobs: list[Job], run: Run) -> Iterator[Row]:
@@ -68,19 +66,6 @@ def _submitted(slot: ProcessPoolExecutor, job: Job) -> tuple[ProcessPoolExecutor
     except BrokenProcessPool:
         fresh = _slot()
         return fresh, fresh.submit(do_case, *job)
-
-
-@contextmanager
-def _threads_shared(workers: int) -> Iterator[None]:
-    """Libraries read these when a process loads them: workers together use the real cores and not more."""
-    threads = str(max(1, (os.cpu_count() or 1) // workers))
-    before = {name: os.environ.get(name) for name in THREADS}
-    os.environ.update(dict.fromkeys(THREADS, threads))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def _end(slot: ProcessPoolExecutor) -> None:
@@ -154,5 +139,5 @@ def choose(engine: str, jobs: list[Job], run: Run, workers: int, address: str | 
 
 
 def _processes(jobs: list[Job], run: Run, workers: int) -> Iterator[Row]:
-    with _threads_shared(workers):
+    with shared_among(workers):
         yield from processes(jobs, run, workers)

@@ -24,9 +24,10 @@ def page(report: Report) -> str:
 
 def _opening(report: Report) -> str:
     kind = "quick: few patients and doses" if report["quick"] else "full"
+    more = "".join(f" Asked for by name: `--only {name}`." for name in report.get("by_name", ()))
     return (
         f"{report['citation']}\n\nMade by `{report['command']}` ({kind}), petdiffusion {report['version']}. "
-        "For research use only. Simulated and real data are in tables of their own."
+        f"For research use only. Simulated and real data are in tables of their own.{more}"
     )
 
 

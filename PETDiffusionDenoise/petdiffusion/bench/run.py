@@ -85,7 +85,8 @@ def _parts(definition: Bench, ask: Ask) -> list[str]:
         raise OptionError("The table of real scans", "needs the scans", "Give their folder with --real DIR.")
     if ask.patients is not None and ask.patients < 1:
         raise OptionError(f"{ask.patients} patients", "are too few", "Give at least one.")
-    chosen = ask.parts or (definition.quick if ask.quick else [p for p in known if p != REAL])
+    usual_parts = [p for p in known if p not in (REAL, *definition.by_name)]
+    chosen = ask.parts or (definition.quick if ask.quick else usual_parts)
     return [p for p in known if p in chosen or (p == REAL and ask.real)]
 
 
@@ -96,7 +97,7 @@ def _head(definition: Bench, ask: Ask, vgg: Any, count: int) -> dict[str, Any]:
     return {
         "bench": definition.name, "title": definition.title, "citation": definition.citation, "program": "petdiffusion",
         "version": __version__, "research_use_only": True, "command": ask.command, "quick": ask.quick,
-        "asked": _asked(ask), "metrics": dict(meaning),
+        "asked": _asked(ask), "by_name": [] if ask.parts else list(definition.by_name), "metrics": dict(meaning),
         "vgg": "" if of_slices or definition.settings else said, "models": [],
         "machine": {"system": platform.system(), "processor": platform.machine(), "cores": usual(), "workers": count,
                     "python": platform.python_version()},

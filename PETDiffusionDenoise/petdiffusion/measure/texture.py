@@ -13,6 +13,7 @@ value is zero.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,18 @@ def haralick(grey: np.ndarray, distance: int = 1, ignore_zeros: bool = False) ->
     return features(grey, distance=distance, ignore_zeros=ignore_zeros, return_mean=True)
 
 
+@lru_cache(maxsize=1024)
+def _kept(levels: bytes, shape: tuple[int, ...], distance: int, ignore_zeros: bool) -> np.ndarray:
+    found = haralick(np.frombuffer(levels, np.uint8).reshape(shape), distance, ignore_zeros)
+    found.setflags(write=False)
+    return found
+
+
+def haralick_of_reference(grey: np.ndarray, distance: int = 1, ignore_zeros: bool = False) -> np.ndarray:
+    """As `haralick`, kept: many images are compared with one reference."""
+    return _kept(grey.tobytes(), grey.shape, distance, ignore_zeros)
+
+
 def feature_distance(features: np.ndarray, reference: np.ndarray) -> tuple[float, float, int]:
     """(formula, absolute, features left out because the reference's is zero)."""
     used = np.abs(reference) > NEGLIGIBLE
@@ -85,7 +98,8 @@ def haralick_distance(
     textured = [(a, b) for a, b in pairs if _has_texture(b, mask is not None) and (mask is None or a.any())]
     measured = [
         feature_distance(
-            haralick(a, settings.distance, mask is not None), haralick(b, settings.distance, mask is not None)
+            haralick(a, settings.distance, mask is not None),
+            haralick_of_reference(b, settings.distance, mask is not None),
         )
         for a, b in textured
     ]

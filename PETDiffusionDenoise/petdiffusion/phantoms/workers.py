@@ -12,6 +12,7 @@ from typing import Any
 
 from ..errors import ResourceError
 from ..progress import Run
+from ..threads import share, shared_among
 
 _PATIENCE_S, _FAREWELL_S = 0.3, 5.0
 _stop: Any = None
@@ -21,7 +22,6 @@ def _start(stop: Any, threads: int) -> None:
     global _stop
     _stop = stop
     threading.Thread(target=_leave_with_parent, daemon=True).start()
-    os.environ["OMP_NUM_THREADS"] = str(threads)
     import torch
 
     torch.set_num_threads(threads)
@@ -54,8 +54,7 @@ class Pool:
         self.run, self.workers = run, max(int(workers), 1)
         context = multiprocessing.get_context("spawn")
         self._stop = context.Event()
-        threads = max((os.cpu_count() or 1) // self.workers, 1)
-        self._executor = ProcessPoolExecutor(self.workers, context, _start, (self._stop, threads))
+        self._executor = ProcessPoolExecutor(self.workers, context, _start, (self._stop, share(self.workers)))
 
     def __enter__(self) -> Pool:
         return self
@@ -68,7 +67,8 @@ class Pool:
         self._executor.shutdown(wait=True, cancel_futures=True)
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Future:
-        return self._executor.submit(_call, function, arguments)
+        with shared_among(self.workers):  # a process may be started for it
+            return self._executor.submit(_call, function, arguments)
 
     def result(self, future: Future) -> Any:
         """The result, as soon as it is there; a cancel ends the waiting."""

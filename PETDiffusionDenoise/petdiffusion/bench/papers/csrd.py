@@ -157,4 +157,5 @@ CURVE = Curve(
      Point(100, 10, 10)),
 )  # fmt: skip
 
-BENCH = Bench("csrd", "CSRD residual diffusion", CITATION, (BRAIN, BODY), REAL, CURVE, quick=("brain",))
+BENCH = Bench("csrd", "CSRD residual diffusion", CITATION, (BRAIN, BODY), REAL, CURVE, ("brain",),
+              by_name=("body",))  # fmt: skip
