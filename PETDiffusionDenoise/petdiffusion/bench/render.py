@@ -24,7 +24,7 @@ def page(report: Report) -> str:
 
 def _opening(report: Report) -> str:
     kind = "quick: few patients and doses" if report["quick"] else "full"
-    more = "".join(f" Asked for by name: `--only {name}`." for name in report.get("by_name", ()))
+    more = "".join(f" A further table is made by name: `--only {name}`." for name in report.get("by_name", ()))
     return (
         f"{report['citation']}\n\nMade by `{report['command']}` ({kind}), petdiffusion {report['version']}. "
         f"For research use only. Simulated and real data are in tables of their own.{more}"
