@@ -12,6 +12,8 @@ from petdiffusion.measure.segmentation import (
     dice,
     mean_dice,
     overlap_table,
+    regions,
+    strays,
     surface_distance,
     volumetric_similarity,
 )
@@ -65,6 +67,29 @@ def test_surface_distance_is_monais():
     assert found.hd95 == pytest.approx(compute_hausdorff_distance(*one, percentile=95, **kwargs).item(), rel=1e-5)
     each = compute_average_surface_distance(*one, symmetric=True, **kwargs).item()
     assert found.assd == pytest.approx(each, rel=1e-5)
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 500])
+def test_strays_are_the_components_beyond_the_largest(pieces):
+    mask = gaussian_filter(np.random.default_rng(5).standard_normal((30, 20, 25)), 1.0) > 0.25
+    labelled, count = components(mask)
+    where, beyond = strays(mask, pieces)
+    found = np.zeros(mask.shape, bool)
+    found[where] = beyond
+    assert 2 < count < 500
+    np.testing.assert_array_equal(found, labelled > pieces)
+
+
+def test_regions_are_the_numbers_that_occur():
+    numbered = np.zeros((6, 7, 8), np.int16)
+    assert not list(regions(numbered))
+    numbered[1:3, 2:4, 5] = 2
+    numbered[2, 2, 7] = 2
+    numbered[4, 1, 1] = 7
+    found = list(regions(numbered))
+    assert [number for number, _, _ in found] == [2, 7]
+    for number, where, mask in found:
+        assert mask.sum() == (numbered == number).sum() and (numbered[where][mask] == number).all()
 
 
 def test_components_are_numbered_from_the_largest():

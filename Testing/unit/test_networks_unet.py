@@ -127,6 +127,40 @@ def test_voxel_norm_makes_a_local_network():
         assert bool(far < 1e-5) is local
 
 
+@pytest.mark.parametrize("shape", [(1, 24, 6, 7, 8), (3, 24, 9, 10)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_group_norm_by_moments_is_pytorchs(shape, dtype):
+    """Far from zero too, where a mean of squares would lose the variance."""
+    g = torch.Generator().manual_seed(6)
+    norm = blocks.normalisation("group", 24)
+    torch.nn.init.normal_(norm.weight, generator=g)
+    torch.nn.init.normal_(norm.bias, generator=g)
+    means = 300 * torch.randn(*shape[:2], *[1] * (len(shape) - 2), generator=g)
+    x = (means + torch.randn(shape, generator=g)).to(dtype)
+    expected = torch.nn.functional.group_norm(x.double(), 6, norm.weight.double(), norm.bias.double(), 1e-5)
+    with torch.no_grad():
+        assert torch.allclose(norm.by_moments(x).double(), expected, atol=1e-4)
+
+
+def test_group_norm_goes_by_moments_where_few_groups_are_large(monkeypatch):
+    """On CUDA alone: said of this tensor here, which is none of it."""
+
+    class OnCard(torch.Tensor):
+        is_cuda = True
+
+    monkeypatch.setattr(blocks, "LARGE_GROUP", 220)
+    asked, norm = [], blocks.normalisation("group", 8)
+    monkeypatch.setattr(norm, "by_moments", lambda x: asked.append(x.shape) or x)
+    small, large = (torch.zeros(1, 8, n, 10).as_subclass(OnCard) for n in (5, 6))
+    norm(large)  # a gradient is asked for
+    with torch.no_grad():
+        norm(torch.zeros(large.shape))
+        norm(small)
+        assert not asked
+        norm(large)
+    assert asked == [large.shape]
+
+
 def test_configurations_survive_json_and_refuse_nonsense():
     config = replace(COMPACT, vector=1)
     assert UNetConfig.from_json(json.loads(json.dumps(config.to_json()))) == config

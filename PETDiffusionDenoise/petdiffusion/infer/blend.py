@@ -10,10 +10,13 @@ from torch import Tensor
 
 from ..diffusion.conditions import Conditions
 from ..progress import Run
-from .device import Policy, make_room
+from .device import Policy, free_memory, make_room
 from .patches import cut_conditions
 from .plan import PatchRules
 from .tiles import Box, Tile, Triple, body_box, holding, tiles, whole_box
+
+MUCH = 4
+"""Whole images lie where the network runs if they take less than this part of what is free there."""
 
 
 def blended(function: Callable[[Conditions], Tensor], cond: Conditions, rules: PatchRules, policy: Policy, run: Run, *,
@@ -24,15 +27,24 @@ def blended(function: Callable[[Conditions], Tensor], cond: Conditions, rules: P
     """
     make_room()
     shape = cond.images.shape[-3:]
-    result = torch.zeros(channels, *shape) if fallback is None else fallback.reshape(channels, *shape).float().clone()
+    place = _place(cond.images.nbytes + (1 + (fallback is not None)) * 4 * channels * shape.numel(), policy)
+    cond = cond.to(place)
+    if fallback is not None:
+        fallback = fallback.reshape(channels, *shape).float().to(place)
+    result = torch.zeros(channels, *shape, device=place) if fallback is None else fallback.clone()
     like = torch.Size((1, channels, *shape))
     for tile in _tiles(tuple(shape), rules, body):
         run.check()
         patch = cut_conditions(cond, [tile.box], like, rules).to(policy.device)
         with torch.no_grad(), policy.autocast():
             found = function(patch)
-        _add(result, tile, found[0].float().cpu(), fallback)
-    return result
+        _add(result, tile, found[0].float().to(place), fallback)
+    return result.cpu()
+
+
+def _place(wanted: int, policy: Policy) -> str:
+    """Where whole images are kept: on a card with much room, so that it need not wait for each patch to be fetched."""
+    return policy.device if wanted < free_memory(policy.device) / MUCH else "cpu"
 
 
 def _tiles(shape: Triple, rules: PatchRules, body: np.ndarray | None) -> list[Tile]:
@@ -49,8 +61,8 @@ def _add(result: Tensor, tile: Tile, found: Tensor, fallback: Tensor | None) -> 
     size = result[where].shape[1:]
     change = found[:, : size[0], : size[1], : size[2]]
     if fallback is not None:
-        change = change - fallback.reshape(result.shape)[where]
+        change = change - fallback[where]
     for axis, share in enumerate(tile.shares):
         shape = [1] * (axis + 1) + [-1] + [1] * (2 - axis)
-        change = change * torch.from_numpy(share[: size[axis]]).reshape(shape)
+        change = change * torch.from_numpy(share[: size[axis]]).reshape(shape).to(change.device)
     result[where] += change

@@ -6,7 +6,7 @@ it is 0. Tables say how many structures were not counted.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -30,13 +30,36 @@ def components(mask: np.ndarray, connectivity: int = 26) -> tuple[np.ndarray, in
     found = np.zeros(np.shape(mask), np.int32)
     if not np.any(mask):
         return found, 0
-    box = bounding_box(mask)  # an organ fills little of a scan
-    labelled, count = ndimage.label(mask[box], ndimage.generate_binary_structure(3, CONNECTIVITY[connectivity]))
-    sizes = np.bincount(labelled.ravel(), minlength=count + 1)[1:]
-    rank = np.zeros(count + 1, labelled.dtype)
-    rank[1 + np.argsort(-sizes, kind="stable")] = np.arange(1, count + 1)
+    box, labelled, sizes = _labelled(mask, connectivity)
+    rank = np.zeros(len(sizes), labelled.dtype)
+    rank[1 + np.argsort(-sizes[1:], kind="stable")] = np.arange(1, len(sizes))
     found[box] = rank[labelled]
-    return found, count
+    return found, len(sizes) - 1
+
+
+def strays(mask: np.ndarray, pieces: int) -> tuple[tuple[slice, ...], np.ndarray]:
+    """The box of a mask that is not empty, and in it the connected parts beyond so many largest."""
+    box, labelled, sizes = _labelled(mask, 26)
+    beyond = sizes > 0
+    beyond[0] = sizes[0] = 0  # what is no part
+    for _ in range(pieces):
+        largest = sizes.argmax()
+        beyond[largest] = sizes[largest] = 0
+    return box, beyond[labelled]
+
+
+def regions(numbered: np.ndarray) -> Iterator[tuple[int, tuple[slice, ...], np.ndarray]]:
+    """Each number that occurs, the box around it, and its mask in the box."""
+    for number, box in enumerate(ndimage.find_objects(numbered) if numbered.any() else (), 1):
+        if box is not None:
+            yield number, box, numbered[box] == number
+
+
+def _labelled(mask: np.ndarray, connectivity: int) -> tuple[tuple[slice, ...], np.ndarray, np.ndarray]:
+    """The mask's box, which is little of a scan for an organ, its connected parts, and the voxels of each number."""
+    box = bounding_box(mask)
+    labelled, count = ndimage.label(mask[box], ndimage.generate_binary_structure(3, CONNECTIVITY[connectivity]))
+    return box, labelled, np.bincount(labelled.ravel(), minlength=count + 1)
 
 
 def dice(prediction: np.ndarray, reference: np.ndarray) -> float:

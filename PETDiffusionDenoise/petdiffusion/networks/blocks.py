@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 CONVS = {2: nn.Conv2d, 3: nn.Conv3d}
+LARGE_GROUP = 2**18
+"""Numbers of a group, above which its mean and variance are worth a reduction of their own."""
 
 
 def convolution(dims: int, inside: int, outside: int, kernel: int = 3, zero: bool = False) -> nn.Module:
@@ -64,6 +66,26 @@ def groups_for(channels: int, largest: int = 32, least_per_group: int = 4) -> in
     return groups
 
 
+class GroupNorm(nn.GroupNorm):
+    """PyTorch's, but for large volumes on CUDA without a gradient: its kernel there gives each group to one processor
+    of the card, of which a hundred stay idle (half the time of a large network; `Testing/benchmarks/waits.py`)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.is_cuda and not torch.is_grad_enabled() and x.numel() > LARGE_GROUP * len(x) * self.num_groups:
+            return self.by_moments(x)
+        return super().forward(x)
+
+    def by_moments(self, x: Tensor) -> Tensor:
+        """The same in single precision: mean and variance by a reduction that all processors share."""
+        x = x.float()
+        variance, mean = torch.var_mean(x.unflatten(1, (self.num_groups, -1)).flatten(2), 2, correction=0)
+        each = self.num_channels // self.num_groups
+        scale = self.weight * (variance + self.eps).rsqrt().repeat_interleave(each, 1)
+        shift = self.bias - mean.repeat_interleave(each, 1) * scale
+        shape = (*scale.shape, *[1] * (x.ndim - 2))
+        return torch.addcmul(shift.reshape(shape), x, scale.reshape(shape))
+
+
 class VoxelNorm(nn.Module):
     """Root-mean-square norm over the channels of one voxel.
 
@@ -84,7 +106,7 @@ class VoxelNorm(nn.Module):
 
 def normalisation(kind: str, channels: int) -> nn.Module:
     """`group`: EDM's GroupNorm, statistics over the whole input; `voxel`: local."""
-    return VoxelNorm(channels) if kind == "voxel" else nn.GroupNorm(groups_for(channels), channels, eps=1e-5)
+    return VoxelNorm(channels) if kind == "voxel" else GroupNorm(groups_for(channels), channels, eps=1e-5)
 
 
 class NoiseEmbedding(nn.Module):
@@ -194,8 +216,8 @@ class Attention(nn.Module):
                  reach: int = 0) -> None:
         super().__init__()
         self.heads = max(1, channels // head_channels)
-        self.norm = nn.GroupNorm(groups_for(channels), channels)
-        self.guide_norm = nn.GroupNorm(groups_for(guide), guide) if guide else None
+        self.norm = GroupNorm(groups_for(channels), channels)
+        self.guide_norm = GroupNorm(groups_for(guide), guide) if guide else None
         self.query = nn.Linear(guide or channels, channels)
         self.key = nn.Linear(context or guide or channels, channels)
         self.value = nn.Linear(context or channels, channels)

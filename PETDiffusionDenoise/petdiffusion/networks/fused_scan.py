@@ -14,8 +14,9 @@ from functools import cache
 import torch
 from torch import Tensor
 
-AT_A_TIME, WARPS = 256, 8
-"""Tokens, a power of two, and the groups of 32 threads that share them: 16 states of each are 16 numbers a thread."""
+AT_A_TIME, WARPS = 128, 2
+"""Tokens, a power of two, and the groups of 32 threads that share them: 16 states of each are 32 numbers a thread. Of
+eight such pairs the fastest or nearly on an H100: 201,600 tokens of 512 channels take 3.3 ms, with (256, 8) 5.1 ms."""
 CLOSE = 1e-4
 
 log = logging.getLogger(__name__)

@@ -117,24 +117,36 @@ def _fwhm(near: np.ndarray, far: np.ndarray, spacing: float, far_lag: int) -> fl
 def _block_variance(array: np.ndarray, inside: np.ndarray, axis: int, lag: int, block: np.ndarray) -> np.ndarray:
     """Mean squared second difference of each block; NaN where less than a third of a block can be used."""
     low, mid, high = (_cut(axis, start, array.shape[axis], lag) for start in (0, lag, 2 * lag))
-    usable = inside[low] & inside[mid] & inside[high]
-    squared = np.zeros(array.shape, np.float32)
-    squared[mid] = np.square(array[low] - 2 * array[mid] + array[high]) * usable
-    counted = np.zeros(array.shape, np.float32)
-    counted[mid] = usable
-    count = _block_sum(counted, block)
+    usable = (inside[low] & inside[mid] & inside[high]).astype(np.float32)
+    squared = -2 * array[mid]
+    squared += array[low]
+    squared += array[high]
+    np.square(squared, out=squared)
+    squared *= usable
+    count, total = (_block_sum(part, block, array.shape, mid) for part in (usable, squared))
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(count > _block_voxels(array.shape, block) / 3, _block_sum(squared, block) / count / 6, np.nan)
+        return np.where(count > _block_voxels(array.shape, block) / 3, total / count / 6, np.nan)
 
 
 def _cut(axis: int, start: int, size: int, lag: int) -> tuple[slice, ...]:
     return tuple(slice(start, start + size - 2 * lag) if a == axis else slice(None) for a in range(3))
 
 
-def _block_sum(array: np.ndarray, block: np.ndarray) -> np.ndarray:
-    for axis, width in enumerate(block):
-        array = np.add.reduceat(array, _edges(array.shape[axis], width)[:-1], axis=axis, dtype=np.float64)
-    return array
+def _block_sum(part: np.ndarray, block: np.ndarray, shape: tuple[int, ...], where: tuple[slice, ...]) -> np.ndarray:
+    """Sums over the blocks of a volume of this shape, of which the part, in single precision, lies there."""
+    edges = [_edges(size, width) for size, width in zip(shape, block)]
+    rows = part @ _members(edges[2])[where[2]]  # by a matrix product, on all cores
+    found = np.zeros((*shape[:2], rows.shape[2]))
+    found[where[:2]] = rows
+    for axis in (1, 0):
+        found = np.add.reduceat(found, edges[axis][:-1], axis=axis)
+    return found
+
+
+def _members(edges: np.ndarray) -> np.ndarray:
+    """(voxels, blocks): 1 where a voxel lies in a block."""
+    numbers = np.arange(len(edges) - 1)
+    return (np.repeat(numbers, np.diff(edges))[:, None] == numbers).astype(np.float32)
 
 
 def _block_voxels(shape: tuple[int, ...], block: np.ndarray) -> np.ndarray:
@@ -150,9 +162,10 @@ def _edges(size: int, width: int) -> np.ndarray:
 
 
 def _block_means(array: np.ndarray, inside: np.ndarray, block: np.ndarray) -> np.ndarray:
+    parts = (np.where(inside, array, 0).astype(np.float32), inside.astype(np.float32))
+    total, count = (_block_sum(part, block, array.shape, (slice(None),) * 3) for part in parts)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return (_block_sum(np.where(inside, array, 0).astype(np.float32), block)
-                / _block_sum(inside.astype(np.float32), block))
+        return total / count
 
 
 def _over_axes(per_axis: list[np.ndarray]) -> np.ndarray:

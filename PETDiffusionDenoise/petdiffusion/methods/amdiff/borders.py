@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from ...measure.segmentation import regions
 from ...volume import Geometry
 
 PART, HALF = 0.3, 0.5
@@ -44,11 +45,12 @@ class Drawn:
 def by_contrast(lesions: np.ndarray, image: np.ndarray, geometry: Geometry, alone: bool = True) -> Drawn:
     """The same lesions with the borders of those up to `LARGEST_ML` drawn anew; `alone`: without those that do not
     end."""
-    large = _sizes(lesions) * geometry.voxel_ml > LARGEST_ML
-    found, going_on = np.where(large[lesions], lesions, 0), np.zeros_like(lesions)
-    for number, box in enumerate(ndimage.find_objects(lesions), 1):
-        if box is None or large[number]:
-            continue
+    small = [(number, box, own) for number, box, own in regions(lesions)
+             if np.count_nonzero(own) * geometry.voxel_ml <= LARGEST_ML]  # fmt: skip
+    found, going_on = lesions.copy(), np.zeros_like(lesions)
+    for _, box, own in small:
+        found[box][own] = 0
+    for number, box, _ in small:
         wide = _around(box, geometry)
         inside, goes_on = _drawn(lesions[wide], number, image[wide], geometry)
         if alone and goes_on > GOES_ON:
@@ -88,17 +90,9 @@ def _around(box: tuple[slice, ...], geometry: Geometry) -> tuple[slice, ...]:
     return tuple(slice(max(s.start - r, 0), s.stop + r) for s, r in zip(box, reach))
 
 
-def _sizes(lesions: np.ndarray) -> np.ndarray:
-    """Voxels of each number; of no lesion none."""
-    sizes = np.bincount(lesions.ravel())
-    sizes[0] = 0
-    return sizes
-
-
 def _by_size(lesions: np.ndarray) -> np.ndarray:
     """Numbered anew, the largest first."""
-    sizes = _sizes(lesions)
-    order = [v for v in np.argsort(-sizes, kind="stable") if sizes[v]]
-    lookup = np.zeros(len(sizes), lesions.dtype)
-    lookup[order] = np.arange(1, len(order) + 1)
-    return lookup[lesions]
+    found = np.zeros_like(lesions)
+    for new, (_, box, own) in enumerate(sorted(regions(lesions), key=lambda one: -np.count_nonzero(one[2])), 1):
+        found[box][own] = new
+    return found

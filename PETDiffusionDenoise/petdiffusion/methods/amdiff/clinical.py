@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
+from ...measure.segmentation import regions
 from ...measure.suvs import uptake
 from ...volume import Geometry
 from .masks import Masks
@@ -59,10 +59,9 @@ def _lesions(image: np.ndarray, masks: Masks, geometry: Geometry) -> Rows:
 def _regions(numbered: np.ndarray, geometry: Geometry) -> Iterator[tuple[int, np.ndarray, tuple[slice, ...]]]:
     """Each region's number, its mask in a box with room for its peak, and the box."""
     reach = [int(np.ceil(AROUND_MM / step)) + 1 for step in geometry.spacing[::-1]]
-    for value, box in enumerate(ndimage.find_objects(numbered), 1):
-        if box is not None:
-            wide = tuple(slice(max(s.start - r, 0), s.stop + r) for s, r in zip(box, reach))
-            yield value, numbered[wide] == value, wide
+    for value, box, _ in regions(numbered):
+        wide = tuple(slice(max(s.start - r, 0), s.stop + r) for s, r in zip(box, reach))
+        yield value, numbered[wide] == value, wide
 
 
 def _hottest(image: np.ndarray, mask: np.ndarray, box: tuple[slice, ...], geometry: Geometry) -> dict[str, float]:
@@ -73,9 +72,10 @@ def _hottest(image: np.ndarray, mask: np.ndarray, box: tuple[slice, ...], geomet
 
 
 def _organs(image: np.ndarray, masks: Masks, geometry: Geometry) -> Rows:
-    values = np.where(masks.lesions.array > 0, 0, masks.organs.array)
-    count = np.bincount(values.ravel(), minlength=max(masks.organs.names) + 1)
-    total = np.bincount(values.ravel(), image.ravel().astype(np.float64), minlength=len(count))
+    marked = np.flatnonzero(np.where(masks.lesions.array > 0, 0, masks.organs.array))
+    values = masks.organs.array.ravel()[marked]
+    count = np.bincount(values, minlength=max(masks.organs.names) + 1)
+    total = np.bincount(values, image.ravel()[marked], minlength=len(count))
     return [{"what": "organ", "name": name, "volume_ml": float(count[v]) * geometry.voxel_ml,
              "SUVmean": float(total[v] / count[v])} for v, name in masks.organs.names.items() if count[v]]  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 
 from ...measure.checks import bounding_box
-from ...measure.segmentation import components
+from ...measure.segmentation import components, regions, strays
 from ...volume import Geometry, LabelMap
 from ..contract import Case
 from .borders import Drawn, by_contrast
@@ -56,7 +57,7 @@ def masks_of(probabilities: np.ndarray, case: Case, threshold: float, smallest_m
     organs = organs_of(probabilities[1:], inside, surely)
     where = places(LabelMap(drawn.lesions, case.pet.geometry, {}), case)
     lesions, there = kept(drawn.lesions, where, leave_out)
-    others = LabelMap(*_others(drawn, lesions, case.pet.geometry))
+    others = _others(drawn, lesions, case.pet.geometry)
     return Masks(
         LabelMap(organs.astype(np.int16), case.pet.geometry, dict(enumerate(ORGANS, 1))),
         LabelMap(lesions, case.pet.geometry, {number: f"lesion {number}" for number in there}),
@@ -66,14 +67,15 @@ def masks_of(probabilities: np.ndarray, case: Case, threshold: float, smallest_m
     )
 
 
-def _others(drawn: Drawn, lesions: np.ndarray, geometry: Geometry) -> tuple[np.ndarray, Geometry, dict[int, str]]:
+def _others(drawn: Drawn, lesions: np.ndarray, geometry: Geometry) -> LabelMap:
     """The regions that are not among the lesions: first those that go on, then those that lie where none is to be."""
-    going_on = int(drawn.going_on.max(initial=0))
-    rest = np.where(lesions == 0, drawn.lesions, 0)
-    numbers, rest = np.unique(rest, return_inverse=True)
-    placed = np.where(rest > 0, rest + going_on, 0).reshape(lesions.shape)
-    reasons = [GOES_ON] * going_on + [LEFT_OUT] * (len(numbers) - 1)
-    return np.maximum(drawn.going_on, placed).astype(np.int16), geometry, dict(enumerate(reasons, 1))
+    going_on, found = int(drawn.going_on.max(initial=0)), drawn.going_on.astype(np.int16)
+    reasons = [GOES_ON] * going_on
+    for _, box, own in regions(drawn.lesions):
+        if not lesions[box][own].any():
+            reasons.append(LEFT_OUT)
+            found[box][own] = np.maximum(found[box][own], len(reasons))
+    return LabelMap(found, geometry, dict(enumerate(reasons, 1)))
 
 
 def organs_of(probability: np.ndarray, inside: np.ndarray, surely: Mapping[str, float] = NONE) -> np.ndarray:
@@ -87,15 +89,26 @@ def organs_of(probability: np.ndarray, inside: np.ndarray, surely: Mapping[str, 
     for name, least in surely.items():
         value = ORGANS.index(name) + 1
         organs[box][(organs[box] == value) & (within[value - 1].numpy() < least)] = 0
-    for name, pieces in PIECES.items():
-        value = ORGANS.index(name) + 1
-        organs[components(organs == value)[0] > pieces] = 0
+    with ThreadPoolExecutor(len(PIECES)) as pool:  # which SciPy lets work at once
+        found = list(pool.map(lambda name: _strays(organs, name), PIECES))
+    for where, beyond in filter(None, found):
+        organs[where][beyond] = 0
     return organs
+
+
+def _strays(organs: np.ndarray, name: str) -> tuple[tuple[slice, ...], np.ndarray] | None:
+    """Pieces beyond those that the organ has, in a box."""
+    mask = organs == ORGANS.index(name) + 1
+    return strays(mask, PIECES[name]) if mask.any() else None
 
 
 def lesions_of(probability: np.ndarray, threshold: float, smallest_ml: float, voxel_ml: float) -> np.ndarray:
     """Connected regions at or above the threshold and of at least the smallest volume, numbered by size."""
-    labelled, count = components(probability >= threshold)
-    sizes = np.bincount(labelled.ravel(), minlength=count + 1)[1:] * voxel_ml
-    kept = min(int((sizes >= smallest_ml * (1 - 1e-6)).sum()), MOST)
-    return np.where(labelled <= kept, labelled, 0).astype(np.int16)
+    found, mask = np.zeros(probability.shape, np.int16), probability >= threshold
+    if mask.any():
+        box = bounding_box(mask)
+        labelled, count = components(mask[box])
+        sizes = np.bincount(labelled.ravel(), minlength=count + 1)[1:] * voxel_ml
+        most = min(int((sizes >= smallest_ml * (1 - 1e-6)).sum()), MOST)
+        found[box] = np.where(labelled <= most, labelled, 0)
+    return found

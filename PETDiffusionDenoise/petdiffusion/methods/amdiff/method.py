@@ -107,7 +107,7 @@ class Job:
         self.moments.add(torch.from_numpy(image))
         if self.run.on_sample is not None:
             self.run.on_sample(image)
-        if self.masks is not None:
+        if self.masks is not None and self.options["samples"] > 1:
             self.spreads.add(self._numbers(image))
 
     def _numbers(self, image: np.ndarray) -> list[dict[str, Any]]:

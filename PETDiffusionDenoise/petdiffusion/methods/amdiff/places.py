@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 
 import numpy as np
-from scipy import ndimage
 
 from ...errors import ConditionError, OptionError
+from ...measure.segmentation import regions
 from ...progress import Run
 from ...volume import LabelMap
 from ..contract import Case
@@ -28,12 +28,10 @@ PHYSIOLOGICAL = ("brain", "heart", "stomach", "duodenum", "small_bowel", "colon"
 def places(lesions: LabelMap, case: Case) -> dict[int, str]:
     """By a lesion's number: the organ of the labels that most of it lies in, or fat by the CT; else nothing."""
     found = {}
-    for number, box in enumerate(ndimage.find_objects(lesions.array), 1):
-        if box is not None:
-            mask = lesions.array[box] == number
-            organ = 0 if case.labels is None else int(np.bincount(case.labels.array[box][mask]).argmax())
-            fat = FAT if case.ct is not None and _fat(case.ct.array[box][mask]) else ""
-            found[number] = case.labels.names.get(organ, f"label {organ}") if organ else fat
+    for number, box, mask in regions(lesions.array):
+        organ = 0 if case.labels is None else int(np.bincount(case.labels.array[box][mask]).argmax())
+        fat = FAT if case.ct is not None and _fat(case.ct.array[box][mask]) else ""
+        found[number] = case.labels.names.get(organ, f"label {organ}") if organ else fat
     return found
 
 
@@ -58,6 +56,8 @@ def named(text: str, case: Case) -> frozenset[str]:
 def kept(lesions: np.ndarray, where: Mapping[int, str], left_out: Collection[str]) -> tuple[np.ndarray, dict[int, str]]:
     """Lesions and places without those that lie where the user says that none is; numbers close up."""
     numbers = [number for number, name in where.items() if not name or name not in left_out]
+    if numbers == list(range(1, len(where) + 1)):
+        return lesions, dict(where)
     new = np.zeros(int(lesions.max(initial=0)) + 1, lesions.dtype)
     new[numbers] = np.arange(1, len(numbers) + 1)
     return new[lesions], {int(new[number]): where[number] for number in numbers}
