@@ -161,6 +161,17 @@ def test_group_norm_goes_by_moments_where_few_groups_are_large(monkeypatch):
     assert asked == [large.shape]
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_group_norm_of_a_large_volume_on_a_card_is_pytorchs():
+    norm = blocks.normalisation("group", 64).cuda()
+    x = (5 + torch.randn(1, 64, 64, 64, 64, device="cuda")).bfloat16()
+    with torch.no_grad(), torch.autocast("cuda", torch.bfloat16):
+        found = norm(x)
+        expected = torch.nn.functional.group_norm(x, norm.num_groups, norm.weight, norm.bias, norm.eps)
+    assert x.numel() > blocks.LARGE_GROUP * norm.num_groups and found.dtype == expected.dtype
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
 def test_configurations_survive_json_and_refuse_nonsense():
     config = replace(COMPACT, vector=1)
     assert UNetConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
