@@ -1,4 +1,4 @@
-"""The check works on voxels of about 2.5 mm or more (finer ones hold no more, and take eight times as long), and no
+"""The check works on voxels of some 2.5 mm or more (finer ones hold no more, and take eight times as long), and no
 farther from the body than its filters see."""
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from ..measure.checks import bounding_box
 from ..volume import Geometry
 from .kernels import Triple
 
-LEAST_MM = 2.5
+WANTED_MM = 2.5
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Grid:
     @classmethod
     def of(cls, geometry: Geometry) -> Grid:
         spacing = geometry.spacing[::-1]
-        factor = tuple(max(1, min(int(LEAST_MM / s), n)) for s, n in zip(spacing, geometry.shape))
+        factor = tuple(max(1, min(round(WANTED_MM / s), n)) for s, n in zip(spacing, geometry.shape))
         return cls(geometry, factor, tuple(slice(0, n // f) for n, f in zip(geometry.shape, factor)))
 
     def around(self, mask: np.ndarray, margin_mm: float) -> Grid:
