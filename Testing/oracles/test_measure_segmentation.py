@@ -85,7 +85,7 @@ def test_regions_are_the_numbers_that_occur():
     assert not list(regions(numbered))
     numbered[1:3, 2:4, 5] = 2
     numbered[2, 2, 7] = 2
-    numbered[4, 1, 1] = 7
+    numbered[4, 1, 1] = numbered[2, 3, 6] = 7  # in the other's box too
     found = list(regions(numbered))
     assert [number for number, _, _ in found] == [2, 7]
     for number, where, mask in found:

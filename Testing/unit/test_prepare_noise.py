@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from petdiffusion.prepare import noise as module
 from petdiffusion.prepare.noise import measure, noise_sd
 from petdiffusion.volume import Geometry, Volume
 from support.blobs import blobs, correlated_noise
@@ -34,6 +35,27 @@ def test_width_of_the_correlation_along_each_axis(fwhm):
     found = measure(volume, np.ones(noise.shape, bool))
     np.testing.assert_allclose(found.fwhm_mm, fwhm, atol=0.35)
     assert found.sd == pytest.approx(1.0, rel=0.05)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_variances_of_blocks_are_those_of_each_block_by_itself(axis):
+    """Every block's mean of (x[-2] - 2 x + x[+2])^2 / 6, voxel by voxel, of those that the body holds."""
+    image = np.random.default_rng(8).normal(size=(14, 11, 17)).astype(np.float32)
+    inside, lag, width = image > -1.5, 2, np.array([4, 4, 5])
+    found = module._block_variance(image, inside, axis, lag, width)
+    shift = [np.roll(image, by, axis) for by in (lag, -lag)]
+    usable = np.logical_and.reduce([inside, *(np.roll(inside, by, axis) for by in (lag, -lag))])
+    usable &= np.isin(np.arange(image.shape[axis]), range(lag, image.shape[axis] - lag)).reshape(
+        [-1 if a == axis else 1 for a in range(3)])  # fmt: skip
+    squared = np.square(shift[0] - 2 * image + shift[1]) / 6
+    edges = [module._edges(n, w) for n, w in zip(image.shape, width)]
+    for where in np.ndindex(found.shape):
+        block = tuple(slice(e[i], e[i + 1]) for e, i in zip(edges, where))
+        count = usable[block].sum()
+        if count > usable[block].size / 3:
+            assert found[where] == pytest.approx(squared[block][usable[block]].mean(), rel=1e-5)
+        else:
+            assert np.isnan(found[where])
 
 
 def test_linear_activity_is_not_noise():
