@@ -2,6 +2,7 @@
 
     python Resources/training/calibration.py --work DIR            prints the commands
     python Resources/training/calibration.py --work DIR --run      simulates them: DIR/calibration.csv, check.csv, …
+    python Resources/training/calibration.py --work DIR --only check,check-mixed,check-more --run     the check's alone
     petdiffusion calibrate MODEL --manifest DIR/calibration.csv DIR/calibration-more.csv --out OUT --data "48 …" --write
     petdiffusion calibrate MODEL --check --manifest DIR/check.csv DIR/check-mixed.csv DIR/check-more.csv --out OUT2
 
@@ -46,9 +47,14 @@ IMAGES = ("pet", "ct", "mr", "labels", "lesions", "reference", "truth")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--only", help="sets to make, comma-separated", default=",".join(SETS), metavar="SETS")
     parser.add_argument("--run", action="store_true")
     args = parser.parse_args()
-    for name, parts in SETS.items():
+    wanted = args.only.split(",")
+    if unknown := [name for name in wanted if name not in SETS]:
+        parser.error(f"no set {unknown[0]!r}: one of {', '.join(SETS)}")
+    for name in wanted:
+        parts = SETS[name]
         for folder, count, options in parts:
             command = [sys.executable, "-m", "petdiffusion", "simulate", "dataset", "--n", count, *BODY, *options,
                        "--out", str(args.work / folder)]  # fmt: skip
