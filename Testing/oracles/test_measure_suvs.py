@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from petdiffusion import measure
 from petdiffusion.errors import Cancelled, ConditionError, GeometryError, InputError, OptionError
+from petdiffusion.filters import slabs
+from petdiffusion.measure import organs
 from petdiffusion.measure.lesions import Threshold, find_lesions, lesion_table, lesion_totals, split_lesions
 from petdiffusion.measure.organs import coefficient_of_variation, liver_core, local_noise_percent, organ_table
 from petdiffusion.measure.suvs import peak, sphere
@@ -241,6 +243,24 @@ def test_local_noise_is_the_sd_of_white_noise_over_the_mean():
     assert local_noise_percent(step, body, geometry) == pytest.approx(10.0, rel=0.4)
     assert np.isnan(local_noise_percent(image, np.zeros_like(body), geometry))
     assert local_noise_percent(image[:1] * 0 + 1, body[:1] | True, Geometry((40, 40, 1), (2.0, 2.0, 2.0))) == 0
+
+
+@pytest.mark.parametrize("thick", [1, 7, 100])
+def test_local_noise_by_slabs_is_that_of_the_whole(thick, monkeypatch):
+    """Noise that grows along the body, which a cube cut short would see."""
+    rng = np.random.default_rng(8)
+    image = (5 + rng.normal(size=(43, 30, 26)) * np.linspace(0.1, 3, 43)[:, None, None]).astype(np.float32)
+    body = np.zeros(image.shape, bool)
+    body[2:40, 3:28, 1:25] = True
+    body[20:22, 10, 10] = False
+    monkeypatch.setattr(organs, "slabs", lambda planes, halo: slabs(planes, halo, thick))
+    box = image[2:40, 3:28, 1:25].astype(float)
+    cubes = np.lib.stride_tricks.sliding_window_view(box, (5, 5, 7))
+    whole = np.lib.stride_tricks.sliding_window_view(body[2:40, 3:28, 1:25], (5, 5, 7)).all(axis=(3, 4, 5))
+    ratios = cubes.std(axis=(3, 4, 5), ddof=1)[whole] / cubes.mean(axis=(3, 4, 5))[whole]
+    found = local_noise_percent(image, body, Geometry((26, 30, 43), (2.0, 3.0, 3.0)))
+    assert found == pytest.approx(100 * np.median(ratios), rel=1e-4)
+
 
 
 def test_lesions_at_or_above_a_fixed_value():

@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from petdiffusion import memory
 from petdiffusion.diffusion.conditions import Conditions
 from petdiffusion.diffusion.parameterisation import Edm, Preconditioned, Residual, clamped
 from petdiffusion.diffusion.schedules import karras_sigmas, start_at
@@ -105,17 +106,18 @@ def test_free_memory_heeds_a_containers_limit(monkeypatch):
 
 
 def test_the_allocator_is_left_alone_elsewhere(monkeypatch):
-    monkeypatch.setattr(device.sys, "platform", "win32")
-    assert device.tune_allocator() is False and device._glibc("malloc_trim") is None
+    monkeypatch.setattr(memory.sys, "platform", "win32")
+    assert memory.keep_freed() is False and memory.give_back() is False
 
 
-@pytest.mark.skipif(device._glibc("malloc_trim") is None, reason="only glibc can give memory back")
+@pytest.mark.skipif(memory._glibc("malloc_trim") is None, reason="only glibc can give memory back")
 def test_freed_memory_is_given_back_where_it_is_short():
     """300 MB freed below a piece that is still in use stay with the process until room is needed."""
     code = (
         "import numpy as np, psutil\n"
+        "from petdiffusion import memory\n"
         "from petdiffusion.infer import device\n"
-        "device.tune_allocator()\n"
+        "memory.keep_freed()\n"
         "held = lambda: psutil.Process().memory_info().rss >> 20\n"
         "pieces = [np.ones(1_250_000) for _ in range(30)]\n"
         "last = np.ones(1000)\n"

@@ -3,7 +3,8 @@
 import numpy as np
 import petdiffusion
 import pytest
-from petdiffusion.measure.edges import FWHM, edge_widths
+from petdiffusion.measure import edges
+from petdiffusion.measure.edges import FWHM, _slopes, _steepness, edge_widths
 from petdiffusion.trust import checks
 from petdiffusion.trust.quality import quality_sentences, resolution
 from petdiffusion.volume import SUVBW, Geometry, Volume
@@ -81,3 +82,24 @@ def test_every_run_tells_it():
     rows = {row["item"]: row for row in made.tables["quality"]}
     assert rows["width of edges, denoised"]["look"] and not rows["width of edges, low"]["look"]
     assert any("Edges are" in text for text in checks(made.tables))
+
+
+def test_what_lies_far_from_the_body_changes_nothing(monkeypatch):
+    """Slopes and widths are read within a box around the body alone."""
+    sharp, _ = _drawn()
+    image, far = (np.pad(array, 24) for array in (_blurred(sharp, 7.0), sharp > 0.3))
+    with monkeypatch.context() as all_of_it:
+        all_of_it.setattr(edges, "AROUND_MM", 1000.0)
+        found = edge_widths({"image": image}, image, far, SPACING)["image"]
+    hot = image.copy()
+    hot[:8], hot[:, -6:], hot[..., :4] = 50, -30, 9
+    assert edge_widths({"image": hot}, hot, far, SPACING)["image"] == found
+
+
+def test_steepness_by_slabs_is_that_of_the_whole():
+    image = np.random.default_rng(4).normal(size=(61, 9, 12)).astype(np.float32)
+    whole = np.sqrt(sum(np.square(slope) for slope in np.gradient(image, *SPACING)))
+    np.testing.assert_allclose(_steepness(image, SPACING), whole, rtol=1e-6)
+    places = np.argwhere(np.ones((61, 9, 12), bool)[2:-2, 2:-2, 2:-2])[::7] + 2
+    wanted = np.stack(np.gradient(image.astype(float), *SPACING), axis=-1)[tuple(places.T)]
+    np.testing.assert_allclose(_slopes(image, places, SPACING), wanted, rtol=1e-5, atol=1e-6)

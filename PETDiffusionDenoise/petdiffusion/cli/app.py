@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
-from .. import __version__
+from .. import __version__, memory
 from ..errors import Cancelled, OutputError, PETDiffusionError, ResourceError
 from ..progress import Bar, JsonLines, Run, only_warnings, silent
 from . import batch, bench, calibrate, demo, denoise, evaluate, info, models, numbers, segment, simulate, train
@@ -36,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Exit code 0 done, 1 a named error, 2 wrong usage, 70 a defect of this program, 130 stopped by the user, 141 where
     nobody reads any more (`petdiffusion methods --json | head`)."""
     args = parser().parse_args(argv)
+    memory.keep_freed()
     run = Run(report=_reporter(args))
     try:
         with stops_on_signals(run, getattr(args, "patience", PATIENCE_S)):

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
-import sys
 import time
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -16,9 +14,9 @@ import psutil
 import torch
 from torch import nn
 
+from .. import memory
 from ..errors import OptionError, ResourceError
 
-M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 SPARE = 1.25
 """What should be free, in what comes next by the plan."""
 GAIN_WORTH_TAKING = 0.8
@@ -133,19 +131,8 @@ def _seconds(layer: nn.Module, x: torch.Tensor, half: bool) -> float:
 
 def prepare_process() -> None:
     """For whoever starts a process that runs networks, before the first tensor is made."""
-    tune_allocator()
+    memory.keep_freed()
     use_real_cores()
-
-
-def tune_allocator() -> bool:
-    """Keeps freed memory in the process: page faults otherwise take half the time of 3D convolutions on a CPU.
-
-    Only glibc on Linux has these switches; elsewhere nothing is done. Costs up to 77 % more memory, and more where
-    tensors of many sizes come and go: hence `make_room`.
-    """
-    libc = _glibc("mallopt")
-    settings = ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1), (M_TOP_PAD, 256 << 20))
-    return libc is not None and all([libc.mallopt(*setting) for setting in settings])
 
 
 def make_room(wanted: float = 0.0) -> bool:
@@ -153,20 +140,7 @@ def make_room(wanted: float = 0.0) -> bool:
     what comes next may take, or than the process holds. Whether it did. Half a second for each gigabyte."""
     if free_memory("cpu") >= max(SPARE * wanted, psutil.Process().memory_info().rss):
         return False
-    libc = _glibc("malloc_trim")
-    return libc is not None and bool(libc.malloc_trim(0))
-
-
-def _glibc(function: str) -> Any:
-    """The C library if it has this function, else None."""
-    if not sys.platform.startswith("linux"):
-        return None
-    try:
-        libc = ctypes.CDLL("libc.so.6")
-        getattr(libc, function)
-    except (OSError, AttributeError):
-        return None
-    return libc
+    return memory.give_back()
 
 
 def use_real_cores() -> int:

@@ -11,37 +11,44 @@ from collections.abc import Mapping
 
 import numpy as np
 
-FWHM = 2.0 * np.sqrt(2.0 * np.log(2.0))
+from ..filters import FWHM, gaussian, slabs
+from ..threads import at_once
+from .checks import bounding_box
+
 Triple = tuple[float, float, float]
 FINE_MM, COARSE_MM, FINDING_MM = 5.0, 10.0, 8.0
 """FWHM of both smoothings, and of the one under which edges are looked for."""
 STEEPEST, MOST_PLACES, LEAST_PLACES = 0.05, 20_000, 200
 """Part of the body's voxels that may be edges, and how many are used."""
+AROUND_MM = 25.0
+"""What is read around the body, more than the widest smoothing and the places beside an edge reach."""
 
 
 def edge_widths(images: Mapping[str, np.ndarray], guide: np.ndarray, body: np.ndarray,
                 spacing: Triple) -> dict[str, float | None]:
     """FWHM in mm of each image's edges; None where there are too few of them, 0 where they are too sharp to tell.
     All images are measured at the edges of `guide`, which should be the least noisy of them."""
-    places, normals = edges_of(guide, body, spacing)
+    if not body.any():
+        return dict.fromkeys(images)
+    more = tuple(int(np.ceil(AROUND_MM / step)) for step in spacing)
+    box = bounding_box(body, more)
+    places, normals = edges_of(guide[box], body[box], spacing)
     if len(places) < LEAST_PLACES:
         return dict.fromkeys(images)
-    return {name: _width(image, places, normals, spacing) for name, image in images.items()}
+    return {name: _width(image[box], places, normals, spacing) for name, image in images.items()}
 
 
 def edges_of(guide: np.ndarray, body: np.ndarray, spacing: Triple) -> tuple[np.ndarray, np.ndarray]:
     """Places (n, 3) in voxels and unit normals (n, 3) in mm, where the slope is steep and falls to both sides."""
-    if min(guide.shape) < 5 or not body.any():
+    if min(guide.shape) < 5:
         return np.zeros((0, 3)), np.zeros((0, 3))
-    smooth = _smoothed(guide, FINDING_MM, spacing)
-    slopes = np.stack(np.gradient(smooth, *spacing))
-    size = np.sqrt(np.square(slopes).sum(0))
-    within = _inner(body)
+    smooth, within = _smoothed(guide, FINDING_MM, spacing), _inner(body)
     if not within.any():
         return np.zeros((0, 3)), np.zeros((0, 3))
+    size = _steepness(smooth, spacing)
     places = np.argwhere(within & (size > np.quantile(size[within], 1 - STEEPEST)))
     places = places[:: max(1, len(places) // (4 * MOST_PLACES))]
-    normals = slopes[(slice(None), *places.T)].T
+    normals = _slopes(smooth, places, spacing)
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
     step = normals * (FINDING_MM / FWHM) / np.asarray(spacing)
     here, ahead, behind = (_at(size, points) for points in (places, places + step, places - step))
@@ -52,9 +59,28 @@ def edges_of(guide: np.ndarray, body: np.ndarray, spacing: Triple) -> tuple[np.n
 
 
 def _smoothed(image: np.ndarray, fwhm_mm: float, spacing: Triple) -> np.ndarray:
-    from scipy.ndimage import gaussian_filter
+    return gaussian(np.asarray(image, np.float32), fwhm_mm, spacing, mode="reflect")
 
-    return gaussian_filter(np.asarray(image, np.float32), [fwhm_mm / FWHM / s for s in spacing], truncate=3.0)
+
+def _steepness(image: np.ndarray, spacing: Triple) -> np.ndarray:
+    """How steep the image is everywhere; by slabs, since all three slopes of a large image are a lot of memory."""
+    size = np.empty_like(image)
+
+    def measure(part: tuple[slice, slice]) -> None:
+        read, wanted = part
+        squares = sum(np.square(slope) for slope in np.gradient(image[read], *spacing))
+        start = read.start + wanted.start
+        np.sqrt(squares[wanted], out=size[start : start + wanted.stop - wanted.start])
+
+    at_once(measure, slabs(len(image), 1))
+    return size
+
+
+def _slopes(image: np.ndarray, places: np.ndarray, spacing: Triple) -> np.ndarray:
+    """(n, 3): slopes at places that have neighbours on all sides."""
+    ahead, behind = (image[tuple((places[:, None] + sign * np.eye(3, dtype=int)).transpose(2, 0, 1))]
+                     for sign in (1, -1))  # fmt: skip
+    return (ahead - behind) / (2 * np.asarray(spacing))
 
 
 def _inner(body: np.ndarray) -> np.ndarray:

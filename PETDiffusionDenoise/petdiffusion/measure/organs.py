@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from ..filters import slabs
+from ..threads import at_once
 from ..volume import Geometry, LabelMap, Volume
 from .checks import bounding_box, or_none, same_grid
 from .groups import Groups
@@ -88,18 +90,26 @@ def local_noise_percent(image: np.ndarray, body: np.ndarray, geometry: Geometry,
     """
     width = tuple(max(2 * round(size_mm / step / 2 - 0.5) + 1, 3) for step in geometry.spacing[::-1])
     width = tuple(min(w, n) for w, n in zip(width, image.shape, strict=True))
-    count = int(np.prod(width))
-    if not body.any():
+    if not body.any() or np.prod(width) < 2:
         return float("nan")
     box = bounding_box(body)
     image, body = image[box], body[box]
-    whole = ndimage.uniform_filter(body.astype(np.float32), width, mode="constant") > 1 - 0.5 / count
-    if not whole.any() or count < 2:
-        return float("nan")
+    middle = float(image[body].mean(dtype=np.float64))
+    parts = at_once(lambda part: _ratios(image, body, width, middle, *part), slabs(len(image), width[0] // 2))
+    ratios = np.concatenate(parts)
+    return float(100 * np.median(ratios)) if ratios.size else float("nan")
+
+
+def _ratios(image: np.ndarray, body: np.ndarray, width: tuple[int, ...], middle: float, read: slice, wanted: slice
+            ) -> np.ndarray:
+    """SD / mean of each cube that lies wholly in the body, and whose mean is positive, in the wanted planes."""
+    count = int(np.prod(width))
+    inside = ndimage.uniform_filter(body[read].astype(np.float32), width, mode="constant")[wanted]
+    whole = inside > 1 - 0.5 / count
     # Shifted by the mean so that single precision keeps the small differences.
-    values = image - np.float32(image[body].mean(dtype=np.float64))
-    mean = ndimage.uniform_filter(values, width)[whole].astype(np.float64)
-    square = ndimage.uniform_filter(values * values, width)[whole].astype(np.float64)
+    values = image[read] - np.float32(middle)
+    mean = ndimage.uniform_filter(values, width)[wanted][whole].astype(np.float64)
+    square = ndimage.uniform_filter(np.square(values), width)[wanted][whole].astype(np.float64)
     sd = np.sqrt(np.maximum(square - mean**2, 0) * count / (count - 1))
-    level = mean + float(image[body].mean(dtype=np.float64))
-    return float(100 * np.median(sd[level > 0] / level[level > 0])) if (level > 0).any() else float("nan")
+    level = mean + middle
+    return sd[level > 0] / level[level > 0]

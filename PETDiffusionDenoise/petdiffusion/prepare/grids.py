@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import OptionError
+from ..filters import FWHM
 from ..volume import HU, Geometry, LabelMap, Volume
 
 if TYPE_CHECKING:
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 
 ORDERS = ("nearest", "linear", "cubic")
 AIR_HU = -1024.0
-_FWHM = 2.0 * np.sqrt(2.0 * np.log(2.0))
 _BOX = 1 / np.sqrt(12.0)
 """SD of a box over its width: the smoothing that stands for the mean over a new voxel."""
 
@@ -31,7 +31,7 @@ def resample(volume: Volume, geometry: Geometry, order: str = "linear", fill: fl
     if transform is None and volume.geometry.close_to(geometry):
         return Volume(volume.array, geometry, volume.unit, volume.facts)
     fill = (AIR_HU if volume.unit == HU else 0.0) if fill is None else float(fill)
-    source = volume if order == "nearest" else volume.with_array(_smoothed(volume, geometry, transform, 1 / _FWHM))
+    source = volume if order == "nearest" else volume.with_array(_smoothed(volume, geometry, transform, 1 / FWHM))
     image = _executed(source.to_sitk(), geometry, order, fill, transform)
     return Volume.from_sitk(image, volume.unit, volume.facts)
 

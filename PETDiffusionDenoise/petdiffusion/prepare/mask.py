@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from ..filters import gaussian
 from ..volume import Volume
 
 COARSE_MM = 5.0
@@ -17,7 +18,6 @@ TISSUE_PART_AT_MOST = 0.45
 SMALLEST_PART = 0.02
 """Pieces (arms, legs) smaller than this part of the largest piece are dropped."""
 SKIN_HU, TABLE_MM = -300.0, 4.0
-_FWHM = 2.0 * np.sqrt(2.0 * np.log(2.0))
 
 
 def body_mask(volume: Volume) -> np.ndarray:
@@ -108,7 +108,7 @@ def _noise_ceiling(air: np.ndarray) -> float:
 
 
 def _smooth(array: np.ndarray, fwhm_mm: float, spacing: np.ndarray) -> np.ndarray:
-    return ndimage.gaussian_filter(array, fwhm_mm / _FWHM / spacing, mode="nearest", truncate=3.0)
+    return gaussian(array, fwhm_mm, spacing)
 
 
 def _block_mean(array: np.ndarray, factor: np.ndarray) -> np.ndarray:

@@ -11,10 +11,14 @@ Everything scales with the image.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
+from ..filters import FWHM
+from ..threads import at_once
 from ..volume import Volume
 from .mask import bounding_box
 
@@ -23,7 +27,8 @@ LONGEST_FWHM_MM = 12.0
 MOST_GROUPS, SPREAD = 12, 1.7
 """Blocks without structure: their median variance over that of their lowest tenth. Simulated even noise gives 1.1 to
 1.4; in simulated whole bodies it also depends on the attenuation around, which makes it 1.7."""
-_FWHM = 2.0 * np.sqrt(2.0 * np.log(2.0))
+Parts = tuple[tuple[slice, slice], tuple[np.ndarray, np.ndarray]]
+"""Where values lie in their planes, and two kinds of them (z, y, x)."""
 _FWHM_TABLE = np.linspace(0.0, LONGEST_FWHM_MM, 121)
 
 
@@ -96,7 +101,7 @@ def _at_best_lag(array: np.ndarray, inside: np.ndarray, axis: int, spacing: floa
 
 def _seen(lag_mm: float, fwhm: float | np.ndarray) -> np.ndarray:
     """Part of the variance that second differences over this lag see; correlation of smoothed white noise."""
-    width = np.maximum(fwhm, 1e-6) / _FWHM
+    width = np.maximum(fwhm, 1e-6) / FWHM
 
     def correlation(distance: float) -> np.ndarray:
         return np.exp(-np.square(distance / width) / 4)
@@ -116,37 +121,56 @@ def _fwhm(near: np.ndarray, far: np.ndarray, spacing: float, far_lag: int) -> fl
 
 def _block_variance(array: np.ndarray, inside: np.ndarray, axis: int, lag: int, block: np.ndarray) -> np.ndarray:
     """Mean squared second difference of each block; NaN where less than a third of a block can be used."""
-    low, mid, high = (_cut(axis, start, array.shape[axis], lag) for start in (0, lag, 2 * lag))
-    usable = (inside[low] & inside[mid] & inside[high]).astype(np.float32)
-    squared = -2 * array[mid]
-    squared += array[low]
-    squared += array[high]
-    np.square(squared, out=squared)
-    squared *= usable
-    count, total = (_block_sum(part, block, array.shape, mid) for part in (usable, squared))
+
+    def squares(planes: slice) -> Parts:
+        low, mid, high = (_shifted(array.shape, planes, axis, lag, step) for step in (-lag, 0, lag))
+        usable = (inside[low] & inside[mid] & inside[high]).astype(np.float32)
+        squared = -2 * array[mid]
+        squared += array[low]
+        squared += array[high]
+        np.square(squared, out=squared)
+        squared *= usable
+        return mid[1:], (usable, squared)
+
+    count, total = _block_sums(squares, array.shape, block)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(count > _block_voxels(array.shape, block) / 3, total / count / 6, np.nan)
 
 
-def _cut(axis: int, start: int, size: int, lag: int) -> tuple[slice, ...]:
-    return tuple(slice(start, start + size - 2 * lag) if a == axis else slice(None) for a in range(3))
+def _shifted(shape: tuple[int, ...], planes: slice, axis: int, lag: int, step: int) -> tuple[slice, ...]:
+    """What lies in these planes and has neighbours a lag away on both sides of an axis; moved by a step along it."""
+    ends = [(planes.start, planes.stop), (0, shape[1]), (0, shape[2])]
+    first, stop = max(ends[axis][0], lag), min(ends[axis][1], shape[axis] - lag)
+    ends[axis] = first + step, max(stop, first) + step
+    return tuple(slice(*end) for end in ends)
 
 
-def _block_sum(part: np.ndarray, block: np.ndarray, shape: tuple[int, ...], where: tuple[slice, ...]) -> np.ndarray:
-    """Sums over the blocks of a volume of this shape, of which the part, in single precision, lies there."""
+def _block_means(array: np.ndarray, inside: np.ndarray, block: np.ndarray) -> np.ndarray:
+    def values(planes: slice) -> Parts:
+        within = inside[planes]
+        parts = np.where(within, array[planes], 0).astype(np.float32), within.astype(np.float32)
+        return (slice(None), slice(None)), parts
+
+    total, count = _block_sums(values, array.shape, block)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return total / count
+
+
+def _block_sums(values: Callable[[slice], Parts], shape: tuple[int, ...], block: np.ndarray) -> np.ndarray:
+    """(2, blocks): sums over the blocks of a volume. Planes of one row of blocks are taken together, so that no
+    image as large as the scan is made, and added up first, which leaves a picture."""
     edges = [_edges(size, width) for size, width in zip(shape, block)]
-    rows = part @ _members(edges[2])[where[2]]  # by a matrix product, on all cores
-    found = np.zeros((*shape[:2], rows.shape[2]))
-    found[where[:2]] = rows
-    for axis in (1, 0):
-        found = np.add.reduceat(found, edges[axis][:-1], axis=axis)
-    return found
 
+    def row(planes: slice) -> np.ndarray:
+        where, parts = values(planes)
+        flat = np.zeros((len(parts), *shape[1:]))
+        for picture, part in zip(flat, parts):
+            picture[where] = part.sum(axis=0)
+        for axis in (1, 2):
+            flat = np.add.reduceat(flat, edges[axis][:-1], axis=axis)
+        return flat
 
-def _members(edges: np.ndarray) -> np.ndarray:
-    """(voxels, blocks): 1 where a voxel lies in a block."""
-    numbers = np.arange(len(edges) - 1)
-    return (np.repeat(numbers, np.diff(edges))[:, None] == numbers).astype(np.float32)
+    return np.stack(at_once(row, [slice(a, b) for a, b in pairwise(edges[0])]), axis=1)
 
 
 def _block_voxels(shape: tuple[int, ...], block: np.ndarray) -> np.ndarray:
@@ -159,13 +183,6 @@ def _edges(size: int, width: int) -> np.ndarray:
     half = min(max(1, round(size / width)) // 2, (size - 1) // 2)  # a block holds a voxel at least
     low = np.arange(half + 1) * size // (2 * half + 1)
     return np.concatenate([low, size - low[::-1]])
-
-
-def _block_means(array: np.ndarray, inside: np.ndarray, block: np.ndarray) -> np.ndarray:
-    parts = (np.where(inside, array, 0).astype(np.float32), inside.astype(np.float32))
-    total, count = (_block_sum(part, block, array.shape, (slice(None),) * 3) for part in parts)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return total / count
 
 
 def _over_axes(per_axis: list[np.ndarray]) -> np.ndarray:

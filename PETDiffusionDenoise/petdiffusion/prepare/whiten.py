@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..filters import gaussian
+
 FLOOR = 0.05
 """Of the body's mean activity: keeps the scale above zero in air."""
 
@@ -49,10 +51,7 @@ class Whitening:
 
 def whiten(low: np.ndarray, spacing_mm: tuple[float, float, float], body: np.ndarray, fwhm_mm: float) -> Whitening:
     """The whitening of a scan. `spacing_mm` is (x, y, z), arrays are (z, y, x)."""
-    from scipy.ndimage import gaussian_filter
-
-    sigma = [fwhm_mm / 2.3548 / step for step in reversed(spacing_mm)]
-    base = gaussian_filter(np.asarray(low, np.float32), sigma, truncate=3.0)
+    base = gaussian(np.asarray(low, np.float32), fwhm_mm, spacing_mm[::-1], mode="reflect")
     inside = body if body.any() else np.ones(low.shape, bool)
     floor = max(FLOOR * float(np.abs(base[inside]).mean()), 1e-6)
     root = np.sqrt(np.maximum(base, 0) + np.float32(floor))

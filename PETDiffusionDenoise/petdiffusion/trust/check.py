@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from ..filters import gaussian
 from ..measure.rows import prefix
 from ..measure.statistics import holm
 from ..volume import LabelMap, Volume
 from .chance import Chance, chance
 from .findings import LESION, ORGAN, STRUCTURE, TOTAL, Finding, spot_kind
 from .grid import Grid
-from .kernels import Filter, gaussian
+from .kernels import Filter
 from .noise import NoiseModel, noise_model
 from .regions import Change, change_of
 from .resolution import matched

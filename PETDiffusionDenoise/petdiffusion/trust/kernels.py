@@ -13,13 +13,13 @@ from functools import cached_property
 
 import numpy as np
 
+from ..filters import FWHM, gaussian
 from ..threads import at_once
 
 SIZES_MM = (6.0, 8.5, 12.0, 17.0, 24.0)
 """FWHM of the spots looked for. A sphere of 10 mm in a scanner of 6 mm resolution is a spot of 8 mm."""
 SURROUND = 2.0
 """Width of what is taken off, in widths of the spot."""
-FWHM = 2.0 * np.sqrt(2.0 * np.log(2.0))
 _TRUNCATE = 3.0
 Triple = tuple[float, float, float]
 
@@ -38,7 +38,7 @@ class Filter:
 
     def __call__(self, image: np.ndarray, mode: str = "constant") -> np.ndarray:
         """How much higher the image is in the spot than around it. Beyond the border it is zero, unless told."""
-        spot, around = (gaussian(image, width, self.spacing, mode) for width in self.widths)
+        spot, around = (gaussian(image, width, self.spacing, mode, _TRUNCATE) for width in self.widths)
         return spot - around
 
     def noise_sd(self, fwhm_mm: Triple) -> float:
@@ -63,14 +63,8 @@ class Filter:
 def filtered(filters: Sequence[Filter], image: np.ndarray, mode: str = "constant") -> list[np.ndarray]:
     """`filter(image, mode)` of each; what is around one spot is another's spot, so each Gaussian is made once."""
     sizes = sorted({size for one in filters for size in one.widths})
-    made = dict(zip(sizes, at_once(lambda size: gaussian(image, size, filters[0].spacing, mode), sizes)))
+    made = dict(zip(sizes, at_once(lambda size: gaussian(image, size, filters[0].spacing, mode, _TRUNCATE), sizes)))
     return [made[one.widths[0]] - made[one.widths[1]] for one in filters]
-
-
-def gaussian(image: np.ndarray, fwhm_mm: float, spacing: Triple, mode: str = "nearest") -> np.ndarray:
-    from scipy.ndimage import gaussian_filter
-
-    return gaussian_filter(image, [fwhm_mm / FWHM / step for step in spacing], mode=mode, truncate=_TRUNCATE)
 
 
 def correlation(distance_mm: np.ndarray, fwhm_mm: float) -> np.ndarray:

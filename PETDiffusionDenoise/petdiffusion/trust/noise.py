@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..filters import gaussian
 from ..prepare import noise as scan_noise
 from ..volume import Geometry, Volume
-from .kernels import Triple, correlation, gaussian
+from .kernels import Triple, correlation
 
 FLOOR = 0.05
 """Of the mean activity in the body: keeps the scale above zero in air."""

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from ..filters import gaussian
 from ..measure.checks import or_none
 from ..measure.edges import edge_widths
 from ..measure.segmentation import dice
 from ..prepare.mask import from_ct
 from ..volume import Volume
-from .kernels import gaussian
 
 Rows = list[dict[str, Any]]
 LUNG_HU = (-950.0, -500.0)

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .kernels import Triple, gaussian
+from ..filters import gaussian
+from .kernels import Triple
 
 WIDTHS_MM = (0.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0)
 EDGES = 0.05

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..filters import gaussian
 from ..threads import at_once
-from .kernels import SIZES_MM, Filter, Triple, filtered, gaussian
+from .kernels import SIZES_MM, Filter, Triple, filtered
 from .noise import FLOOR, NoiseModel
 
 SKEW_MM, MOST_SKEW_MM = 28.0, 40.0

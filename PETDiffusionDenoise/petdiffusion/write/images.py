@@ -5,6 +5,7 @@ The sidecar speaks PET-BIDS for other programs and keeps the facts as they are f
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from pathlib import Path
@@ -16,6 +17,7 @@ from ..errors import OutputError
 from ..read.sidecar import HEADER_KEY, OWN_KEY, path_of
 from ..read.sources import ITK, NIFTI, suffix_of
 from ..volume import ARBITRARY, BQML, HU, SUVBW, Facts, Volume
+from . import gzipped
 from .staging import Staging, check_space, writing
 
 BIDS_UNIT = {BQML: "Bq/mL", SUVBW: "SUVbw", HU: "HU", ARBITRARY: "arbitrary"}
@@ -59,12 +61,15 @@ def _save(volume: Volume, file: Path, suffix: str) -> None:
 
 def save_nifti(image: Any, file: Path) -> None:
     """With both of NIfTI's positions, since some programs look at one and some at the other."""
-    import nibabel
-
     affine = image.affine
     image.set_sform(affine, code=1)
     image.set_qform(affine, code=1, strip_shears=True)
-    nibabel.save(image, file)
+    data = io.BytesIO()
+    image.to_stream(data)
+    if file.name.lower().endswith(".gz"):
+        gzipped.write(data.getbuffer(), file)
+    else:
+        file.write_bytes(data.getbuffer())
 
 
 def save_itk(image: Any, file: Path, compress: bool) -> None:

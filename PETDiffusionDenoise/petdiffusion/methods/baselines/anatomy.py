@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from ...filters import FWHM
 from ...progress import Run
 from ...threads import in_order
 from ..contract import Case, Output
 from .bilateral import activity_guide, likeness
-from .frame import FWHM, Frame, anatomy_of, filtered
+from .frame import Frame, anatomy_of, filtered
 from .neighbours import Offset, Slab, Weigh, half_offsets, slabs, weighted_mean
 
 TOLERANCE = 0.1

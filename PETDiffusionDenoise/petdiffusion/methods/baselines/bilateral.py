@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from ...filters import FWHM
 from ...progress import Run
 from ..contract import Case, Output
-from .frame import FWHM, Frame, filtered, smooth
+from .frame import Frame, filtered, smooth
 from .neighbours import Offset, Slab, Weigh, half_offsets, slabs, weighted_mean
 
 

@@ -8,8 +8,8 @@ from functools import cache
 import numpy as np
 import torch
 
+from ...filters import FWHM
 from ...progress import Run
-from .frame import FWHM
 
 THRESHOLD = 2.7
 KAISER_BETA = 2.0

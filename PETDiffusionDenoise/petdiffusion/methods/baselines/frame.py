@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...errors import ConditionError
+from ...filters import gaussian
 from ...prepare.mask import bounding_box
 from ...prepare.noise import measure
 from ...prepare.normalise import Anscombe
 from ...progress import Run
 from ..contract import Case, Output
 
-FWHM = 2.0 * np.sqrt(2.0 * np.log(2.0))
 MARGIN_MM = 12.0
 AIR_FWHM_MM = 8.0
 """Far from the body nothing is worth an elaborate filter: there the image is only smoothed."""
@@ -90,10 +90,7 @@ def _root(case: Case) -> Anscombe | None:
 
 def smooth(array: np.ndarray, fwhm_mm: float, spacing: tuple[float, float, float]) -> np.ndarray:
     """Gaussian of a width in millimetres; keeps the sum, as the image is mirrored at its ends."""
-    from scipy.ndimage import gaussian_filter
-
-    sigma = [fwhm_mm / FWHM / s if n > 1 else 0.0 for s, n in zip(spacing, array.shape)]
-    return gaussian_filter(array, sigma, mode="reflect", truncate=3.5)
+    return gaussian(array, fwhm_mm, spacing, mode="reflect", truncate=3.5)
 
 
 def _pasted(whole: np.ndarray, inner: np.ndarray, frame: Frame) -> np.ndarray:

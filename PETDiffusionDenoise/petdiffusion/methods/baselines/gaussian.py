@@ -7,19 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from ...filters import gaussian
 from ...progress import Run
 from ..contract import Case, Output
-from .frame import FWHM
 
 
 def denoise(case: Case, options: Mapping[str, Any], run: Run) -> Output:
-    from scipy.ndimage import gaussian_filter1d
-
-    result = case.pet.array
-    for axis, spacing in enumerate(case.pet.geometry.spacing[::-1]):
+    result, spacing = case.pet.array, case.pet.geometry.spacing[::-1]
+    for axis, width in enumerate(options["fwhm_mm"] * np.eye(3)):
         run.progress(axis / 3)
-        sigma = options["fwhm_mm"] / FWHM / spacing
-        if sigma > 0 and result.shape[axis] > 1:
-            result = gaussian_filter1d(result, sigma, axis, mode="reflect", truncate=4.0)
+        result = gaussian(result, width, spacing, mode="reflect", truncate=4.0)
     run.progress(1.0)
-    return Output(case.pet.with_array(np.asarray(result)))
+    return Output(case.pet.with_array(result))

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import OptionError
+from ...filters import FWHM
 from ...prepare.noise import Noise
 from .config import BcDpmConfig
 
@@ -28,7 +29,6 @@ WIDTH = ((1e6, 4.0), (3e5, 5.75), (1e5, 8.0))
 """FWHM of the Gaussian filter GF in pixels; the paper doesn't say it. Found on validation slices."""
 TRUNK, ALIKE = 3600, 2.0
 """Pixels of the body in a slice of those patients; levels that differ by less than this factor are taken for equal."""
-_FWHM = 2.0 * np.sqrt(2.0 * np.log(2.0))
 LOWEST, HIGHEST = 1e3, 1e9
 LARGEST_GRAIN = 2.5
 """FWHM in pixels: what seems broader than this is structure, no noise."""
@@ -65,7 +65,7 @@ def effective(noise: Noise, pixel_mm: float) -> float:
     Noise that a reconstruction has smoothed with a Gaussian of SD s has the power of white noise 4 pi s^2 pixels times
     as strong. The network takes noise for white; with this SD it removes of it what is not too fine.
     """
-    s = min(float(np.mean(noise.fwhm_mm[1:])) / pixel_mm, LARGEST_GRAIN) / _FWHM
+    s = min(float(np.mean(noise.fwhm_mm[1:])) / pixel_mm, LARGEST_GRAIN) / FWHM
     return noise.sd * float(np.sqrt(max(1.0, 4 * np.pi * s**2)))
 
 

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...filters import gaussian
 from .config import BcDpmConfig
 
 _NOTHING = 1e-6
 """Mean activity that an empty image is taken to have."""
-_FWHM = 2.0 * np.sqrt(2.0 * np.log(2.0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +59,4 @@ def body_mean(pet: np.ndarray, body: np.ndarray, each_slice: bool = False) -> np
 
 
 def _within_slices(pet: np.ndarray, spacing_mm: tuple[float, float, float], fwhm_mm: float) -> np.ndarray:
-    from scipy.ndimage import gaussian_filter
-
-    x, y, _ = spacing_mm
-    return gaussian_filter(pet, (0.0, fwhm_mm / _FWHM / y, fwhm_mm / _FWHM / x), truncate=3.0)
+    return gaussian(pet, (0.0, fwhm_mm, fwhm_mm), spacing_mm[::-1], mode="reflect")

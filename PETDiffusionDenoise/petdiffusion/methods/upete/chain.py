@@ -23,12 +23,13 @@ from torch import Tensor
 from ...diffusion.conditions import Conditions
 from ...diffusion.estimate import Moments
 from ...diffusion.parameterisation import Denoiser
+from ...filters import FWHM
 from ...infer.seeds import sample_generator
 from ...prepare import noise
 from . import parts, perturb
 from .config import UpeteConfig
 from .scan import Codec
-from .units import FWHM, Spacing, smoothed, smoothed_by
+from .units import Spacing, smoothed, smoothed_by
 
 LEAST = 0.5
 """Least strength in SDs of a normal dose's noise: nearer to it the network has learnt next to nothing of c."""

@@ -17,12 +17,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...filters import FWHM, gaussian
 from .config import UpeteConfig
 
 _NOTHING = 1e-6
 WARM = 0.5
 """Of the body's mean activity."""
-FWHM = 2.0 * np.sqrt(2.0 * np.log(2.0))
 _TRUNCATE = 3.0
 Spacing = tuple[float, float, float]
 """(x, y, z), as in a Geometry; arrays are (z, y, x)."""
@@ -64,9 +64,7 @@ def level_of(u: np.ndarray, spacing_mm: Spacing, warm: np.ndarray, config: Upete
 
 
 def smoothed(image: np.ndarray, spacing_mm: Spacing, fwhm_mm: float) -> np.ndarray:
-    from scipy.ndimage import gaussian_filter
-
-    return gaussian_filter(np.asarray(image, np.float32), _sigmas(spacing_mm, fwhm_mm), truncate=_TRUNCATE)
+    return gaussian(np.asarray(image, np.float32), fwhm_mm, spacing_mm[::-1], mode="reflect", truncate=_TRUNCATE)
 
 
 def smoothed_by(image: Tensor, spacing_mm: Spacing, fwhm_mm: float, device: str | torch.device) -> Tensor:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from . import turning
 from .colour import jpeg
 from .model import DENOISED, LOW, REFERENCE
 from .views import AXES, EDGES, Views, oriented, paths
@@ -20,7 +21,8 @@ from .views import AXES, EDGES, Views, oriented, paths
 HEADROOM = 2.0
 PIXELS_PER_SHEET = 5_000_000
 """Bounds both the file and what a phone has to unpack; thick stacks leave out slices evenly."""
-ANGLES = 36
+LARGEST = 400
+"""Pixels of a frame's longer side."""
 BYTES = 7_500_000
 """The sheets' share of the page; coarser compression is taken where noise would make them larger."""
 SMALL = 3_000_000
@@ -61,7 +63,7 @@ def viewer(views: Views) -> str:
 
 
 def _planes(views: Views) -> dict[str, Any]:
-    planes: dict[str, Any] = {"mip": _mip_plane(views)}
+    planes: dict[str, Any] = {"mip": {**turning.facts(views), "columns": _columns(turning.ANGLES)}}
     for plane in ("coronal", "axial", "sagittal"):
         chosen, step = chosen_slices(views, plane), _thin(views, plane)
         rows, columns = (n for a, n in enumerate(views.shape) if a != AXES[plane])
@@ -96,7 +98,7 @@ def _sheets(views: Views) -> list[dict[str, str]]:
 
 def _stacks(views: Views, name: str) -> dict[str, np.ndarray]:
     scaled = _bytes(views, name)
-    stacks = {"mip": _turning(views, scaled)}
+    stacks = {"mip": turning.projections(views, scaled)}
     for plane in ("coronal", "axial", "sagittal"):
         step = _thin(views, plane)
         stack = np.moveaxis(scaled, AXES[plane], 0)[chosen_slices(views, plane)]
@@ -118,8 +120,8 @@ def chosen_slices(views: Views, plane: str) -> np.ndarray:
 
 
 def _thin(views: Views, plane: str) -> int:
-    """Frames larger than 400 pixels are thinned in the plane."""
-    return max(1, -(-max(n for a, n in enumerate(views.shape) if a != AXES[plane]) // 400))
+    """Frames larger than that are thinned in the plane."""
+    return -(-max(n for a, n in enumerate(views.shape) if a != AXES[plane]) // LARGEST)
 
 
 def _columns(frames: int) -> int:
@@ -134,50 +136,6 @@ def _sheet(stack: np.ndarray) -> np.ndarray:
     padded = np.zeros((rows * columns, height, width), np.uint8)
     padded[:frames] = stack
     return padded.reshape(rows, columns, height, width).swapaxes(1, 2).reshape(rows * height, columns * width)
-
-
-def _mip_bins(views: Views) -> tuple[int, float]:
-    """Columns of a projection and their width in mm: a little wider than a voxel, so that none stays empty."""
-    (_, depth, width), (_, p_mm, l_mm) = views.shape, views.turn.spacing
-    step = 1.06 * max(p_mm, l_mm)
-    return int(np.ceil(np.hypot(depth * p_mm, width * l_mm) / step)) + 1, step
-
-
-def _turning(views: Views, array: np.ndarray) -> np.ndarray:
-    """Projections from ANGLES directions, head up; the first from the front, a quarter on from the patient's right.
-
-    Every column of voxels along the body goes to one column of the picture, so no voxel is missed at any angle.
-    """
-    (_, depth, width), (_, p_mm, l_mm) = views.shape, views.turn.spacing
-    bins, step = _mip_bins(views)
-    back, left = np.meshgrid(
-        (np.arange(depth) - (depth - 1) / 2) * p_mm, (np.arange(width) - (width - 1) / 2) * l_mm, indexing="ij"
-    )
-    by_column = np.ascontiguousarray(array[::-1].reshape(len(array), -1).T)
-    frames = np.zeros((ANGLES, bins, len(array)), array.dtype)
-    for frame, angle in zip(frames, np.arange(ANGLES) * (2 * np.pi / ANGLES), strict=True):
-        across = left * np.cos(angle) - back * np.sin(angle)
-        bin_ = np.floor(across.ravel() / step + bins / 2).astype(int)
-        order = np.argsort(bin_, kind="stable")
-        hit, starts = np.unique(bin_[order], return_index=True)
-        frame[hit] = np.maximum.reduceat(by_column[order], starts, axis=0)
-    return frames.swapaxes(1, 2)
-
-
-def _mip_plane(views: Views) -> dict[str, Any]:
-    bins, step = _mip_bins(views)
-    height = views.shape[0]
-    return {
-        "frames": ANGLES,
-        "columns": _columns(ANGLES),
-        "w": bins,
-        "h": height,
-        "mm": [round(bins * step, 1), round(height * views.turn.spacing[0], 1)],
-        "edges": None,
-        "start": 0,
-        "outlines": {},
-        "thickness": 0,
-    }
 
 
 def _outlines(views: Views, plane: str, chosen: np.ndarray) -> dict[int, str]:
