@@ -93,6 +93,13 @@ NOISE = 0.3  # SD at SUV 1; it grows as the root of the activity
 
 @lru_cache(maxsize=1)
 def scan(size: tuple[int, int, int], voxel_mm: float, anatomy: str) -> Case:
+    pet, ct, labels = drawn(size, voxel_mm, anatomy)
+    return preparing.build(pet, ct, labels=labels)
+
+
+def drawn(size: tuple[int, int, int], voxel_mm: float, anatomy: str = ""
+          ) -> tuple[Volume, Volume | None, LabelMap | None]:
+    """PET, and what anatomy is asked for."""
     geometry = Geometry(size, (voxel_mm,) * 3)
     tissue = np.zeros(geometry.shape, np.int16)
     for value in range(1, len(TISSUES)):
@@ -105,7 +112,7 @@ def scan(size: tuple[int, int, int], voxel_mm: float, anatomy: str) -> Case:
     ct = Volume(np.array([t[2] for t in TISSUES])[tissue], geometry, HU) if anatomy == "ct" else None
     names = {value: t[0] for value, t in enumerate(TISSUES) if value > 1}
     labels = LabelMap(np.where(tissue > 1, tissue, 0), geometry, names) if anatomy == "labels" else None
-    return preparing.build(pet, ct, labels=labels)
+    return pet, ct, labels
 
 
 def draw(image: np.ndarray, value: float, middle: tuple[float, ...], half: tuple[float, ...]) -> None:
