@@ -11,8 +11,8 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 
 def keep_freed() -> bool:
     """Keeps it for what comes next: page faults otherwise take half the time of 3D convolutions on a CPU, and a sixth
-    of what surrounds a method on a large scan. For processes that end with their work: it is given back only by
-    `give_back`, which costs up to 77 % more memory, and more where tensors of many sizes come and go."""
+    of what surrounds a method on a large scan. Costs up to 77 % more memory, and more where tensors of many sizes come
+    and go: hence `give_back`. For processes that end with their work."""
     libc = _glibc("mallopt")
     settings = ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1), (M_TOP_PAD, 256 << 20))
     return libc is not None and all([libc.mallopt(*setting) for setting in settings])
