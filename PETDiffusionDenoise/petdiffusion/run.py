@@ -57,6 +57,8 @@ def denoise(
     options = card.resolve(request.options)
     run = run or Run()
     run.seed, run.device, run.model = request.seed, request.device, request.model
+    if request.device != "auto":
+        _device(card, request.device)
 
     with run.stage("read", "Reading the images"):
         given = _read(images, request, run)
@@ -80,8 +82,8 @@ def denoise(
         doubts = believe.checked(case, output, given.lesions)
         output, certainty = believe.certain(output, drawn, run)
         tables |= output.tables | doubts.tables() | certainty.tables()
-        tables |= believe.quality_table(case, output, given.reference, tables)
-    result = _restore(case, output, given, tables, run)
+        tables |= believe.quality_table(case, output, given.reference, tables, given.seen)
+    result = _restore(case, output, given, tables, run, "" if options.get("masks_only") else card.title)
     record = _record(request, card, options, case, output, result, run)
     result = replace(result, record=record | {"trust": doubts.summary, "uncertainty": certainty.facts})
     return _write(result, given, case, card, Path(out), report, overwrite, run) if out is not None else result
@@ -99,6 +101,8 @@ class _Given:
     reference: Volume | None
     tune: Volume | None
     sources: tuple[str, ...]
+    seen: np.ndarray | None = None
+    """What the reference covers; None where it covers the body."""
 
 
 def _request(method: str, images: Mapping[str, Any], settings: Mapping[str, Any]) -> Request:
@@ -108,6 +112,15 @@ def _request(method: str, images: Mapping[str, Any], settings: Mapping[str, Any]
     return Request(
         method=method, options=options, **paths, **{k: v for k, v in settings.items() if k in known}
     ).absolute()
+
+
+def _device(card: MethodCard, wanted: str) -> str:
+    """The device that does the work; a missing one is refused. Filters run on the CPU, and torch is not loaded."""
+    if not card.needs_model or wanted == "cpu":
+        return "cpu"
+    from .infer.device import pick_device
+
+    return pick_device(wanted)
 
 
 def _name_of(source: Any) -> str | None:
@@ -133,7 +146,10 @@ def _read(images: Mapping[str, Any], request: Request, run: Run) -> _Given:
     pet = image("pet", unit=request.unit)
     if pet is None:
         raise InputError("No PET", "nothing was given to denoise", "Give a file, a DICOM folder or an image.")
-    return _Given(
+    if pet.facts.denoised:
+        run.warn(f"The PET is an output of this program ({pet.facts.denoised}), not a scan: what is said of its noise, "
+                 "the check and every interval mean nothing. Give the scan itself.")
+    given = _Given(
         _at_dose(pet, request.dose_fraction, run),
         image("ct"),
         image("mr"),
@@ -143,6 +159,10 @@ def _read(images: Mapping[str, Any], request: Request, run: Run) -> _Given:
         _like(image("tune", "reference"), pet),
         tuple(v for name in IMAGES if (v := getattr(request, name)) not in (None, IN_MEMORY)),
     )
+    for name, other in (("CT", given.ct), ("MR", given.mr), ("reference", given.reference)):
+        if other is not None and (told := pet.facts.other_patient(other.facts)):
+            run.warn(f"The {name} seems to be of another patient than the PET ({told}). Check that they belong together.")
+    return given
 
 
 def _at_dose(pet: Volume, fraction: float | None, run: Run) -> Volume:
@@ -207,15 +227,18 @@ def _prepare(low: Volume, given: _Given, request: Request, run: Run) -> Case:
 
 def _placed(given: _Given, case: Case, run: Run) -> _Given:
     """Reference, validation image and lesions in the case's unit and on its grid; what cannot be is refused now."""
+    from .prepare.case import seen_by
+
     return replace(
         given,
-        reference=_image_on(given.reference, "reference", case, run),
-        tune=_image_on(given.tune, "validation PET", case, run),
+        seen=None if given.reference is None else seen_by(given.reference.geometry, case.pet, case.body, run),
+        reference=_image_on(given.reference, "reference", case, run, beyond=""),
+        tune=_image_on(given.tune, "validation PET", case, run, "the rest is treated as air"),
         lesions=_labels_on(given.lesions, case, run),
     )
 
 
-def _image_on(image: Volume | None, name: str, case: Case, run: Run) -> Volume | None:
+def _image_on(image: Volume | None, name: str, case: Case, run: Run, beyond: str) -> Volume | None:
     from . import suv
     from .prepare import grids
     from .prepare.case import check_cover
@@ -232,7 +255,7 @@ def _image_on(image: Volume | None, name: str, case: Case, run: Run) -> Volume |
         image = suv.to_suv(image) if case.pet.unit == SUVBW else suv.to_bqml(image)
     if image.geometry.close_to(case.pet.geometry):
         return replace(image, geometry=case.pet.geometry)
-    check_cover(image.geometry, name, case.pet, case.body, run)
+    check_cover(image.geometry, name, case.pet, case.body, run, beyond=beyond)
     return grids.resample(image, case.pet.geometry)
 
 
@@ -243,7 +266,12 @@ def _labels_on(lesions: LabelMap | None, case: Case, run: Run) -> LabelMap | Non
     if lesions is None or lesions.geometry.close_to(case.pet.geometry):
         return lesions
     check_cover(lesions.geometry, "lesion mask", case.pet, case.body, run)
-    return grids.resample_labels(lesions, case.pet.geometry)
+    placed = grids.resample_labels(lesions, case.pet.geometry)
+    if lost := sorted(set(lesions.present()) - set(placed.present())):
+        numbers = ", ".join(str(number) for number in lost)
+        run.warn(f"Of the lesion mask {numbers} {'lies' if len(lost) == 1 else 'lie'} outside of the PET and is in no "
+                 "number, table or total.")
+    return placed
 
 
 def _tune(
@@ -282,23 +310,28 @@ def _measure(case: Case, output: Output, given: _Given, run: Run) -> dict[str, l
 
     images = {"low": case.pet, "denoised": output.pet, "reference": given.reference}
     volumes = {name: image for name, image in images.items() if image is not None}
-    masks, drawn = (case.labels or output.organs, given.lesions or output.lesions), case.labels is None
-    return {**measure.tables(volumes, case.body, *masks, run=run, drawn=drawn), **output.tables}
+    masks, drawn, body = [case.labels or output.organs, given.lesions or output.lesions], case.labels is None, case.body
+    if given.seen is not None:
+        masks = [m and replace(m, array=np.where(given.seen, m.array, 0)) for m in masks]
+        body = body & given.seen
+    return {**measure.tables(volumes, body, *masks, run=run, drawn=drawn), **output.tables}
 
 
-def _restore(case: Case, output: Output, given: _Given, tables: Mapping[str, Any], run: Run) -> Result:
-    """Back from the working unit to the one the PET came in."""
+def _restore(case: Case, output: Output, given: _Given, tables: Mapping[str, Any], run: Run, by: str) -> Result:
+    """Back from the working unit to the one the PET came in; images say by which method they are denoised."""
     factor = _back_factor(given.pet, case.pet)
 
-    def back(volume: Volume | None) -> Volume | None:
-        if volume is None or factor is None:
-            return volume
-        return replace(given.pet, array=volume.array * np.float32(factor))
+    def back(volume: Volume | None, said: str) -> Volume | None:
+        if volume is None:
+            return None
+        if factor is not None:
+            volume = replace(given.pet, array=volume.array * np.float32(factor))
+        return volume.with_facts(denoised=said) if by else volume
 
     return Result(
-        pet=back(output.pet),
+        pet=back(output.pet, by),
         low=given.pet,
-        sd=back(output.sd),
+        sd=back(output.sd, f"SD map of {by}"),
         organs=output.organs or case.labels,
         lesions=given.lesions or output.lesions,
         marked=output.lesions if given.lesions else None,
@@ -333,6 +366,7 @@ def _record(
         "research_use_only": True,
         "request": request.to_json(),
         "options": dict(options),
+        "device": _device(card, request.device),
         "method": {"name": card.name, "title": card.title, "paper": card.paper},
         "input": {
             "unit": result.low.unit,
@@ -343,7 +377,7 @@ def _record(
         },
         "inputs_sha256": {name: sha256_of(path) for name in IMAGES if (path := _path_of(request, name))},
         "sidecars_sha256": {name: sidecar_sha256_of(path) for name in IMAGES if (path := _path_of(request, name))},
-        "check": checks(result.tables),
+        "check": checks(result.tables, denoised=not options.get("masks_only")),
         "evaluations": output.evaluations,
         "details": dict(output.details),
         "warnings": list(run.warnings),

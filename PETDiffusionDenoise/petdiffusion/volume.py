@@ -126,11 +126,22 @@ class Facts:
     """Multiplies Bq/ml to give SUVbw."""
     simulated: str | None = None
     """What of the scan nobody ever measured: `DIGITAL_PATIENT` or `REDUCED_DOSE`; None where nothing says so."""
+    denoised: str | None = None
+    """By which method this program made it, of an output; None where nothing says so."""
     source: str | None = None
     """File or folder it was read from; kept so that DICOM can be derived from the original."""
 
     def to_json(self) -> dict[str, Any]:
         return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
+
+    def other_patient(self, other: Facts) -> str:
+        """What speaks against both scans being of one patient; nothing where nothing does."""
+        told = [] if None in (self.sex, other.sex) or self.sex == other.sex else [f"sex {other.sex}, not {self.sex}"]
+        for name, word, unit, apart in (("weight_kg", "weight", "kg", 0.1), ("height_m", "height", "m", 0.05)):
+            own, its = getattr(self, name), getattr(other, name)
+            if own and its and abs(own - its) > apart * own:
+                told.append(f"{word} {its:g} {unit}, not {own:g}")
+        return ", ".join(told)
 
 
 def _frozen(array: np.ndarray, geometry: Geometry) -> np.ndarray:

@@ -14,7 +14,7 @@ from petdiffusion.physics.geometry import ScanGeometry
 from petdiffusion.physics.presets import SCANNERS
 from petdiffusion.physics.scan import Scan
 from petdiffusion.progress import Run
-from petdiffusion.volume import ARBITRARY, BQML, HU, Facts, Geometry, Volume
+from petdiffusion.volume import ARBITRARY, BQML, HU, REDUCED_DOSE, SUVBW, Facts, Geometry, Volume
 
 PIXEL, N = 6.0, 48
 APART = (1e5, PIXEL, PIXEL)
@@ -140,6 +140,22 @@ def test_dose_reduction_keeps_unit_grid_and_facts_and_notes_the_fraction() -> No
     again = dose.reduce_dose(pet, 0.2, preset=SCANNER, counts=1e6)
     assert np.array_equal(again.array, reduced.array)
     assert not np.array_equal(dose.reduce_dose(pet, 0.2, preset=SCANNER, counts=1e6, seed=1).array, reduced.array)
+
+
+def test_a_dose_that_was_reduced_before_left_fewer_counts() -> None:
+    """Its facts still tell the dose and duration of the scan before; a smaller injection tells itself."""
+    facts = Facts(injected_dose_bq=3e8, weight_kg=75.0, uptake_minutes=60.0, frame_seconds=120.0)
+
+    def estimated(**known: object) -> float:
+        run = Run()
+        pet = volume(body(2), (4.0, PIXEL, PIXEL), unit=SUVBW, facts=replace(facts, **known))
+        dose.reduce_dose(pet, 0.5, preset=SCANNER, run=run)
+        (told,) = [float(text.split("; ")[1].split(" were")[0]) for text in run.warnings if "were estimated" in text]
+        return told
+
+    whole = estimated()
+    assert estimated(dose_fraction=0.1, simulated=REDUCED_DOSE) == pytest.approx(0.1 * whole, rel=0.01)
+    assert estimated(dose_fraction=0.1) == pytest.approx(whole, rel=0.01)
 
 
 def test_negative_values_of_a_real_image_are_kept_and_others_not_made() -> None:

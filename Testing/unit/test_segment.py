@@ -44,12 +44,14 @@ def test_segment_writes_masks_tables_and_a_record_and_no_image(tmp_path, capsys)
     assert main(["segment", pet, *words]) == 0
     said = capsys.readouterr().out
     assert "research use" in said and "all lesions" in said and "no diagnosis" in said
+    assert "did not fall" not in said  # nothing was to be denoised
     out = tmp_path / "o"
     assert not list(out.glob("denoised*")) and (out / "tables" / "clinical.csv").is_file()
     organs, lesions = (read.labels(out / f"{name}.nii.gz", allow_empty=True) for name in ("organs", "lesions"))
     assert organs.names[1] == "liver" and organs.geometry.close_to(read.image(pet).geometry)
     record = json.loads((out / "record.json").read_text())
     assert record["details"]["lesion_threshold"] == 0.4 and record["options"]["masks_only"] is True
+    assert not [text for text in record["check"] if "did not fall" in text]
     again = petdiffusion.segment(pet, model="amdiff-tiny", threshold=0.4)
     np.testing.assert_array_equal(again.lesions.array, lesions.array)
     np.testing.assert_array_equal(again.pet.array, read.image(pet).array)

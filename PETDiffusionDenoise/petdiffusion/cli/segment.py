@@ -9,7 +9,7 @@ from .. import segmenting
 from ..errors import InputError
 from ..progress import Run
 from ..request import FORMATS
-from .common import add_output, add_reporting, add_unit, assignments, shown, table
+from .common import add_output, add_reporting, add_unit, options_of, shown, table
 
 
 def add(commands: Any) -> None:
@@ -41,7 +41,7 @@ def _segment(args: argparse.Namespace, run: Run) -> int:
         raise InputError("No PET", "the path is empty", "Give a file or a DICOM folder.")
     result = segmenting.segment(args.pet, args.method, out=args.out, overwrite=args.overwrite, run=run, ct=args.ct,
                                 labels=args.labels, unit=args.unit, model=args.model, device=args.device,
-                                format=args.format, options=assignments(args.option))  # fmt: skip
+                                format=args.format, options=options_of(args.method, args.option))  # fmt: skip
     if args.json_lines:
         run.report({"event": "result", "files": dict(result.files), "tables": dict(result.tables),
                     "warnings": list(result.warnings), "record": dict(result.record)})  # fmt: skip
@@ -49,7 +49,7 @@ def _segment(args: argparse.Namespace, run: Run) -> int:
     from ..measure.cautions import cautions
 
     print(f"\n{table(shown('clinical', result.tables['clinical']))}")
-    if check := cautions(result.tables):
+    if check := cautions(result.tables, denoised=False):
         print("\nCheck before relying on these numbers\n" + "\n".join(f"  - {text}" for text in check))
     print("\nMarks of a method, no diagnosis. For research use only.")
     for name in ("organs", "lesions", "dicom_masks", "record"):

@@ -16,10 +16,11 @@ LEAST_WHOLE_ML = {"liver": 600.0, "lung": 800.0, "spleen": 40.0, "kidney": 120.0
 SHOWN_LESIONS, SHOWN_ORGANS, LEAST_ORGAN_ML = 12, 5, 5.0
 
 
-def cautions(tables: Mapping[str, Sequence[Row]]) -> list[str]:
-    """Sentences on lesions, organs and total activity whose numbers changed more than they should."""
+def cautions(tables: Mapping[str, Sequence[Row]], denoised: bool = True) -> list[str]:
+    """Sentences on lesions, organs and total activity whose numbers changed more than they should. Not `denoised`: the
+    image was meant to stay as it is."""
     found = [
-        _noise(tables.get("image", ())),
+        _noise(tables.get("image", ())) if denoised else "",
         _lesions(tables.get("lesions", ())),
         _organs(tables.get("organs", ())),
         activity(tables.get("image", ())),

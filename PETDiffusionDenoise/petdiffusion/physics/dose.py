@@ -141,15 +141,21 @@ class _Reduction:
         known = unit != SUVBW or (facts.injected_dose_bq and facts.weight_kg)
         bqml, source = counting.bqml_per_unit(unit, facts, scanner)
         if bqml is not None and known and facts.frame_seconds:
-            return self._told(_scale(self.scan, None, False, self.mu, unit, facts),
+            return self._told(self._part(facts.simulated) * _scale(self.scan, None, False, self.mu, unit, facts),
                               f"from {source}, and {facts.frame_seconds:g} s a bed position")
         try:
             return self._told(self._scale_of_noise(seed), "from the noise of the image")
         except PhysicsError:
             if bqml is None:
                 raise
-        return self._told(_scale(self.scan, None, False, self.mu, unit, facts),
+        usual = _scale(self.scan, None, False, self.mu, unit, facts)
+        return self._told(self._part(facts.simulated or not known) * usual,
                           f"from {source} and the usual duration of a scan")
+
+    def _part(self, reduced: object) -> float:
+        """Of the counts that dose and duration tell: a scan whose dose was reduced afterwards keeps those of the one
+        before, and a usual dose is the normal one. A scan that was injected less says so by its dose."""
+        return (self.volume.facts.dose_fraction or 1.0) if reduced else 1.0
 
     def _told(self, scale: torch.Tensor, how: str) -> torch.Tensor:
         total = float(self.scan.trues.double().sum()) * float(scale)

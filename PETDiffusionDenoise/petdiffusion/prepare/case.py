@@ -14,6 +14,8 @@ from .noise import noise_sd
 
 LEAST_COVER, GOOD_COVER = 0.05, 0.5
 """Part of the body inside an extra image: below the first an error, below the second a warning."""
+TOLD_COVER = 0.995
+"""Part of the body that a reference shows, below which it is told: half a slice at the ends is no news."""
 LOWEST_SUV, HIGHEST_SUV = 0.02, 40.0
 """Of the mean over what the scan shows of the body, a full bladder or a brain alone included."""
 
@@ -84,16 +86,33 @@ def _placed(image: Volume | None, name: str, pet: Volume, body: np.ndarray, run:
 
 
 def check_cover(geometry: Geometry, name: str, pet: Volume, body: np.ndarray, run: Run,
-                transform: np.ndarray | None = None) -> None:
-    """An image that covers hardly any of the body is an error, one that covers less than half of it is told."""
+                transform: np.ndarray | None = None, beyond: str = "the rest is treated as air") -> None:
+    """An image that covers hardly any of the body is an error; one that covers less than half of it is told, with what
+    becomes of what lies `beyond`, if anything."""
     index = np.argwhere(body if body.any() else np.ones_like(body))
     points = world_points(index[:: max(1, len(index) // 50_000)], pet.geometry)
     part = float(np.mean(covered(geometry, points, transform)))
     if part < LEAST_COVER:
         raise GeometryError(f"The {name}", f"covers only {part:.0%} of the body seen in the PET",
                             f"Give the {name} of the same examination, or register it first.")
-    if part < GOOD_COVER:
-        run.warn(f"The {name} covers only {part:.0%} of the body seen in the PET; the rest is treated as air.")
+    if part < GOOD_COVER and beyond:
+        run.warn(f"The {name} covers only {part:.0%} of the body seen in the PET; {beyond}.")
+
+
+def seen_by(geometry: Geometry, pet: Volume, body: np.ndarray, run: Run) -> np.ndarray | None:
+    """Where a reference is, on the PET's grid; None where that is all of the body. What it does not show would count as
+    zero: it is left out of every comparison, and that is told."""
+    if geometry.close_to(pet.geometry):
+        return None
+    whole = LabelMap(np.ones(geometry.shape, np.int16), geometry)
+    seen = resample_labels(whole, pet.geometry).array > 0
+    part = float(seen[body].mean()) if body.any() else float(seen.mean())
+    if part == 1.0:
+        return None
+    if LEAST_COVER <= part < TOLD_COVER:
+        run.warn(f"The reference covers {part:.0%} of the body seen in the PET: images, organs and lesions are "
+                 "compared there, and their tables are of that part alone.")
+    return seen
 
 
 def _placed_labels(labels: LabelMap | None, pet: Volume, body: np.ndarray, run: Run,

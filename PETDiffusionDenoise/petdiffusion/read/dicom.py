@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _YEARS = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
 TALLEST_M = 2.6
+DERIVED = "Denoised by "
+"""How `write/outputs` begins the description of a series that it derives."""
 
 
 def read(path: Path, role: str, declared: tuple[str, float] | None = None, run: Run | None = None) -> Volume:
@@ -84,7 +86,12 @@ def common_facts(ds: Dataset, path: Path) -> Facts:
                  sex=sex if sex in ("M", "F", "O") else None, age_years=_age(header.text(ds, "PatientAge")),
                  scanner=" ".join(filter(None, (header.text(ds, "Manufacturer"),
                                                 header.text(ds, "ManufacturerModelName")))) or None,
-                 source=str(path))
+                 denoised=_denoised(header.text(ds, "DerivationDescription")), source=str(path))
+
+
+def _denoised(derivation: str) -> str | None:
+    """The method, of a series that this program derived: it stands before the settings."""
+    return derivation.removeprefix(DERIVED).split(". ")[0] if derivation.startswith(DERIVED) else None
 
 
 def _tracer(info: Dataset) -> str | None:

@@ -14,8 +14,8 @@ from .quality import quality_sentences
 __all__ = ["Trust", "check", "checks", "sentences"]
 
 
-def checks(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
+def checks(tables: Mapping[str, Sequence[Mapping[str, Any]]], denoised: bool = True) -> list[str]:
     """What a careful reader should look at again before relying on a number. A changed total is said once."""
     once = {TOTAL} if activity(tables.get("image", ())) else set()
     doubts = [row for row in tables.get("trust", ()) if row["kind"] not in once]
-    return [*cautions(tables), *sentences(doubts), *quality_sentences(tables.get("quality", ()))]
+    return [*cautions(tables, denoised), *sentences(doubts), *quality_sentences(tables.get("quality", ()))]

@@ -35,10 +35,12 @@ def checked(case: Case, output: Output, lesions: LabelMap | None) -> Trust:
     return check(case.pet, output.pet, case.body, case.labels or output.organs, lesions or output.lesions)
 
 
-def quality_table(case: Case, output: Output, reference: Volume | None,
-                  tables: Mapping[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
+def quality_table(case: Case, output: Output, reference: Volume | None, tables: Mapping[str, list[dict[str, Any]]],
+                  seen: np.ndarray | None = None) -> dict[str, list[dict[str, Any]]]:
+    """Images are compared where all of them have `seen` the body."""
     images = {"low": case.pet, "denoised": output.pet} | ({} if reference is None else {"reference": reference})
-    return {"quality": quality(images, case.body, case.ct, tables["image"])}
+    body = case.body if seen is None else case.body & seen
+    return {"quality": quality(images, body, case.ct, tables["image"])}
 
 
 def certain(output: Output, drawn: Collector, run: Run) -> tuple[Output, Certainty]:
