@@ -115,6 +115,8 @@ def test_a_run_says_its_method_and_settings(tmp_path):
     ds = pydicom.dcmread(next((tmp_path / "out" / "dicom").iterdir()))
     assert ds.SeriesDescription.endswith("Denoised by Gaussian filter (research use only)")
     assert ds.DerivationDescription.startswith("Denoised by Gaussian filter. fwhm_mm 4.5, seed 3. PETDiffusion ")
+    assert read.image(tmp_path / "out" / "dicom").facts.denoised == "Gaussian filter"
+    assert read.image(series.folder).facts.denoised is None
 
 
 def test_every_value_is_valid_dicom(pair, tmp_path, monkeypatch):

@@ -223,5 +223,15 @@ def test_cold_lesions_have_no_metabolic_tumour_volume(case):
     assert "Total lesion glycolysis," not in text and "Hottest lesion" not in text
 
 
+def test_one_cold_lesion_among_hot_ones_is_named_and_its_part_in_the_totals_told(case):
+    whole = report(case)
+    rows = [{**row, "contrast_reference": 0.7 if row["number"] == 2 else 3.0} for row in whole.lesion_rows]
+    text = Page(case_report(replace(whole, lesion_rows=rows))).text
+    assert "in 2 lesions, 1 colder than the surroundings" in text and "Total lesion glycolysis," in text
+    assert "1 of 2 lesions is colder than the surroundings (2)" in text and "count these too" in text
+    hot = [{**row, "contrast_reference": 3.0} for row in whole.lesion_rows]
+    assert "colder" not in Page(case_report(replace(whole, lesion_rows=hot))).text
+
+
 def test_a_small_lesion_has_a_volume():
     assert [ml(v) for v in (0.024, 0.256, 1.0, 12.34, None)] == ["0.02", "0.26", "1.0", "12.3", "–"]

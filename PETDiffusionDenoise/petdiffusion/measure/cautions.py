@@ -22,6 +22,7 @@ def cautions(tables: Mapping[str, Sequence[Row]], denoised: bool = True) -> list
     found = [
         _noise(tables.get("image", ())) if denoised else "",
         _lesions(tables.get("lesions", ())),
+        _cold(tables.get("lesions", ())),
         _organs(tables.get("organs", ())),
         activity(tables.get("image", ())),
         _fragments(tables.get("clinical", ())),
@@ -56,6 +57,23 @@ def _lesions(rows: Sequence[Row]) -> str:
             f"lesions: {each}{_more(beyond, SHOWN_LESIONS)}."
         )
     return ""
+
+
+def cold(row: Row) -> bool:
+    """Whether a lesion is colder than its surroundings, in the best image there is."""
+    contrast = row.get("contrast_reference", row.get("contrast_denoised"))
+    return contrast is not None and contrast < 1
+
+
+def _cold(rows: Sequence[Row]) -> str:
+    found = [str(row.get("number")) for row in rows if cold(row)]
+    if not found:
+        return ""
+    named = ", ".join(found[:SHOWN_LESIONS]) + _more(found, SHOWN_LESIONS)
+    return (
+        f"{len(found)} of {len(rows)} lesions {'is' if len(found) == 1 else 'are'} colder than the surroundings "
+        f"({named}): metabolic tumour volume and total lesion glycolysis, meant for hot lesions, count these too."
+    )
 
 
 def _organs(rows: Sequence[Row]) -> str:

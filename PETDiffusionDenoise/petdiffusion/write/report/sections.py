@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Mapping
 from html import escape
 from typing import Any
 
+from ...measure.cautions import cold
 from ...trust.quality import limit_sign
 from .model import COLUMN, REFERENCE, CaseReport, Rows
-from .words import NONE, Facts, cold, lesion_name, ml, number, plain, suv
+from .words import NONE, Facts, lesion_name, ml, number, plain, suv
 
 FIRST_ORGANS = (
     "liver",
@@ -66,9 +67,11 @@ def totals(report: CaseReport) -> str:
         if row.get(f"TLG_{column}") is not None
     )
     if found := sum(map(cold, report.lesion_rows)):
+        count += f", {found} colder than the surroundings"
+    if found and found == len(report.lesion_rows):
         return (
-            f"<p>Volume <b>{number(row.get('MTV_ml'), 1)} ml</b> in {count}, {found} colder than the surroundings: "
-            "metabolic tumour volume and total lesion glycolysis are meant for hot lesions and are not given here.</p>"
+            f"<p>Volume <b>{number(row.get('MTV_ml'), 1)} ml</b> in {count}: metabolic tumour volume and total lesion "
+            "glycolysis are meant for hot lesions and are not given here.</p>"
         )
     what = "Volume of all marks (the MTV, if each is tumour)" if report.marked else "Metabolic tumour volume"
     unit = Facts(report).tlg_unit

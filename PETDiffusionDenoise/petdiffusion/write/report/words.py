@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ... import trust
-from ...measure.cautions import fragment
+from ...measure.cautions import cold, fragment
 from ...volume import DIGITAL_PATIENT, REDUCED_DOSE
 from .model import COLUMN, DENOISED, LOW, QUALITY, REFERENCE, CaseReport
 
@@ -37,12 +37,6 @@ def lesion_name(row: Mapping[str, Any]) -> str:
     name = plain(str(row.get("lesion") or ""))
     rest = re.sub(rf"^(lesion|region) {row.get('number')}\b", "", name, flags=re.IGNORECASE).strip()
     return rest[1:-1] if rest.startswith("(") and rest.endswith(")") and rest.count("(") == 1 else rest
-
-
-def cold(row: Mapping[str, Any]) -> bool:
-    """Whether a lesion is colder than its surroundings, in the best image there is."""
-    contrast = row.get("contrast_reference", row.get("contrast_denoised"))
-    return contrast is not None and contrast < 1
 
 
 def plain(name: str) -> str:
