@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ RECORD_VERSION = 1
 IN_MEMORY = "<in memory>"
 IMAGES = ("pet", "ct", "mr", "labels", "lesions", "reference", "tune")
 FORMATS = ("nifti", "nrrd", "mha", "dicom")
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,12 @@ class Request:
             )
         if not isinstance(self.seed, int) or isinstance(self.seed, bool) or self.seed < 0:
             raise OptionError(f"Seed {self.seed!r}", "must be a whole number of zero or more", "Give for example 0.")
+        if not isinstance(self.device, str) or not _DEVICE.fullmatch(self.device):
+            raise OptionError(
+                f"Device '{self.device}'",
+                "is not one of auto, cpu, cuda, cuda:1 (or another number), mps",
+                "Leave it out, or give auto.",
+            )
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -120,6 +128,17 @@ def sidecar_sha256_of(path: str | Path) -> str | None:
 
     notes = path_of(Path(path))
     return sha256_of(notes) if Path(path).is_file() and notes != Path(path) and notes.is_file() else None
+
+
+def changed_input(record: Mapping[str, Any], leave_out: tuple[str, ...] = ()) -> str | None:
+    """The first input of a recorded run that is not as it was, in words; None where all are. Reads them all."""
+    digests = ("inputs_sha256", sha256_of, ""), ("sidecars_sha256", sidecar_sha256_of, "sidecar of the ")
+    for kind, digest, part in digests:
+        for name, sha256 in record.get(kind, {}).items():
+            path = record["request"][name]
+            if name not in leave_out and digest(path) != sha256:
+                return f"The {part}{name} of this run ({Path(path).name})"
+    return None
 
 
 def versions() -> dict[str, str]:

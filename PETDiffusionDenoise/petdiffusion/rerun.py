@@ -9,7 +9,7 @@ from typing import Any
 from . import __version__
 from .errors import InputError, ModelError
 from .progress import Run
-from .request import IMAGES, IN_MEMORY, Request, Result, read_record, sha256_of, sidecar_sha256_of
+from .request import IMAGES, IN_MEMORY, Request, Result, changed_input, read_record
 from .run import denoise
 
 
@@ -40,12 +40,8 @@ def rerun(
 
 def _refuse_changed(request: Request, data: Mapping[str, Any]) -> None:
     """The same voxels come out only if the same went in: inputs and model as they were."""
-    digests = ("inputs_sha256", sha256_of, ""), ("sidecars_sha256", sidecar_sha256_of, "sidecar of the ")
-    for kind, digest, part in digests:
-        for name, sha256 in data.get(kind, {}).items():
-            if name != "tune" and digest(getattr(request, name)) != sha256:
-                what = f"The {part}{name} of this run ({Path(getattr(request, name)).name})"
-                raise InputError(what, "has changed since", "Denoise it anew, or put the file back.")
+    if changed := changed_input(data, leave_out=("tune",)):
+        raise InputError(changed, "has changed since", "Denoise it anew, or put the file back.")
     if sha256 := data.get("details", {}).get("model_sha256"):
         from .zoo import store
 

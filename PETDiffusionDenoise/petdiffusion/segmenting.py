@@ -9,7 +9,7 @@ from typing import Any
 from . import registry
 from .errors import OptionError
 from .progress import Run
-from .request import IN_MEMORY, Result
+from .request import IMAGES, IN_MEMORY, Result
 from .run import denoise
 
 METHOD = "amdiff"
@@ -28,6 +28,11 @@ def segment(pet: Any, method: str = METHOD, *, out: str | Path | None = None, ov
         registry.card(method)
         raise OptionError(f"Method '{method}'", "makes no masks", f"Choose {' or '.join(methods())}.")
     run = run or Run()
+    if out is not None:
+        from .write.outputs import check_apart
+
+        images = (settings.get(name) for name in IMAGES if name != "pet")
+        check_apart([pet, *images], Path(out))
     options = {**settings.pop("options", {}), ALONE: True}
     result = denoise(pet, method, run=run, options=options, **settings)
     if out is None:

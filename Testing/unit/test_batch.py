@@ -11,9 +11,12 @@ from pathlib import Path
 
 import pytest
 from petdiffusion.batch import run_batch
-from petdiffusion.errors import Cancelled
+from petdiffusion.errors import Cancelled, OptionError
+from petdiffusion.evaluate import evaluate
+from petdiffusion.evaluate.run import Ask
 from petdiffusion.progress import Run
-from support.scans import write_patient
+from petdiffusion.write import images
+from support.scans import small_patient, write_patient
 
 
 @pytest.fixture
@@ -55,7 +58,60 @@ def test_a_finished_case_is_not_done_twice_and_other_settings_are_refused(manife
         run_batch(manifest, tmp_path / "fresh", "gaussian", report=False)[0]["PSNR_dB"], rel=1e-5
     )
     other = run_batch(manifest, tmp_path / "out", "median", report=False)
-    assert "another request" in other[0]["error"] and record.stat().st_mtime_ns == before
+    assert other[0]["status"] == "refused" and "another request" in other[0]["error"]
+    assert record.stat().st_mtime_ns == before
+
+
+def test_a_finished_case_whose_image_was_replaced_is_refused_and_done_anew_when_asked(manifest, tmp_path):
+    run_batch(manifest, tmp_path / "out", "gaussian", report=False)
+    record = tmp_path / "out" / "case 0" / "record.json"
+    before = record.read_bytes()
+    images.write(small_patient(9)["pet"], tmp_path / "p0" / "pet.nii.gz", overwrite=True)
+    again = run_batch(manifest, tmp_path / "out", "gaussian", report=False)
+    assert statuses(again) == ["refused", "failed", "done before"]
+    assert "pet" in again[0]["error"] and "has changed since" in again[0]["error"] and record.read_bytes() == before
+    anew = run_batch(manifest, tmp_path / "out", "gaussian", report=False, overwrite=True)
+    assert statuses(anew) == ["done", "failed", "done"] and record.read_bytes() != before
+
+
+def test_a_finished_case_with_another_unit_or_dose_in_its_sidecar_is_refused(manifest, tmp_path):
+    run_batch(manifest, tmp_path / "out", "gaussian", report=False)
+    notes = tmp_path / "p2" / "reference.json"
+    notes.write_text(notes.read_text().replace('"Units": "SUVbw"', '"Units": "Bq/mL"'))
+    again = run_batch(manifest, tmp_path / "out", "gaussian", report=False)
+    assert statuses(again) == ["done before", "failed", "refused"] and "sidecar of the reference" in again[2]["error"]
+
+
+def test_an_evaluation_tells_a_case_whose_image_was_replaced_and_counts_it_not(tmp_path):
+    paths = [write_patient(tmp_path / name, seed) for seed, name in enumerate("ab")]
+    lines = [f"{name},{one['pet']},{one['reference']}" for name, one in zip("ab", paths)]
+    (tmp_path / "cases.csv").write_text("\n".join(["id,pet,reference", *lines]))
+    ask = Ask(tmp_path / "cases.csv", ("gaussian",), tmp_path / "out")
+    assert evaluate(ask).failed == []
+    images.write(small_patient(9)["pet"], paths[0]["pet"], overwrite=True)
+    told = evaluate(ask).failed
+    assert [row["case"] for row in told] == ["a"] and "has changed since" in told[0]["error"]
+
+
+def test_a_run_that_is_refused_leaves_the_summary_of_the_study(manifest, tmp_path):
+    """Case 1 cannot be read and fails anew: it must not take the others' rows away either."""
+    out = tmp_path / "out"
+    run_batch(manifest, out, "gaussian", report=False)
+    before = [(out / name).read_bytes() for name in ("summary.csv", "batch.json")]
+    run = Run()
+    other = run_batch(manifest, out, "median", report=False, run=run)
+    assert statuses(other) == ["refused", "failed", "refused"]
+    assert [(out / name).read_bytes() for name in ("summary.csv", "batch.json")] == before
+    assert any("summary.csv" in text and "left as it was" in text for text in run.warnings)
+    (out / "summary.csv").unlink()
+    run_batch(manifest, out, "median", report=False)
+    assert "refused" in (out / "summary.csv").read_text(encoding="utf-8-sig")
+
+
+def test_a_device_that_is_no_word_for_one_is_refused_before_the_first_case(manifest, tmp_path):
+    with pytest.raises(OptionError, match="Device 'foo'"):
+        run_batch(manifest, tmp_path / "out", "gaussian", device="foo")
+    assert not (tmp_path / "out").exists()
 
 
 def test_processes_give_the_same_as_one(manifest, tmp_path):

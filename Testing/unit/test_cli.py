@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from petdiffusion import read, registry
 from petdiffusion.cli import main
-from petdiffusion.methods.contract import MethodCard
+from petdiffusion.errors import OptionError
+from petdiffusion.methods.contract import MethodCard, Option
 from petdiffusion.progress import Run
 from support.scans import write_patient
 
@@ -96,6 +97,47 @@ def test_errors_are_one_clear_message_or_one_json_event(files, tmp_path, capsys)
     error = events(capsys.readouterr().out)[-1]["error"]
     assert error["type"] == "OptionError" and error["remedy"]
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("fwhm_mm", "--option fwhm_mm=6.0."),
+        ("fwhm", "--option fwhm_mm=6.0."),
+        ("fwhm_mm=wide", "is not a number."),
+    ],
+)
+def test_a_wrong_option_is_answered_with_one_that_the_method_has(files, tmp_path, capsys, option, said):
+    assert main(["denoise", files["pet"], "--method", "gaussian", "--option", option, "--out", str(tmp_path)]) == 1
+    assert said in capsys.readouterr().err
+    (tmp_path / "cases.csv").write_text(f"pet\n{files['pet']}\n")
+    evaluate = ["evaluate", "--manifest", str(tmp_path / "cases.csv"), "--methods", "gaussian", "--out", str(tmp_path)]
+    assert main([*evaluate, "--option", f"gaussian.{option}"]) == 1
+    assert said.replace("--option ", "--option gaussian.") in capsys.readouterr().err
+
+
+def test_a_device_that_is_no_word_for_one_is_refused_before_reading_by_every_method(tmp_path, capsys):
+    for method in registry.cards():
+        wrong = ["denoise", "none.nii", "--method", method, "--device", "foo", "--out", str(tmp_path / "o")]
+        assert main(wrong) == 1
+        assert "Device 'foo'" in capsys.readouterr().err
+
+
+def test_a_filter_is_run_without_torch(files):
+    code = (
+        "import sys, petdiffusion\n"
+        f"petdiffusion.denoise({files['pet']!r}, 'gaussian', device='cuda')\n"
+        "print([m for m in sys.modules if m == 'torch'])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_a_value_of_another_kind_is_refused_in_plain_words():
+    words = {"float": "is not a number", "int": "is not a whole number", "bool": "is not true or false",
+             "str": "is not a text"}  # fmt: skip
+    for kind, said in words.items():
+        with pytest.raises(OptionError, match=said):
+            Option("name", kind, None, "").check([1])
 
 
 def test_a_defect_is_said_as_one_and_not_as_a_trace(files, tmp_path, capsys, monkeypatch):

@@ -8,13 +8,23 @@ from pathlib import Path
 import numpy as np
 import petdiffusion
 import pytest
-from petdiffusion import read
-from petdiffusion.errors import ConditionError, GeometryError, InputError, OptionError, OutputError, UnitError
+from petdiffusion import read, registry
+from petdiffusion.errors import (
+    ConditionError,
+    GeometryError,
+    InputError,
+    OptionError,
+    OutputError,
+    ResourceError,
+    UnitError,
+)
 from petdiffusion.progress import Run
 from petdiffusion.request import Request
 from petdiffusion.rerun import rerun
 from petdiffusion.volume import ARBITRARY, BQML, SUVBW, Volume
 from petdiffusion.write import images
+from petdiffusion.write.report.result import settings_of
+from support import dicom_factory
 from support.scans import small_patient, write_patient
 
 
@@ -133,13 +143,64 @@ def test_dicom_output_needs_dicom_input(files, tmp_path):
         petdiffusion.denoise(files["pet"], "gaussian", out=tmp_path / "out", format="dicom")
 
 
+@pytest.mark.parametrize("inside", ["", "results"])
+@pytest.mark.parametrize("format_", ["nifti", "dicom"])
+def test_no_result_goes_into_the_dicom_folder_that_is_read(tmp_path, format_, inside):
+    """The series written there would make the folder two series, and any file makes it another input than recorded."""
+    series = dicom_factory.pet(tmp_path / "d")
+    before = digest(series.folder)
+    with pytest.raises(OutputError, match="DICOM folder"):
+        petdiffusion.denoise(series.folder, "gaussian", out=series.folder / inside, format=format_)
+    assert digest(series.folder) == before and not (series.folder / "results").exists()
+
+
+def test_results_may_lie_beside_one_dicom_file_but_not_among_its_series(tmp_path):
+    series = dicom_factory.pet(tmp_path / "d")
+    one = next(p for p in sorted(series.folder.iterdir()))
+    with pytest.raises(OutputError, match="DICOM folder"):
+        petdiffusion.denoise(one, "gaussian", out=series.folder)
+    petdiffusion.denoise(one, "gaussian", out=tmp_path / "out", report=False)
+    petdiffusion.denoise(one, "gaussian", out=series.folder / "out", report=False)
+
+
+def test_a_ct_in_the_output_folder_is_refused_too_and_a_nifti_there_is_not(files, tmp_path):
+    ct = dicom_factory.ct(tmp_path / "ct")
+    with pytest.raises(OutputError, match="DICOM folder"):
+        petdiffusion.segment(files["pet"], out=ct.folder / "masks", ct=ct.folder)
+    beside = Path(files["pet"]).parent
+    assert Path(petdiffusion.denoise(files["pet"], "gaussian", out=beside).files["denoised"]).parent == beside
+
+
+def test_the_record_says_the_device_that_did_the_work(files, tmp_path):
+    """A filter has no network: it runs on the CPU whatever was asked for."""
+    result = petdiffusion.denoise(files["pet"], "gaussian", out=tmp_path / "out", device="cuda")
+    assert result.record["device"] == "cpu"
+    assert settings_of(result.record, registry.card("gaussian"))["Run"]["device"] == "cpu"
+    assert np.array_equal(rerun(tmp_path / "out").pet.array, result.pet.array)
+
+
+def test_a_network_is_refused_a_missing_device_before_anything_is_read(tmp_path):
+    with pytest.raises(ResourceError, match="cuda:77"):
+        petdiffusion.denoise(tmp_path / "none.nii.gz", "unet-3d", device="cuda:77")
+
+
 def test_an_anatomical_filter_without_anatomy_says_what_it_needs(files):
     with pytest.raises(ConditionError, match=r"CT|MR"):
         petdiffusion.denoise(files["pet"], "anatomy")
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"seed": -1}, {"seed": 1.5}, {"dose_fraction": 0}, {"dose_fraction": 2}, {"format": "jpeg"}]
+    "wrong",
+    [
+        {"seed": -1},
+        {"seed": 1.5},
+        {"dose_fraction": 0},
+        {"dose_fraction": 2},
+        {"format": "jpeg"},
+        {"device": "foo"},
+        {"device": "cuda:x"},
+        {"device": ""},
+    ],
 )
 def test_impossible_requests_are_refused(files, wrong):
     with pytest.raises(OptionError):

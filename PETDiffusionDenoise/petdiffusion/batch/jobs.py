@@ -15,7 +15,7 @@ from ..request import Request
 from ..write import tables
 from . import engines
 from .manifest import BatchCase, read_manifest
-from .work import Row
+from .work import BAD, Row
 
 SUMMARY, DETAILS = "summary.csv", "batch.json"
 
@@ -35,7 +35,8 @@ def run_batch(
 ) -> list[Row]:
     """Denoise every case of a manifest; returns its rows in the manifest's order.
 
-    A case that fails becomes a row with its error; a case that is done already is not done again.
+    A case that fails becomes a row with its error; a case that is done already is not done again, and one whose folder
+    holds another result is refused. A run that adds no result to those leaves an earlier summary as it is.
     """
     run, out = run or Run(), Path(out)
     if workers < 1:
@@ -44,13 +45,17 @@ def run_batch(
     jobs = [_job(case, method or registry.DEFAULT_METHOD, out, settings, report, overwrite) for case in cases]
     out.mkdir(parents=True, exist_ok=True)
     rows: dict[str, Row] = {}
+    earlier = (out / SUMMARY).exists()
     with run.stage("batch", f"{len(jobs)} cases"):
         for row in engines.choose(engine, jobs, run, workers, address, str(settings.get("device", "auto"))):
             rows[row["id"]] = row
-            _save(out, [rows[job[0]] for job in jobs if job[0] in rows], run)
-            if row["status"] == "failed":
-                run.warn(f"Case {row['id']} failed. {row['error']}")
+            if not (earlier and _all_bad(rows, len(jobs))):
+                _save(out, [rows[job[0]] for job in jobs if job[0] in rows], run)
+            if row["status"] in BAD:
+                run.warn(f"Case {row['id']} {'failed' if row['status'] == 'failed' else 'was refused'}. {row['error']}")
             run.progress(len(rows) / len(jobs))
+    if earlier and _all_bad(rows, len(jobs)):
+        run.warn(f"{SUMMARY} in {out.name} was left as it was: it tells of the results that were not replaced.")
     return [rows[job[0]] for job in jobs]
 
 
@@ -66,6 +71,12 @@ def _job(
     fields["options"] = registry.card(fields["method"]).resolve(fields.get("options") or {})
     request = Request(**fields).absolute()
     return case.id, request.to_json(), str((out / case.id).absolute()), report, overwrite
+
+
+def _all_bad(rows: Mapping[str, Row], expected: int) -> bool:
+    """No case has a result of this request, and one was refused or may still be: the summary is another run's."""
+    found = {row["status"] for row in rows.values()}
+    return found <= set(BAD) and ("refused" in found or len(rows) < expected)
 
 
 def _number(id_: str, name: str, text: str, kind: type) -> Any:

@@ -7,11 +7,14 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from ..errors import Cancelled, OptionError, PETDiffusionError
+from ..errors import Cancelled, InputError, OptionError, PETDiffusionError
 from ..progress import Run
-from ..request import Request, read_record
+from ..request import Request, changed_input, read_record
 
 Row = dict[str, Any]
+BAD = ("failed", "refused")
+"""Of the statuses: could not be done; not begun, because its folder holds what this request did not make."""
+ANEW = "Choose another --out, remove this folder, or replace it (petdiffusion batch --overwrite)."
 
 
 def do_case(
@@ -20,7 +23,7 @@ def do_case(
     """Denoise one case into its folder; a named error becomes a row, a finished case is only read."""
     began, folder = time.perf_counter(), Path(out)
     try:
-        row = finished(Request.from_json(request), folder) if not overwrite else None
+        row = _before(request, folder) if not overwrite else None
         if row is None:
             row = {"status": "done", **_denoise(request, folder, report, overwrite or cut_short(folder), run)}
     except Cancelled:
@@ -30,6 +33,14 @@ def do_case(
     except Exception as error:  # one patient's defect must not end the others' work
         row = {"status": "failed", "error": f"{type(error).__name__}: {error}", "trace": traceback.format_exc(limit=-3)}
     return {"id": id_, "seconds": round(time.perf_counter() - began, 2), **row}
+
+
+def _before(request: dict[str, Any], folder: Path) -> Row | None:
+    """What was done before, or why it may not be replaced; None where nothing was."""
+    try:
+        return finished(Request.from_json(request), folder)
+    except PETDiffusionError as error:
+        return {"status": "refused", "error": f"{type(error).__name__}: {error}"}
 
 
 def cut_short(folder: Path) -> bool:
@@ -48,7 +59,8 @@ def _denoise(request: dict[str, Any], folder: Path, report: bool, overwrite: boo
 
 
 def finished(request: Request, folder: Path) -> Row | None:
-    """The row of a case that was done before with the same request; another request in its folder is an error."""
+    """The row of a case that was done before with the same request; another request in its folder is an error, and so
+    is the same one of images that were replaced."""
     if not (folder / "record.json").exists():
         return None
     record = read_record(folder)
@@ -56,8 +68,10 @@ def finished(request: Request, folder: Path) -> Row | None:
         raise OptionError(
             f"Folder {folder.name}",
             "holds the result of another request",
-            "Choose another --out, or --overwrite to replace it.",
+            ANEW,
         )
+    if changed := changed_input(record):
+        raise InputError(f"Folder {folder.name}: {changed[0].lower()}{changed[1:]}", "has changed since", ANEW)
     from ..write import tables
 
     image = folder / "tables" / "image.csv"

@@ -10,7 +10,7 @@ from typing import Any
 from .. import registry
 from ..progress import Run
 from ..request import FORMATS
-from .common import add_reporting, add_unit, assignments, shown, table
+from .common import add_reporting, add_unit, options_of, shown, table
 
 
 def add(commands: Any) -> None:
@@ -29,7 +29,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes on this machine (default 1)")
     parser.add_argument("--model", metavar="ID")
     parser.add_argument("--seed", type=int, default=0, metavar="S")
-    parser.add_argument("--device", default="auto")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     parser.add_argument("--format", choices=FORMATS, default="nifti")
     parser.add_argument("--no-report", action="store_true", help="leave the HTML reports out")
     parser.add_argument("--overwrite", action="store_true", help="do finished cases again")
@@ -52,7 +52,7 @@ def _batch(args: argparse.Namespace, run: Run) -> int:
         report=not args.no_report,
         overwrite=args.overwrite,
         run=run,
-        options=assignments(args.option),
+        options=options_of(args.method, args.option),
         **{name: getattr(args, name) for name in fields},
     )
     count = Counter(row["status"] for row in rows)
@@ -62,4 +62,4 @@ def _batch(args: argparse.Namespace, run: Run) -> int:
     else:
         print(table(shown("summary", rows), limit=40))
         print(f"\n{', '.join(f'{n} {status}' for status, n in count.items())}. Summary: {files['summary']}")
-    return 1 if count["failed"] else 0
+    return 1 if count["failed"] or count["refused"] else 0

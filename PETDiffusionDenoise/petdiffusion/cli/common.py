@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .. import registry
 from ..errors import OptionError
 
 TOP_ROWS = 14
@@ -42,13 +43,28 @@ def add_output(parser: argparse.ArgumentParser, help_: str = "folder for the res
     parser.add_argument("--overwrite", action="store_true", help="replace the results of an earlier run in DIR")
 
 
-def assignments(pairs: Sequence[str]) -> dict[str, str]:
+def options_of(method: str, pairs: Sequence[str], prefix: str = "") -> dict[str, str]:
+    """The `--option` words of a method; one that is wrong is answered with one that the method has."""
+    wrong = next((pair for pair in pairs if not pair.partition("=")[0] or "=" not in pair), None)
+    return assignments(pairs, "" if wrong is None else f"--option {prefix}{_example(method, wrong)}")
+
+
+def _example(method: str, near: str) -> str:
+    """The option that was named if there is one, else the first that has a default."""
+    known = [option for option in registry.card(method).options if option.default not in (None, "")]
+    best = next((option for option in known if option.name == near.replace("-", "_")), known[0] if known else None)
+    if best is None:
+        return "NAME=VALUE"
+    return f"{best.name}={str(best.default).lower() if best.kind == 'bool' else best.default}"
+
+
+def assignments(pairs: Sequence[str], example: str = "NAME=VALUE") -> dict[str, str]:
     """`NAME=VALUE` words as a dictionary."""
     found: dict[str, str] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name:
-            raise OptionError(f"Option '{pair}'", "is not of the form NAME=VALUE", "Write for example --option fwhm=5.")
+            raise OptionError(f"Option '{pair}'", "is not of the form NAME=VALUE", f"Write for example {example}.")
         found[name.replace("-", "_")] = value
     return found
 

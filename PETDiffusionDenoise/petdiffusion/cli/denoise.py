@@ -11,7 +11,7 @@ from ..errors import InputError, OptionError
 from ..progress import Run
 from ..request import FORMATS, Result
 from ..volume import DIGITAL_PATIENT, REDUCED_DOSE
-from .common import add_output, add_reporting, add_unit, assignments, shown, table
+from .common import add_output, add_reporting, add_unit, options_of, shown, table
 
 ALONE = "\0"
 """`--tune` without an image."""
@@ -136,7 +136,7 @@ def _say_unused(args: argparse.Namespace, run: Run) -> None:
 
 def _options(args: argparse.Namespace) -> dict[str, Any]:
     """Those named with --option, and the shortcuts of methods that have options of the same name."""
-    named = assignments(args.option)
+    named = options_of(args.method, args.option)
     short = {name: value for name in ("counts", "fraction", "prompts") if (value := getattr(args, name)) is not None}
     if args.tune == ALONE:
         if "search" not in {option.name for option in registry.card(args.method).options}:

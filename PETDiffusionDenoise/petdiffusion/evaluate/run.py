@@ -17,6 +17,7 @@ from typing import Any
 from .. import __version__, registry
 from ..batch import run_batch
 from ..batch.manifest import BatchCase, read_manifest
+from ..batch.work import BAD
 from ..errors import InputError, OptionError
 from ..progress import Run, finite
 from ..request import read_record
@@ -109,7 +110,7 @@ def _runs(ask: Ask, method: str, run: Run) -> list[Row]:
     run.report({"event": "stage", "stage": method, "text": f"Method {method}"})
     rows = run_batch(ask.manifest, ask.out / "runs" / method, method, engine=ask.engine, workers=ask.workers,
                      address=ask.address, report=False, run=run, **settings)  # fmt: skip
-    return [{"case": r["id"], "method": method, "error": r["error"]} for r in rows if r["status"] == "failed"]
+    return [{"case": r["id"], "method": method, "error": r["error"]} for r in rows if r["status"] in BAD]
 
 
 def _evaluation(ask: Ask, cases: Sequence[BatchCase], failed: list[Row]) -> Evaluation:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 CONDITIONS = ("ct", "mr", "labels", "text")
 KINDS = {"float": float, "int": int, "bool": bool, "str": str}
+_WORDS = {"float": "a number", "int": "a whole number", "bool": "true or false", "str": "a text"}
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Option:
             return KINDS[self.kind](float(value) if self.kind == "int" else value)
         except (TypeError, ValueError, OverflowError):
             raise OptionError(
-                f"{self.name} = {value!r}", f"is not a value of kind {self.kind}", f"The default is {self.default}."
+                f"{self.name} = {value!r}", f"is not {_WORDS[self.kind]}", f"The default is {self.default}."
             ) from None
 
 

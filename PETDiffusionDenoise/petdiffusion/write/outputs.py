@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,7 @@ def earlier_files(out: Path) -> list[Path]:
 
 def check(pet: Volume, sources: Sequence[str], format_: str, out: Path, overwrite: bool) -> None:
     """Refuse now what could not be written after the work."""
+    check_apart(sources, out)
     names = [f"denoised{SUFFIX[format_]}", "report.html", RECORD]
     staging.Staging(out, protect=list(sources), overwrite=overwrite).check(*names, needed=pet.array.nbytes)
     if format_ == "dicom" and (not pet.facts.source or kind_of(Path(pet.facts.source)) != "dicom"):
@@ -76,6 +78,25 @@ def check(pet: Volume, sources: Sequence[str], format_: str, out: Path, overwrit
             "needs the DICOM series that the PET was read from, and this PET was read from something else",
             "Give the DICOM folder as the PET, or choose --format nifti.",
         )
+
+
+def check_apart(sources: Iterable[Any], out: Path) -> None:
+    """Refuse results within a DICOM folder that is read: a series there would make it two, and any file would make it
+    another input than the run record says."""
+    target = out.resolve()
+    for path in (Path(s) for s in sources if isinstance(s, (str, os.PathLike)) and os.fspath(s).strip()):
+        if kind_of(path) != "dicom":
+            continue
+        # of a file only its neighbours are read, so a folder below them is apart; a DICOMDIR stands for all below it
+        whole = path.is_dir() or path.name.upper() == "DICOMDIR"
+        folder = (path if path.is_dir() else path.parent).resolve()
+        if target == folder or (whole and folder in target.parents):
+            raise OutputError(
+                f"Output folder {out}",
+                f"is {'' if target == folder else 'in '}the DICOM folder that is read ({folder.name}), "
+                "and results there would change it",
+                "Choose a folder beside it.",
+            )
 
 
 def _volumes(result: Result, folder: Path, suffix: str) -> dict[str, Path]:

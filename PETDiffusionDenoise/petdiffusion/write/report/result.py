@@ -90,7 +90,7 @@ def settings_of(record: Mapping[str, Any], card: MethodCard) -> dict[str, dict[s
         "Run": {
             "version": record.get("version"),
             "seed": request.get("seed"),
-            "device": request.get("device"),
+            "device": record.get("device") or request.get("device"),
             "model": without_folder(request.get("model")),
             "network evaluations": record.get("evaluations") or None,
             "given beside the PET": given or None,
