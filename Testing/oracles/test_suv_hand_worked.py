@@ -131,7 +131,7 @@ def _set(**values):
 
 
 REFUSED = {
-    "weight missing": (_delete("PatientWeight"), "weight"),
+    "weight missing": (_delete("PatientWeight"), "PatientWeight (0010,1030), sidecar BodyWeight"),
     "weight zero": (_set(PatientWeight=0), "0 kg"),
     "weight in grams": (_set(PatientWeight=70000), "70000 kg"),
     "dose missing": (_delete("RadionuclideTotalDose"), "dose"),

@@ -105,7 +105,7 @@ def _uptake(series: Sequence[Dataset], given: Facts, life: float) -> float:
         return uptake_seconds(series, life)
     except (OverflowError, ValueError) as error:
         raise UnitError("The times of injection and scan", f"cannot be used ({error})",
-                        "Give uptake_minutes.") from error
+                        "Correct the times of injection and scan in the file.") from error
 
 
 def nuclide_half_life(ds: Dataset) -> float | None:

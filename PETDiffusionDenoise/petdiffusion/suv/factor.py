@@ -29,33 +29,39 @@ def checked(value: Any, name: str, unit: str, limits: tuple[float, float], hint:
     return float(value)
 
 
+def _in_file(tag: str, key: str) -> str:
+    return f"it in the file (DICOM {tag}, sidecar {key})"
+
+
 def weight(value: Any) -> float:
-    return checked(value, "The patient's weight", "kg", WEIGHT_KG, "weight_kg")
+    return checked(value, "The patient's weight", "kg", WEIGHT_KG, _in_file("PatientWeight (0010,1030)", "BodyWeight"))
 
 
 def dose(value: Any) -> float:
-    return checked(value, "The injected dose", "Bq", DOSE_BQ, "injected_dose_bq in Bq")
+    where = _in_file("RadionuclideTotalDose (0018,1074)", "InjectedRadioactivity")
+    return checked(value, "The injected dose", "Bq", DOSE_BQ, where)
 
 
 def half_life(value: Any) -> float:
-    return checked(value, "The half-life", "s", HALF_LIFE_S, "half_life_s in seconds")
+    where = _in_file("RadionuclideHalfLife (0018,1075)", "RadionuclideHalfLife")
+    return checked(value, "The half-life", "s", HALF_LIFE_S, where)
 
 
 def uptake(seconds: Any, half_life_s: float) -> float:
     """Time from injection to what the image is decay-corrected to; refuses times that cannot be."""
     if seconds is None:
         raise UnitError("The time from injection to scan", "is not known, so there is no SUV",
-                        f"Give uptake_minutes, {_IN_BQML}")
+                        f"Give the times of injection and scan in the file, {_IN_BQML}")
     if not isinstance(seconds, Real) or not math.isfinite(seconds):
         raise UnitError(f"Time from injection to scan {seconds!r}", "is not a number",
-                        f"Give uptake_minutes, {_IN_BQML}")
+                        f"Give the times of injection and scan in the file, {_IN_BQML}")
     if seconds < -1.0:
         raise UnitError(f"Injection {-seconds / 60:.1f} min after the scan", "cannot be",
-                        f"Check the injection time, give uptake_minutes, {_IN_BQML}")
+                        f"Correct the injection time in the file, {_IN_BQML}")
     if seconds > LONGEST_UPTAKE_HALF_LIVES * half_life_s:
         raise UnitError(f"Injection {seconds / 3600:.1f} h before the scan",
                         f"is more than {LONGEST_UPTAKE_HALF_LIVES:g} half-lives of {half_life_s / 60:.1f} min",
-                        f"Check the injection date and time, give uptake_minutes, {_IN_BQML}")
+                        f"Correct the injection's date and time in the file, {_IN_BQML}")
     return max(float(seconds), 0.0)
 
 

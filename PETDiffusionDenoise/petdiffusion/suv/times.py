@@ -25,7 +25,7 @@ INJECTION_CLOCKS_AGREE_S = 60.0
 DECAY_AGREES = 0.02
 NEXT_DAY_HALF_LIFE_S = 6 * 3600.0
 """Tracers that live longer are imaged days later, so a time of day alone does not date their injection."""
-_GIVE = "Give uptake_minutes (injection to decay reference), or go on in Bq/ml, which needs no SUV."
+_GIVE = "Correct the times of injection and scan in the file, or go on in Bq/ml, which needs no SUV."
 
 
 @dataclass(frozen=True)
