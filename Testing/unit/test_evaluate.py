@@ -170,9 +170,9 @@ def test_the_least_p_that_can_be_reached_is_told(done):
     """Two patients: p is 0.5 at least for a pair, and Holm doubles it for two comparisons; activity has one alone."""
     from petdiffusion.evaluate.page import _least_p
 
-    assert "With so few patients p cannot be below 0.50 here" in (done / "report.html").read_text()
+    assert "With so few patients p cannot be below 0.500 to 1.000 here, by line" in (done / "report.html").read_text()
     six = [{"metric": "PSNR_dB", "minimum_p": 2 / 64}]
-    assert _least_p(six) == "" and "0.06 here" in _least_p(six * 2)
+    assert _least_p(six) == "" and "0.062 here" in _least_p(six * 2)
 
 
 def test_plots_of_agreement_share_their_axes(monkeypatch):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..measure.checks import or_none
-from ..trust.findings import BEYOND, SPOTS
+from ..trust.findings import BEYOND, LESION, ORGAN, SPOTS
 from ..write.tables import read_csv
 
 LOW = "low-count"
@@ -47,10 +47,13 @@ METRICS = (
     Metric("lesion_mean_percent", "Lesion SUVmean, absolute error", "lesion", False, "%"),
     Metric("recovery_percent", "Contrast recovery", "lesion", True, "%", True, False),
     Metric("TLG_percent", "TLG of the patient, absolute error", "patient", False, "%"),
-    Metric("doubts", "Unsupported places per scan", "trust", False, "", False, False),
+    Metric("doubts", "Unsupported places (spots), per scan", "trust", False, "", False, False),
+    Metric("regions_changed", "Lesions and organs changed beyond the noise, per scan", "trust", reference=False,
+           tested=False),
     Metric("seconds", "Time to denoise", "cost", False, "s", False, False),
 )
-"""Errors are absolute, means over the organs or lesions of a case."""
+"""Errors are absolute, means over the organs or lesions of a case. `doubts` counts places alone, `regions_changed` the
+lesions and organs whose mean changed."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,8 @@ def gathered(done: Iterable[tuple[Row, str, Path, Mapping[str, Any]]]) -> Gather
         for name, image in both:
             row = {**facts, "method": name, **case_numbers(tables, image)}
             if image == "denoised":
-                row |= {"doubts": _doubts(tables, record), "seconds": record.get("seconds", {}).get("denoise")}
+                row |= {"doubts": _beyond(tables, record, SPOTS), "regions_changed": _regions(tables, record),
+                        "seconds": record.get("seconds", {}).get("denoise")}  # fmt: skip
             found.cases.append(row)
             found.lesions.extend({**facts, "method": name, **r} for r in _pairs(tables, "lesions", image))
             found.organs.extend({**facts, "method": name, **r} for r in _pairs(tables, "organs", image))
@@ -115,10 +119,16 @@ def _relative(value: float | None, reference: float | None) -> float | None:
     return None if value is None or not reference else 100 * abs(value - reference) / abs(reference)
 
 
-def _doubts(tables: Mapping[str, Sequence[Row]], record: Mapping[str, Any]) -> int | None:
+def _beyond(tables: Mapping[str, Sequence[Row]], record: Mapping[str, Any], kinds: Sequence[str]) -> int | None:
     if not record.get("trust", {}).get("checked"):
         return None
-    return sum(r["weight"] == BEYOND and r["kind"] in SPOTS for r in tables.get("trust", ()))
+    return sum(r["weight"] == BEYOND and r["kind"] in kinds for r in tables.get("trust", ()))
+
+
+def _regions(tables: Mapping[str, Sequence[Row]], record: Mapping[str, Any]) -> int | None:
+    """A filter may lower every lesion without one place that stands out. Without masks there is nothing to count."""
+    drawn = tables.get("lesions") or tables.get("organs")
+    return _beyond(tables, record, (LESION, ORGAN)) if drawn else None
 
 
 def _pairs(tables: Mapping[str, Sequence[Row]], table: str, image: str) -> Iterable[Row]:

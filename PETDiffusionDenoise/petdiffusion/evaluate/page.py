@@ -16,7 +16,7 @@ from . import plots
 from .numbers import LOW, METRICS, Row
 from .run import Evaluation, put, saved
 from .summary import measured, per_patient
-from .words import paragraph, told
+from .words import paragraph, scans_of, told
 
 BANNER = "For research use only. Not a medical device, not for diagnosis."
 LEVELS = {"whole": "Whole image", "organ": "Organs", "lesion": "Lesions", "patient": "Patient",
@@ -117,15 +117,14 @@ def _section(title: str, content: str, note: str = "") -> str:
 
 
 def _group(made: Evaluation, data: str) -> str:
-    group = made.groups[data]
-    patients, scans = (len({r[key] for r in group.cases}) for key in ("patient", "case"))
     baseline = made.titles[made.ask.baseline or made.ask.methods[0]]
     doses = _fractions(made, data)
     pooled = f", mean over doses {', '.join(map(_dose, doses))} (each by itself below)" if len(doses) > 1 else ""
+    whose = escape(scans_of(made.groups[data].cases, about=f" ({data})"))
     note = (
-        f"{scans} scans of {patients} patients: {escape(data)}{pooled}. Means over patients with 95 % bootstrap "
-        f"intervals. Bold: best of its line, the {LOW} scan included. p: Wilcoxon against {escape(baseline)}, Holm "
-        f"over all that are compared with it.{_least_p(made.metrics[data])}"
+        f"{whose}{pooled}. Means over the patients of each line, with 95 % bootstrap intervals. Bold: best of its "
+        f"line, the {LOW} scan included. p: Wilcoxon against {escape(baseline)}, Holm over all that are "
+        f"compared with it.{_least_p(made.metrics[data])}"
     )
     return "".join(
         [
@@ -151,24 +150,33 @@ def _each_dose(made: Evaluation, data: str) -> str:
     for fraction in _fractions(made, data):
         rows = [row for row in made.by_fraction[data] if row["fraction"] == fraction]
         title = f"At {_dose(fraction)} of the normal dose alone"
-        text += f"<details><summary>{title}</summary>{_metrics(made, rows)}</details>"
+        note = f'<p class="note">{least.strip()}</p>' if (least := _least_p(rows)) else ""
+        text += f"<details><summary>{title}</summary>{note}{_metrics(made, rows)}</details>"
     return text
 
 
 def _least_p(rows: Sequence[Row]) -> str:
-    """A word where no test could be significant: Holm multiplies the least p of so few patients by the comparisons."""
-    tests: dict[str, list[float]] = {}
-    for row in rows:
-        if row.get("minimum_p") is not None:
-            tests.setdefault(row["metric"], []).append(row["minimum_p"])
-    least = min((min(len(values) * min(values), 1.0) for values in tests.values()), default=0.0)
-    if least < SIGNIFICANT:
+    """A word where no test could be significant, which differs by line: some need what not every patient has."""
+    lines = [p for metric in METRICS if (p := _line_least([r for r in rows if r["metric"] == metric.key])) is not None]
+    few = [p for p in lines if p >= SIGNIFICANT]
+    if not few:
         return ""
-    return f" With so few patients p cannot be below {number(least, 2)} here: no difference can be significant."
+    if len(few) < len(lines):
+        return " No difference can be significant where p ≥ stands beside the patients: they are too few."
+    ends = list(dict.fromkeys(number(p, 3) for p in (min(few), max(few))))
+    by_line = ", by line (p ≥)" if len(ends) > 1 else ""
+    least = f"p cannot be below {' to '.join(ends)} here{by_line}"
+    return f" With so few patients {least}: no difference can be significant."
+
+
+def _line_least(rows: Sequence[Row]) -> float | None:
+    """Of one metric: Holm multiplies the least p of so few patients by the comparisons. None without a test."""
+    tests = [row["minimum_p"] for row in rows if row.get("minimum_p") is not None]
+    return min(len(tests) * min(tests), 1.0) if tests else None
 
 
 def _metrics(made: Evaluation, rows: Sequence[Row]) -> str:
-    """A column per method, a line per metric."""
+    """A column per method, a line per metric, with the patients that it rests on: the same for all methods."""
     methods = [*made.ask.methods, LOW]
     lines, level = [], None
     for metric in METRICS:
@@ -177,18 +185,24 @@ def _metrics(made: Evaluation, rows: Sequence[Row]) -> str:
             continue
         if metric.level != level:
             level = metric.level
-            lines.append(f'<tr><th class="group" colspan="{len(methods) + 1}">{LEVELS[level]}</th></tr>')
+            lines.append(f'<tr><th class="group" colspan="{len(methods) + 2}">{LEVELS[level]}</th></tr>')
         compared = list(found) if metric.tested else []
         values = [found[m]["mean"] for m in compared]
         best = (max if metric.higher_is_better else min)(values) if len(values) > 1 else None
         cells = "".join(_cell(found.get(m), metric.digits, m in compared and found[m]["mean"] == best) for m in methods)
         unit = f" <small>{escape(metric.unit)}</small>" if metric.unit else ""
-        lines.append(f"<tr><th>{escape(metric.title)}{unit}</th>{cells}</tr>")
+        lines.append(f"<tr><th>{escape(metric.title)}{unit}</th>{_patients(list(found.values()))}{cells}</tr>")
     head = "".join(f"<th>{escape(made.titles.get(m, m))}</th>" for m in methods)
     return (
-        f'<div class="scroll"><table class="plain"><thead><tr><th></th>{head}</tr></thead>'
+        f'<div class="scroll"><table class="plain"><thead><tr><th></th><th>patients</th>{head}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div>"
     )
+
+
+def _patients(rows: Sequence[Row]) -> str:
+    least = _line_least(rows)
+    few = f'<span class="p">p ≥ {number(least, 3)}</span>' if least is not None and least >= SIGNIFICANT else ""
+    return f"<td>{rows[0]['patients']}{few}</td>"
 
 
 def _cell(row: Row | None, digits: int, best: bool) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from html import escape
@@ -19,6 +20,8 @@ from .summary import paired
 INK, SOFT, LINE = "#16202a", "#55616d", "#dfe4e8"
 COLOURS = ("#0b63b5", "#d61f69", "#2f8f5b", "#c47a11", "#7a4fb3", "#0f8b8d", "#a33c2e", "#5b6770")
 GREY = "#8b96a0"
+LETTER = 0.1
+"""Inches: a letter of a title, on average at most."""
 STYLE = {
     "font.family": "sans-serif", "font.size": 9, "svg.fonttype": "none", "svg.hashsalt": "petdiffusion",
     "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": SOFT, "axes.labelcolor": INK,
@@ -58,7 +61,7 @@ def boxes(values: Mapping[str, Mapping[str, float]], metric: Metric, titles: Map
     for i, (method, column) in enumerate(zip(methods, columns), 1):
         axes.scatter([i] * len(column), column, s=13, color=colour(method, named), alpha=0.85, zorder=3, linewidths=0)
     axes.set_xticks(range(1, len(methods) + 1), [titles.get(m, m) for m in methods], rotation=28, ha="right")
-    axes.set_title(metric.title)
+    _title(figure, metric.title)
     axes.set_ylabel(metric.unit)
     return _picture(figure, f"{metric.title} by method")
 
@@ -161,7 +164,7 @@ def _panels(found: Sequence[tuple[str, np.ndarray]], draw: Callable[[Any, np.nda
     for method, both in found:
         figure, axes = _figure(2.8, 2.6)
         draw(axes, both, method)
-        axes.set_title(titles.get(method, method))
+        _title(figure, titles.get(method, method))
         drawn.append(_picture(figure, f"{titles.get(method, method)}: {alt}"))
     return drawn
 
@@ -171,6 +174,11 @@ def _figure(width: float, height: float) -> tuple[Any, Any]:
 
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots()
+
+
+def _title(figure: Any, text: str) -> None:
+    """In as many lines as the picture's width needs, over the whole of it: over the axes alone a long one is cut."""
+    figure.suptitle(textwrap.fill(text, int(figure.get_figwidth() / LETTER)), fontsize=10, fontweight="bold")
 
 
 def _legend(figure: Any) -> None:

@@ -8,8 +8,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from ..batch.manifest import BatchCase, read_manifest
 from ..batch.work import BAD
 from ..errors import InputError, OptionError
 from ..progress import Run, finite
+from ..read.sources import shorten
 from ..request import read_record
 from ..volume import DIGITAL_PATIENT, REDUCED_DOSE
 from ..write import tables as files
@@ -76,7 +78,9 @@ def evaluate(ask: Ask, run: Run | None = None) -> Evaluation:
 
     run = run or Run()
     cases = _checked(ask)
-    failed = [row for method in ask.methods for row in _runs(ask, method, run)]
+    images = {case.id: case.images.values() for case in cases}
+    failed = [{**row, "error": without_folders(row["error"], images[row["case"]])}
+              for method in ask.methods for row in _runs(ask, method, run)]  # fmt: skip
     with run.stage("gather", "Putting the numbers together"):
         made = _evaluation(ask, cases, failed)
         run.progress(1.0)
@@ -111,6 +115,16 @@ def _runs(ask: Ask, method: str, run: Run) -> list[Row]:
     rows = run_batch(ask.manifest, ask.out / "runs" / method, method, engine=ask.engine, workers=ask.workers,
                      address=ask.address, report=False, run=run, **settings)  # fmt: skip
     return [{"case": r["id"], "method": method, "error": r["error"]} for r in rows if r["status"] in BAD]
+
+
+def without_folders(error: str, images: Iterable[str]) -> str:
+    """The originals of a case by their names alone, for what is handed on: a folder's name may be a patient's."""
+    for path in sorted(map(Path, images), key=lambda p: len(str(p)), reverse=True):
+        whole = (str(path), os.path.normpath(path), shorten(path))
+        folders = (f"{path.parent}{os.sep}", f"{os.path.normpath(path.parent)}{os.sep}")
+        for text, name in (*((text, path.name) for text in whole), *((text, "") for text in folders)):
+            error = error.replace(text, name).replace(repr(text)[1:-1], name)
+    return error
 
 
 def _evaluation(ask: Ask, cases: Sequence[BatchCase], failed: list[Row]) -> Evaluation:

@@ -37,6 +37,13 @@ def measured(cases: Sequence[Row], metric: str, methods: Sequence[str]) -> list[
     return [m for m in methods if any(r["method"] == m and r.get(metric) is not None for r in cases)]
 
 
+def referenced(cases: Sequence[Row]) -> tuple[int, int]:
+    """Scans and patients that have any number that needs a normal-dose scan."""
+    needed = [metric.key for metric in METRICS if metric.reference]
+    known = {(r["case"], r["patient"]) for r in cases if any(r.get(key) is not None for key in needed)}
+    return len({scan for scan, _ in known}), len({patient for _, patient in known})
+
+
 def metric_rows(cases: Sequence[Row], metric: Metric, methods: Sequence[str], baseline: str) -> list[Row]:
     """Mean, SD and bootstrap interval over patients; tests (Wilcoxon, Holm over the methods) where they make sense."""
     used = measured(cases, metric.key, methods)

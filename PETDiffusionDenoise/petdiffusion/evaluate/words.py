@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .. import __version__, registry
+from .numbers import Row
 from .run import Evaluation
+from .summary import referenced
 
 METRIC_WORDS = (
     "PSNR and SSIM were computed in 3D inside the body, with the maximum of the normal-dose scan in the body as data "
@@ -22,7 +24,9 @@ TEST_WORDS = (
 )
 TRUST_WORDS = (
     "Each result was checked against its own scan: places where the difference of scan and output exceeds the scan's "
-    "noise (matched filters of 6 to 24 mm, chance over the whole scan below 0.05) are counted."
+    "noise (matched filters of 6 to 24 mm, chance over the whole scan below 0.05) are counted, and apart from them "
+    "lesions and organs whose mean changed by more than the noise (Holm-adjusted p below 0.05 within a scan, and at "
+    "least 5 % of a lesion or 2 % of an organ)."
 )
 
 
@@ -45,15 +49,27 @@ def paragraph(made: Evaluation) -> str:
 def _data(made: Evaluation) -> str:
     said = []
     for data, group in made.groups.items():
-        scans, patients = {r["case"] for r in group.cases}, {r["patient"] for r in group.cases}
         doses = sorted({r["fraction"] for r in group.cases if r["fraction"]})
         at = f" at {', '.join(f'{100 * d:.3g} %' for d in doses)} of the normal dose" if doses else ""
-        said.append(f"{_count(scans, 'low-count scan')} of {_count(patients, 'patient')}{at} ({data})")
+        said.append(scans_of(group.cases, "low-count scan", f"{at} ({data})"))
     return "Data were " + "; ".join(said) + ". Results of simulated and real scans were kept apart."
 
 
-def _count(things: set[str], word: str) -> str:
-    return f"{len(things)} {word}{'' if len(things) == 1 else 's'}"
+def scans_of(cases: Sequence[Row], word: str = "scan", about: str = "") -> str:
+    """`3 scans of 3 patients, of which 2 scans of 2 patients have a normal-dose scan`; the last is left unsaid where
+    all have one."""
+    scans, patients = (len({row[key] for row in cases}) for key in ("case", "patient"))
+    text, (known, whose) = f"{_count(scans, word)} of {_count(patients, 'patient')}{about}", referenced(cases)
+    if known == scans:
+        return text
+    if not known:
+        return f"{text}, none with a normal-dose scan"
+    have = "has" if known == 1 else "have"
+    return f"{text}, of which {_count(known, 'scan')} of {_count(whose, 'patient')} {have} a normal-dose scan"
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
 
 
 def _methods(made: Evaluation) -> str:
