@@ -71,7 +71,7 @@ def finished(request: Request, folder: Path) -> Row | None:
             ANEW,
         )
     if changed := changed_input(record):
-        raise InputError(f"Folder {folder.name}: {changed[0].lower()}{changed[1:]}", "has changed since", ANEW)
+        raise InputError(f"Folder {folder.name}", f"{changed[0].lower()}{changed[1:]} has changed since", ANEW)
     from ..write import tables
 
     image = folder / "tables" / "image.csv"
