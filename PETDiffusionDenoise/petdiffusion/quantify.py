@@ -7,11 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .errors import InputError, OptionError, OutputError, UnitError
 from .progress import Run
 from .volume import ARBITRARY, BQML, SUVBW, LabelMap, Volume
 
 Tables = dict[str, list[dict[str, Any]]]
+Seen = list[np.ndarray]
+"""What images show of the body that do not show all of it."""
 ENDINGS = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
 
 
@@ -35,12 +39,13 @@ def quantify(
         )
     with run.stage("read", "Reading the images"):
         low = _pet(pet, unit, "pet", run)
-        volumes = {"PET": low} | ({} if reference is None else {"reference": _aligned(reference, low, unit, run)})
+        seen: Seen = []
+        volumes = {"PET": low} | ({} if reference is None else {"reference": _aligned(reference, low, unit, seen, run)})
         organs, mask = _labels_on(labels, low), _labels_on(lesions, low, allow_empty=True)
     with run.stage("measure", "Measuring"):
         if mask is None and find_above_suv is not None:
             mask = _found(low, find_above_suv, run)
-        return _tables(volumes, organs, mask, run)
+        return _tables(volumes, organs, mask, seen, run)
 
 
 def compare(
@@ -56,12 +61,12 @@ def compare(
     run = run or Run()
     with run.stage("read", "Reading the images"):
         target = _pet(reference, unit, "reference", run)
-        volumes = {}
+        volumes, seen = {}, []
         for image in images:
-            volumes[_name(image, volumes)] = _aligned(image, target, unit, run)
+            volumes[_name(image, volumes)] = _aligned(image, target, unit, seen, run)
         organs, mask = _labels_on(labels, target), _labels_on(lesions, target, allow_empty=True)
     with run.stage("measure", "Measuring"):
-        return _tables({**volumes, "reference": target}, organs, mask, run)
+        return _tables({**volumes, "reference": target}, organs, mask, seen, run)
 
 
 def convert(
@@ -122,9 +127,10 @@ def _pet(source: Any, unit: str | None, role: str, run: Run) -> Volume:
     return volume
 
 
-def _aligned(source: Any, target: Volume, unit: str | None, run: Run) -> Volume:
+def _aligned(source: Any, target: Volume, unit: str | None, seen: Seen, run: Run) -> Volume:
+    """The image on the target's grid; where it does not show all of the body, `seen` gets what it shows."""
     from . import suv
-    from .prepare import grids
+    from .prepare import case, grids, mask
 
     volume = _pet(source, unit, "pet", run)
     if volume.unit == ARBITRARY:
@@ -136,6 +142,8 @@ def _aligned(source: Any, target: Volume, unit: str | None, run: Run) -> Volume:
     if grids.overlap(volume.geometry, target.geometry) < 0.05:
         raise InputError("The images", "do not overlap in space", "Give images of the same scan position.")
     run.warn("An image lies on another grid and was resampled for the comparison.")
+    part = case.seen_by(volume.geometry, "image", target, mask.body_mask(target), run)
+    seen.extend([] if part is None else [part])
     return grids.resample(volume, target.geometry)
 
 
@@ -167,13 +175,17 @@ def _found(pet: Volume, threshold: float, run: Run) -> LabelMap:
     return found
 
 
-def _tables(volumes: dict[str, Volume], organs: LabelMap | None, lesions: LabelMap | None, run: Run) -> Tables:
+def _tables(volumes: dict[str, Volume], organs: LabelMap | None, lesions: LabelMap | None, seen: Seen, run: Run
+            ) -> Tables:
     from . import measure
     from .prepare import case, mask
 
     body = mask.body_mask(volumes.get("reference", next(iter(volumes.values()))))
     for volume in volumes.values():
         case.check_suv(volume, body, run)
+    for part in seen:
+        body = body & part
+        organs, lesions = (m and replace(m, array=np.where(part, m.array, 0)) for m in (organs, lesions))
     return measure.tables(volumes, body, organs, lesions, run=run)
 
 

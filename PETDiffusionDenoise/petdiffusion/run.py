@@ -161,7 +161,7 @@ def _read(images: Mapping[str, Any], request: Request, run: Run) -> _Given:
     )
     for name, other in (("CT", given.ct), ("MR", given.mr), ("reference", given.reference)):
         if other is not None and (told := pet.facts.other_patient(other.facts)):
-            run.warn(f"The {name} seems to be of another patient than the PET ({told}). Check that they belong together.")
+            run.warn(f"The {name} seems to be of another patient than the PET ({told}). Check that both are of one.")
     return given
 
 
@@ -231,7 +231,7 @@ def _placed(given: _Given, case: Case, run: Run) -> _Given:
 
     return replace(
         given,
-        seen=None if given.reference is None else seen_by(given.reference.geometry, case.pet, case.body, run),
+        seen=given.reference and seen_by(given.reference.geometry, "reference", case.pet, case.body, run),
         reference=_image_on(given.reference, "reference", case, run, beyond=""),
         tune=_image_on(given.tune, "validation PET", case, run, "the rest is treated as air"),
         lesions=_labels_on(given.lesions, case, run),

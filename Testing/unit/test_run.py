@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import petdiffusion
 import pytest
-from petdiffusion import read, registry
+from petdiffusion import quantify, read, registry
 from petdiffusion.errors import (
     ConditionError,
     GeometryError,
@@ -18,6 +18,7 @@ from petdiffusion.errors import (
     ResourceError,
     UnitError,
 )
+from petdiffusion.prepare.mask import body_mask
 from petdiffusion.progress import Run
 from petdiffusion.request import Request
 from petdiffusion.rerun import rerun
@@ -307,3 +308,79 @@ def test_lesions_that_were_smoothed_away_are_said_in_the_record(files, tmp_path)
 def test_an_empty_path_is_not_this_folder(files):
     with pytest.raises(InputError, match="is empty"):
         petdiffusion.denoise(files["pet"], "gaussian", ct="")
+
+
+def test_an_output_says_what_it_is_and_is_not_taken_for_a_scan(files, tmp_path):
+    first = petdiffusion.denoise(files["pet"], "gaussian", out=tmp_path / "first")
+    assert first.pet.facts.denoised == "Gaussian filter" and first.low.facts.denoised is None
+    assert not [text for text in first.warnings if "output of this program" in text]
+    again = petdiffusion.denoise(first.files["denoised"], "gaussian")
+    assert [text for text in again.warnings if "output of this program (Gaussian filter), not a scan" in text]
+
+
+def _without_ends(path: str, out: Path, slices: int) -> Path:
+    """The same image without its lowest slices, on a grid of its own."""
+    image = read.image(path)
+    geometry = image.geometry
+    origin = tuple((geometry.affine @ [0, 0, slices, 1])[:3])
+    rest = replace(geometry, size=(*geometry.size[:2], geometry.size[2] - slices), origin=origin)
+    return images.write(replace(image, array=image.array[slices:], geometry=rest), out)
+
+
+def test_what_a_reference_does_not_show_is_left_out_of_every_comparison(files, tmp_path):
+    """A normal-dose scan without the lowest third: its missing part is no activity of zero."""
+    low = read.image(files["pet"])
+    cut = low.geometry.shape[0] // 3
+    given = {"labels": files["labels"], "lesions": files["lesions"]}
+    part = petdiffusion.denoise(files["pet"], "gaussian", **given,
+                                reference=_without_ends(files["reference"], tmp_path / "part.nii.gz", cut))
+    (said,) = [text for text in part.warnings if "The reference covers" in text]
+    assert "compared there" in said
+    row = {row["image"]: row for row in part.tables["image"]}
+    whole = petdiffusion.denoise(files["pet"], "gaussian", **given, reference=files["reference"])
+    assert not [text for text in whole.warnings if "The reference covers" in text]
+    reference, body = whole.reference.array, whole.low.array
+    assert row["denoised"]["PSNR_dB"] == pytest.approx(
+        {row["image"]: row for row in whole.tables["image"]}["denoised"]["PSNR_dB"], abs=1.5)
+    for organ in part.tables["organs"]:
+        voxels = (read.labels(files["labels"]).array == organ["label"]) & (read.labels(files["lesions"]).array == 0)
+        voxels[:cut] = False
+        assert organ["SUVmean_reference"] == pytest.approx(reference[voxels].mean(), rel=1e-4)
+        assert organ["SUVmean_low"] == pytest.approx(body[voxels].mean(), rel=1e-4)
+
+
+def test_lesions_outside_of_the_scan_are_told(files, tmp_path):
+    mask = read.labels(files["lesions"])
+    lowest = {value: np.argwhere(mask.array == value)[:, 0].max() for value in mask.present()}
+    gone, last = min(lowest.items(), key=lambda item: item[1])
+    cut = _without_ends(files["pet"], tmp_path / "cut.nii.gz", int(last) + 2)
+    result = petdiffusion.denoise(cut, "gaussian", lesions=files["lesions"])
+    (said,) = [text for text in result.warnings if "lesion mask" in text]
+    assert f"mask {gone} lies outside of the PET" in said
+    assert not [text for text in petdiffusion.denoise(files["pet"], "gaussian", lesions=files["lesions"]).warnings
+                if "lesion mask" in text]
+
+
+def test_images_of_different_patients_are_told(files):
+    pet = read.image(files["pet"]).with_facts(weight_kg=72.5, sex="F", height_m=1.70)
+    reference = read.image(files["reference"])
+
+    def said(**facts):
+        given = reference.with_facts(weight_kg=None, sex=None, height_m=None).with_facts(**facts)
+        warnings = petdiffusion.denoise(pet, "gaussian", reference=given).warnings
+        return [text for text in warnings if "another patient" in text]
+
+    (told,) = said(weight_kg=55.0, sex="M", height_m=1.72)
+    assert "The reference seems" in told and "sex M, not F, weight 55 kg, not 72.5" in told and "height" not in told
+    assert not said(weight_kg=75.0, sex="F") and not said()
+
+
+def test_compare_leaves_out_what_an_image_does_not_show(files, tmp_path):
+    cut = read.image(files["pet"]).geometry.shape[0] // 3
+    short = _without_ends(files["pet"], tmp_path / "short.nii.gz", cut)
+    run = Run()
+    (row, _) = quantify.compare([short], files["reference"], run=run)["image"]
+    low, reference = read.image(files["pet"]).array[cut:], read.image(files["reference"]).array
+    body = body_mask(read.image(files["reference"]))[cut:]
+    assert row["RMSE"] == pytest.approx(np.sqrt(np.square(low - reference[cut:])[body].mean()), rel=1e-4)
+    assert [text for text in run.warnings if "The image covers" in text]

@@ -99,9 +99,9 @@ def check_cover(geometry: Geometry, name: str, pet: Volume, body: np.ndarray, ru
         run.warn(f"The {name} covers only {part:.0%} of the body seen in the PET; {beyond}.")
 
 
-def seen_by(geometry: Geometry, pet: Volume, body: np.ndarray, run: Run) -> np.ndarray | None:
-    """Where a reference is, on the PET's grid; None where that is all of the body. What it does not show would count as
-    zero: it is left out of every comparison, and that is told."""
+def seen_by(geometry: Geometry, name: str, pet: Volume, body: np.ndarray, run: Run) -> np.ndarray | None:
+    """Where an image to compare with is, on the PET's grid; None where that is all of the body. What it does not show
+    would count as zero: it is left out of every comparison, and that is told."""
     if geometry.close_to(pet.geometry):
         return None
     whole = LabelMap(np.ones(geometry.shape, np.int16), geometry)
@@ -110,8 +110,8 @@ def seen_by(geometry: Geometry, pet: Volume, body: np.ndarray, run: Run) -> np.n
     if part == 1.0:
         return None
     if LEAST_COVER <= part < TOLD_COVER:
-        run.warn(f"The reference covers {part:.0%} of the body seen in the PET: images, organs and lesions are "
-                 "compared there, and their tables are of that part alone.")
+        run.warn(f"The {name} covers {part:.0%} of the body: images, organs and lesions are compared there, and their "
+                 "tables are of that part alone.")
     return seen
 
 
