@@ -6,7 +6,6 @@ import errno
 import os
 from types import SimpleNamespace
 
-import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -78,7 +77,7 @@ def test_the_disk_fails_while_writing(tmp_path, monkeypatch, suffix, code, said)
             stream.write(b"half")
         raise OSError(code, os.strerror(code), str(path))
 
-    monkeypatch.setattr(nibabel, "save", fail)
+    monkeypatch.setattr("petdiffusion.write.gzipped.write", fail)
     monkeypatch.setattr(sitk, "WriteImage", fail)
     refused(tmp_path, OutputError, said, lambda: images.write(volume(), tmp_path / "out" / f"a{suffix}"))
     assert not (tmp_path / "out").exists()
