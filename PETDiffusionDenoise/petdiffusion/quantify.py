@@ -183,10 +183,8 @@ def _tables(volumes: dict[str, Volume], organs: LabelMap | None, lesions: LabelM
     body = mask.body_mask(volumes.get("reference", next(iter(volumes.values()))))
     for volume in volumes.values():
         case.check_suv(volume, body, run)
-    for part in seen:
-        body = body & part
-        organs, lesions = (m and replace(m, array=np.where(part, m.array, 0)) for m in (organs, lesions))
-    return measure.tables(volumes, body, organs, lesions, run=run)
+    by_all = np.logical_and.reduce(seen) if seen else None
+    return measure.tables(volumes, body, organs, lesions, run=run, seen=by_all)
 
 
 def _name(source: Any, taken: Any) -> str:

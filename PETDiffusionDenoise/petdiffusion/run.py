@@ -310,11 +310,8 @@ def _measure(case: Case, output: Output, given: _Given, run: Run) -> dict[str, l
 
     images = {"low": case.pet, "denoised": output.pet, "reference": given.reference}
     volumes = {name: image for name, image in images.items() if image is not None}
-    masks, drawn, body = [case.labels or output.organs, given.lesions or output.lesions], case.labels is None, case.body
-    if given.seen is not None:
-        masks = [m and replace(m, array=np.where(given.seen, m.array, 0)) for m in masks]
-        body = body & given.seen
-    return {**measure.tables(volumes, body, *masks, run=run, drawn=drawn), **output.tables}
+    masks, drawn = (case.labels or output.organs, given.lesions or output.lesions), case.labels is None
+    return {**measure.tables(volumes, case.body, *masks, run=run, drawn=drawn, seen=given.seen), **output.tables}
 
 
 def _restore(case: Case, output: Output, given: _Given, tables: Mapping[str, Any], run: Run, by: str) -> Result:

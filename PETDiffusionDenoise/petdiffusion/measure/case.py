@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,12 +27,14 @@ def tables(
     settings: ImageSettings = DEFAULT,
     run: Run | None = None,
     drawn: bool = False,
+    seen: np.ndarray | None = None,
 ) -> dict[str, Rows]:
     """Rows by table: image, organs, lesions, lesion_totals, organ_errors; only those there is something to say in.
 
     Organs that the denoising method itself has `drawn` do not tell where lesions lie: it takes tumours for organs.
 
-    `volumes` are named low, denoised and reference (or anything else), all on one grid and in one unit.
+    `volumes` are named low, denoised and reference (or anything else), all on one grid and in one unit. Where one of
+    them does not show all of the body, only what is `seen` by all is measured.
     """
     same_grid(
         {
@@ -43,6 +46,9 @@ def tables(
     for name, volume in volumes.items():
         finite(f"The image '{name}'", volume.array)
     body, run = body if body is not None and body.any() else None, run or Run()
+    if seen is not None:
+        body = seen if body is None else body & seen
+        organs, lesions = (m and replace(m, array=np.where(seen, m.array, 0)) for m in (organs, lesions))
     run.check()
     found: dict[str, Rows] = {"image": image_table(volumes, body, organs, lesions, settings)}
     run.check()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _YEARS = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
 TALLEST_M = 2.6
 DERIVED = "Denoised by "
-"""How `write/outputs` begins the description of a series that it derives."""
+"""How the description of a series that this program derives begins; `write/outputs` begins it so."""
 
 
 def read(path: Path, role: str, declared: tuple[str, float] | None = None, run: Run | None = None) -> Volume:

@@ -126,9 +126,10 @@ def _tables(result: Result, folder: Path) -> dict[str, Path]:
 
 
 def _dicom(result: Result, card: MethodCard, folder: Path, run: Run) -> Path:
+    from ..read.dicom import DERIVED
     from . import dicom_pet
 
-    description = f"Denoised by {card.title}"
+    description = f"{DERIVED}{card.title}"
     dicom_pet.write(result.pet, folder / "dicom", result.low.facts.source, description,
                     derivation=_settings(result.record), run=run)
     return folder / "dicom"
