@@ -20,7 +20,7 @@ MANIFEST = "manifest.csv"
 _VOLUME, _MASK = ("scalar volume", (scene.SCALAR,)), ("segmentation or label map", (scene.SEGMENTATION, scene.LABELS))
 KINDS = {"pet": _VOLUME, "ct": _VOLUME, "mr": _VOLUME, "reference": _VOLUME, "labels": _MASK, "lesions": _MASK,
          "region": ("region of interest", ("vtkMRMLMarkupsROINode",))}
-BY_CASE = ("pet", "ct", "mr", "labels", "lesions", "reference", "dose_fraction", "text")
+BY_CASE = ("pet", "ct", "mr", "labels", "lesions", "reference", "dose_fraction", "weight_kg", "text")
 """Columns of a manifest: they differ from patient to patient."""
 Say = Callable[[str], None]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ def quantify(
     find_above_suv: float | None = None,
     reference: Any = None,
     unit: str | None = None,
+    weight_kg: float | None = None,
     run: Run | None = None,
 ) -> Tables:
     """SUVmean, SUVmax, SUVpeak, volume, MTV and TLG of organs and lesions."""
@@ -38,9 +39,10 @@ def quantify(
             "Give --labels, --lesions or --find-lesions 4.",
         )
     with run.stage("read", "Reading the images"):
-        low = _pet(pet, unit, "pet", run)
+        said = _Said(unit, weight_kg)
+        low = _pet(pet, said, "pet", run)
         seen: Seen = []
-        volumes = {"PET": low} | ({} if reference is None else {"reference": _aligned(reference, low, unit, seen, run)})
+        volumes = {"PET": low} | ({} if reference is None else {"reference": _aligned(reference, low, said, seen, run)})
         organs, mask = _labels_on(labels, low), _labels_on(lesions, low, allow_empty=True)
     with run.stage("measure", "Measuring"):
         if mask is None and find_above_suv is not None:
@@ -55,15 +57,17 @@ def compare(
     labels: Any = None,
     lesions: Any = None,
     unit: str | None = None,
+    weight_kg: float | None = None,
     run: Run | None = None,
 ) -> Tables:
     """PSNR, SSIM, errors and bias of each image against the reference, on the reference's grid."""
     run = run or Run()
     with run.stage("read", "Reading the images"):
-        target = _pet(reference, unit, "reference", run)
+        said = _Said(unit, weight_kg)
+        target = _pet(reference, said, "reference", run)
         volumes, seen = {}, []
         for image in images:
-            volumes[_name(image, volumes)] = _aligned(image, target, unit, seen, run)
+            volumes[_name(image, volumes)] = _aligned(image, target, said, seen, run)
         organs, mask = _labels_on(labels, target), _labels_on(lesions, target, allow_empty=True)
     with run.stage("measure", "Measuring"):
         return _tables({**volumes, "reference": target}, organs, mask, seen, run)
@@ -75,6 +79,7 @@ def convert(
     *,
     role: str = "pet",
     unit: str | None = None,
+    weight_kg: float | None = None,
     to: str | None = None,
     overwrite: bool = False,
     run: Run | None = None,
@@ -95,27 +100,38 @@ def convert(
         if role == "labels":
             label_files.write(read.labels(image), folder / target.name)
         else:
-            volume = _of_role(image, role, unit, run)
+            volume = _of_role(image, role, _Said(unit, weight_kg), run)
             volume = {None: lambda v: v, SUVBW: suv.to_suv, BQML: suv.to_bqml}[to](volume)
             images.write(volume.with_facts(source=None), folder / target.name)
     return target
 
 
-def _of_role(image: Any, role: str, unit: str | None, run: Run) -> Volume:
-    from . import read
+@dataclass(frozen=True)
+class _Said:
+    """What was said of the PETs where their files do not, or do so wrongly."""
 
+    unit: str | None
+    weight_kg: float | None
+
+    def read(self, source: Any, role: str, run: Run) -> Volume:
+        from . import read
+
+        return read.image(source, role, unit=self.unit, weight_kg=self.weight_kg, run=run)
+
+
+def _of_role(image: Any, role: str, said: _Said, run: Run) -> Volume:
     try:
-        return read.image(image, role, unit=unit, run=run)
+        return said.read(image, role, run)
     except InputError as error:
         if role != "pet":
             raise
         raise InputError(error.what, error.why, f"{error.remedy} A CT, MR or label map needs --role.") from None
 
 
-def _pet(source: Any, unit: str | None, role: str, run: Run) -> Volume:
-    from . import read, suv
+def _pet(source: Any, said: _Said, role: str, run: Run) -> Volume:
+    from . import suv
 
-    volume = read.image(source, role, unit=unit, run=run)
+    volume = said.read(source, role, run)
     if volume.unit == BQML:
         try:
             return suv.to_suv(volume)
@@ -127,12 +143,12 @@ def _pet(source: Any, unit: str | None, role: str, run: Run) -> Volume:
     return volume
 
 
-def _aligned(source: Any, target: Volume, unit: str | None, seen: Seen, run: Run) -> Volume:
+def _aligned(source: Any, target: Volume, said: _Said, seen: Seen, run: Run) -> Volume:
     """The image on the target's grid; where it does not show all of the body, `seen` gets what it shows."""
     from . import suv
     from .prepare import case, grids, mask
 
-    volume = _pet(source, unit, "pet", run)
+    volume = _pet(source, said, "pet", run)
     if volume.unit == ARBITRARY:
         volume = replace(volume, unit=target.unit)
     if {volume.unit, target.unit} == {SUVBW, BQML}:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import InputError, OptionError
+from .suv.given import checked_weight
 from .volume import LabelMap, Volume
 
 RECORD_VERSION = 1
@@ -36,6 +37,7 @@ class Request:
     unit: str | None = None
     text: str = ""
     dose_fraction: float | None = None
+    weight_kg: float | None = None
     register: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
     model: str | None = None
@@ -52,6 +54,7 @@ class Request:
                 "must lie above 0 and at most at 1",
                 "Give 0.1 for a tenth of the normal dose.",
             )
+        checked_weight(self.weight_kg)
         if not isinstance(self.seed, int) or isinstance(self.seed, bool) or self.seed < 0:
             raise OptionError(f"Seed {self.seed!r}", "must be a whole number of zero or more", "Give for example 0.")
         if not isinstance(self.device, str) or not _DEVICE.fullmatch(self.device):

@@ -37,8 +37,8 @@ def denoise(
     """Denoise a PET and measure it. The one function behind Python, the command line and the panel.
 
     Images are paths (file or DICOM folder), SimpleITK or nibabel images, or Volumes. `settings` are the fields of
-    `Request` (unit, text, dose_fraction, register, model, seed, device, format, options); anything else is taken
-    as an option of the method. With `out` the results are written there, with tables, a report and a run record.
+    `Request` (unit, text, dose_fraction, weight_kg, register, model, seed, device, format, options); anything else is
+    taken as an option of the method. With `out` the results are written there, with tables, a report and a run record.
     """
     images = {
         "pet": pet,
@@ -137,7 +137,10 @@ def _read(images: Mapping[str, Any], request: Request, run: Run) -> _Given:
     from . import read
 
     def image(name: str, role: str | None = None, unit: str | None = None) -> Volume | None:
-        return None if images[name] is None else read.image(images[name], role or name, unit=unit, run=run)
+        if images[name] is None:
+            return None
+        weight = None if name in ("ct", "mr") else request.weight_kg
+        return read.image(images[name], role or name, unit=unit, weight_kg=weight, run=run)
 
     def labels(name: str) -> LabelMap | None:
         # a patient may well have no lesion; an organ map without organs is a mistake

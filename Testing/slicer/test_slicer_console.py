@@ -68,7 +68,7 @@ def test_one_output_may_be_named_alone(logic) -> None:
     assert nodes.difference is not None and nodes.uncertainty is None and nodes.tables == {}
 
 
-@pytest.mark.parametrize("name", ["text", "dose_fraction", "ct", "lesions"])
+@pytest.mark.parametrize("name", ["text", "dose_fraction", "weight_kg", "ct", "lesions"])
 def test_what_differs_by_patient_belongs_into_the_manifest_of_a_batch(logic, tmp_path, name) -> None:
     with pytest.raises(OptionError, match=f"column '{name}'"):
         logic.denoiseBatch([{"id": "a", "pet": "a.good"}], str(tmp_path), method="smooth", **{name: "x"})

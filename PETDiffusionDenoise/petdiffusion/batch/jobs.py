@@ -64,12 +64,16 @@ def _job(
 ) -> engines.Job:
     """A request per row; the row's own settings win. Options are checked now, before hours of work."""
     own: dict[str, Any] = dict(case.settings)
-    for name, kind in (("dose_fraction", float), ("seed", int)):
+    for name, kind in (("dose_fraction", float), ("weight_kg", float), ("seed", int)):
         if name in own:
             own[name] = _number(case.id, name, own[name], kind)
     fields = {**settings, "method": method, **own, **case.images}
     fields["options"] = registry.card(fields["method"]).resolve(fields.get("options") or {})
-    request = Request(**fields).absolute()
+    try:
+        request = Request(**fields).absolute()
+    except OptionError as error:
+        whose = f"Case {case.id}: " if case.settings else ""
+        raise OptionError(f"{whose}{error.what}", error.why, error.remedy) from None
     return case.id, request.to_json(), str((out / case.id).absolute()), report, overwrite
 
 

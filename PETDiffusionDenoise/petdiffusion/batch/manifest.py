@@ -12,7 +12,7 @@ from ..read.sources import ITK, NIFTI
 from ..write.tables import separator
 
 PATHS = ("pet", "ct", "mr", "labels", "lesions", "reference")
-SETTINGS = ("unit", "dose_fraction", "text", "method", "seed")
+SETTINGS = ("unit", "dose_fraction", "weight_kg", "text", "method", "seed")
 IGNORED = ("fraction", "split", "kind", "preset", "tracer", "truth", "patient", "data")
 """Columns for other uses: those of digital patients' data sets, and whose scan and what data it is (`evaluate`)."""
 RESERVED = {"summary", "batch", "con", "nul", "aux", "prn"}

@@ -64,7 +64,7 @@ def finished(request: Request, folder: Path) -> Row | None:
     if not (folder / "record.json").exists():
         return None
     record = read_record(folder)
-    if record["request"] != request.to_json():
+    if Request.from_json(record["request"]) != request:  # fields that came later have their defaults
         raise OptionError(
             f"Folder {folder.name}",
             "holds the result of another request",

@@ -18,7 +18,7 @@ def add(commands: Any) -> None:
         "batch",
         help="denoise many cases from a manifest; resumes where it was stopped",
         description="MANIFEST.csv has a column 'pet' and may have id, ct, mr, labels, lesions, reference, unit, "
-        "dose_fraction, text, method and seed. Paths are relative to the manifest.",
+        "dose_fraction, weight_kg, text, method and seed. Paths are relative to the manifest.",
     )
     parser.add_argument("manifest", metavar="MANIFEST.csv")
     parser.add_argument("--out", required=True, metavar="DIR", help="gets a folder per case and summary.csv")

@@ -38,6 +38,11 @@ def add_unit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--unit", choices=("SUVbw", "Bq/ml"), help="unit of the PET where its file does not say it")
 
 
+def add_weight(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--weight-kg", type=float, metavar="KG",
+                        help="the patient's weight, for SUV from Bq/ml; goes before the file's")  # fmt: skip
+
+
 def add_output(parser: argparse.ArgumentParser, help_: str = "folder for the results") -> None:
     parser.add_argument("--out", required=True, metavar="DIR", help=help_)
     parser.add_argument("--overwrite", action="store_true", help="replace the results of an earlier run in DIR")

@@ -11,7 +11,7 @@ from ..errors import InputError, OptionError
 from ..progress import Run
 from ..request import FORMATS, Result
 from ..volume import DIGITAL_PATIENT, REDUCED_DOSE
-from .common import add_output, add_reporting, add_unit, options_of, shown, table
+from .common import add_output, add_reporting, add_unit, add_weight, options_of, shown, table
 
 ALONE = "\0"
 """`--tune` without an image."""
@@ -64,6 +64,7 @@ def _add_denoise(commands: Any) -> None:
     images.add_argument("--register", action="store_true", help="align CT and MR to the PET rigidly first")
     more = parser.add_argument_group("settings")
     add_unit(more)
+    add_weight(more)
     more.add_argument(
         "--dose-fraction", type=float, metavar="F", help="dose or count fraction of the scan, such as 0.1"
     )
@@ -101,6 +102,7 @@ def _denoise(args: argparse.Namespace, run: Run) -> int:
         "register",
         "unit",
         "dose_fraction",
+        "weight_kg",
         "text",
         "model",
         "seed",

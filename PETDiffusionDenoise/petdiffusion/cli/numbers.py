@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..progress import Run
-from .common import add_output, add_reporting, add_unit, shown, table
+from .common import add_output, add_reporting, add_unit, add_weight, shown, table
 
 
 def add(commands: Any) -> None:
@@ -29,6 +29,7 @@ def _add_quantify(commands: Any) -> None:
     )
     parser.add_argument("--reference", metavar="REF", help="normal-dose PET, for columns beside")
     add_unit(parser)
+    add_weight(parser)
     add_output(parser, "folder for the tables")
     add_reporting(parser)
     parser.set_defaults(execute=_quantify)
@@ -41,6 +42,7 @@ def _add_compare(commands: Any) -> None:
     parser.add_argument("--labels", metavar="L", help="organ labels, for bias per organ")
     parser.add_argument("--lesions", metavar="M", help="lesion mask")
     add_unit(parser)
+    add_weight(parser)
     add_output(parser, "folder for the tables")
     add_reporting(parser)
     parser.set_defaults(execute=_compare)
@@ -54,6 +56,7 @@ def _add_convert(commands: Any) -> None:
     parser.add_argument("--to", choices=("SUVbw", "Bq/ml"), help="unit of the result")
     parser.add_argument("--overwrite", action="store_true", help="replace OUT")
     add_unit(parser)
+    add_weight(parser)
     add_reporting(parser)
     parser.set_defaults(execute=_convert)
 
@@ -68,6 +71,7 @@ def _quantify(args: argparse.Namespace, run: Run) -> None:
         find_above_suv=args.find_lesions,
         reference=args.reference,
         unit=args.unit,
+        weight_kg=args.weight_kg,
         run=run,
     )
     _finish(rows, args, run)
@@ -77,7 +81,13 @@ def _compare(args: argparse.Namespace, run: Run) -> None:
     from .. import quantify
 
     rows = quantify.compare(
-        args.images, args.reference, labels=args.labels, lesions=args.lesions, unit=args.unit, run=run
+        args.images,
+        args.reference,
+        labels=args.labels,
+        lesions=args.lesions,
+        unit=args.unit,
+        weight_kg=args.weight_kg,
+        run=run,
     )
     _finish(rows, args, run)
 
@@ -102,7 +112,14 @@ def _convert(args: argparse.Namespace, run: Run) -> None:
     from .. import quantify
 
     path = quantify.convert(
-        args.image, args.target, role=args.role, unit=args.unit, to=args.to, overwrite=args.overwrite, run=run
+        args.image,
+        args.target,
+        role=args.role,
+        unit=args.unit,
+        weight_kg=args.weight_kg,
+        to=args.to,
+        overwrite=args.overwrite,
+        run=run,
     )
     if args.json_lines:
         run.report({"event": "result", "files": {"image": str(path)}, "warnings": run.warnings})

@@ -9,7 +9,7 @@ from .. import segmenting
 from ..errors import InputError
 from ..progress import Run
 from ..request import FORMATS
-from .common import add_output, add_reporting, add_unit, options_of, shown, table
+from .common import add_output, add_reporting, add_unit, add_weight, options_of, shown, table
 
 
 def add(commands: Any) -> None:
@@ -27,6 +27,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--ct", metavar="CT", help="CT of the same patient: organs are drawn by it too")
     parser.add_argument("--labels", metavar="L", help="organ labels: tell where lesions lie")
     add_unit(parser)
+    add_weight(parser)
     parser.add_argument("--model", metavar="ID", help="id or path of the model")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     parser.add_argument("--format", choices=FORMATS, default="nifti",
@@ -40,8 +41,9 @@ def _segment(args: argparse.Namespace, run: Run) -> int:
     if not args.pet.strip():
         raise InputError("No PET", "the path is empty", "Give a file or a DICOM folder.")
     result = segmenting.segment(args.pet, args.method, out=args.out, overwrite=args.overwrite, run=run, ct=args.ct,
-                                labels=args.labels, unit=args.unit, model=args.model, device=args.device,
-                                format=args.format, options=options_of(args.method, args.option))  # fmt: skip
+                                labels=args.labels, unit=args.unit, weight_kg=args.weight_kg, model=args.model,
+                                device=args.device, format=args.format,
+                                options=options_of(args.method, args.option))  # fmt: skip
     if args.json_lines:
         run.report({"event": "result", "files": dict(result.files), "tables": dict(result.tables),
                     "warnings": list(result.warnings), "record": dict(result.record)})  # fmt: skip

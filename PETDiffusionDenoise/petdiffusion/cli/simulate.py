@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import OptionError
 from ..progress import Run
-from .common import add_output, add_reporting, add_unit
+from .common import add_output, add_reporting, add_unit, add_weight
 
 
 def add(commands: Any) -> None:
@@ -54,6 +54,7 @@ def _dose(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--counts", type=float, metavar="N", help="true counts of the scan, where known")
     parser.add_argument("--ct", metavar="CT", help="for attenuation")
     add_unit(parser)
+    add_weight(parser)
     parser.set_defaults(execute=_run_dose)
 
 
@@ -146,6 +147,7 @@ def _run_dose(args: argparse.Namespace, run: Run) -> None:
             counts=args.counts,
             ct=args.ct,
             unit=args.unit,
+            weight_kg=args.weight_kg,
             overwrite=args.overwrite,
             run=run,
         ),

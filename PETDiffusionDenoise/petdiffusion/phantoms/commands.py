@@ -41,7 +41,8 @@ def simulate_patient(kind: str, seed: int, out: str | os.PathLike[str], *, trace
 
 def simulate_dose(image: str | os.PathLike[str], fraction: float, seed: int, out: str | os.PathLike[str], *,
                   preset: str | None = None, counts: float | None = None, ct: str | os.PathLike[str] | None = None,
-                  unit: str | None = None, overwrite: bool = False, run: Run | None = None) -> dict[str, str]:
+                  unit: str | None = None, weight_kg: float | None = None, overwrite: bool = False,
+                  run: Run | None = None) -> dict[str, str]:
     """The scan as it would have been at a fraction of its dose, on its own grid and in its own unit."""
     from .. import read
     from ..physics.dose import reduce_dose
@@ -54,13 +55,13 @@ def simulate_dose(image: str | os.PathLike[str], fraction: float, seed: int, out
     staging = Staging(out, protect=[p for p in (image, ct) if p is not None], overwrite=overwrite)
     staging.check(name, record)
     with run.stage("read", "Reading the scan"):
-        pet = read.image(image, "pet", unit=unit, run=run)
+        pet = read.image(image, "pet", unit=unit, weight_kg=weight_kg, run=run)
         attenuation = None if ct is None else read.image(ct, "ct", run=run)
     reduced = reduce_dose(pet, fraction, seed=seed, preset=preset, counts=counts, ct=attenuation, run=run)
     with run.stage("write", "Writing the scan"), staging as folder:
         images.write(reduced.with_facts(source=None), folder / name)
         settings = {"fraction": fraction, "seed": seed, "preset": preset, "counts": counts, "ct": ct is not None,
-                    "unit": reduced.unit, "version": __version__, "said": run.warnings}
+                    "unit": reduced.unit, "weight_kg": weight_kg, "version": __version__, "said": run.warnings}
         (folder / record).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
         run.check()
     return {"low": str(Path(out) / name), "record": str(Path(out) / record)}

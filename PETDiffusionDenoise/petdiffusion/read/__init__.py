@@ -11,16 +11,18 @@ if TYPE_CHECKING:
 ROLES = ("pet", "ct", "mr", "reference")
 
 
-def image(source: Any, role: str = "pet", *, unit: str | None = None, run: Run | None = None) -> Volume:
+def image(source: Any, role: str = "pet", *, unit: str | None = None, weight_kg: float | None = None,
+          run: Run | None = None) -> Volume:  # fmt: skip
     """Read an image as what it is used for: `pet`, `ct`, `mr` or `reference` (a PET to compare with).
 
     `source` is a file, a DICOM folder, one file of a DICOM series, a SimpleITK or nibabel image, or a Volume.
     `unit` says what the values are where the image itself does not; a contradiction is refused.
+    `weight_kg` of a PET is the patient's weight: it goes before the file's, and a contradiction is told.
     Doubts worth telling go to `run.warn`.
     """
     from .sources import image as read
 
-    return read(source, role, unit=unit, run=run)
+    return read(source, role, unit=unit, weight_kg=weight_kg, run=run)
 
 
 def labels(source: Any, *, totalsegmentator: bool = False, allow_empty: bool = True) -> LabelMap:

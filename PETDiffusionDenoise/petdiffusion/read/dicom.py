@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import PETDiffusionError, UnitError
 from ..suv import dicom as units
 from ..suv import header, tracers
+from ..suv.given import weight
 from ..suv.times import uptake_seconds
 from ..volume import ARBITRARY, HU, Facts, Volume
 from . import checks, pixels, series, slices
@@ -28,7 +29,8 @@ DERIVED = "Denoised by "
 """How the description of a series that this program derives begins; `write/outputs` begins it so."""
 
 
-def read(path: Path, role: str, declared: tuple[str, float] | None = None, run: Run | None = None) -> Volume:
+def read(path: Path, role: str, declared: tuple[str, float] | None = None, weight_kg: float | None = None,
+         run: Run | None = None) -> Volume:  # fmt: skip
     """The series of this role in a folder, or the one a file belongs to."""
     found = series.find(path, role)
     ordered, geometry = slices.arrange(series.load(found), run)
@@ -36,8 +38,10 @@ def read(path: Path, role: str, declared: tuple[str, float] | None = None, run: 
     array = pixels.stack(ordered, geometry, needs_rescale=role != "mr")
     if scale != 1.0:
         array *= np.float32(scale)
-    facts = pet_facts(ordered, path, run) if role in PET_ROLES else common_facts(ordered[0], path)
-    return Volume(array, geometry, unit, facts)
+    if role not in PET_ROLES:
+        return Volume(array, geometry, unit, common_facts(ordered[0], path))
+    used = weight(_positive(header.number(ordered[0], "PatientWeight")), weight_kg, unit, path.name, run)
+    return Volume(array, geometry, unit, pet_facts(ordered, path, run, used))
 
 
 def _agreed_unit(ordered: Sequence[Dataset], role: str, declared: tuple[str, float] | None,
@@ -59,16 +63,19 @@ def _unit(ordered: Sequence[Dataset], role: str) -> tuple[str, float]:
     return (HU if role == "ct" else ARBITRARY), 1.0
 
 
-def pet_facts(ordered: Sequence[Dataset], path: Path, run: Run | None = None) -> Facts:
-    """Everything known of the scan and its tracer, and the SUV factor if it can be had without guessing."""
+def pet_facts(ordered: Sequence[Dataset], path: Path, run: Run | None = None, weight_kg: float | None = None
+              ) -> Facts:  # fmt: skip
+    """Everything known of the scan and its tracer, and the SUV factor if it can be had without guessing. The weight,
+    if given, replaces the header's."""
     ds, facts = ordered[0], common_facts(ordered[0], path)
+    facts = facts if weight_kg is None else replace(facts, weight_kg=weight_kg)
     info = header.item(ds, "RadiopharmaceuticalInformationSequence")
     known = {"tracer": _tracer(info) if info is not None else None,
              "injected_dose_bq": _positive(header.number(info, "RadionuclideTotalDose")) if info is not None else None,
              "frame_seconds": _thousandth(_positive(header.number(ds, "ActualFrameDuration")))}
     try:
         known["half_life_s"] = units.nuclide_half_life(ds)
-        known["suv_factor"] = units.factor_from_dicom(ordered)
+        known["suv_factor"] = units.factor_from_dicom(ordered, Facts(weight_kg=weight_kg))
     except UnitError as error:
         if run is not None and header.text(ds, "Units").upper() != "GML":
             run.warn(f"No SUV: {error}")

@@ -73,11 +73,14 @@ class Sidecar:
                  "uptake_minutes": self._minutes(), "frame_seconds": self._seconds("FrameDuration"),
                  "scanner": " ".join(filter(None, (self._text("Manufacturer"), self._text("ManufacturersModelName"))))
                  or None, **self._person()}
+        return {**known, "suv_factor": self.known_factor(Facts(**known))}
+
+    def known_factor(self, facts: Facts) -> float | None:
+        """The SUV factor if the file and these facts tell it."""
         try:
-            suv = self.suv_factor(Facts(**known))
+            return self.suv_factor(facts) if self.path else None
         except UnitError:
-            suv = None
-        return {**known, "suv_factor": suv}
+            return None
 
     def suv_factor(self, facts: Facts) -> float:
         """Refuses where the file does not say to which time the image is decay-corrected.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, OptionError, UnitError
+from ..suv.given import checked_weight, weighed
 from ..suv.units import parse_unit
-from ..volume import ARBITRARY, BQML, HU, SUVBW, Volume
+from ..volume import ARBITRARY, BQML, HU, SUVBW, Facts, Volume
 from . import ROLES, checks
 
 if TYPE_CHECKING:
@@ -19,13 +21,14 @@ UNITS_OF_ROLE = {"pet": (BQML, SUVBW, ARBITRARY), "reference": (BQML, SUVBW, ARB
                  "mr": (ARBITRARY,)}
 
 
-def image(source: Any, role: str = "pet", *, unit: str | None = None, run: Run | None = None) -> Volume:
+def image(source: Any, role: str = "pet", *, unit: str | None = None, weight_kg: float | None = None,
+          run: Run | None = None) -> Volume:  # fmt: skip
     """See `petdiffusion.read.image`."""
     if role not in ROLES:
         raise OptionError(f"Role '{role}'", f"is not one of {', '.join(ROLES)}", "Say what the image is used for.")
-    declared = _declared(unit, role)
+    declared, weight = _declared(unit, role), _weight(weight_kg, role)
     name = describe(source)
-    volume = _opened(source, role, declared, run)
+    volume = _opened(source, role, declared, weight, run)
     if volume.unit not in UNITS_OF_ROLE[role]:
         raise UnitError(f"{name}: unit {volume.unit}", f"is not one a {role.upper()} can have "
                         f"({', '.join(UNITS_OF_ROLE[role])})", "Check that the right image was given.")
@@ -42,24 +45,33 @@ def _declared(unit: str | None, role: str) -> tuple[str, float] | None:
     return known, scale
 
 
-def _opened(source: Any, role: str, declared: tuple[str, float] | None, run: Run | None) -> Volume:
+def _weight(given: Any, role: str) -> float | None:
+    if given is not None and role not in checks.PET_ROLES:
+        raise OptionError(f"Weight {given} for a {role.upper()}", "changes nothing in it", "Leave the weight out.")
+    return checked_weight(given)
+
+
+def _opened(source: Any, role: str, declared: tuple[str, float] | None, weight: float | None, run: Run | None
+            ) -> Volume:  # fmt: skip
     if isinstance(source, Volume):
-        return _relabelled(source, declared)
+        volume = _relabelled(source, declared)
+        return replace(volume, facts=weighed(volume.facts, weight, volume.unit, "The image", run))
     if isinstance(source, (str, os.PathLike)):
-        return _from_path(Path(source), role, declared, run)
+        return _from_path(Path(source), role, declared, weight, run)
     from . import files
 
     array, geometry, hint = files.in_memory(source)
     unit, scale = checks.agreed(declared, hint, "The image") or _usual_unit(role)
-    return _scaled(Volume(array, geometry, unit), scale)
+    return _scaled(Volume(array, geometry, unit, Facts(weight_kg=weight)), scale)
 
 
-def _from_path(path: Path, role: str, declared: tuple[str, float] | None, run: Run | None) -> Volume:
+def _from_path(path: Path, role: str, declared: tuple[str, float] | None, weight: float | None, run: Run | None
+               ) -> Volume:  # fmt: skip
     kind = kind_of(path)
     if kind == "dicom":
         from . import dicom
 
-        return dicom.read(path, role, declared, run)
+        return dicom.read(path, role, declared, weight, run)
     from . import files, sidecar
 
     opened = files.opened(path)
@@ -68,7 +80,9 @@ def _from_path(path: Path, role: str, declared: tuple[str, float] | None, run: R
     array, geometry, hint = files.of_image(opened, path.name, run)
     stated = notes.unit if role != "mr" else None
     unit, scale = checks.agreed(declared, stated or hint, path.name) or _usual_unit(role)
-    facts = notes.facts(source=str(path))
+    facts = weighed(notes.facts(source=str(path)), weight, unit, path.name, run)
+    if weight is not None and facts.suv_factor is None:
+        facts = replace(facts, suv_factor=notes.known_factor(facts))
     return _scaled(Volume(array, geometry, unit, facts), scale)
 
 

@@ -82,8 +82,14 @@ def factor_from_dicom(datasets: Iterable[Dataset] | Dataset, given: Facts | None
     if header.text(series[0], "Units").upper() == "CNTS":
         suv, activity = _philips(series, SUV_SCALE), _philips(series, ACTIVITY_SCALE)
         if suv and activity:
-            return suv / activity
+            return suv / activity * _given_over_stated(series[0], given)
     return _standard(series, given)
+
+
+def _given_over_stated(ds: Dataset, given: Facts) -> float:
+    """Philips' factor is made with the header's weight, and in proportion to it."""
+    stated = header.number(ds, "PatientWeight")
+    return given.weight_kg / stated if given.weight_kg and stated else 1.0
 
 
 def _standard(series: Sequence[Dataset], given: Facts) -> float:

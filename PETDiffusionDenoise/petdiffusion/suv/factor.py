@@ -34,7 +34,9 @@ def _in_file(tag: str, key: str) -> str:
 
 
 def weight(value: Any) -> float:
-    return checked(value, "The patient's weight", "kg", WEIGHT_KG, _in_file("PatientWeight (0010,1030)", "BodyWeight"))
+    where = _in_file("PatientWeight (0010,1030)", "BodyWeight").removeprefix("it ")
+    hint = f"it with --weight-kg (in a manifest the column weight_kg) or {where}"
+    return checked(value, "The patient's weight", "kg", WEIGHT_KG, hint)
 
 
 def dose(value: Any) -> float:

@@ -110,10 +110,20 @@ def image(folder: Path, row: Row, column: str) -> Volume:
 
     if column in ("ct", "mr"):
         return turned(read.image(folder / row[column], column))
-    pet = read.image(folder / row[column], "pet" if column == "pet" else "reference", unit=row.get("unit") or None)
+    role, unit = "pet" if column == "pet" else "reference", row.get("unit") or None
+    pet = read.image(folder / row[column], role, unit=unit, weight_kg=_weight(row))
     if pet.unit == ARBITRARY:
         raise TrainingError(f"Image {row[column]}", "says no unit", "Add a column unit, or a sidecar with Units.")
     return turned(suv.to_suv(pet))
+
+
+def _weight(row: Row) -> float | str | None:
+    """A word that is no number is left to the check of weights."""
+    text = (row.get("weight_kg") or "").strip()
+    try:
+        return float(text) if text else None
+    except ValueError:
+        return text
 
 
 def labels(folder: Path, row: Row, column: str) -> LabelMap:

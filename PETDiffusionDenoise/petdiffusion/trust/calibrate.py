@@ -96,8 +96,7 @@ def _made(case: BatchCase, method: str, settings: dict[str, Any], folder: Path, 
 
     inner = Run(cancelled=run.cancelled)
     own = {k: v for k, v in case.settings.items() if k in ("unit", "text")}
-    if "dose_fraction" in case.settings:
-        own["dose_fraction"] = float(case.settings["dose_fraction"])
+    own |= {k: float(case.settings[k]) for k in ("dose_fraction", "weight_kg") if k in case.settings}
     images = dict(case.images)
     result = denoise(images.pop("pet"), method, report=False, run=inner, **images, **own, **settings)
     if "lesions" not in images:
