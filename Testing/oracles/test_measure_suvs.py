@@ -331,6 +331,21 @@ def case():
     )
 
 
+def test_an_organ_has_one_mean_error_in_all_tables(case):
+    """Without its lesions, and wherever its label lies: a lesion within it, and a rim outside of the body."""
+    volumes, body, organs, _ = case
+    body, lesion = body.copy(), np.zeros(body.shape, int)
+    body[:8], lesion[10:14, 10:14, 8:12] = False, 1
+    volumes = dict(volumes)
+    volumes["denoised"] = volume(volumes["denoised"].array + 30 * (lesion > 0), (3.0, 3.0, 3.0))
+    found = measure.tables(volumes, body, organs, labels(lesion, {1: "lesion"}, (3.0,) * 3))
+    organ, error = found["organs"][0], found["organ_errors"][1]
+    assert error["image"] == "denoised" and error["organ"] == organ["organ"] == "liver"
+    assert error["voxels"] == organ["voxels"] == 22 * 24 * 16 - 64
+    assert error["bias_percent"] == pytest.approx(organ["SUVmean_denoised_vs_reference_percent"], rel=1e-5)
+    assert abs(error["bias_percent"]) < 1
+
+
 def test_the_tables_of_a_case(case):
     found = measure.tables(*case)
     assert set(found) == {"image", "organs", "organ_errors", "lesions", "lesion_totals"}

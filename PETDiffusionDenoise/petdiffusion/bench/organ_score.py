@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -32,13 +33,19 @@ def measured(output: Output, case: Case, normal: Volume, organs: LabelMap | None
     """PSNR and SSIM at one data range, the normal-dose image's maximum in the body; None where an organ is missing."""
     found = image_metrics(output.pet.array, normal.array, case.body)
     numbers = {f"{name}_{WHOLE}": found[name] for name in ("PSNR_dB", "SSIM")}
-    rows = [] if organs is None else class_metrics(output.pet.array, normal.array, grouped(organs), case.body)
+    rows = [] if organs is None else class_metrics(output.pet.array, normal.array, _in(case.body, organs), case.body)
     by_organ = {row["organ"]: row for row in rows}
     for organ in ORGANS:
         row = by_organ.get(organ, {})
         numbers |= {f"{name}_{organ}": row.get(name) for name in ("PSNR_dB", "SSIM")}
     steps = axial_steps(output.pet.array, normal.array, case.body)
     return {**numbers, "axial_steps": steps, "data_range": found["data_range"]}
+
+
+def _in(body: np.ndarray, organs: LabelMap) -> LabelMap:
+    """The six organs within the body. Unlike in a run's tables, lesions within them count: published figures do."""
+    six = grouped(organs)
+    return replace(six, array=np.where(body, six.array, 0))
 
 
 def grouped(organs: LabelMap) -> LabelMap:

@@ -55,7 +55,7 @@ def tables(
     if organs is not None:
         found["organs"] = organ_table(volumes, organs, lesions)
         if REFERENCE in volumes:
-            found["organ_errors"] = _organ_errors(volumes, organs, body, settings)
+            found["organ_errors"] = _organ_errors(volumes, _without(organs, lesions), body, settings)
     run.check()
     if lesions is not None:
         found["lesions"] = lesion_table(volumes, lesions, None if drawn else organs, body)
@@ -114,6 +114,11 @@ def _activity(volume: Volume, body: np.ndarray | None, volumes: Mapping[str, Vol
         if base in volumes and volumes[base] is not volume
     }
     return {"body_mean": mean(volume), **changes}
+
+
+def _without(organs: LabelMap, lesions: LabelMap | None) -> LabelMap:
+    """Of the same voxels as the table of organs: a lesion's uptake is not its organ's."""
+    return organs if lesions is None else replace(organs, array=np.where(lesions.array > 0, 0, organs.array))
 
 
 def _organ_errors(

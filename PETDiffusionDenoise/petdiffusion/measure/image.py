@@ -220,13 +220,16 @@ def class_metrics(
     mask: np.ndarray | None = None,
     settings: ImageSettings = DEFAULT,
 ) -> list[dict[str, Any]]:
-    """A row per structure: PSNR and SSIM at the whole image's data range, NRMSE over the image's and its own range."""
+    """A row per structure: PSNR and SSIM at the whole image's data range, NRMSE over the image's and its own range.
+
+    The ranges are those inside the mask; a structure is all of its voxels, wherever they lie.
+    """
     image, reference = finite_pair(image, reference)
     whole = mask_like(image, mask)
     peak = chosen_range(reference, whole, settings.data_range)
     inside = reference[whole]
     span = float(inside.max()) - float(inside.min())
-    label = np.where(whole, labels.array, 0)
+    label = labels.array
     if not label.any():
         return []
     radius = settings.window_size // 2
