@@ -19,6 +19,8 @@ _CALIBRATED = " 95 %: calibrated, errors of the mask included."
 _UNCALIBRATED = " 95 %: of the method's samples, not calibrated; errors of the mask are not in it."
 _EVERY_PROMPT = "Axial slice including "
 _MATCHES = 3
+_PLACES = ("hottest_", "centre_", "")
+"""As the backend's `measure.rows` has them; a scene saved before has the last alone."""
 Place = tuple[float | None, float | None, float]
 """In RAS. A whole slice has a height alone."""
 
@@ -54,11 +56,11 @@ def _rows(nodes: results.ResultNodes, kind: str) -> list[dict[str, Any]]:
 
 def place_of(row: Mapping[str, Any]) -> Place | None:
     """Where a row of a table is, in RAS; tables keep it in LPS."""
-    values = [row.get(key) for key in ("x_mm", "y_mm", "z_mm")]
-    if any(value is None for value in values):
-        return None
-    x, y, z = values
-    return -x, -y, z
+    for kind in _PLACES:
+        x, y, z = (row.get(f"{kind}{axis}_mm") for axis in "xyz")
+        if None not in (x, y, z):
+            return -x, -y, z
+    return None
 
 
 def _lesions(rows: Sequence[Mapping[str, Any]], title: str) -> Listing:

@@ -29,6 +29,7 @@ _WORDS = {"volume_ml": "Volume (ml)", "CoV": "CoV (%)", "CoV_percent": "CoV (%)"
 _LESION = re.compile(r"lesion (?P<number>\d+)(?: \((?P<place>(?!\d+\)).*?)\))?(?: \((?P<part>\d+)\))?$", re.IGNORECASE)
 _PER_IMAGE = {"sd": "SD"}
 """Called otherwise in a column for each image than alone."""
+_PLACES = {"hottest_": "Hottest", "centre_": "Centre"}
 _ENDINGS = {"_low95": "95 % from", "_high95": "95 % to", "_sd": "SD of samples"}
 
 
@@ -36,6 +37,9 @@ def title_of(column: str) -> str:
     """A column's name in words: `SUVmax_denoised_vs_low_percent` is `SUVmax denoised, change from before (%)`."""
     if column in _WORDS:
         return _WORDS[column]
+    for kind, word in _PLACES.items():
+        if column.startswith(kind):
+            return f"{word} {title_of(column.removeprefix(kind))}"
     for ending, word in _ENDINGS.items():
         if column.endswith(ending):
             return f"{title_of(column.removesuffix(ending))}, {word}"

@@ -101,7 +101,8 @@ def test_mtv_tlg_and_suvs_of_an_exact_box():
     assert row["contrast_low"] == pytest.approx(mean) and row["contrast_reference"] == pytest.approx(2 * mean)
     assert row["contrast_recovery_percent_low"] == pytest.approx(100 * (mean - 1) / (2 * mean - 1))
     assert row["CNR_low"] is None  # a background without noise has no CNR
-    assert (row["x_mm"], row["y_mm"], row["z_mm"]) == (12.0, 13.0, 14.0)
+    assert "x_mm" not in row, "a centre, and the hottest place of the clinical table, are told apart"
+    assert (row["centre_x_mm"], row["centre_y_mm"], row["centre_z_mm"]) == (12.0, 13.0, 14.0)
     assert lesion_totals({"low": low}, mask) == pytest.approx(
         {"lesions": 1, "MTV_ml": voxels * 0.008, "TLG_low": mean * voxels * 0.008}
     )

@@ -107,9 +107,9 @@ def _lesion_row(number, centre, array):
     r, a, s = (matrix() @ [*centre[::-1], 1])[:3]
     return {
         "lesion": f"lesion {number}",
-        "x_mm": -r,
-        "y_mm": -a,
-        "z_mm": s,
+        "centre_x_mm": -r,
+        "centre_y_mm": -a,
+        "centre_z_mm": s,
         "volume_ml": 11.5,
         "unit": SUVBW,
         "SUVmax_low": 9.4,

@@ -6,10 +6,10 @@ import pytest
 
 FOUND = [
     {"what": "lesion", "name": "lesion 1", "organ": "liver", "volume_ml": 2.0, "SUVmean": 5.0, "SUVmax": 8.25,
-     "SUVmax_low95": 7.0, "SUVmax_high95": 9.5, "SUVpeak": 7.0, "TLG": 10.0, "x_mm": -20.0, "y_mm": 8.0,
-     "z_mm": 50.0, "SUVmax_sd": 0.5},
+     "SUVmax_low95": 7.0, "SUVmax_high95": 9.5, "SUVpeak": 7.0, "TLG": 10.0, "hottest_x_mm": -20.0,
+     "hottest_y_mm": 8.0, "hottest_z_mm": 50.0, "SUVmax_sd": 0.5},
     {"what": "lesion", "name": "lesion 2", "volume_ml": 1234.0, "SUVmean": 3.0, "SUVmax": 4.0, "SUVpeak": 3.5,
-     "TLG": 3.0, "x_mm": 1.0, "y_mm": 2.0, "z_mm": 3.0},
+     "TLG": 3.0, "x_mm": 1.0, "y_mm": 2.0, "z_mm": 3.0},  # as in scenes saved before places had names
     {"what": "total", "name": "all lesions", "lesions": 2, "volume_ml": 1236.0, "TLG": 13.0},
     {"what": "organ", "name": "liver", "volume_ml": 1500.0, "SUVmean": 2.0},
 ]  # fmt: skip
@@ -66,7 +66,7 @@ def test_that_no_lesion_was_found_is_said(scene) -> None:
 
 def test_marks_that_were_left_out_are_listed_to_be_looked_at(scene) -> None:
     gone = [{"region": 1, "organ": "small_bowel", "volume_ml": 2.0, "SUVmax": 8.25,
-             "why": "its uptake goes on beyond it", "x_mm": 5.0, "y_mm": 6.0, "z_mm": 7.0},
+             "why": "its uptake goes on beyond it", "hottest_x_mm": 5.0, "hottest_y_mm": 6.0, "hottest_z_mm": 7.0},
             {"region": 2, "organ": "", "volume_ml": 1.0, "SUVmax": 4.0, "why": "where it lies"}]  # fmt: skip
     found = lists({"clinical": FOUND, "marks_left_out": gone})["left out"]
     assert found.lines == [["small bowel", "8.25", "2.00"], ["mark 2", "4.00", "1.00"]]
@@ -157,7 +157,8 @@ def test_tables_are_called_what_they_hold(scene) -> None:
      ("local_noise_percent", "Noise in the body (%)"), ("liver_CoV_percent", "Noise in the liver, CoV (%)"),
      ("activity_vs_low_percent", "Activity, change from before (%)"), ("change_percent", "Change (%)"),
      ("SUVchange_low95", "SUV change, 95 % from"), ("body_mean", "Mean in the body"), ("PSNR_dB", "PSNR (dB)"),
-     ("size_mm", "Size (mm)"), ("TLG_low95", "TLG, 95 % from"), ("look", "Look again")],
+     ("size_mm", "Size (mm)"), ("TLG_low95", "TLG, 95 % from"), ("look", "Look again"),
+     ("hottest_x_mm", "Hottest x (mm, left)"), ("centre_z_mm", "Centre z (mm, up)")],
 )  # fmt: skip
 def test_columns_are_called_what_they_hold(column, title) -> None:
     from PETDiffusionDenoiseLib import tables
@@ -231,12 +232,13 @@ def test_marks_of_the_method_are_told_from_lesions_that_were_given(open_panel, g
 
 
 def test_lesions_measured_in_the_marks_of_the_method_are_called_so(scene) -> None:
-    rows = [{"lesion": "lesion 1", "x_mm": 1.0, "y_mm": 2.0, "z_mm": 3.0, "volume_ml": 2.0, "SUVmax_low": 9.0,
-             "SUVmax_denoised": 8.0}]  # fmt: skip
+    rows = [{"lesion": "lesion 1", "centre_x_mm": 1.0, "centre_y_mm": 2.0, "centre_z_mm": 3.0, "volume_ml": 2.0,
+             "SUVmax_low": 9.0, "SUVmax_denoised": 8.0}]  # fmt: skip
     from PETDiffusionDenoiseLib import review_lists
 
     given = result({"lesions": rows, "clinical": FOUND}, {"request": {"lesions": "node 'Mask', removed since"}})
     assert review_lists.lists(given)["lesions"].title == "Lesions: SUVmax and volume"
+    assert review_lists.lists(given)["lesions"].places == [(-1.0, -2.0, 3.0)]
     titles = [listing.title for listing in lists({"lesions": rows, "clinical": FOUND}).values()]
     assert titles == ["Marked lesions, before and after: SUVmax and volume",
                       "Marked lesions: SUVmax, 95 % and volume"]  # fmt: skip

@@ -32,9 +32,9 @@ LESION_ROWS = [
     {
         "lesion": "lesion 1",
         "organ": "liver",
-        "x_mm": 1.0,
-        "y_mm": 2.0,
-        "z_mm": 3.0,
+        "centre_x_mm": 1.0,
+        "centre_y_mm": 2.0,
+        "centre_z_mm": 3.0,
         "volume_ml": 4.0,
         "unit": SUVBW,
         "SUVmax_low": 9.0,

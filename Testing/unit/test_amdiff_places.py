@@ -80,7 +80,7 @@ def test_a_mark_whose_uptake_goes_on_is_listed_with_its_place_and_reason():
     first, second = clinical.left_out(image, found, geometry)
     assert (first["why"], first["organ"], first["SUVmax"]) == (GOES_ON, "", 9.0)
     assert (second["why"], second["organ"], second["SUVmax"]) == (LEFT_OUT, "colon", 8.0)
-    assert (first["x_mm"], first["y_mm"], first["z_mm"]) == tuple(4.0 * v for v in (6, 12, 12)), "where it is hottest"
+    assert [first[f"hottest_{axis}_mm"] for axis in "xyz"] == [4.0 * v for v in (6, 12, 12)]
 
 
 def test_numbers_close_up():

@@ -24,7 +24,7 @@ SD = {"SUVmean_low95": 5.5, "SUVmean_high95": 6.5}
 
 def mark(name="lesion 1", **changes):
     return {"what": "lesion", "name": name, "volume_ml": 4.0, "SUVmean": 6.0, "SUVmax": 9.0, "SUVpeak": 7.0,
-            "TLG": 24.0, "x_mm": 28.0, "y_mm": 28.0, "z_mm": 80.0, **changes}  # fmt: skip
+            "TLG": 24.0, "hottest_x_mm": 28.0, "hottest_y_mm": 28.0, "hottest_z_mm": 80.0, **changes}  # fmt: skip
 
 
 TOTAL = {"what": "total", "name": "all lesions", "lesions": 1, "volume_ml": 4.0, "TLG": 24.0}
@@ -101,8 +101,8 @@ def test_a_mark_beside_lesions_that_were_given_is_not_taken_for_one_of_them(case
 
 
 def test_marks_left_out_are_listed_with_their_reason_and_lead_to_their_place(case):
-    gone = {"region": 1, "organ": "hip_left", "volume_ml": 2.5, "SUVmax": 5.0, "SUVmean": 4.0, "x_mm": 28.0,
-            "y_mm": 28.0, "z_mm": 80.0, "why": "its uptake goes on <beyond> it"}  # fmt: skip
+    gone = {"region": 1, "organ": "hip_left", "volume_ml": 2.5, "SUVmax": 5.0, "SUVmean": 4.0, "hottest_x_mm": 28.0,
+            "hottest_y_mm": 28.0, "hottest_z_mm": 80.0, "why": "its uptake goes on <beyond> it"}  # fmt: skip
     page = Page(case_report(report(case, clinical_rows=[mark(), TOTAL], left_out_rows=[gone], marked=True)))
     text = page.text[page.text.index("What the method found") : page.text.index("Lesions before and after")]
     assert "1 mark left out, not taken for lesions" in text

@@ -24,7 +24,7 @@ def truth():
 def lesion(voxel, volume=2.0, suv=5.0):
     x, y, z = (float(v) for v in (GEOMETRY.affine @ [*voxel[::-1], 1.0])[:3])
     return {"what": "lesion", "name": "lesion 1", "volume_ml": volume, "SUVmean": suv, "SUVmax": suv, "SUVpeak": suv,
-            "TLG": volume * suv, "x_mm": x, "y_mm": y, "z_mm": z, **SD}  # fmt: skip
+            "TLG": volume * suv, "hottest_x_mm": x, "hottest_y_mm": y, "hottest_z_mm": z, **SD}  # fmt: skip
 
 
 def total(volume):

@@ -17,7 +17,7 @@ SHOWN = {
     "lesions": ("lesion", "organ", "volume_ml", "SUVmax", "SUVmean", "SUVpeak", "TLG", "max", "mean", "peak"),
     "lesion_totals": ("lesions", "MTV_ml", "TLG"),
     "clinical": ("what", "name", "organ", "volume_ml", "SUVmean", "SUVmax", "SUVpeak", "TLG"),
-    "marks_left_out": ("region", "organ", "volume_ml", "SUVmax", "why", "x_mm", "y_mm", "z_mm"),
+    "marks_left_out": ("region", "organ", "volume_ml", "SUVmax", "why", "hottest_x_mm", "hottest_y_mm", "hottest_z_mm"),
     "summary": ("id", "status", "seconds", "PSNR_dB", "SSIM", "local_noise_percent", "liver_CoV_percent", "error"),
     "organ_errors": ("image", "organ", "bias_percent", "MAE", "RMSE", "NRMSE_image_range", "NRMSE_class_range", "SSIM"),
 }

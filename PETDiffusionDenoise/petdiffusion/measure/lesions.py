@@ -13,7 +13,7 @@ from ..errors import ConditionError, OptionError
 from ..volume import Geometry, LabelMap, Volume
 from .checks import or_none, same_grid
 from .organs import liver_core
-from .rows import REFERENCE, beside, prefix
+from .rows import REFERENCE, beside, placed, prefix
 from .segmentation import components
 from .suvs import uptake
 
@@ -261,8 +261,7 @@ def _organ_of(mask: np.ndarray, organs: LabelMap | None, box: tuple[slice, ...])
 def _centre(mask: np.ndarray, box: tuple[slice, ...], geometry: Geometry) -> dict[str, float]:
     """Centre of mass of the mask in patient coordinates (LPS)."""
     voxels = np.argwhere(mask).mean(axis=0) + [s.start for s in box]
-    x, y, z = (geometry.affine @ [*voxels[::-1], 1.0])[:3]
-    return {"x_mm": round(float(x), 2), "y_mm": round(float(y), 2), "z_mm": round(float(z), 2)}
+    return placed("centre_", (geometry.affine @ [*voxels[::-1], 1.0])[:3])
 
 
 def _shell(mask: np.ndarray, lesions: np.ndarray, body: np.ndarray | None, geometry: Geometry) -> np.ndarray:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from ..volume import SUVBW, Volume
 from .checks import percent_change
@@ -22,6 +23,24 @@ def beside(metric: str, values: Mapping[str, float | None], changes: bool = True
                 if image != base and not (base == LOW and image == REFERENCE):
                     row[f"{metric}_{image}_vs_{base}_percent"] = percent_change(value, values[base])
     return row
+
+
+PLACES = ("hottest_", "centre_", "")
+"""Before `x_mm`: the voxel of SUVmax, a mask's centre of mass, the place of a finding."""
+
+
+def placed(kind: str, place: Iterable[float]) -> dict[str, float]:
+    """`hottest_x_mm`, `hottest_y_mm`, `hottest_z_mm`: patient coordinates (LPS)."""
+    return {f"{kind}{axis}_mm": round(float(v), 2) for axis, v in zip("xyz", place)}
+
+
+def place_of(row: Mapping[str, Any]) -> tuple[float, float, float] | None:
+    """Where a table's row is; None where it is no place."""
+    for kind in PLACES:
+        found = tuple(row.get(f"{kind}{axis}_mm") for axis in "xyz")
+        if None not in found:
+            return found
+    return None
 
 
 def prefix(volumes: Mapping[str, Volume]) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..measure.lesions import split_lesions
+from ..measure.rows import place_of
 from ..measure.suvs import uptake
 from ..phantoms.labels import GROUPS
 from ..volume import LabelMap, Volume
@@ -112,7 +113,7 @@ class _Truth:
                 "SUVmean": float(self.image[mask].mean(dtype=np.float64))}  # fmt: skip
 
     def _beneath(self, row: Mapping[str, Any]) -> int:
-        place = [row["x_mm"], row["y_mm"], row["z_mm"], 1.0]
+        place = [*place_of(row), 1.0]
         voxel = np.rint(np.linalg.solve(self.geometry.affine, place)[:3]).astype(int)[::-1]
         return int(self.lesions[tuple(voxel)])
 

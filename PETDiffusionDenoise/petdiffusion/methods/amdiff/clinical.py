@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ...measure.rows import placed
 from ...measure.segmentation import regions
 from ...measure.suvs import uptake
 from ...volume import Geometry
@@ -68,7 +69,7 @@ def _hottest(image: np.ndarray, mask: np.ndarray, box: tuple[slice, ...], geomet
     """Where SUVmax is, in patient coordinates (LPS): the place to look at."""
     inside = np.unravel_index(np.where(mask, image, -np.inf).argmax(), mask.shape)
     voxel = [start.start + i for start, i in zip(box, inside)][::-1]
-    return dict(zip(("x_mm", "y_mm", "z_mm"), (round(float(v), 2) for v in geometry.affine @ [*voxel, 1.0])))
+    return placed("hottest_", (geometry.affine @ [*voxel, 1.0])[:3])
 
 
 def _organs(image: np.ndarray, masks: Masks, geometry: Geometry) -> Rows:

@@ -11,6 +11,7 @@ import numpy as np
 
 from ...measure.checks import bounding_box
 from ...measure.lesions import split_lesions
+from ...measure.rows import place_of
 from ...volume import SUVBW
 from .colour import DIVERGING, SEQUENTIAL, Scale, grey_scale, resized, round_up
 from .model import DENOISED, LOW, REFERENCE, SD, CaseReport
@@ -63,9 +64,9 @@ class Views:
         return self.turn(array)[self._box()]
 
     def at(self, row: Mapping[str, Any]) -> tuple[int, int, int] | None:
-        """The voxel of these images at a row's `x_mm`, `y_mm`, `z_mm` (LPS); None without a place inside them."""
-        place = [row.get(f"{axis}_mm") for axis in "xyz"]
-        if None in place:
+        """The voxel of these images at a row's place (LPS); None without a place inside them."""
+        place = place_of(row)
+        if place is None:
             return None
         geometry = self.report.low.geometry
         index = np.rint(np.linalg.solve(geometry.affine, [*place, 1.0])[:3]).astype(int)[::-1]

@@ -48,9 +48,9 @@ def success(warnings: tuple[str, ...] = ("A warning.",), begun: bool = False, ex
             "lesion": "lesion 1",
             "number": 1,
             "organ": "",
-            "x_mm": -3.0,
-            "y_mm": 4.0,
-            "z_mm": 5.0,
+            "centre_x_mm": -3.0,
+            "centre_y_mm": 4.0,
+            "centre_z_mm": 5.0,
             "volume_ml": 2.0,
             "unit": "SUVbw",
             "SUVmax_low": 8.0,
@@ -80,8 +80,9 @@ def explains() -> None:
 
 def marks() -> None:
     """A method that marks lesions itself, beside those that it was given."""
-    found = [{"what": "lesion", "name": "lesion 1", "volume_ml": 2.0, "SUVmax": 8.0, "x_mm": 1.0, "y_mm": 2.0,
-              "z_mm": 3.0}, {"what": "total", "name": "all lesions", "lesions": 1}]  # fmt: skip
+    found = [{"what": "lesion", "name": "lesion 1", "volume_ml": 2.0, "SUVmax": 8.0, "hottest_x_mm": 1.0,
+              "hottest_y_mm": 2.0, "hottest_z_mm": 3.0},
+             {"what": "total", "name": "all lesions", "lesions": 1}]  # fmt: skip
     success(extra={"masks": ["lesions_marked"], "tables": {"clinical": found}})
 
 
