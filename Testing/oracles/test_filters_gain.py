@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from petdiffusion import registry
 from petdiffusion.errors import ConditionError
-from petdiffusion.methods.baselines.frame import AIR_FWHM_MM, filtered, smooth
+from petdiffusion.prepare.frame import AIR_FWHM_MM, filtered, smooth
 from petdiffusion.progress import Run
 from support.blobs import blobs, psnr
 

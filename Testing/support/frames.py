@@ -1,7 +1,7 @@
 """Frames for the filters' own tests: an array, its noise and its spacing, without a case around them."""
 
 import numpy as np
-from petdiffusion.methods.baselines.frame import Frame
+from petdiffusion.prepare.frame import Frame
 
 
 def frame(array, noise=1.0, spacing=(1.0, 1.0, 1.0)):

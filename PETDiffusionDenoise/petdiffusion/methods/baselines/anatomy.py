@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from ...filters import FWHM
+from ...prepare.frame import Frame, anatomy_of, filtered
 from ...progress import Run
 from ...threads import in_order
 from ..contract import Case, Output
 from .bilateral import activity_guide, likeness
-from .frame import Frame, anatomy_of, filtered
 from .neighbours import Offset, Slab, Weigh, half_offsets, slabs, weighted_mean
 
 TOLERANCE = 0.1

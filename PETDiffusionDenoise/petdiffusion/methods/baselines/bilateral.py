@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from ...filters import FWHM
+from ...prepare.frame import Frame, filtered, smooth
 from ...progress import Run
 from ..contract import Case, Output
-from .frame import Frame, filtered, smooth
 from .neighbours import Offset, Slab, Weigh, half_offsets, slabs, weighted_mean
 
 

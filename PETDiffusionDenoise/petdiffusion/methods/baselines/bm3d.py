@@ -21,13 +21,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from ...prepare.frame import Frame
+from ...prepare.frame import filtered as in_frame
 from ...prepare.noise import measure
 from ...progress import Run
 from ...threads import in_order, one_thread_each
 from ..contract import Case, Output
 from .blocks import Plan, coefficient_sd, filtered
-from .frame import Frame
-from .frame import filtered as in_frame
 
 BLOCKS_AT_ONCE = 300_000
 """Blocks whose coefficients are held by each thread: 64 floats each, three times."""

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from ...prepare.frame import Frame, anatomy_of, filtered
 from ...progress import Run
 from ..contract import Case, Output
-from .frame import Frame, anatomy_of, filtered
 
 ANATOMY_PART = 0.1
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from ...prepare.frame import Frame, filtered
 from ...progress import Run
 from ..contract import Case, Output
-from .frame import Frame, filtered
 
 SLAB = 24
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from ...prepare.frame import Frame, filtered
 from ...progress import Run
 from ..contract import Case, Output
-from .frame import Frame, filtered
 from .neighbours import Offset, Slab, Weigh, half_offsets, slabs, weighted_mean
 
 WIDEST_PATCH = 3

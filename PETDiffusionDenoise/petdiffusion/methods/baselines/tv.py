@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from ...prepare.frame import Frame, filtered
 from ...progress import Run
 from ...threads import one_thread_each
 from ..contract import Case, Output
-from .frame import Frame, filtered
 
 TOLERANCE = 2e-3
 """Stop when a step changes the image by less than this part of the noise, RMS."""

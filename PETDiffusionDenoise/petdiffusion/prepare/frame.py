@@ -1,4 +1,4 @@
-"""What the classical filters share: work on the body's box only, even out the noise, put the result back."""
+"""What filters and methods learnt on one scan share: work on the body's box only, even out the noise, put the result back."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ...errors import ConditionError
-from ...filters import gaussian
-from ...prepare.mask import bounding_box
-from ...prepare.noise import measure
-from ...prepare.normalise import Anscombe
-from ...progress import Run
-from ..contract import Case, Output
+from ..errors import ConditionError
+from ..filters import gaussian
+from ..methods.contract import Case, Output
+from ..progress import Run
+from .mask import bounding_box
+from .noise import measure
+from .normalise import Anscombe
 
 MARGIN_MM = 12.0
 AIR_FWHM_MM = 8.0
