@@ -153,12 +153,15 @@ def test_an_empty_mask_is_said(case):
 
 def test_quality_is_said_with_unit_limit_and_verdict():
     rows = [
-        {"item": "noise in the body, low", "value": 31.08, "unit": "%", "bound": None, "look": False},
-        {"item": "width of edges, denoised", "value": 5.74, "unit": "mm", "bound": 4.91, "look": True},
-        {"item": "outlines of CT and PET, Dice", "value": 0.97, "unit": "", "bound": 0.9, "look": False},
-        {"item": "total activity, change", "value": -1.17, "unit": "%", "bound": 2.0, "look": False},
-        {"item": "shift of the PET's lung against the CT's, along the body", "value": None, "unit": "mm", "bound": 8.0,
+        {"item": "noise in the body, low", "value": 31.08, "unit": "%", "bound_is": None, "bound": None, "look": False},
+        {"item": "width of edges, denoised", "value": 5.74, "unit": "mm", "bound_is": "at most", "bound": 4.91,
+         "look": True},
+        {"item": "outlines of CT and PET, Dice", "value": 0.97, "unit": "", "bound_is": "at least", "bound": 0.9,
          "look": False},
+        {"item": "total activity, change", "value": -1.17, "unit": "%", "bound_is": "at most, up or down", "bound": 2.0,
+         "look": False},
+        {"item": "shift of the PET's lung against the CT's, along the body", "value": None, "unit": "mm",
+         "bound_is": "at most, up or down", "bound": 8.0, "look": False},
     ]  # fmt: skip
     text = Page(quality_section(rows)).text
     assert "Noise in the body, low-count 31.1 % –" in text
@@ -168,9 +171,8 @@ def test_quality_is_said_with_unit_limit_and_verdict():
     assert "along the body not measurable ± 8.0 mm" in text
 
 
-def test_directions_of_limits_are_those_of_the_rows_that_quality_makes():
-    """A row whose name changes would silently be taken for one with an upper limit."""
-    from petdiffusion.trust.quality import limit_sign, mismatch
+def test_a_rows_bound_says_what_it_is():
+    from petdiffusion.trust.quality import mismatch, quality
 
     size = Geometry((40, 40, 40), (8.0, 8.0, 8.0))
     z, y, x = np.ogrid[:40, :40, :40]
@@ -179,7 +181,13 @@ def test_directions_of_limits_are_those_of_the_rows_that_quality_makes():
     ct = np.where(lung, -800, np.where(body, 40, -1000)).astype(np.float32)
     pet = np.where(lung, 0.4, np.where(body, 1.5, 0)).astype(np.float32)
     rows = mismatch(Volume(pet, size, SUVBW), Volume(ct, size, HU), body)
-    assert [limit_sign(row["item"]) for row in rows] == ["≥", "≤", "±"]
+    assert [row["bound_is"] for row in rows] == ["at least", "at most", "at most, up or down"]
+    assert list(rows[0]) == ["item", "value", "unit", "bound_is", "bound", "look"]
+    images = dict.fromkeys(("low", "denoised"), Volume(pet, size, SUVBW))
+    made = [{"image": "low", "local_noise_percent": 9.0}, {"image": "denoised", "activity_vs_low_percent": 1.0}]
+    kinds = {row["item"]: row["bound_is"] for row in quality(images, body, None, made)}
+    assert kinds["total activity, change"] == "at most, up or down" and kinds["noise in the body, low"] is None
+    assert kinds["width of edges, denoised"] == "at most" and kinds["width of edges, low"] is None
 
 
 def test_long_numbers_of_the_settings_are_rounded():

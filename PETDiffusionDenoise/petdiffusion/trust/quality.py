@@ -34,20 +34,13 @@ BOUNDS = {
 }
 """Beyond these (below, for the outlines) the reader is told. Shifts of less than two voxels are not asserted."""
 
-AT_LEAST, AT_MOST, EITHER_WAY = "≥", "≤", "±"
-OUTLINES, ACTIVITY, SHIFT = "outlines of CT and PET", "total activity", "shift of the PET's lung"
-
-
-def limit_sign(item: str) -> str:
-    """In which direction a row's bound holds."""
-    if item.startswith(OUTLINES):
-        return AT_LEAST
-    return EITHER_WAY if item.startswith((ACTIVITY, SHIFT)) else AT_MOST
+AT_LEAST, AT_MOST, EITHER_WAY = "at least", "at most", "at most, up or down"
+"""What a row's bound is."""
 
 
 def quality(volumes: Mapping[str, Volume], body: np.ndarray, ct: Volume | None,
             image_rows: Sequence[Mapping[str, Any]]) -> Rows:
-    """Rows of `item, value, unit, bound, look`. `volumes` are low, denoised and, where there is one, reference."""
+    """Rows of `item, value, unit, bound_is, bound, look`. `volumes` are low, denoised and perhaps reference."""
     rows = [*_noise(image_rows), *resolution(volumes, body), *_activity(image_rows)]
     return rows + (mismatch(volumes["low"], ct, body) if ct is not None and body.any() else [])
 
@@ -78,7 +71,7 @@ def _activity(image_rows: Sequence[Mapping[str, Any]]) -> Rows:
     if change is None:
         return []
     bound = BOUNDS["activity_change"]
-    return [_row(f"{ACTIVITY}, change", change, "%", bound, abs(change) > bound)]
+    return [_row("total activity, change", change, "%", bound, abs(change) > bound, EITHER_WAY)]
 
 
 def mismatch(pet: Volume, ct: Volume, body: np.ndarray) -> Rows:
@@ -88,7 +81,7 @@ def mismatch(pet: Volume, ct: Volume, body: np.ndarray) -> Rows:
     field = outline.any(axis=(1, 2)) & body.any(axis=(1, 2))  # slices that both show
     overlap = dice(body[field], outline[field]) if field.any() else 0.0  # nobody in the CT: air, or no HU
     least = BOUNDS["outline_dice"]
-    rows = [_row(f"{OUTLINES}, Dice", overlap, "", least, overlap < least)]
+    rows = [_row("outlines of CT and PET, Dice", overlap, "", least, overlap < least, AT_LEAST)]
     lung = _lung(ct, outline)
     if not field.any() or lung.sum() * ct.geometry.voxel_ml < LEAST_LUNG_ML:
         return rows
@@ -100,8 +93,8 @@ def mismatch(pet: Volume, ct: Volume, body: np.ndarray) -> Rows:
     return [
         *rows,
         _row("part of the CT's lung with PET uptake over twice the usual", hot, "%", bounds[0], hot > bounds[0]),
-        _row(f"{SHIFT} against the CT's, along the body", shift, "mm", bounds[1],
-             shift is not None and abs(shift) > bounds[1]),
+        _row("shift of the PET's lung against the CT's, along the body", shift, "mm", bounds[1],
+             shift is not None and abs(shift) > bounds[1], EITHER_WAY),
     ]  # fmt: skip
 
 
@@ -135,9 +128,10 @@ def _axial_shift(smooth: np.ndarray, lung: np.ndarray, inside: np.ndarray, step:
     return (best - most + float(np.clip(part, -0.5, 0.5))) * step
 
 
-def _row(item: str, value: float | None, unit: str, bound: float | None, look: bool) -> dict[str, Any]:
-    return {"item": item, "value": None if value is None else or_none(value), "unit": unit, "bound": bound,
-            "look": bool(look)}  # fmt: skip
+def _row(item: str, value: float | None, unit: str, bound: float | None, look: bool, kind: str = AT_MOST
+         ) -> dict[str, Any]:  # fmt: skip
+    return {"item": item, "value": None if value is None else or_none(value), "unit": unit,
+            "bound_is": None if bound is None else kind, "bound": bound, "look": bool(look)}  # fmt: skip
 
 
 def quality_sentences(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -8,7 +8,7 @@ from html import escape
 from typing import Any
 
 from ...measure.cautions import cold
-from ...trust.quality import limit_sign
+from ...trust.quality import AT_LEAST, AT_MOST, EITHER_WAY
 from .model import COLUMN, REFERENCE, CaseReport, Rows
 from .words import NONE, Facts, lesion_name, ml, number, plain, suv
 
@@ -157,6 +157,9 @@ def other_section(rows: Rows) -> str:
     )
 
 
+_SIGNS = {AT_LEAST: "≥", AT_MOST: "≤", EITHER_WAY: "±"}
+
+
 def quality_section(rows: Rows) -> str:
     """Each number with its unit, its limit, and whether it keeps it."""
     lines = "".join(
@@ -187,7 +190,7 @@ def _with_unit(row: Mapping[str, Any], key: str) -> str:
 
 def _limit(row: Mapping[str, Any]) -> str:
     bound = _with_unit(row, "bound")
-    return f"{limit_sign(str(row['item']))}\u00a0{bound}" if bound else NONE
+    return f"{_SIGNS[row['bound_is']]}\u00a0{bound}" if bound else NONE
 
 
 def _verdict(row: Mapping[str, Any]) -> str:
