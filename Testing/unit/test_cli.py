@@ -169,6 +169,15 @@ def test_methods_lists_every_card_and_survives_json(capsys):
         assert registry.card(name).title in capsys.readouterr().out
 
 
+def test_models_alone_lists_them(capsys):
+    assert main(["models", "list"]) == 0
+    listed = capsys.readouterr().out
+    assert main(["models"]) == 0
+    assert capsys.readouterr().out == listed and "csrd-body" in listed
+    for words in (["models", "--json"], ["models", "--json", "list"]):
+        assert main(words) == 0 and isinstance(json.loads(capsys.readouterr().out), list)
+
+
 def test_models_list_is_json_and_doctor_answers(capsys):
     assert main(["models", "list", "--json"]) == 0
     assert isinstance(json.loads(capsys.readouterr().out), list)

@@ -1,4 +1,4 @@
-"""`petdiffusion models list|show|add|remove|verify`."""
+"""`petdiffusion models [list|show|add|remove|verify]`; alone it lists them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,15 @@ from .common import said, table
 
 
 def add(commands: Any) -> None:
-    parser = commands.add_parser("models", help="list, show, add, remove and verify models")
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    _action(actions, "list", "all models").add_argument("--json", action="store_true", help="the cards as JSON")
+    parser = commands.add_parser(
+        "models", help="list, show, add, remove and verify models", description="Without an action, lists them."
+    )
+    parser.add_argument("--json", action="store_true", help="list the cards as JSON")
+    parser.set_defaults(execute=_list)  # without an action
+    actions = parser.add_subparsers(dest="action", metavar="ACTION")
+    _action(actions, "list", "all models").add_argument(
+        "--json", action="store_true", default=argparse.SUPPRESS, help="the cards as JSON"
+    )
     _action(actions, "show", "a model's card in full").add_argument("id", metavar="ID")
     _action(actions, "add", "copy a model in").add_argument(
         "source", metavar="SOURCE", help="folder, zip or .safetensors with its .json card beside it"
