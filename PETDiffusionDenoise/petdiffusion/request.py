@@ -135,13 +135,25 @@ def sidecar_sha256_of(path: str | Path) -> str | None:
 
 def changed_input(record: Mapping[str, Any], leave_out: tuple[str, ...] = ()) -> str | None:
     """The first input of a recorded run that is not as it was, in words; None where all are. Reads them all."""
-    digests = ("inputs_sha256", sha256_of, ""), ("sidecars_sha256", sidecar_sha256_of, "sidecar of the ")
-    for kind, digest, part in digests:
+    digests = (("inputs_sha256", "request", sha256_of, ""),
+               ("sidecars_sha256", "request", sidecar_sha256_of, "sidecar of the "),
+               ("files_sha256", "options", sha256_of, ""))  # fmt: skip
+    for kind, given, digest, part in digests:
         for name, sha256 in record.get(kind, {}).items():
-            path = record["request"][name]
+            path = record[given][name]
             if name not in leave_out and digest(path) != sha256:
                 return f"The {part}{name} of this run ({Path(path).name})"
     return None
+
+
+def changed_model(record: Mapping[str, Any]) -> str | None:
+    """The id of the model of a recorded run, where another one has its place now. Reads cards alone."""
+    from .zoo import store
+
+    details = record.get("details", {})
+    sha256, wanted = details.get("model_sha256"), record["request"].get("model") or details.get("model")
+    card = store.card_of(wanted) if sha256 and wanted else None
+    return None if card is None or card.sha256 == sha256 else card.id
 
 
 def versions() -> dict[str, str]:

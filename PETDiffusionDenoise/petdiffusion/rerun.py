@@ -9,7 +9,7 @@ from typing import Any
 from . import __version__
 from .errors import InputError, ModelError
 from .progress import Run
-from .request import IMAGES, IN_MEMORY, Request, Result, changed_input, read_record
+from .request import IMAGES, IN_MEMORY, Request, Result, changed_input, changed_model, read_record
 from .run import denoise
 
 
@@ -30,7 +30,7 @@ def rerun(
             "Save the image to a file and run on that.",
         )
     run = run or Run()
-    _refuse_changed(request, data)
+    _refuse_changed(data)
     if data.get("version") != __version__:
         run.warn(f"The record was made by version {data.get('version')}, this is {__version__}: results may differ.")
     model = request.model or data.get("details", {}).get("model")
@@ -38,13 +38,9 @@ def rerun(
     return denoise(fields.pop("pet"), fields.pop("method"), out=out, run=run, overwrite=overwrite, **fields)
 
 
-def _refuse_changed(request: Request, data: Mapping[str, Any]) -> None:
+def _refuse_changed(data: Mapping[str, Any]) -> None:
     """The same voxels come out only if the same went in: inputs and model as they were."""
     if changed := changed_input(data, leave_out=("tune",)):
         raise InputError(changed, "has changed since", "Denoise it anew, or put the file back.")
-    if sha256 := data.get("details", {}).get("model_sha256"):
-        from .zoo import store
-
-        found = store.find(request.model or data["details"]["model"], request.method).card
-        if found.sha256 != sha256:
-            raise ModelError(f"Model {found.id}", "is another one than this run used", "Add the model of that run.")
+    if model := changed_model(data):
+        raise ModelError(f"Model {model}", "is another one than this run used", "Add the model of that run.")

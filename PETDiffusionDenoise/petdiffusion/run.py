@@ -378,6 +378,7 @@ def _record(
         "inputs_sha256": {name: sha256_of(path) for name in IMAGES if (path := _path_of(request, name))},
         "sidecars_sha256": {name: sidecar_sha256_of(path) for name in IMAGES if (path := _path_of(request, name))},
         "check": checks(result.tables, denoised=not options.get("masks_only")),
+        "files_sha256": {o.name: sha256_of(path) for o in card.options if o.file and (path := options.get(o.name))},
         "evaluations": output.evaluations,
         "details": dict(output.details),
         "warnings": list(run.warnings),

@@ -10,12 +10,17 @@ import time
 from pathlib import Path
 
 import pytest
+from petdiffusion import registry
 from petdiffusion.batch import run_batch
-from petdiffusion.errors import Cancelled, OptionError
+from petdiffusion.errors import Cancelled, InputError, ModelError, OptionError
 from petdiffusion.evaluate import evaluate
 from petdiffusion.evaluate.run import Ask
+from petdiffusion.methods.contract import MethodCard, Option, Output
 from petdiffusion.progress import Run
+from petdiffusion.rerun import rerun
 from petdiffusion.write import images
+from petdiffusion.zoo import store
+from support.model_files import make_model
 from support.scans import small_patient, write_patient
 
 
@@ -91,6 +96,59 @@ def test_an_evaluation_tells_a_case_whose_image_was_replaced_and_counts_it_not(t
     images.write(small_patient(9)["pet"], paths[0]["pet"], overwrite=True)
     told = evaluate(ask).failed
     assert [row["case"] for row in told] == ["a"] and "has changed since" in told[0]["error"]
+
+
+@pytest.fixture
+def reader(tmp_path, monkeypatch):
+    """A method with a model and a file of its own; gives the manifest of one case."""
+    card = MethodCard("reader", "Reader", "Reads.", "x:y", needs_model=True,
+                      options=(Option("prompts", "str", "", "a table", file=True),))  # fmt: skip
+
+    def denoise(case, options, run):
+        used = store.find(run.model or "own", "reader").card
+        return Output(case.pet, details={"model": used.id, "model_sha256": used.sha256})
+
+    monkeypatch.setattr(MethodCard, "load", lambda self: denoise)
+    monkeypatch.setattr(registry, "card", lambda name: card)
+    monkeypatch.setenv("PETDIFFUSION_MODELS", str(tmp_path / "models"))
+    make_model(tmp_path / "models", "own", method="reader")
+    path = tmp_path / "cases.csv"
+    path.write_text(f"id,pet\na,{write_patient(tmp_path / 'p')['pet']}\n")
+    return path
+
+
+@pytest.mark.parametrize("by_path", [False, True])
+def test_a_finished_case_whose_model_was_replaced_is_refused(reader, tmp_path, by_path):
+    chosen = {"model": str(tmp_path / "models" / "own.safetensors")} if by_path else {}
+    assert statuses(run_batch(reader, tmp_path / "out", "reader", report=False, **chosen)) == ["done"]
+    assert statuses(run_batch(reader, tmp_path / "out", "reader", report=False, **chosen)) == ["done before"]
+    make_model(tmp_path / "models", "own", method="reader", sha256="0" * 64)
+    again = run_batch(reader, tmp_path / "out", "reader", report=False, **chosen)
+    assert statuses(again) == ["refused"] and "model own" in again[0]["error"] and "--overwrite" in again[0]["error"]
+    with pytest.raises(ModelError, match="another one than this run used"):
+        rerun(tmp_path / "out" / "a")
+
+
+def test_a_finished_case_whose_model_is_no_longer_here_stays_done(reader, tmp_path):
+    run_batch(reader, tmp_path / "out", "reader", report=False)
+    for file in (tmp_path / "models").iterdir():
+        file.unlink()
+    assert statuses(run_batch(reader, tmp_path / "out", "reader", report=False)) == ["done before"]
+
+
+def test_a_finished_case_whose_prompts_were_edited_is_refused(reader, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("prompts.csv").write_text("one")
+    chosen = {"options": {"prompts": "prompts.csv"}}
+    assert statuses(run_batch(reader, tmp_path / "out", "reader", report=False, **chosen)) == ["done"]
+    monkeypatch.chdir(tmp_path / "p")  # the record holds the whole path
+    rerun(tmp_path / "out" / "a")
+    (tmp_path / "prompts.csv").write_text("another")
+    monkeypatch.chdir(tmp_path)
+    again = run_batch(reader, tmp_path / "out", "reader", report=False, **chosen)
+    assert statuses(again) == ["refused"] and "prompts of this run (prompts.csv) has changed" in again[0]["error"]
+    with pytest.raises(InputError, match="has changed since"):
+        rerun(tmp_path / "out" / "a")
 
 
 def test_a_run_that_is_refused_leaves_the_summary_of_the_study(manifest, tmp_path):

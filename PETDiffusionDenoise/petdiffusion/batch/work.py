@@ -7,9 +7,9 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from ..errors import Cancelled, InputError, OptionError, PETDiffusionError
+from ..errors import Cancelled, InputError, ModelError, OptionError, PETDiffusionError
 from ..progress import Run
-from ..request import Request, changed_input, read_record
+from ..request import Request, changed_input, changed_model, read_record
 
 Row = dict[str, Any]
 BAD = ("failed", "refused")
@@ -60,7 +60,7 @@ def _denoise(request: dict[str, Any], folder: Path, report: bool, overwrite: boo
 
 def finished(request: Request, folder: Path) -> Row | None:
     """The row of a case that was done before with the same request; another request in its folder is an error, and so
-    is the same one of images that were replaced."""
+    is the same one of images, other files or a model that were replaced."""
     if not (folder / "record.json").exists():
         return None
     record = read_record(folder)
@@ -72,6 +72,8 @@ def finished(request: Request, folder: Path) -> Row | None:
         )
     if changed := changed_input(record):
         raise InputError(f"Folder {folder.name}", f"{changed[0].lower()}{changed[1:]} has changed since", ANEW)
+    if model := changed_model(record):
+        raise ModelError(f"Folder {folder.name}", f"model {model} is another one now than the one it was made by", ANEW)
     from ..write import tables
 
     image = folder / "tables" / "image.csv"

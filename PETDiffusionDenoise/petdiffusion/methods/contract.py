@@ -9,6 +9,7 @@ import difflib
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,6 +40,8 @@ class Option:
     tune: tuple[Any, ...] = ()
     """Values that `--tune` tries; empty where the option is not tuned."""
     advanced: bool = False
+    file: bool = False
+    """The text is the path of a file, whose content the result depends on."""
 
     def check(self, value: Any) -> Any:
         """The value in its own type, or an OptionError."""
@@ -60,7 +63,7 @@ class Option:
             raise OptionError(
                 f"{self.name} = {value}", f"must be one of {', '.join(self.choices)}", f"The default is {self.default}."
             )
-        return converted
+        return str(Path(converted).expanduser().absolute()) if self.file and converted else converted
 
     def _convert(self, value: Any) -> Any:
         try:

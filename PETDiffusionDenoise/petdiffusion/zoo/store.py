@@ -77,18 +77,13 @@ def _all() -> list[Model | ModelError]:
 
 def find(id_or_path: str, method: str | None = None) -> Model:
     """A verified model by id, or by the path of its card or weights."""
-    known = models()
-    if id_or_path in known:
-        model = known[id_or_path]
-    else:
-        path = Path(id_or_path).expanduser()
-        if path.suffix not in (".json", ".safetensors") or not path.exists():
-            raise ModelError(
-                f"Model '{id_or_path}'",
-                f"is not one of {', '.join(known) or 'none installed'}",
-                "See 'petdiffusion models list', or give the path of its .safetensors.",
-            )
-        model = Model(ModelCard.read(path.with_suffix(".json")), path.with_suffix(".safetensors"), False)
+    model = _named(id_or_path)
+    if model is None:
+        raise ModelError(
+            f"Model '{id_or_path}'",
+            f"is not one of {', '.join(models()) or 'none installed'}",
+            "See 'petdiffusion models list', or give the path of its .safetensors.",
+        )
     if method not in (None, *model.card.methods):
         raise ModelError(
             f"Model '{model.card.id}'",
@@ -96,6 +91,21 @@ def find(id_or_path: str, method: str | None = None) -> Model:
             f"Choose --method {model.card.method}, or another model.",
         )
     return model.verify()
+
+
+def _named(id_or_path: str) -> Model | None:
+    known, path = models(), Path(id_or_path).expanduser()
+    if id_or_path in known:
+        return known[id_or_path]
+    if path.suffix not in (".json", ".safetensors") or not path.exists():
+        return None
+    return Model(ModelCard.read(path.with_suffix(".json")), path.with_suffix(".safetensors"), False)
+
+
+def card_of(id_or_path: str) -> ModelCard | None:
+    """What the card says that stands for this model now, its weights unread; None where there is no such model."""
+    model = _named(id_or_path)
+    return None if model is None else model.card
 
 
 def add(source: str | Path) -> Model:

@@ -38,7 +38,7 @@ CARDS = (
         ),
         options=(
             *_SAMPLING,
-            Option("prompts", "str", "", "table of prompts (prompts.csv of an earlier result, edited)"),
+            Option("prompts", "str", "", "table of prompts (prompts.csv of an earlier result, edited)", file=True),
             Option("metadata", "bool", True, "without words of yours: say sex, age band, tracer, dose and scanner as "
                    "far as they are known"),
             Option("segment", "str", "auto", "organs from CT or MR by TotalSegmentator: auto goes on without where "
