@@ -22,6 +22,15 @@ FORMATS = ("nifti", "nrrd", "mha", "dicom")
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 
+def check_device_word(device: Any) -> None:
+    if not isinstance(device, str) or not _DEVICE.fullmatch(device):
+        raise OptionError(
+            f"Device '{device}'",
+            "is not one of auto, cpu, cuda, cuda:1 (or another number), mps",
+            "Leave it out, or give auto.",
+        )
+
+
 @dataclass(frozen=True)
 class Request:
     """A denoising job that can be written down: paths, method, options, seed. Survives JSON."""
@@ -57,12 +66,7 @@ class Request:
         checked_weight(self.weight_kg)
         if not isinstance(self.seed, int) or isinstance(self.seed, bool) or self.seed < 0:
             raise OptionError(f"Seed {self.seed!r}", "must be a whole number of zero or more", "Give for example 0.")
-        if not isinstance(self.device, str) or not _DEVICE.fullmatch(self.device):
-            raise OptionError(
-                f"Device '{self.device}'",
-                "is not one of auto, cpu, cuda, cuda:1 (or another number), mps",
-                "Leave it out, or give auto.",
-            )
+        check_device_word(self.device)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -10,7 +10,7 @@ from typing import Any
 from .. import registry
 from ..progress import Run
 from ..request import FORMATS
-from .common import add_reporting, add_unit, options_of, shown, table
+from .common import add_device, add_reporting, add_unit, options_of, shown, table
 
 
 def add(commands: Any) -> None:
@@ -29,7 +29,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes on this machine (default 1)")
     parser.add_argument("--model", metavar="ID")
     parser.add_argument("--seed", type=int, default=0, metavar="S")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    add_device(parser)
     parser.add_argument("--format", choices=FORMATS, default="nifti")
     parser.add_argument("--no-report", action="store_true", help="leave the HTML reports out")
     parser.add_argument("--overwrite", action="store_true", help="do finished cases again")

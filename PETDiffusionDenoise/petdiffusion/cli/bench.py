@@ -8,7 +8,7 @@ from typing import Any
 
 from ..bench.papers import paper, papers
 from ..progress import Run
-from .common import add_reporting, assignments
+from .common import add_device, add_reporting, assignments, check_device
 
 VGG = "PETDIFFUSION_VGG19"
 
@@ -28,7 +28,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--vgg", metavar="FILE", help=f"weights of VGG-19 for the perceptual distance (or ${VGG})")
     parser.add_argument("--model", metavar="METHOD=ID", action="append", default=[], help="another model")
     parser.add_argument("--workers", type=int, metavar="W", help="scans at once (default: one a core)")
-    parser.add_argument("--device", default="auto")
+    add_device(parser)
     parser.add_argument("--out", metavar="DIR", help="report, tables, figure and JSON")
     parser.add_argument("--json", dest="json_file", metavar="FILE", help="all numbers and settings")
     add_reporting(parser)
@@ -39,6 +39,7 @@ def _execute(args: argparse.Namespace, run: Run) -> None:
     from ..bench import render
     from ..bench.run import Ask, bench
 
+    check_device(args.device)
     run.device = args.device
     parts = tuple(part.strip() for part in args.only.split(",") if part.strip())
     models = {name.replace("_", "-"): id_ for name, id_ in assignments(args.model).items()}

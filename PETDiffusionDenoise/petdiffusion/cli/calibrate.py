@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, ModelError
 from ..progress import Run
-from .common import add_reporting, table
+from .common import add_device, add_reporting, check_device, table
 
 if TYPE_CHECKING:
     from ..trust.conformal import Calibration
@@ -37,7 +37,7 @@ def add(commands: Any) -> None:
     what.add_argument("--write", action="store_true", help="put the calibration onto the model's card")
     what.add_argument("--check", action="store_true", help="coverage by the card's calibration, on other patients")
     parser.add_argument("--seed", type=int, default=0, metavar="S")
-    parser.add_argument("--device", default="auto")
+    add_device(parser)
     add_reporting(parser)
     parser.set_defaults(execute=_execute, patience=5.0)
 
@@ -46,6 +46,7 @@ def _execute(args: argparse.Namespace, run: Run) -> None:
     from ..trust import calibrate, coverage
     from ..zoo import store
 
+    check_device(args.device)
     model, folder = store.find(args.model), Path(args.out)
     on_card = _on_card(model.card) if args.check else None
     if not args.check and not args.data:

@@ -9,6 +9,7 @@ from typing import Any
 
 from .. import registry
 from ..errors import OptionError
+from ..request import check_device_word
 
 TOP_ROWS = 14
 SHOWN = {
@@ -41,6 +42,19 @@ def add_unit(parser: argparse.ArgumentParser) -> None:
 def add_weight(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weight-kg", type=float, metavar="KG",
                         help="the patient's weight, for SUV from Bq/ml; goes before the file's")  # fmt: skip
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+
+
+def check_device(wanted: str) -> None:
+    """For commands that make no Request at once: no word for a device, or none that is here, is refused before work."""
+    check_device_word(wanted)
+    if wanted not in ("auto", "cpu"):
+        from ..infer.device import pick_device
+
+        pick_device(wanted)
 
 
 def add_output(parser: argparse.ArgumentParser, help_: str = "folder for the results") -> None:

@@ -11,7 +11,7 @@ from ..errors import InputError, OptionError
 from ..progress import Run
 from ..request import FORMATS, Result
 from ..volume import DIGITAL_PATIENT, REDUCED_DOSE
-from .common import add_output, add_reporting, add_unit, add_weight, options_of, shown, table
+from .common import add_device, add_output, add_reporting, add_unit, add_weight, options_of, shown, table
 
 ALONE = "\0"
 """`--tune` without an image."""
@@ -79,7 +79,7 @@ def _add_denoise(commands: Any) -> None:
     more.add_argument(
         "--seed", type=int, default=0, metavar="S", help="the same seed gives the same result (default 0)"
     )
-    more.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    add_device(more)
     more.add_argument(
         "--format", choices=FORMATS, default="nifti", help="of the images written; dicom adds a PET series"
     )

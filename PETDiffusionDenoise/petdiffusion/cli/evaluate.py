@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import OptionError
 from ..progress import Run
-from .common import add_reporting, add_unit, assignments, options_of, table
+from .common import add_device, add_reporting, add_unit, assignments, options_of, table
 
 
 def add(commands: Any) -> None:
@@ -29,7 +29,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--address", metavar="A", help="of the Ray cluster")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes on this machine (default 1)")
     parser.add_argument("--seed", type=int, default=0, metavar="S")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    add_device(parser)
     add_unit(parser)
     add_reporting(parser)
     parser.set_defaults(execute=_execute)

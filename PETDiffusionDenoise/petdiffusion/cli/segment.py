@@ -9,7 +9,7 @@ from .. import segmenting
 from ..errors import InputError
 from ..progress import Run
 from ..request import FORMATS
-from .common import add_output, add_reporting, add_unit, add_weight, options_of, shown, table
+from .common import add_device, add_output, add_reporting, add_unit, add_weight, options_of, shown, table
 
 
 def add(commands: Any) -> None:
@@ -29,7 +29,7 @@ def add(commands: Any) -> None:
     add_unit(parser)
     add_weight(parser)
     parser.add_argument("--model", metavar="ID", help="id or path of the model")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    add_device(parser)
     parser.add_argument("--format", choices=FORMATS, default="nifti",
                         help="of the masks; dicom adds SEG files and a structured report")  # fmt: skip
     add_output(parser)

@@ -13,7 +13,7 @@ from typing import Any
 from .. import registry
 from ..errors import OptionError, TrainingError
 from ..progress import Run
-from .common import add_reporting, assignments
+from .common import add_device, add_reporting, assignments, check_device
 
 
 def add(commands: Any) -> None:
@@ -43,7 +43,7 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--change", metavar="NAME=VALUE", action="append", default=[], help="a field of the configuration"
     )
-    parser.add_argument("--device", default="auto")
+    add_device(parser)
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the training")
     add_reporting(parser)
     parser.set_defaults(execute=_train, patience=600.0)  # a checkpoint is worth waiting for
@@ -61,6 +61,7 @@ def _train(args: argparse.Namespace, run: Run) -> None:
     from ..training.loop import train
     from ..training.settings import TrainSettings
 
+    check_device(args.device)
     device.prepare_process()
     run.device = args.device
     card = registry.card(args.method)
