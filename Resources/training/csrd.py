@@ -1,4 +1,4 @@
-"""The commands that made the bundled models of CSRD and of the 3D U-net; run again, they go on where they were stopped.
+"""The commands that made the bundled models of CSRD, the 3D U-net and Restormer; run again, they go on where they were stopped.
 
     python Resources/training/csrd.py brain --work DIR            prints them
     python Resources/training/csrd.py brain --work DIR --run      runs them; models appear in DIR/models
@@ -81,6 +81,7 @@ STAGES = {
     "body": (
         Stage("unet3d-1", "unet-3d", 2600, data=("body-train",), model="unet3d-body"),
         Stage("csrd-1", "csrd", 2600, "unet3d-1", ("body-train",), LINEAR, ("seed=2",), "csrd-body"),
+        Stage("restormer-1", "restormer", 2600, data=("body-train",), model="restormer-body"),
     ),
 }  # fmt: skip
 

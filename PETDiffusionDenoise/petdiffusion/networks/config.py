@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
 from ..errors import ModelError
@@ -29,3 +29,16 @@ class Config:
         for text, is_so in faults.items():
             if is_so:
                 raise ModelError(self.NAME, text, "Use a configuration of this program.")
+
+
+@dataclass(frozen=True)
+class RegressionConfig(Config):
+    """Of a regression on the whitened residual, whatever its network."""
+
+    NAME = "Regression configuration"
+
+    network: Mapping[str, Any] = field(default_factory=dict)
+    base: str = "filtered"
+    base_fwhm_mm: float = 6.0
+    drop_anatomy: float = 0.3
+    weight_power: float = 0.5

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..diffusion.conditions import Conditions
-from ..infer.regression import named, regress
+from ..infer.regression import named, regress, residual_of
 from ..infer.residual import conditions as seen_by_networks
 from ..infer.residual import load_network
 from ..infer.tissue import case_of, stacked
@@ -27,8 +27,8 @@ AIR = 1.5
 
 
 class ResidualTask:
-    """Base of the tasks of CSRD and of its regression twin. `settings` is the method's own frozen config with fields
-    network, base, base_fwhm_mm, drop_anatomy and weight_power."""
+    """Base of the tasks of CSRD and of the regressions beside it. `settings` is the method's own frozen config with
+    fields network, base, base_fwhm_mm, drop_anatomy and weight_power."""
 
     method = ""
 
@@ -102,6 +102,22 @@ class ResidualTask:
         bases = {k.removesuffix(ALONE): torch.where(hide, v, batch[k.removesuffix(ALONE)])
                  for k, v in batch.items() if k.endswith(ALONE)}  # fmt: skip
         return {**batch, **hidden, **bases}
+
+
+class RegressionTask(ResidualTask):
+    """The residual in one evaluation, to the least squared error; `settings` is a `RegressionConfig`."""
+
+    def loss(self, network: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
+        error = self.predict(network, self.without_some_anatomy(batch, generator)) - self.target(batch)
+        return (self.weight(batch) * error.square()).mean()
+
+    @staticmethod
+    def predict(network: nn.Module, batch: Batch) -> Tensor:
+        return residual_of(network, batch["low"], conditions(batch))
+
+    @torch.no_grad()
+    def judge(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        return {"denoised": self.restored(self.predict(network, batch), batch)}
 
 
 def conditions(batch: Batch) -> Conditions:

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
-from ...networks.config import Config
+from ...networks.config import RegressionConfig
 
 
 @dataclass(frozen=True)
-class Unet3dConfig(Config):
+class Unet3dConfig(RegressionConfig):
     """The regression twin of CSRD: same network at a constant noise level, same data, same residual."""
 
     NAME = "U-net configuration"
-
-    network: Mapping[str, Any] = field(default_factory=dict)
-    base: str = "filtered"
-    base_fwhm_mm: float = 6.0
-    drop_anatomy: float = 0.3
-    weight_power: float = 0.5
 
 
 COMPACT = {"channels": 24, "multipliers": (1, 2, 3), "blocks": 1, "resample": "light", "attention": False,
