@@ -225,3 +225,16 @@ def test_the_manifest_of_a_calibration_is_read_for_it(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         calibrate.collect([tmp_path / "cases.csv"], "gaussian", {}, tmp_path / "o", Run())
     assert asked == [72.0]
+
+
+@pytest.mark.parametrize("words", [
+    ["denoise", "PET", "--method", "gaussian", "--out", "OUT"], ["segment", "PET", "--out", "OUT"],
+    ["quantify", "PET", "--find-lesions", "4", "--out", "OUT"], ["compare", "PET", "--reference", "PET", "--out", "OUT"],
+    ["convert", "PET", "OUT/suv.nii.gz", "--to", "SUVbw"],
+    ["simulate", "dose", "PET", "--fraction", "0.1", "--out", "OUT"],
+])  # fmt: skip
+def test_every_command_that_reads_a_pet_checks_it(tmp_path, capsys, words):
+    """And so hands it on."""
+    known = {"PET": str(bids(tmp_path)), "OUT": str(tmp_path / "out"), "OUT/suv.nii.gz": str(tmp_path / "out.nii.gz")}
+    assert main([*(known.get(word, word) for word in words), "--weight-kg", "7200"]) == 1
+    assert "Weight 7200 kg" in capsys.readouterr().err and not (tmp_path / "out").exists()

@@ -154,7 +154,9 @@ def masks_as_dicom(result: Result, card: MethodCard, folder: Path, run: Run) -> 
 
 def _settings(record: Mapping[str, Any]) -> str:
     """What the image depends on, in a sentence or two."""
-    settings = {**record["options"], "seed": record["request"]["seed"]}
+    from .report.result import without_folder
+
+    settings = {**without_folder(record["options"]), "seed": record["request"]["seed"]}
     model = record["details"].get("model")
     return (f"Model {model}. " if model else "") + ", ".join(f"{k} {v}" for k, v in settings.items()) + "."
 
