@@ -116,7 +116,7 @@ def _request(method: str, images: Mapping[str, Any], settings: Mapping[str, Any]
 
 def _device(card: MethodCard, wanted: str) -> str:
     """The device that does the work; a missing one is refused. Filters run on the CPU, and torch is not loaded."""
-    if not card.needs_model or wanted == "cpu":
+    if not card.runs_networks or wanted == "cpu":
         return "cpu"
     from .infer.device import pick_device
 

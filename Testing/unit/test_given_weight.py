@@ -229,7 +229,8 @@ def test_the_manifest_of_a_calibration_is_read_for_it(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("words", [
     ["denoise", "PET", "--method", "gaussian", "--out", "OUT"], ["segment", "PET", "--out", "OUT"],
-    ["quantify", "PET", "--find-lesions", "4", "--out", "OUT"], ["compare", "PET", "--reference", "PET", "--out", "OUT"],
+    ["quantify", "PET", "--find-lesions", "4", "--out", "OUT"],
+    ["compare", "PET", "--reference", "PET", "--out", "OUT"],
     ["convert", "PET", "OUT/suv.nii.gz", "--to", "SUVbw"],
     ["simulate", "dose", "PET", "--fraction", "0.1", "--out", "OUT"],
 ])  # fmt: skip

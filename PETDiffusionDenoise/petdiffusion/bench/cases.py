@@ -167,7 +167,7 @@ class Job:
 
             found = choose(card.name, case, Run(model=wanted)).card
             model = [found.sha256, store.digest(found.config)]  # thresholds are changed without new weights
-        code = (f"methods/{card.entry.split('.')[2]}", *(NETWORKS if card.needs_model else ()))
+        code = (f"methods/{card.entry.split('.')[2]}", *(NETWORKS if card.runs_networks else ()))
         id_ = {"method": card.name, "options": options, "anatomy": sorted(row.anatomy), "model": model,
                "seed": subject.seed, "code": store.code(*code), "device": settings.device}  # fmt: skip
         return cls(card, case, options, wanted, subject.seed, settings.device, id_)

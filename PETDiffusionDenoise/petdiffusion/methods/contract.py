@@ -119,6 +119,8 @@ class MethodCard:
     needs_suv: bool = False
     """False: works in any unit and scales with it. True: the PET must be in SUV."""
     needs_model: bool = False
+    learns: bool = False
+    """Trains a network on the scan itself: needs no model, but runs where networks run, and takes minutes."""
     trainer: str = ""
     """`package.module:Task` of methods that `petdiffusion train` can train."""
     weights_licence: str = ""
@@ -130,6 +132,10 @@ class MethodCard:
     equivariance_tolerance: float = 1e-3
     minimum_size: int = 1
     """Smallest number of voxels along each axis that it works on."""
+
+    @property
+    def runs_networks(self) -> bool:
+        return self.needs_model or self.learns
 
     def option(self, name: str) -> Option:
         for option in self.options:

@@ -1,4 +1,4 @@
-"""What filters and methods learnt on one scan share: work on the body's box only, even out the noise, put the result back."""
+"""What filters and methods learnt on the scan itself share: the body's box alone, evened noise, and the way back."""
 
 from __future__ import annotations
 

@@ -1,0 +1,124 @@
+"""What the methods have in common: patches of one scan, a few hundred steps of learning, the whole scan at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ...diffusion.conditions import Conditions
+from ...infer.device import Policy, choose_policy
+from ...infer.engine import Model, Sampling, Scene, sample_volume
+from ...infer.patches import cut
+from ...infer.plan import PatchRules
+from ...infer.seeds import sample_generator
+from ...infer.tiles import Box, whole_box
+from ...networks.unet import UNet, UNetConfig
+from ...prepare.frame import RESTORE_FWHM_MM, Frame, smooth
+from ...progress import Run
+
+PATCH, BATCH = 48, 4
+RATE, PAINTING_RATE = 2e-3, 8e-3
+"""Of what starts from a good guess, and of what paints from nothing."""
+UNIT = 5.0
+"""SDs of noise in a network's unit: the values of a scan's organs are then of order one."""
+LEARNT = 0.9
+"""Share of the time that learning takes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Patches:
+    """Patches around random voxels of the body. Images are (channels, z, y, x), all of the frame's size."""
+
+    places: np.ndarray
+    """Voxels of the body, (n, 3)."""
+    whole: Box
+    """The frame, rounded up to the network's multiple."""
+    multiple: int
+    generator: torch.Generator
+
+    @classmethod
+    def of(cls, frame: Frame, multiple: int, generator: torch.Generator) -> Patches:
+        body = frame.body if frame.body.any() else np.ones_like(frame.body)
+        return cls(np.argwhere(body), whole_box(body.shape, (multiple,) * 3), multiple, generator)
+
+    def draw(self) -> list[Box]:
+        """On the lattice of the network's multiple, within the frame."""
+        rows = torch.randint(len(self.places), (BATCH,), generator=self.generator)
+        return [self._around(self.places[row]) for row in rows]
+
+    def _around(self, place: np.ndarray) -> Box:
+        size = np.minimum(PATCH // self.multiple * self.multiple, self.whole.size)
+        start = np.clip(place - size // 2, 0, np.subtract(self.whole.size, size)) // self.multiple * self.multiple
+        return Box(tuple(int(s) for s in start), tuple(int(n) for n in size))
+
+
+def cut_all(image: Tensor, boxes: list[Box]) -> Tensor:
+    """(patches, channels, z, y, x); beyond its end the scan goes on like a mirror."""
+    return torch.stack([cut(image, box) for box in boxes])
+
+
+def scaled(frame: Frame) -> Tensor:
+    """The scan in the networks' unit."""
+    return torch.from_numpy(np.ascontiguousarray(frame.array / np.float32(frame.noise * UNIT)))[None]
+
+
+def restored(frame: Frame, image: np.ndarray) -> np.ndarray:
+    """Back to the scan's values. What lacks on the scale of centimetres is added back: no network may shift a level
+    that the scan itself shows beyond doubt."""
+    result = image * np.float32(frame.noise * UNIT)
+    return result + smooth(frame.array - result, RESTORE_FWHM_MM, frame.spacing)
+
+
+def unet(run: Run, in_channels: int = 1) -> UNet:
+    """Small, as there is one scan to learn from; on blocks of 2 x 2 x 2 voxels, which makes it three times faster."""
+    config = UNetConfig(in_channels=in_channels, channels=16, multipliers=(1, 2), blocks=1, resample="light",
+                        attention=False, dropout=0.0, stem=2, noise=False, norm="voxel")  # fmt: skip
+    return begun(run, lambda: UNet(config))
+
+
+def begun(run: Run, build: Callable[[], nn.Module]) -> nn.Module:
+    """A network with the first values that the run's seed gives; the global generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(run.seed)
+        return build()
+
+
+def randomness(run: Run) -> torch.Generator:
+    return sample_generator(run.seed, 0)
+
+
+def learn(network: nn.Module, loss: Callable[[Policy], Tensor], steps: int, run: Run,
+          enough: Callable[[float], bool] | None = None, rate: float = RATE) -> Policy:  # fmt: skip
+    """Trains in place by the loss of fresh patches, until `enough` of what the loss has come down to."""
+    policy = choose_policy(run.device)
+    network.to(policy.device).train()
+    optimiser = torch.optim.AdamW(network.parameters(), lr=rate)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=max(steps, 2))
+    level = float("inf")
+    for step in range(steps):
+        run.progress(step / steps)
+        found = loss(policy)
+        optimiser.zero_grad()
+        found.backward()
+        optimiser.step()
+        schedule.step()
+        level = found.item() if step == 0 else 0.95 * level + 0.05 * found.item()
+        if enough is not None and enough(level):
+            break
+    network.eval()
+    return policy
+
+
+def painted(network: nn.Module, images: Tensor, multiple: int, run: Run) -> np.ndarray:
+    """What a network makes of the whole frame, in the engine's patches: any size, in the memory that there is."""
+
+    def mean(x: Tensor, sigma: Tensor, seen: Conditions) -> Tensor:
+        return network(seen.images.expand(len(x), -1, -1, -1, -1)).float()
+
+    plan = Model(mean, network, PatchRules(multiple=multiple))
+    scene = Scene(tuple(images.shape[1:]), Conditions(images=images[None]))
+    return sample_volume(plan, scene, Sampling((1.0, 0.0)), run).image.numpy()[0]
