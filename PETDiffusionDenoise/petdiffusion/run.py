@@ -162,8 +162,10 @@ def _read(images: Mapping[str, Any], request: Request, run: Run) -> _Given:
         _like(image("tune", "reference"), pet),
         tuple(v for name in IMAGES if (v := getattr(request, name)) not in (None, IN_MEMORY)),
     )
+    # a given weight may well mend what all headers of the patient say wrongly
+    own = pet.facts if request.weight_kg is None else replace(pet.facts, weight_kg=None)
     for name, other in (("CT", given.ct), ("MR", given.mr), ("reference", given.reference)):
-        if other is not None and (told := pet.facts.other_patient(other.facts)):
+        if other is not None and (told := own.other_patient(other.facts)):
             run.warn(f"The {name} seems to be of another patient than the PET ({told}). Check that both are of one.")
     return given
 
