@@ -239,3 +239,17 @@ def test_every_command_that_reads_a_pet_checks_it(tmp_path, capsys, words):
     known = {"PET": str(bids(tmp_path)), "OUT": str(tmp_path / "out"), "OUT/suv.nii.gz": str(tmp_path / "out.nii.gz")}
     assert main([*(known.get(word, word) for word in words), "--weight-kg", "7200"]) == 1
     assert "Weight 7200 kg" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_a_weight_that_mends_a_header_makes_the_ct_no_other_patients(tmp_path):
+    """The CT's header has the same wrong weight as the PET's."""
+    path = bids(tmp_path, weight=50.0)
+    ct = small_patient()["ct"].with_facts(weight_kg=50.0)
+
+    def said(sex: str, **given: float) -> list[str]:
+        pet = read.image(path).with_facts(sex="F")
+        warnings = petdiffusion.denoise(pet, "gaussian", ct=ct.with_facts(sex=sex), **given).warnings
+        return [text for text in warnings if "another patient" in text]
+
+    assert not said("F") and not said("F", weight_kg=72.0)
+    assert len(said("M", weight_kg=72.0)) == 1 and "weight" not in said("M", weight_kg=72.0)[0]

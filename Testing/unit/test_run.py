@@ -375,19 +375,6 @@ def test_images_of_different_patients_are_told(files):
     assert not said(weight_kg=75.0, sex="F") and not said()
 
 
-def test_a_weight_that_mends_a_header_makes_the_ct_no_other_patients(files):
-    """The CT's header has the same wrong weight as the PET's."""
-    pet = read.image(files["pet"]).with_facts(weight_kg=50.0, sex="F")
-
-    def said(**facts):
-        ct = read.image(files["ct"], "ct").with_facts(weight_kg=50.0, **facts)
-        warnings = petdiffusion.denoise(pet, "gaussian", ct=ct, weight_kg=80.0).warnings
-        return [text for text in warnings if "another patient" in text]
-
-    assert not said(sex="F")
-    assert len(said(sex="M")) == 1 and "weight" not in said(sex="M")[0]
-
-
 def test_compare_leaves_out_what_an_image_does_not_show(files, tmp_path):
     cut = read.image(files["pet"]).geometry.shape[0] // 3
     short = _without_ends(files["pet"], tmp_path / "short.nii.gz", cut)
