@@ -100,7 +100,7 @@ COMPARED = _table(
     quick_doses=("1/10",), paper=TABLE_2,
 )  # fmt: skip
 ON_THE_SCAN = (
-    Row("dip", "Deep image prior, from CT", "dip", anatomy=("ct",), paper="DIP, unsupervised"),
+    Row("dip", "Deep image prior", "dip", paper="DIP, unsupervised"),
     Row("noisier2noise", "Noisier2Noise", "noisier2noise", paper="Noisier2Noise, unsupervised"),
     Row("mr-gdd", "Guided deep decoder, led by CT", "mr-gdd", anatomy=("ct",), paper="MR-GDD, unsupervised"),
     Row("noise2void", "Noise2Void", "noise2void", paper="Noise2Void, unsupervised"),

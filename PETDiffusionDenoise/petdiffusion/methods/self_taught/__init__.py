@@ -42,10 +42,10 @@ CARDS = (
         Option("corrected", "bool", False, "Estimate by Moran's equation from noisier scans, instead of from the scan",
                advanced=True)),
     _card(
-        "dip", "Deep image prior", "A network paints the scan from CT, MR or noise, as closely as the noise allows.",
+        "dip", "Deep image prior", "A network paints the scan from noise and MR or CT, as closely as its noise allows.",
         "image_prior", "Ulyanov et al., CVPR 2018; for PET Cui et al., Eur J Nucl Med Mol Imaging 2019",
         _steps(400, (200, 400, 800)),
-        Option("guide", "str", "auto", "Image that it paints from beside noise; auto: MR, else CT, else noise alone",
+        Option("guide", "str", "auto", "Image that it paints from beside noise; auto: MR, else noise alone",
                choices=("auto", "ct", "mr", "noise")),
         conditions=_ANATOMY, activity_tolerance=_PAINTED),
     _card(

@@ -1,8 +1,8 @@
 """Deep image prior (Ulyanov et al. 2018; Cui et al. 2019): a network paints the scan from another image.
 
 What is alike in many places is learnt before noise is. It stops where the scan is explained as well as its noise
-allows (the mean squared difference is the noise's variance), or after `steps`. It paints from fixed noise, and from CT
-or MR as in Cui et al. where there is one; and it paints what the scan has beyond its mean over centimetres.
+allows (the mean squared difference is the noise's variance), or after `steps`. It paints from fixed noise, and from MR
+or CT as in Cui et al. where that is wanted; and it paints what the scan has beyond its mean over centimetres.
 """
 
 from __future__ import annotations
@@ -21,14 +21,12 @@ from ..contract import Case, Output
 from . import lesson
 
 CHANNELS = 8
-"""Of the noise that is painted from. CT or MR alone do not tell what only the PET shows: without noise beside it, a
-network painted a body's lesions with less than half of their uptake."""
+"""Of the noise that is painted from. CT or MR alone do not tell what only the PET shows: painted without noise beside
+it, a body's lesions kept less than half of their uptake."""
 
 
 def denoise(case: Case, options: Mapping[str, Any], run: Run) -> Output:
-    guide = None
-    if options["guide"] != "noise":
-        guide = anatomy_of(case, options["guide"], needed=options["guide"] != "auto")
+    guide = _guide(case, options["guide"])
 
     def core(frame: Frame) -> np.ndarray:
         random = lesson.randomness(run)
@@ -38,6 +36,13 @@ def denoise(case: Case, options: Mapping[str, Any], run: Run) -> Output:
         return fitted(frame, lesson.unet(run, len(source)), source, options["steps"], run, random)
 
     return filtered(case, run, core, stabilise=True)
+
+
+def _guide(case: Case, choice: str) -> np.ndarray | None:
+    """Left to itself it takes an MR alone. A CT tells less of where the tracer is than it distracts."""
+    if choice == "noise" or (choice == "auto" and case.mr is None):
+        return None
+    return anatomy_of(case, choice, needed=True)
 
 
 def fitted(frame: Frame, network: nn.Module, source: Tensor, steps: int, run: Run, random: torch.Generator,
