@@ -1,5 +1,6 @@
 """Methods that learn on the scan itself: what they hide, add and stop at, and that noise goes from a known image."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -131,7 +132,7 @@ class Copy(torch.nn.Module):
                          ids=["noise2void", "noisier2noise", "corrected"])  # fmt: skip
 def test_a_network_that_can_copy_learns_to_copy_as_much_as_theory_says(learnt, slope, monkeypatch):
     """Of white noise Noise2Void keeps nothing; Noisier2Noise half, as E[y | z] = z / 2; its equation takes that off."""
-    monkeypatch.setattr(lesson, "unet", lambda run: Copy())
+    monkeypatch.setattr(lesson, "unet", lambda frame, run: Copy())
     scan = white((24, 28, 28))
     result = learnt(frame_of(scan), 500)
     assert np.mean(result * scan) / np.mean(scan * scan) == pytest.approx(slope, abs=0.08)
@@ -152,7 +153,7 @@ def test_a_painted_image_takes_its_borders_from_the_guide():
     noisy = truth + white(truth.shape, 2)
     frame, run = frame_of(noisy), Run()
     source = torch.from_numpy(2 * border - 1)[None]
-    result = image_prior.fitted(frame, lesson.unet(run), source, 150, run, random())
+    result = image_prior.fitted(frame, lesson.unet(frame, run), source, 150, run, random())
     assert rms(result - truth) < 0.5
 
 
@@ -221,6 +222,22 @@ def test_the_seed_alone_decides_the_first_weights():
     for seed, outside in ((3, 0), (3, 1), (4, 0)):
         torch.manual_seed(outside)
         before = torch.get_rng_state()
-        states.append(lesson.unet(Run(seed=seed)).first.weight.detach())
+        states.append(lesson.unet(frame_of(np.ones((4, 4, 4))), Run(seed=seed)).first.weight.detach())
         assert torch.equal(before, torch.get_rng_state())
     assert torch.equal(states[0], states[1]) and not torch.equal(states[0], states[2])
+
+
+@pytest.mark.parametrize(("apart_mm", "alone"), [(4.0, False), (100.0, True)])
+def test_slices_far_apart_know_nothing_of_one_another(apart_mm, alone):
+    frame = replace(frame_of(np.ones((8, 16, 16))), spacing=(apart_mm, 4.0, 4.0))
+    network = lesson.unet(frame, Run())
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.1, generator=random())
+    images = torch.randn(2, 1, 8, 16, 16, generator=random())
+    changed = images.clone()
+    changed[0, :, 3] += 1.0
+    with torch.no_grad():
+        moved = (network(changed) - network(images)).abs().amax(dim=(1, 3, 4)) > 1e-6
+    assert network(images).shape == images.shape
+    assert moved[0, 3] and not moved[1].any()
+    assert (moved[0].sum() == 1) == alone

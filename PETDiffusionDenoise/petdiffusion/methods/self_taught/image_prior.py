@@ -33,7 +33,7 @@ def denoise(case: Case, options: Mapping[str, Any], run: Run) -> Output:
         source = torch.randn(CHANNELS, *frame.array.shape, generator=random)
         if guide is not None:
             source = torch.cat((torch.from_numpy(guide[frame.box])[None], source))
-        return fitted(frame, lesson.unet(run, len(source)), source, options["steps"], run, random)
+        return fitted(frame, lesson.unet(frame, run, len(source)), source, options["steps"], run, random)
 
     return filtered(case, run, core, stabilise=True)
 

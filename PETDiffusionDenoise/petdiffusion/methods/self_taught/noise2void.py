@@ -33,7 +33,7 @@ def denoise(case: Case, options: Mapping[str, Any], run: Run) -> Output:
 
 
 def _learnt(frame: Frame, steps: int, run: Run) -> np.ndarray:
-    network, random = lesson.unet(run), lesson.randomness(run)
+    network, random = lesson.unet(frame, run), lesson.randomness(run)
     patches = lesson.Patches.of(frame, network.config.multiple, random)
     scan, around = lesson.scaled(frame), torch.from_numpy(surroundings(frame))[None] / (frame.noise * lesson.UNIT)
     inside = torch.from_numpy(frame.body)[None]

@@ -37,7 +37,7 @@ def denoise(case: Case, options: Mapping[str, Any], run: Run) -> Output:
 
 
 def _learnt(frame: Frame, widths: Sequence[float], options: Mapping[str, Any], run: Run) -> np.ndarray:
-    network, random = lesson.unet(run), lesson.randomness(run)
+    network, random = lesson.unet(frame, run), lesson.randomness(run)
     patches = lesson.Patches.of(frame, network.config.multiple, random)
     scan, amount = lesson.scaled(frame), options["added"] / lesson.UNIT
     base = _smoothed(scan, frame)
