@@ -44,7 +44,7 @@ CARDS = (
     _card(
         "dip", "Deep image prior", "A network paints the scan from noise and MR or CT, as closely as its noise allows.",
         "image_prior", "Ulyanov et al., CVPR 2018; for PET Cui et al., Eur J Nucl Med Mol Imaging 2019",
-        _steps(400, (200, 400, 800)),
+        _steps(800, (400, 800, 1600)),
         Option("guide", "str", "auto", "Image that it paints from beside noise; auto: MR, else noise alone",
                choices=("auto", "ct", "mr", "noise")),
         conditions=_ANATOMY, activity_tolerance=_PAINTED),
