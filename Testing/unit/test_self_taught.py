@@ -10,6 +10,7 @@ from petdiffusion.filters import gaussian
 from petdiffusion.methods.self_taught import guided_decoder, image_prior, lesson, noise2void, noisier2noise
 from petdiffusion.prepare.frame import Frame
 from petdiffusion.progress import Run
+from support.blobs import blobs
 
 SPACING = (4.0, 4.0, 4.0)
 
@@ -155,6 +156,16 @@ def test_a_painted_image_takes_its_borders_from_the_guide():
     source = torch.from_numpy(2 * border - 1)[None]
     result = image_prior.fitted(frame, lesson.unet(frame, run), source, 150, run, random())
     assert rms(result - truth) < 0.5
+
+
+def test_a_ct_that_is_not_used_is_told():
+    def said(choice="auto", **changes):
+        run = Run()
+        guide = image_prior._guide(blobs().case(**changes), choice, run)
+        return guide is not None, bool(run.warnings)
+
+    assert said() == (True, False) and said(mr=None) == (False, True)
+    assert said("ct", mr=None) == (True, False) and said(mr=None, ct=None) == said("noise") == (False, False)
 
 
 def test_learning_stops_where_the_noise_explains_the_rest():

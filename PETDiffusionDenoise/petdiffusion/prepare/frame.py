@@ -125,7 +125,7 @@ def anatomy_of(case: Case, choice: str, needed: bool) -> np.ndarray | None:
     if image is None:
         if needed:
             name = "CT or MR" if choice == "auto" else choice.upper()
-            raise ConditionError(f"{name} is missing", "this filter takes the borders of organs from it",
+            raise ConditionError(f"{name} is missing", "this method takes the borders of organs from it",
                                  f"Give a {name}, or use a method that needs none.")
         return None
     array = np.clip(image.array, *CT_WINDOW) if image is case.ct else image.array

@@ -26,7 +26,7 @@ it, a body's lesions kept less than half of their uptake."""
 
 
 def denoise(case: Case, options: Mapping[str, Any], run: Run) -> Output:
-    guide = _guide(case, options["guide"])
+    guide = _guide(case, options["guide"], run)
 
     def core(frame: Frame) -> np.ndarray:
         random = lesson.randomness(run)
@@ -38,8 +38,10 @@ def denoise(case: Case, options: Mapping[str, Any], run: Run) -> Output:
     return filtered(case, run, core, stabilise=True)
 
 
-def _guide(case: Case, choice: str) -> np.ndarray | None:
+def _guide(case: Case, choice: str, run: Run) -> np.ndarray | None:
     """Left to itself it takes an MR alone. A CT tells less of where the tracer is than it distracts."""
+    if choice == "auto" and case.mr is None and case.ct is not None:
+        run.warn("The CT is not used: painted from noise alone, lesions keep more of their uptake. guide=ct takes it.")
     if choice == "noise" or (choice == "auto" and case.mr is None):
         return None
     return anatomy_of(case, choice, needed=True)
