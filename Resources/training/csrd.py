@@ -1,4 +1,4 @@
-"""The commands that made the bundled models of CSRD, the 3D U-net and Restormer; run again, they go on where they were stopped.
+"""The commands that made the models of CSRD, the 3D U-net and Restormer; run again, they go on where they were stopped.
 
     python Resources/training/csrd.py brain --work DIR            prints them
     python Resources/training/csrd.py brain --work DIR --run      runs them; models appear in DIR/models

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -34,6 +36,7 @@ from petdiffusion.training.bank import load_bank
 from petdiffusion.training.loop import train
 from petdiffusion.training.residual import conditions
 from petdiffusion.training.settings import TrainSettings
+from petdiffusion.zoo import store
 from support.tiny_bank import same, write_dataset
 from support.tiny_models import NETWORK, RESTORMER
 
@@ -228,6 +231,21 @@ def test_it_is_trained_as_the_unet_is(dataset):
     assert losses[0] == losses[1] > 0
     assert {k: v for k, v in ours.config.items() if k != "network"} == {
         k: v for k, v in theirs.config.items() if k != "network"}  # fmt: skip
+
+
+def test_its_recipe_is_the_unets(monkeypatch):
+    """Patients, steps and settings; both begin from nothing. Both cards say that it was so."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "Resources" / "training"))
+    commands = [" ".join(words) for words in importlib.import_module("csrd").commands("body", Path("w"), Path("s"))]
+    ours, theirs = (next(c for c in commands if f" train {name} " in c) for name in ("restormer", "unet-3d"))
+    assert ours == theirs.replace("unet-3d", "restormer").replace("unet3d-1", "restormer-1")
+    assert "--from" not in ours
+    ours, theirs = (store.find(name).card for name in ("restormer-body", "unet3d-body"))
+    assert ours.training["data"] == theirs.training["data"] and ours.training_data == theirs.training_data
+    told = [{k: v for k, v in card.training["settings"].items() if k != "validate_every"} for card in (ours, theirs)]
+    assert told[0] == told[1] and ours.training["steps"] == theirs.training["steps"]
+    low = [card.training["last_validation"]["psnr_low"] for card in (ours, theirs)]
+    assert low[0] == low[1]  # of the scans themselves: they are the same
 
 
 def test_it_begins_with_the_filtered_scan():
