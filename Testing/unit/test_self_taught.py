@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 import torch
 from petdiffusion.filters import gaussian
-from petdiffusion.methods.self_taught import guided_decoder, image_prior, lesson, noise2void, noisier2noise
+from petdiffusion.methods.self_taught import guided_decoder, lesson, noise2void, noisier2noise, painting
 from petdiffusion.prepare.frame import Frame
 from petdiffusion.progress import Run
-from support.blobs import blobs
 
 SPACING = (4.0, 4.0, 4.0)
 
@@ -154,23 +153,13 @@ def test_a_painted_image_takes_its_borders_from_the_guide():
     noisy = truth + white(truth.shape, 2)
     frame, run = frame_of(noisy), Run()
     source = torch.from_numpy(2 * border - 1)[None]
-    result = image_prior.fitted(frame, lesson.unet(frame, run), source, 150, run, random())
+    result = painting.fitted(frame, lesson.unet(frame, run), source, 150, run, random(), 4)
     assert rms(result - truth) < 0.5
-
-
-def test_a_ct_that_is_not_used_is_told():
-    def said(choice="auto", **changes):
-        run = Run()
-        guide = image_prior._guide(blobs().case(**changes), choice, run)
-        return guide is not None, bool(run.warnings)
-
-    assert said() == (True, False) and said(mr=None) == (False, True)
-    assert said("ct", mr=None) == (True, False) and said(mr=None, ct=None) == said("noise") == (False, False)
 
 
 def test_learning_stops_where_the_noise_explains_the_rest():
     seen, network = [], torch.nn.Linear(1, 1)
-    enough = image_prior.explained
+    enough = painting.explained
     assert enough(1.0 / lesson.UNIT**2) and not enough(1.01 / lesson.UNIT**2)
 
     def loss(policy):

@@ -6,8 +6,8 @@ from typing import Any
 
 from ..contract import Condition, MethodCard, Option
 
-_ANATOMY = (Condition("ct", help="What the network paints from"), Condition("mr", help="What the network paints from"))
-_GUIDE = Option("guide", "str", "auto", "Image that the network paints from; auto: MR, else CT",
+_ANATOMY = (Condition("ct", help="Borders of organs"), Condition("mr", help="Borders of organs"))
+_GUIDE = Option("guide", "str", "auto", "Image whose borders lead; auto: MR, else CT",
                 choices=("auto", "ct", "mr"))  # fmt: skip
 
 _PAINTED = 0.12
@@ -41,13 +41,6 @@ CARDS = (
                tune=(0.7, 1.0, 1.7)),
         Option("corrected", "bool", False, "Estimate by Moran's equation from noisier scans, instead of from the scan",
                advanced=True)),
-    _card(
-        "dip", "Deep image prior", "A network paints the scan from noise and MR or CT, as closely as its noise allows.",
-        "image_prior", "Ulyanov et al., CVPR 2018; for PET Cui et al., Eur J Nucl Med Mol Imaging 2019",
-        _steps(800, (400, 800, 1600)),
-        Option("guide", "str", "auto", "Image that it paints from beside noise; auto: MR, else noise alone",
-               choices=("auto", "ct", "mr", "noise")),
-        conditions=_ANATOMY, activity_tolerance=_PAINTED),
     _card(
         "mr-gdd", "Guided deep decoder", "A decoder paints the scan from noise, led by the borders of MR or CT.",
         "guided_decoder", "Onishi et al., Med Image Anal 2021 (MR-GDD); Uezato et al., ECCV 2020",

@@ -2,7 +2,7 @@
 
 An encoder-decoder reads MR or CT at three scales. Its features only open and close the decoder's channels, by gates on
 the way up (from its encoder: where borders are) and after each convolution (from its decoder: what lies there). So the
-anatomy can lead, but none of its values enters the image. It stops as the deep image prior does.
+anatomy can lead, but none of its values enters the image. It stops where the rest is noise (`painting.py`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ...prepare.frame import Frame, anatomy_of, filtered
 from ...progress import Run
 from ..contract import Case, Output
 from . import lesson
-from .image_prior import fitted
+from .painting import fitted
 
 CHANNELS, SCALES, STEM = 16, 3, 2
 MULTIPLE = STEM * 2 ** (SCALES - 1)

@@ -1,0 +1,41 @@
+"""A network paints the scan from another image: what is alike in many places is learnt before noise is.
+
+It stops where the scan is explained as well as its noise allows (the mean squared difference is the noise's variance),
+or after `steps`. It paints what the scan has beyond its mean over centimetres.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ...infer.device import Policy
+from ...prepare.frame import RESTORE_FWHM_MM, Frame, smooth
+from ...progress import Run
+from . import lesson
+
+
+def fitted(frame: Frame, network: nn.Module, source: Tensor, steps: int, run: Run, random: torch.Generator,
+           multiple: int) -> np.ndarray:  # fmt: skip
+    """The network after it has painted this frame from the source, as well as the noise allows."""
+    patches = lesson.Patches.of(frame, multiple, random)
+    level = smooth(frame.array, RESTORE_FWHM_MM, frame.spacing) / np.float32(frame.noise * lesson.UNIT)
+    detail, inside = lesson.scaled(frame) - torch.from_numpy(level), torch.from_numpy(frame.body)[None]
+
+    def loss(policy: Policy) -> Tensor:
+        boxes = patches.draw()
+        given, seen, body = (lesson.cut_all(image, boxes) for image in (source, detail, inside))
+        with policy.autocast():
+            image = network(given.to(policy.device))
+        return ((image.float().cpu() - seen).square() * body).sum() / body.sum().clamp_min(1)
+
+    lesson.learn(network, loss, steps, run.part(0.0, lesson.LEARNT), enough=explained,
+                 rate=lesson.PAINTING_RATE)  # fmt: skip
+    image = lesson.painted(network, source, multiple, run.part(lesson.LEARNT, 1.0))
+    return lesson.restored(frame, level + image)
+
+
+def explained(level: float) -> bool:
+    """The difference from the scan is as large as the noise: a closer image would follow the noise."""
+    return level * lesson.UNIT**2 <= 1.0
