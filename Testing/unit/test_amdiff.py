@@ -219,7 +219,7 @@ def test_a_lesions_row_says_where_it_is_hottest():
     image = masks.lesions.array.astype(np.float32)
     image[1, 1, 2] = 9.0
     row = clinical.numbers(image, masks, geometry)[0]
-    assert [row[f"{axis}_mm"] for axis in "xyz"] == [20.0, 10.0, 10.0]
+    assert [row[f"hottest_{axis}_mm"] for axis in "xyz"] == [20.0, 10.0, 10.0]
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from petdiffusion.filters import gaussian
+from petdiffusion.infer.device import Policy
 from petdiffusion.methods.self_taught import guided_decoder, lesson, noise2void, noisier2noise, painting
 from petdiffusion.prepare.frame import Frame
 from petdiffusion.progress import Run
@@ -209,6 +210,31 @@ def test_a_small_frame_is_continued_like_a_mirror():
     cut = lesson.cut_all(lesson.scaled(frame), patches.draw())
     assert cut.shape == (lesson.BATCH, 1, 8, 8, 12)
     torch.testing.assert_close(cut[0, 0, 5, :7, :9], cut[0, 0, 4, :7, :9])
+
+
+@pytest.mark.parametrize(("shape", "bf16"), [((1, 40, 40), False), ((40, 30, 20), False), ((40, 40, 40), True)])
+@pytest.mark.parametrize("learnt", [
+    void, noisier(False),
+    lambda frame, steps: painting.fitted(frame, lesson.unet(frame, Run()), lesson.scaled(frame), steps, Run(), random(),
+                                         4),
+], ids=["noise2void", "noisier2noise", "painting"])  # fmt: skip
+def test_of_thin_scans_all_learn_in_single_precision(learnt, shape, bf16, monkeypatch):
+    """In bfloat16 gradients of thin patches were no numbers, on some processors."""
+    seen, learn = [], lesson.learn
+
+    def watched(network, loss, *more, **given):
+        learn(network, lambda policy: seen.append(policy.bf16) or loss(policy), *more, **given)
+
+    monkeypatch.setattr(lesson, "learn", watched)
+    monkeypatch.setattr(lesson, "choose_policy", lambda device: Policy(bf16=True))
+    learnt(frame_of(hills(shape)), 1)
+    assert seen == [bf16]
+
+
+def test_a_step_whose_gradients_are_no_numbers_is_left_out():
+    network, values = torch.nn.Linear(1, 1), iter([1.0, float("nan"), 1.0])
+    lesson.learn(network, lambda policy: network.weight.sum() * next(values), 3, Run())
+    assert network.weight.isfinite().all()
 
 
 def test_levels_of_the_scan_are_kept_whatever_is_painted():

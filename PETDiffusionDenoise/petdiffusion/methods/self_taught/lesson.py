@@ -27,6 +27,9 @@ UNIT = 5.0
 """SDs of noise in a network's unit: the values of a scan's organs are then of order one."""
 APART_MM = 20.0
 """Slices as far apart as this have nothing in common: each is worked on by itself."""
+THIN = 32
+"""Voxels. Of patches with a shorter side CPUs gave gradients in bfloat16 that were no numbers (oneDNN, weights of the
+first convolution); of full patches they did not."""
 LEARNT = 0.9
 """Share of the time that learning takes."""
 
@@ -46,6 +49,10 @@ class Patches:
     def of(cls, frame: Frame, multiple: int, generator: torch.Generator) -> Patches:
         body = frame.body if frame.body.any() else np.ones_like(frame.body)
         return cls(np.argwhere(body), whole_box(body.shape, (multiple,) * 3), multiple, generator)
+
+    @property
+    def thin(self) -> bool:
+        return min(self.whole.size) < THIN
 
     def draw(self) -> list[Box]:
         """On the lattice of the network's multiple, within the frame."""
@@ -108,9 +115,11 @@ def randomness(run: Run) -> torch.Generator:
 
 
 def learn(network: nn.Module, loss: Callable[[Policy], Tensor], steps: int, run: Run,
-          enough: Callable[[float], bool] | None = None, rate: float = RATE) -> Policy:  # fmt: skip
-    """Trains in place by the loss of fresh patches, until `enough` of what the loss has come down to."""
+          enough: Callable[[float], bool] | None = None, rate: float = RATE, exact: bool = False) -> None:  # fmt: skip
+    """Trains in place by the loss of fresh patches, until `enough` of what the loss has come down to. `exact`: in
+    single precision."""
     policy = choose_policy(run.device)
+    policy = replace(policy, bf16=policy.bf16 and not exact)
     network.to(policy.device).train()
     optimiser = torch.optim.AdamW(network.parameters(), lr=rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=max(steps, 2))
@@ -120,13 +129,13 @@ def learn(network: nn.Module, loss: Callable[[Policy], Tensor], steps: int, run:
         found = loss(policy)
         optimiser.zero_grad()
         found.backward()
-        optimiser.step()
+        if nn.utils.clip_grad_norm_(network.parameters(), float("inf")).isfinite():
+            optimiser.step()
         schedule.step()
         level = found.item() if step == 0 else 0.95 * level + 0.05 * found.item()
         if enough is not None and enough(level):
             break
     network.eval()
-    return policy
 
 
 def painted(network: nn.Module, images: Tensor, multiple: int, run: Run) -> np.ndarray:

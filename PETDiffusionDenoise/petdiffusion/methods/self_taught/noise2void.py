@@ -48,7 +48,7 @@ def _learnt(frame: Frame, steps: int, run: Run) -> np.ndarray:
         counts = body[places].float()
         return (error.square() * counts).sum() / counts.sum().clamp_min(1.0)
 
-    lesson.learn(network, loss, steps, run.part(0.0, lesson.LEARNT))
+    lesson.learn(network, loss, steps, run.part(0.0, lesson.LEARNT), exact=patches.thin)
     added = lesson.painted(network, scan, network.config.multiple, run.part(lesson.LEARNT, 1.0))
     return lesson.restored(frame, added + around[0].numpy())
 

@@ -52,7 +52,7 @@ def _learnt(frame: Frame, widths: Sequence[float], options: Mapping[str, Any], r
         error = change.float().cpu() + smoothed + blurred(more, frame.spacing) - seen
         return (error.square() * body).sum() / body.sum().clamp_min(1)
 
-    lesson.learn(network, loss, options["steps"], run.part(0.0, lesson.LEARNT))
+    lesson.learn(network, loss, options["steps"], run.part(0.0, lesson.LEARNT), exact=patches.thin)
     rest = run.part(lesson.LEARNT, 1.0)
 
     def given(image: Tensor, run: Run) -> np.ndarray:

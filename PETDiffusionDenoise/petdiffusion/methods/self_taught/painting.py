@@ -31,7 +31,7 @@ def fitted(frame: Frame, network: nn.Module, source: Tensor, steps: int, run: Ru
         return ((image.float().cpu() - seen).square() * body).sum() / body.sum().clamp_min(1)
 
     lesson.learn(network, loss, steps, run.part(0.0, lesson.LEARNT), enough=explained,
-                 rate=lesson.PAINTING_RATE)  # fmt: skip
+                 rate=lesson.PAINTING_RATE, exact=patches.thin)  # fmt: skip
     image = lesson.painted(network, source, multiple, run.part(lesson.LEARNT, 1.0))
     return lesson.restored(frame, level + image)
 
