@@ -242,9 +242,10 @@ def test_cancel_leaves_nothing(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_no_folder_of_this_machine_stands_in_the_derived_series():
+def test_no_folder_of_this_machine_stands_in_the_derived_series(tmp_path):
     """An option may be a file; the series goes to others with the patient's study."""
     from petdiffusion.write.outputs import _settings
 
-    record = {"options": {"prompts": "/home/someone/study/prompts.csv", "n": 3}, "request": {"seed": 0}, "details": {}}
+    prompts = str(tmp_path / "prompts.csv")
+    record = {"options": {"prompts": prompts, "n": 3}, "request": {"seed": 0}, "details": {}}
     assert _settings(record) == "prompts prompts.csv, n 3, seed 0."

@@ -114,6 +114,11 @@ def randomness(run: Run) -> torch.Generator:
     return sample_generator(run.seed, 0)
 
 
+def mean_square(error: Tensor, counts: Tensor) -> Tensor:
+    """Over the voxels that count."""
+    return (error.square() * counts).sum() / counts.sum().clamp_min(1)
+
+
 def learn(network: nn.Module, loss: Callable[[Policy], Tensor], steps: int, run: Run,
           enough: Callable[[float], bool] | None = None, rate: float = RATE, exact: bool = False) -> None:  # fmt: skip
     """Trains in place by the loss of fresh patches, until `enough` of what the loss has come down to. `exact`: in

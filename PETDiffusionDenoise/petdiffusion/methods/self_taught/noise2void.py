@@ -45,8 +45,7 @@ def _learnt(frame: Frame, steps: int, run: Run) -> np.ndarray:
         with policy.autocast():
             guess = network(hidden.to(policy.device))
         error = (guess.float().cpu() + base - seen)[places]
-        counts = body[places].float()
-        return (error.square() * counts).sum() / counts.sum().clamp_min(1.0)
+        return lesson.mean_square(error, body[places])
 
     lesson.learn(network, loss, steps, run.part(0.0, lesson.LEARNT), exact=patches.thin)
     added = lesson.painted(network, scan, network.config.multiple, run.part(lesson.LEARNT, 1.0))

@@ -50,7 +50,7 @@ def _learnt(frame: Frame, widths: Sequence[float], options: Mapping[str, Any], r
         with policy.autocast():
             change = network((seen + more).to(policy.device))
         error = change.float().cpu() + smoothed + blurred(more, frame.spacing) - seen
-        return (error.square() * body).sum() / body.sum().clamp_min(1)
+        return lesson.mean_square(error, body)
 
     lesson.learn(network, loss, options["steps"], run.part(0.0, lesson.LEARNT), exact=patches.thin)
     rest = run.part(lesson.LEARNT, 1.0)

@@ -28,7 +28,7 @@ def fitted(frame: Frame, network: nn.Module, source: Tensor, steps: int, run: Ru
         given, seen, body = (lesson.cut_all(image, boxes) for image in (source, detail, inside))
         with policy.autocast():
             image = network(given.to(policy.device))
-        return ((image.float().cpu() - seen).square() * body).sum() / body.sum().clamp_min(1)
+        return lesson.mean_square(image.float().cpu() - seen, body)
 
     lesson.learn(network, loss, steps, run.part(0.0, lesson.LEARNT), enough=explained,
                  rate=lesson.PAINTING_RATE, exact=patches.thin)  # fmt: skip
