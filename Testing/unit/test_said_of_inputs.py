@@ -47,10 +47,10 @@ def test_an_image_that_the_method_does_not_use_is_told(tmp_path, capsys):
     words = ["denoise", files["pet"], "--ct", files["ct"], "--text", "liver", "--out"]
     assert main([*words, str(tmp_path / "a"), "--method", "gaussian"]) == 0
     said = capsys.readouterr().err
-    assert "Gaussian filter does not use --ct" in said and "Gaussian filter does not use --text" in said
+    assert "Gaussian filter does not use the CT" in said and "Gaussian filter does not use the text" in said
     assert main([*words, str(tmp_path / "b"), "--method", "anatomy"]) == 0
     said = capsys.readouterr().err
-    assert "does not use --ct" not in said and "does not use --text" in said
+    assert "does not use the CT" not in said and "does not use the text" in said
 
 
 def test_a_threshold_says_what_it_leaves_out_and_when_nothing_is_above_it(scans):

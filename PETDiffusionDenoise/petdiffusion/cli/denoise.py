@@ -130,10 +130,11 @@ def _say_unused(args: argparse.Namespace, run: Run) -> None:
     """An image or a text that the method does not look at is told, so that nobody credits the result to it."""
     card = registry.card(args.method)
     used = {condition.kind for condition in card.conditions}
-    ends = {"ct": "it only serves to check the position", "mr": "it changes nothing", "text": "it changes nothing"}
-    for name, what in ends.items():
+    ends = {"ct": ("CT", "it only serves to check the position"), "mr": ("MR", "it changes nothing"),
+            "text": ("text", "it changes nothing")}  # fmt: skip
+    for name, (word, what) in ends.items():
         if getattr(args, name) and name not in used:
-            run.warn(f"{card.title} does not use --{name}: {what}.")
+            run.warn(f"{card.title} does not use the {word}: {what}.")
 
 
 def _options(args: argparse.Namespace) -> dict[str, Any]:
