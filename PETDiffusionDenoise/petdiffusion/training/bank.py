@@ -50,18 +50,22 @@ class Patient:
     scans: list[Scan] = field(default_factory=list)
 
 
+@dataclass
 class Bank(Drawn[Patient]):
     """Batches for training from some patients, and fixed ones for validation from others."""
 
     FIXED = (12, 2)
 
+    lesion_share: float = LESION_SHARE
+    """Of the patches that are drawn around a lesion, where the patient has any."""
+
     def patch(self, people: list[Patient], rng: np.random.Generator, training: bool) -> dict[str, torch.Tensor]:
-        """A cube somewhere in a body, three times in ten around a lesion, mirrored left to right half the time."""
+        """A cube somewhere in a body, or around a lesion, mirrored left to right half the time."""
         size = self.settings.patch if training else max(self.settings.patch, 48)
         patient = people[rng.integers(len(people))]
         scan = patient.scans[rng.integers(len(patient.scans))]
         shape = np.array(patient.images["normal"].shape)
-        if len(patient.lesions) and rng.random() < LESION_SHARE:
+        if len(patient.lesions) and rng.random() < self.lesion_share:
             centre = patient.lesions[rng.integers(len(patient.lesions))] + rng.integers(-size // 4, size // 4 + 1, 3)
         else:
             centre = rng.integers(patient.body[0], patient.body[1] + 1)

@@ -85,10 +85,14 @@ class ResidualTask:
         """Full minus base, in the noise's standard deviations."""
         return (batch["normal"] - self.base(batch)) / self.scale(batch)
 
+    @staticmethod
+    def inside(batch: Batch) -> Tensor:
+        """Voxels that are not air."""
+        return batch["root"].square() > AIR * batch["floor"].reshape(-1, 1, 1, 1, 1)
+
     def weight(self, batch: Batch) -> Tensor:
         """Mean 1 in each patch; zero in air, which teaches nothing; larger where activity is, as in linear units."""
-        inside = batch["root"].square() > AIR * batch["floor"].reshape(-1, 1, 1, 1, 1)
-        weight = inside * batch["root"] ** (2 * self.settings.weight_power)
+        weight = self.inside(batch) * batch["root"] ** (2 * self.settings.weight_power)
         return weight / weight.flatten(1).mean(1).clamp_min(1e-6).reshape(-1, 1, 1, 1, 1)
 
     def restored(self, residual: Tensor, batch: Batch) -> Tensor:

@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn.functional import silu
 
 from ...networks.blocks import VoxelNorm, convolution, depth_to_space, half_size, space_to_depth
+from ...networks.critic import judged, patch_critic
 from ...networks.unet import UNet, UNetConfig
 from .attention import WINDOW, GuidedAttention
 from .autoencoder import Autoencoder, AutoencoderConfig
@@ -87,7 +87,7 @@ class UpeteNetwork(nn.Module):
         self.f, self.autoencoder = size.f, Autoencoder(size)
         diffuses = config.stage == "diffusion"
         self.denoiser = _unet(config, self.f**3 + 1) if diffuses else None
-        self.discriminator = None if diffuses else _discriminator()
+        self.discriminator = None if diffuses else patch_critic(8)
         if diffuses:
             self.autoencoder.requires_grad_(False)
 
@@ -130,11 +130,8 @@ class UpeteNetwork(nn.Module):
         return space_to_depth(self.autoencoder.decode(z), self.f)
 
     def _judge(self, real: Tensor, made: Tensor) -> tuple[Tensor, Tensor]:
-        """Least-squares losses of the autoencoder, which does not move the critic, and of the critic."""
-        held = {name: value.detach() for name, value in self.discriminator.named_parameters()}
-        fooled = (functional_call(self.discriminator, held, (made,))[-1] - 1).square().mean()
-        seen = [self.discriminator(image.detach())[-1] for image in (real, made)]
-        return fooled, ((seen[0] - 1).square().mean() + seen[1].square().mean()) / 2
+        """Losses of the autoencoder and of the critic."""
+        return judged(self.discriminator, real, made)
 
     def adopt(self, weights: Mapping[str, Tensor]) -> None:
         """Where a training begins: all weights, or those of a trained autoencoder alone."""
@@ -151,9 +148,3 @@ class UpeteNetwork(nn.Module):
 def _unet(config: UpeteConfig, ct_channels: int) -> UNet:
     size = UNetConfig.from_json(config.network)
     return GuidedUNet(size, ct_channels, config.guide_channels, config.heads) if config.guided else PlainUNet(size)
-
-
-def _discriminator() -> nn.Module:
-    from monai.networks.nets import PatchDiscriminator
-
-    return PatchDiscriminator(3, channels=8, in_channels=1, num_layers_d=2, norm="INSTANCE")
