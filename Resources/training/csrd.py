@@ -1,4 +1,4 @@
-"""The commands that made the models of CSRD, the 3D U-net and Restormer; run again, they go on where they were stopped.
+"""The commands that made the models of CSRD, the 3D U-net, Restormer and LeqMod-GAN; run again, they go on.
 
     python Resources/training/csrd.py brain --work DIR            prints them
     python Resources/training/csrd.py brain --work DIR --run      runs them; models appear in DIR/models
@@ -40,6 +40,10 @@ class Stage:
     changes: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
     model: str | None = None
+    facts: str = ""
+    """Name of the file with the card's facts, where it is not the model's."""
+    part: str = ""
+    """Only the weights whose names begin so are kept."""
 
 
 LINEAR = ("weight_power=1.0",)
@@ -51,6 +55,8 @@ def on_what_is_left(regression: str) -> tuple[str, str]:
     return "base=regression", f"regression={regression}"
 
 
+WITHOUT_LEQMOD = ("consistency=0", "lesion=0", "lesion_share=0.3")
+"""The same network against its critic alone; not bundled."""
 _BRAIN = ("--kind", "brain", "--fraction", "0.25,0.1667,0.125")
 _BODY = ("--kind", "body", "--fraction", "0.25,0.1,0.05", "--preset")
 DATA = {
@@ -82,6 +88,9 @@ STAGES = {
         Stage("unet3d-1", "unet-3d", 2600, data=("body-train",), model="unet3d-body"),
         Stage("csrd-1", "csrd", 2600, "unet3d-1", ("body-train",), LINEAR, ("seed=2",), "csrd-body"),
         Stage("restormer-1", "restormer", 2600, data=("body-train",), model="restormer-body"),
+        Stage("leqmod-1", "leqmod-gan", 5200, data=("body-train",), model="leqmod-body", part="generator."),
+        Stage("gan-1", "leqmod-gan", 5200, data=("body-train",), changes=WITHOUT_LEQMOD, model="leqmod-body-without",
+              facts="leqmod-body", part="generator."),
     ),
 }  # fmt: skip
 
@@ -120,9 +129,9 @@ def trained(stage: Stage, folder: Path, data: Path, more: list[str]) -> list[lis
     words += [word for setting in ("batch=4", *stage.settings) for word in ("--set", setting)]
     found = [[*words, "--out", str(out)]]
     if stage.model:
-        facts = str(HERE / f"{stage.model}.json")
+        facts, kept = str(HERE / f"{stage.facts or stage.model}.json"), ["--part", stage.part] if stage.part else []
         target = str(folder.parent / "models")
-        found.append([*PROGRAM, "export", str(out), "--id", stage.model, "--facts", facts, "--out", target])
+        found.append([*PROGRAM, "export", str(out), "--id", stage.model, "--facts", facts, *kept, "--out", target])
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from ...infer.networks import loaded
@@ -17,4 +18,5 @@ from .network import at_work
 def denoise(case: Case, options: Mapping[str, Any], run: Run) -> Output:
     model = choose("leqmod-gan", case, run)
     config = LeqmodConfig.from_json(model.card.config)
-    return denoised(case, model, config, loaded(model, at_work), run)
+    alone = replace(case, ct=None, mr=None)
+    return denoised(alone, model, config, loaded(model, at_work), run)
