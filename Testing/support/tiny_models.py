@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from petdiffusion import registry
+from petdiffusion.methods.self_taught import lesson
 from petdiffusion.zoo.store import sha256
 from safetensors.torch import save_file
 
@@ -31,7 +32,7 @@ RESTORMER = {"channels": (8, 16), "blocks": (1, 1), "heads": (1, 2), "refinement
 OWN = {"csrd": {"sigma_data": 0.8}, "amdiff": {"sigma_data": 0.8, "segmenter": SEGMENTER},
        "nnmamba": {"sigma_data": 0.8, "segmenter": SEGMENTER}, "med-ddpm-3d": {"sigma_data": 0.8},
        "bc-dpm": {"network": SLICE, "pixel_mm": (1.0, 9.0), "normal_counts": 5e6},
-       "restormer": {"network": RESTORMER},
+       "restormer": {"network": RESTORMER}, "n2v-pt": {"network": {**lesson.SIZE, "dims": 2, "channels": 8}},
        "upete": {"network": LATENT, "normal_level": 0.06, "sigma_data": 2.0, "latent_noise": 1.5},
        "ddpm-2.5d": {"network": PAIR}, "unet-2.5d": {"network": PAIR}}
 """What differs by method."""

@@ -67,14 +67,18 @@ def framed(case: Case) -> Frame:
 
 
 def _stabilised(case: Case, frame: Frame, core: Core) -> np.ndarray:
-    """PET noise grows with activity; under a root it is even. Averaging under the root biases the level, so
-    what is missing on the scale of centimetres is added back."""
-    root = _root(case)
+    """Averaging under the root biases the level, so what is missing on the scale of centimetres is added back."""
+    even, root = evened(case, frame)
     if root is None:
         return core(frame)
-    even = core(replace(frame, array=root.forward(frame.array), noise=1.0))
-    result = root.inverse(even)
+    result = root.inverse(core(even))
     return result + smooth(frame.array - result, RESTORE_FWHM_MM, frame.spacing)
+
+
+def evened(case: Case, frame: Frame) -> tuple[Frame, Anscombe | None]:
+    """PET noise grows with activity; under a root it is even, with SD 1. A scan without such noise stays as it is."""
+    root = _root(case)
+    return (frame, None) if root is None else (replace(frame, array=root.forward(frame.array), noise=1.0), root)
 
 
 def _root(case: Case) -> Anscombe | None:

@@ -30,6 +30,9 @@ APART_MM = 20.0
 THIN = 32
 """Voxels. Of patches with a shorter side CPUs gave gradients in bfloat16 that were no numbers (oneDNN, weights of the
 first convolution); of full patches they did not."""
+SIZE = {"channels": 16, "multipliers": (1, 2), "blocks": 1, "resample": "light", "attention": False, "dropout": 0.0,
+        "stem": 2, "noise": False, "norm": "voxel"}  # fmt: skip
+"""Of the networks."""
 LEARNT = 0.9
 """Share of the time that learning takes."""
 
@@ -89,6 +92,10 @@ class BySlice(nn.Module):
         super().__init__()
         self.network, self.config = network, network.config
 
+    @property
+    def last(self) -> nn.Module:
+        return self.network.last
+
     def forward(self, x: Tensor) -> Tensor:
         slices = self.network(x.transpose(1, 2).flatten(0, 1))
         return slices.unflatten(0, (len(x), -1)).transpose(1, 2)
@@ -96,8 +103,7 @@ class BySlice(nn.Module):
 
 def unet(frame: Frame, run: Run, in_channels: int = 1) -> nn.Module:
     """Small, as there is one scan to learn from; on blocks of 2 x 2 x 2 voxels, which makes it three times faster."""
-    config = UNetConfig(in_channels=in_channels, channels=16, multipliers=(1, 2), blocks=1, resample="light",
-                        attention=False, dropout=0.0, stem=2, noise=False, norm="voxel")  # fmt: skip
+    config = UNetConfig(**SIZE, in_channels=in_channels)
     if frame.spacing[0] < APART_MM:
         return begun(run, lambda: UNet(config))
     return begun(run, lambda: BySlice(UNet(replace(config, dims=2))))

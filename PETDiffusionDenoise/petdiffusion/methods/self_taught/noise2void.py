@@ -8,12 +8,12 @@ PET's noise is alike in neighbouring voxels, so part of it can be guessed and st
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...infer.device import Policy
 from ...prepare.frame import Frame, filtered, smooth
@@ -29,27 +29,42 @@ AROUND_FWHM_MM = 6.0
 
 
 def denoise(case: Case, options: Mapping[str, Any], run: Run) -> Output:
-    return filtered(case, run, lambda frame: _learnt(frame, options["steps"], run), stabilise=True)
+    def core(frame: Frame) -> np.ndarray:
+        return guessed(frame, lesson.unet(frame, run), options["steps"], run)
+
+    return filtered(case, run, core, stabilise=True)
 
 
-def _learnt(frame: Frame, steps: int, run: Run) -> np.ndarray:
-    network, random = lesson.unet(frame, run), lesson.randomness(run)
+def guessed(frame: Frame, network: nn.Module, steps: int, run: Run, rate: float = lesson.RATE) -> np.ndarray:
+    """The frame by a network that has learnt on it, from whatever the network began with."""
+    random = lesson.randomness(run)
     patches = lesson.Patches.of(frame, network.config.multiple, random)
-    scan, around = lesson.scaled(frame), torch.from_numpy(surroundings(frame))[None] / (frame.noise * lesson.UNIT)
-    inside = torch.from_numpy(frame.body)[None]
+    scan, around, inside = shown(frame)
 
     def loss(policy: Policy) -> Tensor:
-        boxes = patches.draw()
-        seen, base, body = (lesson.cut_all(image, boxes) for image in (scan, around, inside))
-        places, hidden = hide(seen, random)
-        with policy.autocast():
-            guess = network(hidden.to(policy.device))
-        error = (guess.float().cpu() + base - seen)[places]
-        return lesson.mean_square(error, body[places])
+        def guess(hidden: Tensor) -> Tensor:
+            with policy.autocast():
+                return network(hidden.to(policy.device)).float().cpu()
 
-    lesson.learn(network, loss, steps, run.part(0.0, lesson.LEARNT), exact=patches.thin)
+        boxes = patches.draw()
+        return error(guess, *(lesson.cut_all(image, boxes) for image in (scan, around, inside)), random)
+
+    lesson.learn(network, loss, steps, run.part(0.0, lesson.LEARNT), exact=patches.thin, rate=rate)
     added = lesson.painted(network, scan, network.config.multiple, run.part(lesson.LEARNT, 1.0))
     return lesson.restored(frame, added + around[0].numpy())
+
+
+def shown(frame: Frame) -> tuple[Tensor, Tensor, Tensor]:
+    """(1, z, y, x) each: the scan and the surroundings in the network's unit, and the body."""
+    around = torch.from_numpy(surroundings(frame))[None] / (frame.noise * lesson.UNIT)
+    return lesson.scaled(frame), around, torch.from_numpy(frame.body)[None]
+
+
+def error(guess: Callable[[Tensor], Tensor], seen: Tensor, around: Tensor, body: Tensor,
+          random: torch.Generator) -> Tensor:  # fmt: skip
+    """Mean square at hidden voxels of the body, of what is guessed beyond the surroundings."""
+    places, hidden = hide(seen, random)
+    return lesson.mean_square((guess(hidden) + around - seen)[places], body[places])
 
 
 def hide(images: Tensor, random: torch.Generator) -> tuple[tuple[Tensor, ...], Tensor]:
