@@ -58,13 +58,19 @@ def test_segments_say_what_they_are_and_who_made_them(written):
     assert organs.StudyInstanceUID == lesions.StudyInstanceUID and organs.PatientID == factory.PATIENT_ID
 
 
-def numbers(ds):
-    """Every measurement group of the report: its name, and value by concept and derivation."""
-    def items(node, code):
-        return [i for i in node.get("ContentSequence", []) if i.ConceptNameCodeSequence[0].CodeValue == code]
+def items(node, code):
+    return [i for i in node.get("ContentSequence", []) if i.ConceptNameCodeSequence[0].CodeValue == code]
 
+
+def groups(ds):
+    """Every measurement group of the report."""
+    return items(items(ds, "126010")[0], "125007")
+
+
+def numbers(ds):
+    """Of every measurement group its name, and value by concept and derivation."""
     found = {}
-    for group in items(items(ds, "126010")[0], "125007"):
+    for group in groups(ds):
         name = items(group, "112039")[0].TextValue
         found[name] = {}
         for item in group.ContentSequence:
@@ -93,6 +99,18 @@ def test_the_reports_lesions_point_at_their_segments(written):
     seg, report = pydicom.dcmread(files[1]), pydicom.dcmread(files[2])
     text = str(report)
     assert seg.SOPInstanceUID in text
+
+
+def test_a_region_is_tracked_under_one_name_and_number_in_masks_and_report(written):
+    """Else a viewer that follows lesions over time counts each of them twice."""
+    files, _, _ = written
+    segments = [s for file in files[:2] for s in pydicom.dcmread(file).SegmentSequence]
+    tracked = {(s.TrackingID, s.TrackingUID) for s in segments if s.TrackingID != "aorta"}  # which has no row
+    found = set()
+    for group in groups(pydicom.dcmread(files[2])):
+        (name,), (uid,) = items(group, "112039"), items(group, "112040")
+        found.add((name.TextValue, uid.UID))
+    assert tracked == {one for one in found if one[0] != "all lesions"} and len(found) == 4
 
 
 def test_masks_of_another_grid_are_refused(written, tmp_path):

@@ -175,30 +175,33 @@ def _report(rows: Sequence[Mapping[str, Any]], made: Mapping[str, Segmentation],
 
 
 def _group(row: Mapping[str, Any], made: Mapping[str, Segmentation]) -> Any:
-    """A row's numbers, with the segment they belong to; totals belong to none."""
+    """A row's numbers, with the segment they belong to and under its tracking UID; totals belong to none."""
     import highdicom as hd
 
     lesion = row["what"] != "organ"
     shared = {
-        "tracking_identifier": hd.sr.TrackingIdentifier(uid=hd.UID(), identifier=row["name"]),
         "finding_type": _concept(term(row["name"], lesion)),
         "measurements": [_measured(key, row[key]) for key in _NUMBERS if row.get(key) is not None],
     }
     if row["what"] == "total":
-        return hd.sr.MeasurementsAndQualitativeEvaluations(**shared)
+        tracked = hd.sr.TrackingIdentifier(uid=hd.UID(), identifier=row["name"])
+        return hd.sr.MeasurementsAndQualitativeEvaluations(tracking_identifier=tracked, **shared)
     segmentation = made.get(LESIONS if lesion else ORGANS)
-    place = None if segmentation is None else _segment(segmentation, row["name"])
-    if place is None:
+    segment = None if segmentation is None else _segment(segmentation, row["name"])
+    if segment is None:
         return None
     series = segmentation.ReferencedSeriesSequence[0].SeriesInstanceUID
-    referenced = hd.sr.ReferencedSegment(segmentation.SOPClassUID, segmentation.SOPInstanceUID, place,
+    referenced = hd.sr.ReferencedSegment(segmentation.SOPClassUID, segmentation.SOPInstanceUID,
+                                         int(segment.SegmentNumber),
                                          source_series=hd.sr.SourceSeriesForSegmentation(series))  # fmt: skip
-    return hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(referenced_segment=referenced, **shared)
+    tracked = hd.sr.TrackingIdentifier(uid=hd.UID(segment.TrackingUID), identifier=segment.TrackingID)
+    return hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
+        referenced_segment=referenced, tracking_identifier=tracked, **shared
+    )
 
 
-def _segment(segmentation: Segmentation, name: str) -> int | None:
-    found = [s.SegmentNumber for s in segmentation.SegmentSequence if s.SegmentLabel == name[:64]]
-    return int(found[0]) if found else None
+def _segment(segmentation: Segmentation, name: str) -> Dataset | None:
+    return next((s for s in segmentation.SegmentSequence if s.SegmentLabel == name[:64]), None)
 
 
 def _measured(key: str, value: float) -> Any:
