@@ -166,10 +166,12 @@ def test_thumbnails_overlays_and_signatures_of_the_old_pixels_go(tmp_path):
         ds.add_new(0x60003000, "OW", b"\0" * 60)
         ds.add_new(0x60000010, "US", 20)
         ds.PixelPaddingValue = 0
+        ds.RealWorldValueMappingSequence = [pydicom.Dataset()]  # Siemens: the slope, once more
     series = factory.pet(tmp_path / "in", edit=edit)
     file = dicom_pet.write(read.image(series.folder), tmp_path / "out", series.folder)[0]
     ds = pydicom.dcmread(file)
     assert "IconImageSequence" not in ds and "PixelPaddingValue" not in ds and 0x60003000 not in ds
+    assert "RealWorldValueMappingSequence" not in ds
 
 
 def test_long_and_foreign_descriptions(tmp_path):

@@ -36,7 +36,8 @@ SERIES_NUMBER_STEP = 1000
 _LONGEST_LO, _LONGEST_ST = 64, 1024
 _STALE = ("IconImageSequence", "DigitalSignaturesSequence", "MACParametersSequence", "SmallestPixelValueInSeries",
           "LargestPixelValueInSeries", "PixelPaddingValue", "PixelPaddingRangeLimit", "FloatPixelData",
-          "DoubleFloatPixelData", "ExtendedOffsetTable", "ExtendedOffsetTableLengths")
+          "DoubleFloatPixelData", "ExtendedOffsetTable", "ExtendedOffsetTableLengths",
+          "RealWorldValueMappingSequence")
 SPARE_BYTES = 20_000
 
 
@@ -150,7 +151,7 @@ def _derive(ds: Dataset, about: _About, instance: str) -> None:
 
 
 def _remove_stale(ds: Dataset) -> None:
-    """What described the old pixels: thumbnails, overlays, signatures."""
+    """What described the old pixels: thumbnails, overlays, signatures, and a second slope, which some viewers prefer."""
     for keyword in _STALE:
         if keyword in ds:
             del ds[keyword]
