@@ -34,6 +34,11 @@ def test_a_model_added_from_file_folder_or_zip_is_found_and_removed(model, zippe
         assert "tiny" not in store.models() and model.exists()
 
 
+def test_a_zip_in_capitals_is_a_zip_too(zipped):
+    store.add(zipped.rename(zipped.with_name("MODEL.ZIP")))
+    assert "tiny" in store.models()
+
+
 def test_a_model_is_found_by_path(model):
     assert store.find(str(model)).card.id == "tiny"
     assert store.find(str(model.with_suffix(".json"))).card.id == "tiny"

@@ -139,7 +139,7 @@ def _install(model: Model) -> Model:
 
 def _opened(path: Path, scratch: Path) -> tuple[Path, str]:
     """Folder and stem of the one model in a folder, a zip or a file."""
-    if path.suffix == ".zip":
+    if path.suffix.lower() == ".zip":
         _unpack(path, scratch)
         folder = scratch
     elif path.is_dir():
