@@ -55,6 +55,18 @@ def test_a_faulty_manifest_is_refused(tmp_path, text, message):
         read_manifest(write(tmp_path, text))
 
 
+@pytest.mark.parametrize("id_", ["nul", "COM1", "lpt9.a", "con .b", "com\u00b9", "batch.json"])
+def test_an_id_that_is_no_folder_on_windows_is_refused_with_the_reason(tmp_path, id_):
+    reason = "this program's own" if id_ == "batch.json" else "Windows keeps '.*' for a device"
+    with pytest.raises(InputError, match=f"cannot name a folder: {reason}.*Add to the name"):
+        read_manifest(write(tmp_path, f"id,pet\n{id_},a.nii\n"))
+
+
+@pytest.mark.parametrize("id_", ["com", "com10", "company", "lpt0x", "null", "patient com1"])
+def test_an_id_that_only_looks_like_a_device_is_taken(tmp_path, id_):
+    assert read_manifest(write(tmp_path, f"id,pet\n{id_},a.nii\n"))[0].id == id_
+
+
 def test_a_missing_or_binary_manifest_is_refused(tmp_path):
     with pytest.raises(InputError, match="cannot be read"):
         read_manifest(tmp_path / "none.csv")

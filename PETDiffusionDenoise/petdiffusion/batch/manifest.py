@@ -15,8 +15,10 @@ PATHS = ("pet", "ct", "mr", "labels", "lesions", "reference")
 SETTINGS = ("unit", "dose_fraction", "weight_kg", "text", "method", "seed")
 IGNORED = ("fraction", "split", "kind", "preset", "tracer", "truth", "patient", "data")
 """Columns for other uses: those of digital patients' data sets, and whose scan and what data it is (`evaluate`)."""
-RESERVED = {"summary", "batch", "con", "nul", "aux", "prn"}
-"""This program's own files, and names that Windows keeps for devices."""
+OWN = {"summary", "batch"}
+"""Files that a batch writes beside the cases' folders."""
+DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9\u00b9\u00b2\u00b3]|lpt[0-9\u00b9\u00b2\u00b3]) *(\..*)?", re.IGNORECASE)
+"""Names of which Windows makes no folder, whatever follows a dot."""
 _ID = re.compile(r"[\w][\w .@+-]{0,99}")
 
 
@@ -64,15 +66,21 @@ def _case(file: Path, number: int, row: dict[str, str]) -> BatchCase:
     if not values["pet"]:
         raise InputError(f"Manifest {file.name}, line {number}", "names no PET", "Fill in the column 'pet'.")
     id_ = values.get("id") or _name_of(Path(values["pet"]))
-    if not _ID.fullmatch(id_) or id_.endswith((".", " ")) or id_.split(".")[0].lower() in RESERVED:
-        raise InputError(
-            f"Manifest {file.name}, line {number}: id '{id_}'",
-            "cannot name a folder",
-            "Use letters, digits, spaces, '.', '_' and '-'.",
-        )
+    if fault := _fault(id_):
+        raise InputError(f"Manifest {file.name}, line {number}: id '{id_}'", *fault)
     images = {name: str((file.parent / values[name]).absolute()) for name in PATHS if values.get(name)}
     settings, about = ({name: values[name] for name in names if values.get(name)} for names in (SETTINGS, IGNORED))
     return BatchCase(id_, images, settings, about)
+
+
+def _fault(id_: str) -> tuple[str, str] | None:
+    """Why no folder can be called so on one of the systems, and what to do. None where it can."""
+    if not _ID.fullmatch(id_) or id_.endswith((".", " ")):
+        return "cannot name a folder", "Use letters, digits, spaces, '.', '_' and '-', a letter or digit first and last."
+    stem, remedy = id_.split(".")[0].strip().lower(), f"Add to the name: 'case {id_}'."
+    if stem in OWN:
+        return "cannot name a folder: this program's own files are called so", remedy
+    return (f"cannot name a folder: Windows keeps '{stem}' for a device", remedy) if DEVICE.fullmatch(id_) else None
 
 
 def _name_of(pet: Path) -> str:
