@@ -115,9 +115,10 @@ def add_segmentation(labels: LabelMap, inputs: Inputs, name: str, lesions: bool)
     node = slicer.mrmlScene.AddNewNodeByClass(scene.SEGMENTATION, slicer.mrmlScene.GenerateUniqueName(name))
     try:
         node.CreateDefaultDisplayNodes()
+        # First of all: both calls below bring the world into the node's own space, by the transform it has by then.
+        node.SetAndObserveTransformNodeID(inputs.pet.GetTransformNodeID())
         node.SetReferenceImageGeometryParameterFromVolumeNode(inputs.pet)
         slicer.vtkSlicerSegmentationsModuleLogic.ImportLabelmapToSegmentationNode(map_node, node)
-        node.SetAndObserveTransformNodeID(inputs.pet.GetTransformNodeID())
     finally:
         slicer.mrmlScene.RemoveNode(map_node)
     _name_segments(node.GetSegmentation(), labels, lesions)

@@ -134,6 +134,25 @@ def test_segments_have_terms_colours_and_the_right_voxels(made, kind, term, titl
     assert np.array_equal(mask > 0, wanted)
 
 
+def test_masks_of_a_pet_that_was_moved_lie_on_it(scene) -> None:
+    """Registered PETs lie under a transform; masks that were off by it would mark the wrong place."""
+    import builders
+    import slicer.util
+    from PETDiffusionDenoiseLib import results, units
+    from PETDiffusionDenoiseLib import scene as volumes
+
+    pet = builders.pet()
+    turned = builders.oblique(spacing=(-1, -1, 1), origin=(30.0, -20.0, 10.0), degrees=(0.0, 25.0, 0.0))
+    builders.move(pet, turned)
+    liver = np.zeros(builders.SHAPE, np.int16)
+    liver[builders.LIVER] = 1
+    labels = LabelMap(liver, volumes.geometry_of(pet), {1: "liver"})
+    node = results.add_segmentation(labels, results.Inputs(pet, units.find(pet)), "Organs", False)
+    assert node.GetTransformNodeID() == pet.GetTransformNodeID()
+    id_ = node.GetSegmentation().GetNthSegmentID(0)
+    assert np.array_equal(slicer.util.arrayFromSegmentBinaryLabelmap(node, id_, pet), liver)
+
+
 def test_tables_keep_numbers_and_unknowns_and_speak_in_words(made) -> None:
     from PETDiffusionDenoiseLib import tables
 
