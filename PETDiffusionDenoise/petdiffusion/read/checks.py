@@ -94,11 +94,17 @@ def _is_label_map(array: np.ndarray) -> bool:
     return bool(inside.any()) and float(np.mean((one == next_)[inside])) > FLAT_PART
 
 
-def agreed(declared: tuple[str, float] | None, stated: tuple[str, float] | None,
-           name: str) -> tuple[str, float] | None:
-    """The unit that was declared or that the image states; where both are there they must agree."""
-    said = {unit for unit, _ in (u for u in (declared, stated) if u is not None)} - {ARBITRARY}
-    if len(said) > 1:
+def agreed(declared: tuple[str, float] | None, stated: tuple[str, float] | None, name: str,
+           run: Run | None = None) -> tuple[str, float] | None:  # fmt: skip
+    """The unit and scale that the image states, else those that were declared; where both are there they must agree.
+
+    'a.u.' is no unit: stated it leaves the word to the declaration, declared it takes the image as a mere picture.
+    """
+    if stated is None or declared is None or ARBITRARY in (stated[0], declared[0]):
+        return declared or stated
+    if declared[0] != stated[0]:
         raise UnitError(f"{name} is in {stated[0]}", f"and was declared to be in {declared[0]}",
                         "Leave the declaration out, or correct the file's own unit.")
-    return declared or stated
+    if run is not None and declared[1] not in (1.0, stated[1]):
+        run.warn(f"{name} says its unit itself: the values are not multiplied by {declared[1]:g}, as was declared.")
+    return stated

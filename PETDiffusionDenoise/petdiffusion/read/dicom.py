@@ -34,7 +34,7 @@ def read(path: Path, role: str, declared: tuple[str, float] | None = None, weigh
     """The series of this role in a folder, or the one a file belongs to."""
     found = series.find(path, role)
     ordered, geometry = slices.arrange(series.load(found), run)
-    unit, scale = _agreed_unit(ordered, role, declared, path.name)
+    unit, scale = _agreed_unit(ordered, role, declared, path.name, run)
     array = pixels.stack(ordered, geometry, needs_rescale=role != "mr")
     if scale != 1.0:
         array *= np.float32(scale)
@@ -44,8 +44,8 @@ def read(path: Path, role: str, declared: tuple[str, float] | None = None, weigh
     return Volume(array, geometry, unit, pet_facts(ordered, path, run, used))
 
 
-def _agreed_unit(ordered: Sequence[Dataset], role: str, declared: tuple[str, float] | None,
-                 name: str) -> tuple[str, float]:
+def _agreed_unit(ordered: Sequence[Dataset], role: str, declared: tuple[str, float] | None, name: str,
+                 run: Run | None) -> tuple[str, float]:
     """What the header says; where it says nothing that can be used, what was declared."""
     try:
         stated = _unit(ordered, role)
@@ -53,7 +53,7 @@ def _agreed_unit(ordered: Sequence[Dataset], role: str, declared: tuple[str, flo
         if declared is None:
             raise
         return declared
-    return checks.agreed(declared, stated, name) or stated
+    return checks.agreed(declared, stated, name, run) or stated
 
 
 def _unit(ordered: Sequence[Dataset], role: str) -> tuple[str, float]:

@@ -54,14 +54,14 @@ def _weight(given: Any, role: str) -> float | None:
 def _opened(source: Any, role: str, declared: tuple[str, float] | None, weight: float | None, run: Run | None
             ) -> Volume:  # fmt: skip
     if isinstance(source, Volume):
-        volume = _relabelled(source, declared)
+        volume = _relabelled(source, declared, run)
         return replace(volume, facts=weighed(volume.facts, weight, volume.unit, "The image", run))
     if isinstance(source, (str, os.PathLike)):
         return _from_path(Path(source), role, declared, weight, run)
     from . import files
 
     array, geometry, hint = files.in_memory(source)
-    unit, scale = checks.agreed(declared, hint, "The image") or _usual_unit(role)
+    unit, scale = checks.agreed(declared, hint, "The image", run) or _usual_unit(role)
     return _scaled(Volume(array, geometry, unit, Facts(weight_kg=weight)), scale)
 
 
@@ -79,7 +79,7 @@ def _from_path(path: Path, role: str, declared: tuple[str, float] | None, weight
     sidecar.check_modality(notes, role, path)
     array, geometry, hint = files.of_image(opened, path.name, run)
     stated = notes.unit if role != "mr" else None
-    unit, scale = checks.agreed(declared, stated or hint, path.name) or _usual_unit(role)
+    unit, scale = checks.agreed(declared, stated or hint, path.name, run) or _usual_unit(role)
     facts = weighed(notes.facts(source=str(path)), weight, unit, path.name, run)
     if weight is not None and facts.suv_factor is None:
         facts = replace(facts, suv_factor=notes.known_factor(facts))
@@ -91,9 +91,9 @@ def _usual_unit(role: str) -> tuple[str, float]:
     return (HU if role == "ct" else ARBITRARY), 1.0
 
 
-def _relabelled(volume: Volume, declared: tuple[str, float] | None) -> Volume:
+def _relabelled(volume: Volume, declared: tuple[str, float] | None, run: Run | None) -> Volume:
     known = None if volume.unit == ARBITRARY else (volume.unit, 1.0)
-    unit, scale = checks.agreed(declared, known, "The image") or (ARBITRARY, 1.0)
+    unit, scale = checks.agreed(declared, known, "The image", run) or (ARBITRARY, 1.0)
     return _scaled(volume.with_array(volume.array, unit), scale)
 
 
