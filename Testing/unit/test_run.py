@@ -23,7 +23,7 @@ from petdiffusion.progress import Run
 from petdiffusion.request import Request
 from petdiffusion.rerun import rerun
 from petdiffusion.volume import ARBITRARY, BQML, SUVBW, Volume
-from petdiffusion.write import images
+from petdiffusion.write import images, outputs
 from petdiffusion.write.report.result import settings_of
 from support import dicom_factory
 from support.scans import small_patient, write_patient
@@ -241,12 +241,21 @@ def test_a_rerun_with_another_unit_or_dose_in_the_sidecar_is_refused(files, tmp_
 def test_overwriting_leaves_nothing_of_the_earlier_result(files, tmp_path):
     out = tmp_path / "out"
     petdiffusion.denoise(files["pet"], "gaussian", labels=files["labels"], lesions=files["lesions"], out=out)
-    foreign = out / "notes.txt"
-    foreign.write_text("mine")
+    foreign = {"notes.txt", "report.json", "record.html", "tables/image.json", "tables/trust.json"}
+    for name in foreign:
+        (out / name).write_text("mine")
     petdiffusion.denoise(files["pet"], "median", out=out, overwrite=True, report=False)
     left = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()}
     assert left == {"denoised.nii.gz", "denoised.json", "record.json", "tables/image.csv", "tables/trust.csv",
-                    "tables/quality.csv", "notes.txt"}
+                    "tables/quality.csv", *foreign}
+
+
+def test_of_the_folders_of_an_earlier_result_only_the_programs_own_files_go(tmp_path):
+    for name in ("dicom/00001.dcm", "dicom/read me.txt", "dicom/old/00001.dcm", "lesions.nrrd", "lesions.json"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    (tmp_path / "record.json").write_text(json.dumps({"files": {"dicom": "dicom", "lesions": "lesions.nrrd"}}))
+    assert outputs.earlier_files(tmp_path) == [tmp_path / "dicom" / "00001.dcm", tmp_path / "lesions.nrrd"]
 
 
 def test_a_record_that_names_files_elsewhere_removes_nothing(files, tmp_path):

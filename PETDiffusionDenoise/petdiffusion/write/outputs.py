@@ -11,7 +11,8 @@ from typing import Any
 from ..errors import OutputError
 from ..methods.contract import Case, MethodCard
 from ..progress import Run, finite
-from ..read.sources import kind_of
+from ..read.sidecar import path_of
+from ..read.sources import NIFTI, kind_of, suffix_of
 from ..request import Result
 from ..volume import Volume
 from . import images, labels, staging, tables
@@ -53,7 +54,8 @@ def write(
 
 
 def earlier_files(out: Path) -> list[Path]:
-    """The files of the result that lies in a folder, as its own record lists them; none from outside the folder."""
+    """The files of the result that lies in a folder, as its own record lists them, and their sidecars; none from
+    outside the folder, and nothing that others put beside them."""
     try:
         listed = json.loads((out / RECORD).read_text(encoding="utf-8"))["files"].values()
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
@@ -62,8 +64,8 @@ def earlier_files(out: Path) -> list[Path]:
     for name in listed:
         path = (out / str(name)).resolve()
         if root in path.parents:
-            sidecar = path.with_name(path.name.split(".")[0] + ".json")
-            found += sorted(path.rglob("*")) if path.is_dir() else [path, sidecar]
+            found += sorted(path.glob("*.dcm")) if path.is_dir() else [path]
+            found += [path_of(path)] if suffix_of(path) in NIFTI else []  # other formats hold their notes themselves
     return [out / path.relative_to(root) for path in found if path.is_file() and path.name != RECORD]
 
 
