@@ -151,7 +151,7 @@ def _derive(ds: Dataset, about: _About, instance: str) -> None:
 
 
 def _remove_stale(ds: Dataset) -> None:
-    """What described the old pixels: thumbnails, overlays, signatures, and a second slope, which some viewers prefer."""
+    """What described the old pixels: thumbnails, overlays, signatures, a second slope that some viewers prefer."""
     for keyword in _STALE:
         if keyword in ds:
             del ds[keyword]
