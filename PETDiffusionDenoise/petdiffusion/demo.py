@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
-from . import registry
+from . import __version__, registry
 from .errors import OutputError
 from .progress import Run
-from .request import Result
+from .request import Result, read_record
 
-PATIENT = "patient"
-MARKS = ("record.json", f"{PATIENT}/patient.json")
-"""One of these tells a folder that an earlier demo made."""
+PATIENT, MARK = "patient", "demo.json"
+"""The patient's folder, and the file that tells a folder that a demo made."""
 
 
 def demo(out: str | Path, method: str, seed: int, fraction: float, run: Run) -> Result:
@@ -24,10 +24,10 @@ def demo(out: str | Path, method: str, seed: int, fraction: float, run: Run) -> 
 
     out = Path(out)
     registry.card(method)  # an unknown one is said before a patient is drawn
-    if out.exists() and any(out.iterdir()) and not any((out / mark).exists() for mark in MARKS):
+    if out.exists() and any(out.iterdir()) and not _made_by_a_demo(out):
         raise OutputError(
             f"Folder {out.name}",
-            "holds files that are not a result of this program",
+            "holds files that are not a demo's, and a demo replaces only those of an earlier one",
             "Choose an empty folder with --out.",
         )
     making = Run(seed, report=run.report, cancelled=run.cancelled)  # its time is no part of the denoising's
@@ -36,6 +36,7 @@ def demo(out: str | Path, method: str, seed: int, fraction: float, run: Run) -> 
             "body", seed, out / PATIENT, fractions=(1.0, fraction), overwrite=True, run=making
         )
     _remove_others(out / PATIENT, files)
+    (out / MARK).write_text(json.dumps({"made by": f"petdiffusion demo {__version__}"}) + "\n", encoding="utf-8")
     return denoise(
         files.get(f"low_{fraction:g}", files["normal"]),
         method,
@@ -49,6 +50,13 @@ def demo(out: str | Path, method: str, seed: int, fraction: float, run: Run) -> 
         overwrite=True,
         run=run,
     )
+
+
+def _made_by_a_demo(out: Path) -> bool:
+    """A demo's mark, and no result of another scan put in the place of the demo's since."""
+    if not (out / MARK).is_file():
+        return False
+    return not (out / "record.json").exists() or Path(read_record(out)["request"]["pet"]).parent.name == PATIENT
 
 
 def _remove_others(folder: Path, files: dict[str, str]) -> None:

@@ -69,3 +69,30 @@ def test_a_folder_of_the_users_is_left_alone(tmp_path, capsys):
     (tmp_path / "thesis.txt").write_text("years of work")
     assert demo(tmp_path) == 1 and "Choose an empty folder" in capsys.readouterr().err
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_result_of_the_users_is_left_alone_too(tmp_path, capsys):
+    """A record of a run and even a folder `patient` are no demo; only a demo of a digital patient is replaced."""
+    out = tmp_path / "mine"
+    pet = write_patient(tmp_path / "p")["pet"]
+    assert main(["denoise", pet, "--method", "median", "--out", str(out), "--quiet"]) == 0
+    before = (out / "record.json").read_bytes()
+    capsys.readouterr()
+    assert demo(out) == 1 and "Choose an empty folder" in capsys.readouterr().err
+    assert (out / "record.json").read_bytes() == before and not (out / "patient").exists()
+
+
+def test_a_result_beside_a_digital_patient_of_the_users_is_left_alone(tmp_path, capsys):
+    """As somebody has it who called `simulate patient --out patient` and worked in the folder above."""
+    commands.simulate_patient("body", 1, tmp_path / "patient", fractions=(1.0, 0.1), overwrite=False, run=None)
+    pet = write_patient(tmp_path / "p")["pet"]
+    assert main(["denoise", pet, "--method", "median", "--out", str(tmp_path / "o"), "--quiet"]) == 0
+    (tmp_path / "o" / "record.json").replace(tmp_path / "record.json")
+    assert demo(tmp_path) == 1 and "Choose an empty folder" in capsys.readouterr().err
+
+
+def test_a_result_put_over_the_demos_is_left_alone(tmp_path, capsys):
+    pet = write_patient(tmp_path / "p")["pet"]
+    assert demo(tmp_path / "o") == 0
+    assert main(["denoise", pet, "--method", "median", "--out", str(tmp_path / "o"), "--overwrite", "--quiet"]) == 0
+    assert demo(tmp_path / "o") == 1 and "Choose an empty folder" in capsys.readouterr().err

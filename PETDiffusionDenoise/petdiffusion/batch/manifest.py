@@ -76,7 +76,7 @@ def _case(file: Path, number: int, row: dict[str, str]) -> BatchCase:
 def _fault(id_: str) -> tuple[str, str] | None:
     """Why no folder can be called so on one of the systems, and what to do. None where it can."""
     if not _ID.fullmatch(id_) or id_.endswith((".", " ")):
-        return "cannot name a folder", "Use letters, digits, spaces, '.', '_' and '-', a letter or digit first and last."
+        return "cannot name a folder", "Use letters, digits, spaces, '.', '_' and '-', letters or digits at the ends."
     stem, remedy = id_.split(".")[0].strip().lower(), f"Add to the name: 'case {id_}'."
     if stem in OWN:
         return "cannot name a folder: this program's own files are called so", remedy

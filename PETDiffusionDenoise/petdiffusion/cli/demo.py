@@ -15,7 +15,7 @@ from .denoise import say_result
 def add(commands: Any) -> None:
     parser = commands.add_parser("demo", help="denoise a digital patient and show where the results are")
     parser.add_argument(
-        "--out", default="demo-output", metavar="DIR", help="default %(default)s; replaced if it exists"
+        "--out", default="demo-output", metavar="DIR", help="default %(default)s; an earlier demo in it is replaced"
     )
     parser.add_argument("--method", metavar="M", default=registry.DEFAULT_METHOD)
     parser.add_argument("--seed", type=int, default=7, metavar="S", help="of the digital patient")
