@@ -81,6 +81,8 @@ class ReviewPart:
         if key != self._shown:
             self._shown = key
             self._fill(results.of_denoised(node) if results.is_result(node) else None)
+            if self.review.nodes is not None:
+                self.compare()  # lists of one scan beside views of another would lead to the wrong place
 
     def _orientation(self) -> str:
         asked = self.parameters.orientation if self.parameters is not None else ""

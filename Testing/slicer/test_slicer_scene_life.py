@@ -59,6 +59,48 @@ def test_what_is_compared_is_the_result_that_the_message_speaks_of(open_panel) -
     assert widget.panel.parameters.result is second and widget.panel.review.review.nodes.denoised is second
 
 
+def shown_in(view: str, widget) -> list[str]:
+    """The names of the images in a view of the review."""
+    import slicer
+
+    composite = widget.panel.review.review.composite(view)
+    ids = (composite.GetBackgroundVolumeID(), composite.GetForegroundVolumeID())
+    return [slicer.mrmlScene.GetNodeByID(id_).GetName() for id_ in ids if id_]
+
+
+def test_the_views_follow_the_chosen_result(open_panel) -> None:
+    """Another patient's list beside the views of this one would lead to the wrong lesion."""
+    import builders
+
+    ours, other = builders.pet(name="Patient A"), builders.pet(name="Patient B", seed=1)
+    widget = open_panel()
+    found = {}
+    for pet in (ours, other):
+        widget.panel.parameters.choose_pet(pet)
+        found[pet.GetName()] = denoised(widget)
+    widget.ui.resultSelector.setCurrentNode(found["Patient A"])
+    widget.ui.compareButton.click()
+    ours.GetDisplayNode().SetWindowLevelMinMax(0.0, 5.0)
+    widget.ui.resultSelector.setCurrentNode(found["Patient B"])
+    assert shown_in("low", widget) == ["Patient B"]
+    assert shown_in("denoised", widget) == ["Patient B", found["Patient B"].GetName()]
+    assert widget.ui.compareButton.checked
+    assert ours.GetDisplayNode().GetWindowLevelMax() == 6.0, "what the review left is shown as before it"
+    widget.ui.listTable.cellClicked.emit(0, 0)
+    assert shown_in("low", widget) == ["Patient B"]
+
+
+def test_a_new_result_takes_the_place_of_the_one_in_review(open_panel) -> None:
+    import builders
+
+    builders.pet()
+    widget = open_panel()
+    denoised(widget)
+    widget.ui.compareButton.click()
+    second = denoised(widget)
+    assert second.GetName() in shown_in("denoised", widget)
+
+
 def test_a_result_that_was_removed_is_no_longer_offered_for_comparison(open_panel) -> None:
     import builders
     import slicer
