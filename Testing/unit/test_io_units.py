@@ -55,3 +55,58 @@ def test_a_declared_scale_that_is_not_used_is_told(tmp_path, declared, told):
     run = Run()
     read.image(siemens(tmp_path)[0], unit=declared, run=run)
     assert sum("says its unit itself" in text for text in run.warnings) == told
+
+
+def counts(units):
+    return lambda folder: factory.pet(folder, units=units).folder
+
+
+def noted(word):
+    return lambda folder: bad.nifti(folder, sidecar={"Units": word})
+
+
+def in_header(word):
+    return lambda folder: bad.itk(folder, fields={"0054|1001": word})
+
+
+def of_type(kind):
+    """SUV in g/ml of another kind than body weight."""
+    return lambda folder: bad.dicom(folder, bad.setting(SUVType=kind), units="GML")
+
+
+UNSAID = {"counts": counts("CNTS"), "counts in proportion": counts("PROPCNTS"), "no unit": counts("NONE"),
+          "units left out": counts(""), "sidecar": noted("CNTS"), "sidecar in words": noted("counts"),
+          "header": in_header("CNTS")}
+KNOWN_OTHERWISE = {"lean mass": of_type("LBM"), "lean mass by James": of_type("LBMJAMES128"), "ideal": of_type("IBW"),
+                   "surface": of_type("BSA"), "surface in cm2/ml": counts("CM2ML"), "uptake": counts("MGMINML"),
+                   "counts per second": counts("CPS"), "sidecar of lean mass": noted("SUL"),
+                   "sidecar of a rate": noted("mL/min/g"), "header of lean mass": in_header("SUVlbm")}
+
+
+@pytest.mark.parametrize("declared", ["Bq/ml", "SUVbw"])
+@pytest.mark.parametrize("case", UNSAID)
+def test_of_counts_a_declaration_says_what_they_are_and_that_is_told(tmp_path, case, declared):
+    source, run = UNSAID[case](tmp_path), Run()
+    with pytest.raises(UnitError, match="--unit"):
+        read.image(source)
+    assert read.image(source, unit=declared, run=run).unit == declared
+    assert sum(f"are taken for {declared}, as was declared" in text for text in run.warnings) == 1
+
+
+@pytest.mark.parametrize("case", KNOWN_OTHERWISE)
+def test_what_is_known_to_be_something_else_becomes_no_suv_by_declaration(tmp_path, case):
+    source, run = KNOWN_OTHERWISE[case](tmp_path), Run()
+    for declared in ("SUVbw", "Bq/ml"):
+        with pytest.raises(UnitError):
+            read.image(source, unit=declared)
+    assert read.image(source, unit="a.u.", run=run).unit == ARBITRARY
+    assert not any("taken for" in text for text in run.warnings)
+
+
+def test_philips_factors_that_differ_are_not_set_aside_by_a_declaration(tmp_path):
+    def edit(ds, k):
+        ds.private_block(0x7053, "Philips PET Private Group")[0x09].value = str(1.0 + 0.1 * k)
+
+    folder = bad.dicom(tmp_path, edit, vendor="Philips", units="CNTS")
+    with pytest.raises(UnitError, match="7053"):
+        read.image(folder, unit="Bq/ml")

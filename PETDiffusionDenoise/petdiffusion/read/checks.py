@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import InputError, ResourceError, UnitError
+from ..suv.units import UnsaidUnit
 from ..volume import ARBITRARY, BQML, HU, SUVBW, Volume
 
 if TYPE_CHECKING:
@@ -108,3 +109,13 @@ def agreed(declared: tuple[str, float] | None, stated: tuple[str, float] | None,
     if run is not None and declared[1] not in (1.0, stated[1]):
         run.warn(f"{name} says its unit itself: the values are not multiplied by {declared[1]:g}, as was declared.")
     return stated
+
+
+def instead(error: UnitError, declared: tuple[str, float] | None, name: str, run: Run | None) -> tuple[str, float]:
+    """What was declared, where the image's own unit cannot be used: counts may be declared to be anything, what is
+    known to be something else (SUV of lean mass, a rate) a mere picture."""
+    if declared is None or not (isinstance(error, UnsaidUnit) or declared[0] == ARBITRARY):
+        raise type(error)(f"{name}: {error.what}", error.why, error.remedy) from error
+    if run is not None and declared[0] != ARBITRARY:
+        run.warn(f"{name}: {error.what}: {error.why}. The values are taken for {declared[0]}, as was declared.")
+    return declared

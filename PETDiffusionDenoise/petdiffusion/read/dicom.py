@@ -49,10 +49,8 @@ def _agreed_unit(ordered: Sequence[Dataset], role: str, declared: tuple[str, flo
     """What the header says; where it says nothing that can be used, what was declared."""
     try:
         stated = _unit(ordered, role)
-    except UnitError:
-        if declared is None:
-            raise
-        return declared
+    except UnitError as error:
+        return checks.instead(error, declared, name, run)
     return checks.agreed(declared, stated, name, run) or stated
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import GeometryError, InputError, PETDiffusionError
-from ..suv.units import parse_unit
 from ..volume import Geometry
 from . import checks
 from .sidecar import HEADER_KEY
@@ -21,8 +20,8 @@ if TYPE_CHECKING:
 
     from ..progress import Run
 
-Loaded = tuple[np.ndarray, Geometry, tuple[str, float] | None]
-"""Array (z, y, x), its grid, and the unit with its scale if the file itself states one."""
+Loaded = tuple[np.ndarray, Geometry, str | None]
+"""Array (z, y, x), its grid, and the word for its unit if the file itself states one."""
 _LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _MM = {"unknown": 1.0, "mm": 1.0, "meter": 1000.0, "micron": 0.001}
 _UNIT_KEYS = ("dicom.units", "0054|1001")
@@ -184,10 +183,9 @@ def of_sitk(image: SimpleITK.Image, name: str, dtype: type | None) -> Loaded:
     return sitk.GetArrayFromImage(image), Geometry.of_sitk(image), _stated_unit(image)
 
 
-def _stated_unit(image: SimpleITK.Image) -> tuple[str, float] | None:
+def _stated_unit(image: SimpleITK.Image) -> str | None:
     stated = {key.lower(): image.GetMetaData(key) for key in image.GetMetaDataKeys()}
-    word = next((stated[key] for key in _UNIT_KEYS if stated.get(key, "").strip()), None)
-    return parse_unit(word) if word else None
+    return next((stated[key] for key in _UNIT_KEYS if stated.get(key, "").strip()), None)
 
 
 def own_field(image: Any) -> str | None:

@@ -14,7 +14,7 @@ from typing import Any
 from ..errors import InputError, UnitError
 from ..suv import tracers
 from ..suv.factor import factor
-from ..suv.units import becquerel, parse_unit
+from ..suv.units import becquerel
 from ..volume import Facts
 
 OWN_KEY = "PETDiffusion"
@@ -40,14 +40,9 @@ class Sidecar:
     data: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def unit(self) -> tuple[str, float] | None:
-        word = self.data.get("Units")
-        if word in (None, ""):
-            return None
-        try:
-            return parse_unit(word)
-        except UnitError as error:
-            raise self._told(error) from error
+    def unit(self) -> Any:
+        """The word for the image's unit; None where there is none."""
+        return None if self.data.get("Units") in (None, "") else self.data["Units"]
 
     def facts(self, source: str | None = None) -> Facts:
         if self.path is None:

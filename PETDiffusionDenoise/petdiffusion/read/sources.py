@@ -60,8 +60,8 @@ def _opened(source: Any, role: str, declared: tuple[str, float] | None, weight: 
         return _from_path(Path(source), role, declared, weight, run)
     from . import files
 
-    array, geometry, hint = files.in_memory(source)
-    unit, scale = checks.agreed(declared, hint, "The image", run) or _usual_unit(role)
+    array, geometry, word = files.in_memory(source)
+    unit, scale = _unit(word, declared, "The image", run) or _usual_unit(role)
     return _scaled(Volume(array, geometry, unit, Facts(weight_kg=weight)), scale)
 
 
@@ -77,13 +77,23 @@ def _from_path(path: Path, role: str, declared: tuple[str, float] | None, weight
     opened = files.opened(path)
     notes = sidecar.of(path, files.own_field(opened))
     sidecar.check_modality(notes, role, path)
-    array, geometry, hint = files.of_image(opened, path.name, run)
-    stated = notes.unit if role != "mr" else None
-    unit, scale = checks.agreed(declared, stated or hint, path.name, run) or _usual_unit(role)
+    array, geometry, own = files.of_image(opened, path.name, run)
+    beside = notes.unit if role != "mr" else None
+    name = path.name if beside is None else notes.path.name
+    unit, scale = _unit(own if beside is None else beside, declared, name, run) or _usual_unit(role)
     facts = weighed(notes.facts(source=str(path)), weight, unit, path.name, run)
     if weight is not None and facts.suv_factor is None:
         facts = replace(facts, suv_factor=notes.known_factor(facts))
     return _scaled(Volume(array, geometry, unit, facts), scale)
+
+
+def _unit(word: Any, declared: tuple[str, float] | None, name: str, run: Run | None) -> tuple[str, float] | None:
+    """By the word that the image has for it, if it has one, and what was declared."""
+    try:
+        stated = None if word is None else parse_unit(word)
+    except UnitError as error:
+        return checks.instead(error, declared, name, run)
+    return checks.agreed(declared, stated, name, run)
 
 
 def _usual_unit(role: str) -> tuple[str, float]:

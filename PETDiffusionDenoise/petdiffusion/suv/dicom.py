@@ -11,6 +11,7 @@ from ..volume import BQML, SUVBW, Facts
 from . import header, tracers
 from .factor import factor, half_life
 from .times import uptake_seconds
+from .units import UnsaidUnit
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 PHILIPS = "Philips PET Private Group"
 SUV_SCALE, ACTIVITY_SCALE = 0x00, 0x09
 HALF_LIVES_AGREE = 0.02
+_SAY = "Export in Bq/ml, or say with --unit what the values are: a.u. if only the picture matters."
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ def stored_unit(series: Sequence[Dataset]) -> Stored:
         return _suv(series[0])
     if units == "CNTS":
         return _counts(series)
+    if units in ("PROPCNTS", "NONE", ""):
+        raise UnsaidUnit(f"DICOM Units (0054,1001) '{units or 'absent'}'", "do not say what the values are", _SAY)
     raise UnitError(f"DICOM Units (0054,1001) '{units}'", "cannot be turned into Bq/ml or SUV",
                     "Export in Bq/ml, or read it with unit='a.u.' if only the picture matters.")
 
@@ -58,9 +62,8 @@ def _counts(series: Sequence[Dataset]) -> Stored:
         return Stored(BQML, activity)
     if suv:
         return Stored(SUVBW, suv)
-    raise UnitError("DICOM Units (0054,1001) 'CNTS'",
-                    "are counts, and Philips' factors (7053,1000) and (7053,1009) are absent or zero",
-                    "Export in Bq/ml, or read it with unit='a.u.' if only the picture matters.")
+    raise UnsaidUnit("DICOM Units (0054,1001) 'CNTS'",
+                     "are counts, and Philips' factors (7053,1000) and (7053,1009) are absent or zero", _SAY)
 
 
 def _philips(series: Sequence[Dataset], element: int) -> float | None:

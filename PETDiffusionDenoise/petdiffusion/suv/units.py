@@ -17,10 +17,15 @@ _WORDS: dict[str, tuple[str, float]] = {
     "a.u.": (ARBITRARY, 1.0), "au": (ARBITRARY, 1.0), "arbitrary": (ARBITRARY, 1.0),
     "arbitrary units": (ARBITRARY, 1.0),
 }
+_COUNTS = ("counts", "count", "cnts", "propcnts", "none")
 _OTHER_SUV = ("suvlbm", "sul", "suvbsa", "suvibw", "suvlbmjames128", "suvlbmjanma")
 
 _ACTIVITY = {"bq": 1.0, "kbq": 1e3, "mbq": 1e6, "gbq": 1e9, "uci": 37e3, "µci": 37e3, "μci": 37e3, "mci": 37e6,
              "ci": 37e9}
+
+
+class UnsaidUnit(UnitError):
+    """Counts, or no unit at all: what the values are can be said by hand, as nothing in the file contradicts it."""
 
 
 def parse_unit(word: Any) -> tuple[str, float]:
@@ -31,6 +36,9 @@ def parse_unit(word: Any) -> tuple[str, float]:
     if key in _OTHER_SUV:
         raise UnitError(f"Unit '{word}'", "is an SUV normalised to something else than body weight",
                         "Give the PET in Bq/ml or SUVbw.")
+    if key in _COUNTS:
+        raise UnsaidUnit(f"Unit '{word}'", "are counts, not activity or SUV" if key != "none" else "says nothing",
+                         f"Use one of {', '.join(UNITS)}: if you know which it is, say so with --unit.")
     raise UnitError(f"Unit {word!r}", "is not one this program knows", f"Use one of {', '.join(UNITS)}.")
 
 
