@@ -13,6 +13,9 @@ import numpy as np
 
 from ..errors import InputError, OptionError
 
+MOST_EXACT = 50
+"""Pairs: so many signs can be counted without rounding."""
+
 
 @dataclass(frozen=True)
 class SignedRank:
@@ -29,7 +32,7 @@ class SignedRank:
 
 
 def wilcoxon(first: Sequence[float], second: Sequence[float]) -> SignedRank:
-    """Of first - second. Exact for up to 50 pairs without ties, normal approximation otherwise."""
+    """Of first - second. Exact for up to 50 pairs that differ, normal approximation beyond."""
     from scipy import stats
 
     a, b = _patients(first, "first"), _patients(second, "second")
@@ -40,9 +43,22 @@ def wilcoxon(first: Sequence[float], second: Sequence[float]) -> SignedRank:
     n, median = int(nonzero.size), float(np.median(difference))
     if n == 0:
         return SignedRank(0, 1.0, 1.0, median, True)
-    exact = n <= 50 and len(np.unique(np.abs(nonzero))) == n
-    p = float(stats.wilcoxon(nonzero, method="exact" if exact else "approx").pvalue)
+    exact = n <= MOST_EXACT
+    p = _exact_p(nonzero) if exact else float(stats.wilcoxon(nonzero, method="approx").pvalue)
     return SignedRank(n, min(p, 1.0), 2.0 ** (1 - n), median, exact)
+
+
+def _exact_p(differences: np.ndarray) -> float:
+    """Of all 2^n signs that the ranks could have: SciPy's exact p, but where differences tie too. There it goes over to
+    the normal approximation, whose p can be below the smallest that n can reach."""
+    from scipy import stats
+
+    doubled = np.rint(2 * stats.rankdata(np.abs(differences))).astype(int)  # tied ranks are halves
+    ways = np.ones(1)
+    for rank in doubled:
+        ways = np.append(ways, np.zeros(rank)) + np.append(np.zeros(rank), ways)
+    reached = int(doubled[differences > 0].sum())
+    return 2 * min(ways[: reached + 1].sum(), ways[reached:].sum()) / 2.0**differences.size
 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:
