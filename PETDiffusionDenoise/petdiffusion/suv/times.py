@@ -146,7 +146,7 @@ def _agrees(reference: datetime, frame: Frame, half_life_s: float) -> bool:
     half = (frame.seconds or 0.0) / 2
     expected = _decay((frame.began - reference).total_seconds() + half, half_life_s)
     tolerance = DECAY_AGREES + _decay(half, half_life_s) - 1
-    return abs(frame.decay_factor / expected - 1) <= tolerance
+    return expected > 0 and abs(frame.decay_factor / expected - 1) <= tolerance
 
 
 def _decay(seconds: float, half_life_s: float) -> float:
