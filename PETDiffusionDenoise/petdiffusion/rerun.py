@@ -11,6 +11,7 @@ from .errors import InputError, ModelError
 from .progress import Run
 from .request import IMAGES, IN_MEMORY, Request, Result, changed_input, changed_model, read_record
 from .run import denoise
+from .segmenting import ALONE, segment
 
 
 def rerun(
@@ -35,7 +36,13 @@ def rerun(
         run.warn(f"The record was made by version {data.get('version')}, this is {__version__}: results may differ.")
     model = request.model or data.get("details", {}).get("model")
     fields = request.to_json() | {"options": dict(data["options"]), "tune": None, "model": model}
-    return denoise(fields.pop("pet"), fields.pop("method"), out=out, run=run, overwrite=overwrite, **fields)
+    again = segment if is_of_masks(data) else denoise
+    return again(fields.pop("pet"), fields.pop("method"), out=out, run=run, overwrite=overwrite, **fields)
+
+
+def is_of_masks(record: Mapping[str, Any]) -> bool:
+    """Whether the run drew masks alone: its PET is the scan as it came, which nobody may take for a denoised one."""
+    return bool(record["options"].get(ALONE))
 
 
 def _refuse_changed(data: Mapping[str, Any]) -> None:

@@ -57,6 +57,20 @@ def test_segment_writes_masks_tables_and_a_record_and_no_image(tmp_path, capsys)
     np.testing.assert_array_equal(again.pet.array, read.image(pet).array)
 
 
+def test_masks_are_made_again_as_masks(tmp_path, capsys):
+    pet = write_patient(tmp_path / "p")["pet"]
+    words = ["--model", "amdiff-tiny", "--option", "threshold=0.4", "--quiet", "--out", str(tmp_path / "one")]
+    assert main(["segment", pet, *words]) == 0
+    capsys.readouterr()
+    assert main(["rerun", str(tmp_path / "one"), "--out", str(tmp_path / "two"), "--quiet"]) == 0
+    said = capsys.readouterr().out
+    assert "no diagnosis" in said and "denoised" not in said
+    written = [sorted(str(p.relative_to(tmp_path / o)) for p in (tmp_path / o).rglob("*")) for o in ("one", "two")]
+    assert written[0] == written[1] and not [name for name in written[1] if "denoised" in name]
+    one, two = (read.labels(tmp_path / o / "lesions.nii.gz", allow_empty=True).array for o in ("one", "two"))
+    np.testing.assert_array_equal(one, two)
+
+
 def test_labels_say_where_lesions_lie_and_leave_them_out(tmp_path, capsys):
     """All of the scan is named colon: with `leave_out=colon` no lesion is left."""
     files = write_patient(tmp_path / "p")

@@ -12,6 +12,7 @@ from ..progress import Run
 from ..request import FORMATS, Result
 from ..volume import DIGITAL_PATIENT, REDUCED_DOSE
 from .common import add_device, add_output, add_reporting, add_unit, add_weight, options_of, shown, table
+from .segment import say_masks
 
 ALONE = "\0"
 """`--tune` without an image."""
@@ -158,9 +159,11 @@ def events(text: str) -> float:
 
 
 def _rerun(args: argparse.Namespace, run: Run) -> int:
-    from ..rerun import rerun
+    from ..rerun import is_of_masks, rerun
 
-    say_result(rerun(args.record, args.out, run, overwrite=args.overwrite), args, run)
+    result = rerun(args.record, args.out, run, overwrite=args.overwrite)
+    say = say_masks if is_of_masks(result.record) else say_result
+    say(result, args, run)
     return 0
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from .. import segmenting
 from ..errors import InputError
 from ..progress import Run
-from ..request import FORMATS
+from ..request import FORMATS, Result
 from .common import add_device, add_output, add_reporting, add_unit, add_weight, options_of, shown, table
 
 
@@ -44,10 +44,16 @@ def _segment(args: argparse.Namespace, run: Run) -> int:
                                 labels=args.labels, unit=args.unit, weight_kg=args.weight_kg, model=args.model,
                                 device=args.device, format=args.format,
                                 options=options_of(args.method, args.option))  # fmt: skip
+    say_masks(result, args, run)
+    return 0
+
+
+def say_masks(result: Result, args: argparse.Namespace, run: Run) -> None:
+    """The numbers of lesions and organs and where the files are; as one JSON event for programs."""
     if args.json_lines:
         run.report({"event": "result", "files": dict(result.files), "tables": dict(result.tables),
                     "warnings": list(result.warnings), "record": dict(result.record)})  # fmt: skip
-        return 0
+        return
     from ..measure.cautions import cautions
 
     print(f"\n{table(shown('clinical', result.tables['clinical']))}")
@@ -57,4 +63,3 @@ def _segment(args: argparse.Namespace, run: Run) -> int:
     for name in ("organs", "lesions", "dicom_masks", "record"):
         if name in result.files:
             print(f"  {name:12} {result.files[name]}")
-    return 0
