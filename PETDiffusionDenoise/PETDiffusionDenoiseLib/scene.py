@@ -85,10 +85,20 @@ def _labels_of_segmentation(node: Any, reference: Any, may_be_empty: bool) -> La
     names = {}
     for value, id_ in enumerate(ids, 1):
         mask = slicer.util.arrayFromSegmentBinaryLabelmap(node, id_, reference)
-        if mask is not None:
-            merged[mask > 0] = value
-            names[value] = segmentation.GetSegment(id_).GetName()
+        if mask is None:
+            continue
+        names[value] = segmentation.GetSegment(id_).GetName()
+        if taken := np.unique(merged[(mask > 0) & (merged > 0)]).tolist():
+            raise _overlap(node, names[taken[0]], names[value])
+        merged[mask > 0] = value
     return LabelMap(merged, geometry, names)
+
+
+def _overlap(node: Any, first: str, second: str) -> InputError:
+    """Which of the two a shared voxel belongs to is not for this program to guess."""
+    return InputError(f"'{node.GetName()}'", f"'{first}' and '{second}' overlap, and a voxel can count for only one",
+                      "Put lesions into their own segmentation, or part the two in the Segment Editor, for example "
+                      "with Logical operators, Subtract.")
 
 
 def region_of(node: Any, geometry: Geometry) -> tuple[slice, slice, slice]:

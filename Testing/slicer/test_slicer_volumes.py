@@ -138,6 +138,37 @@ def test_labels_of_a_segmentation_lie_on_the_pet(lib) -> None:
     assert labels.names == {1: "liver", 2: "lesion"} and np.array_equal(labels.array, array)
 
 
+def segmentation(build, **masks):
+    """Segments on layers of their own, so that they may overlap."""
+    import slicer
+
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "drawn")
+    for name, place in masks.items():
+        array = np.zeros(build.SHAPE, np.uint8)
+        array[place] = 1
+        map_node = build.node_of(array, name, kind="vtkMRMLLabelMapVolumeNode")
+        slicer.vtkSlicerSegmentationsModuleLogic.ImportLabelmapToSegmentationNode(map_node, node)
+        count = node.GetSegmentation().GetNumberOfSegments()
+        node.GetSegmentation().GetNthSegment(count - 1).SetName(name)
+    return node
+
+
+@pytest.mark.parametrize("outer", ["before", "after"])
+def test_segments_that_overlap_are_refused_by_name(lib, outer) -> None:
+    """A voxel of a label map has one value: the later of two would silently erase the earlier."""
+    volumes, build = lib
+    inside, body = {"lesion 1": build.LESION}, {"body": (slice(1, -1),) * 3}
+    node = segmentation(build, **(body | inside if outer == "before" else inside | body))
+    with pytest.raises(InputError, match=r"'drawn'.*'(lesion 1|body)' and '(lesion 1|body)' overlap.*own segmentation"):
+        volumes.labels_of(node, build.pet())
+
+
+def test_segments_on_layers_of_their_own_are_all_handed_over(lib) -> None:
+    volumes, build = lib
+    labels = volumes.labels_of(segmentation(build, liver=build.LIVER, lesion=build.LESION), build.pet())
+    assert [labels.mask(name).sum() for name in ("liver", "lesion")] == [48, 8]
+
+
 def test_an_empty_segmentation_is_refused(lib) -> None:
     import slicer
 
