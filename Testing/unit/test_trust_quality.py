@@ -42,6 +42,24 @@ def test_breathing_is_measured(patient, slices):
     assert "may not match" in quality_sentences([row])[0]
 
 
+AXES = {"to the feet": ((1, 0, 0, 0, 1, 0, 0, 0, -1), lambda image: image[::-1]),
+        "coronal": ((1, 0, 0, 0, 0, 1, 0, -1, 0), lambda image: image.transpose(1, 0, 2)[:, ::-1]),
+        "sagittal": ((0, 0, 1, 1, 0, 0, 0, 1, 0), lambda image: image.transpose(2, 0, 1))}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", AXES)
+def test_the_shift_is_along_the_body_however_the_file_lies(patient, way):
+    """Of a lung 16 mm nearer to the head in the PET: the same rows as of an axial file."""
+    direction, turned = AXES[way]
+    pet, ct, body = patient
+    ct = ct.with_array(np.roll(ct.array, -4, axis=0))
+    spacing = GEOMETRY.affine[:3, :3].diagonal() @ np.abs(np.reshape(direction, (3, 3)))
+    geometry = Geometry(turned(body).shape[::-1], tuple(spacing), (0.0, 0.0, 0.0), direction)
+    lying = mismatch(*(Volume(turned(image.array), geometry, image.unit) for image in (pet, ct)), turned(body))
+    assert [row["value"] for row in lying] == pytest.approx([row["value"] for row in mismatch(pet, ct, body)])
+    assert lying[-1]["value"] == pytest.approx(16.0, abs=2.5) and lying[-1]["look"]
+
+
 @pytest.mark.parametrize("tissue", [0.4, 0.6, 1.5])
 def test_tissue_that_takes_up_no_more_than_lung_is_not_held_against_the_ct(patient, tissue):
     pet, ct, body = patient

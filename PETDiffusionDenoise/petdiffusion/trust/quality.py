@@ -13,6 +13,7 @@ from ..measure.checks import or_none
 from ..measure.edges import edge_widths
 from ..measure.segmentation import dice
 from ..prepare.mask import from_ct
+from ..prepare.upright import Turn
 from ..volume import Volume
 
 Rows = list[dict[str, Any]]
@@ -76,7 +77,9 @@ def _activity(image_rows: Sequence[Mapping[str, Any]]) -> Rows:
 
 def mismatch(pet: Volume, ct: Volume, body: np.ndarray) -> Rows:
     """CT and PET on one grid. Outlines tell of a wrong patient or position; uptake where the CT shows lung, and the
-    shift along the body that fits lung to low uptake best, tell of breathing."""
+    shift along the body that fits lung to low uptake best, tell of breathing. Shifts towards the head are positive."""
+    turn = Turn.of(pet.geometry)  # files run along any axis, either way
+    pet, ct, body = turn.image(pet), turn.image(ct), turn.array(body)
     outline = from_ct(ct)
     field = outline.any(axis=(1, 2)) & body.any(axis=(1, 2))  # slices that both show
     overlap = dice(body[field], outline[field]) if field.any() else 0.0  # nobody in the CT: air, or no HU
@@ -107,7 +110,7 @@ def _lung(ct: Volume, outline: np.ndarray) -> np.ndarray:
 
 
 def _axial_shift(smooth: np.ndarray, lung: np.ndarray, inside: np.ndarray, step: float) -> float | None:
-    """In mm along the third axis: where the lung, moved, covers the least uptake for its volume within the body. None
+    """In mm towards the head: where the lung, moved, covers the least uptake for its volume within the body. None
     where moving it gains too little to tell."""
     most = min(int(MOST_SHIFT_MM / step), lung.shape[0] // 3)
     z = np.flatnonzero(lung.any(axis=(1, 2)))
