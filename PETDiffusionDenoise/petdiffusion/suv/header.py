@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta, tzinfo
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
@@ -94,8 +94,11 @@ def day(ds: Dataset, *keywords: str) -> date | None:
     return None
 
 
-def stamp(value: object, name: str) -> datetime | None:
-    """A DT value as local wall time; None where it is empty or has no time of day."""
+def stamp(value: object, name: str, ds: Dataset) -> datetime | None:
+    """A DT value as wall time on the clock of the series; None where it is empty or has no time of day.
+
+    A zone of its own counts only where (0008,0201) says which zone the other times are in.
+    """
     from pydicom.valuerep import DT
 
     raw = "" if value is None else str(value).strip()
@@ -105,8 +108,20 @@ def stamp(value: object, name: str) -> datetime | None:
         moment = DT(raw)
     except (TypeError, ValueError):
         raise _damaged(name, raw) from None
-    return datetime(moment.year, moment.month, moment.day, moment.hour, moment.minute, moment.second,
-                    moment.microsecond)
+    clock_of_series = zone(ds) if moment.tzinfo else None
+    shown = moment.astimezone(clock_of_series) if clock_of_series else moment
+    return datetime(shown.year, shown.month, shown.day, shown.hour, shown.minute, shown.second, shown.microsecond)
+
+
+def zone(ds: Dataset) -> tzinfo | None:
+    """The zone of all times of a header that have none of their own; None where it is not said."""
+    value = text(ds, "TimezoneOffsetFromUTC")
+    if not value:
+        return None
+    try:
+        return datetime.strptime(value, "%z").tzinfo
+    except ValueError:
+        raise _damaged("TimezoneOffsetFromUTC", value) from None
 
 
 def wrapped(seconds: float) -> float:

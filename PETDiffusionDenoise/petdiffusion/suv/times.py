@@ -49,7 +49,7 @@ def injection(ds: Dataset, reference: datetime, half_life_s: float) -> datetime:
     info = header.item(ds, "RadiopharmaceuticalInformationSequence")
     at = header.clock(info, "RadiopharmaceuticalStartTime") if info is not None else None
     raw = header.text(info, "RadiopharmaceuticalStartDateTime") if info is not None else ""
-    dated = header.stamp(raw, "RadiopharmaceuticalStartDateTime")
+    dated = header.stamp(raw, "RadiopharmaceuticalStartDateTime", ds)
     if dated and at and abs(header.wrapped(_of_day(dated.time()) - _of_day(at))) > INJECTION_CLOCKS_AGREE_S:
         raise UnitError(f"Injection at {at:%H:%M:%S} by (0018,1072) but {dated:%H:%M:%S} by (0018,1078)",
                         "the two do not agree", _GIVE)
@@ -134,9 +134,10 @@ def _philips(frame: Frame, half_life_s: float) -> datetime:
 
 def _ge_scan_time(ds: Dataset) -> datetime | None:
     try:
-        return header.stamp(ds.private_block(0x0009, "GEMS_PETD_01")[0x0D].value, "GE scan date-time (0009,100d)")
+        value = ds.private_block(0x0009, "GEMS_PETD_01")[0x0D].value
     except KeyError:
         return None
+    return header.stamp(value, "GE scan date-time (0009,100d)", ds)
 
 
 def _agrees(reference: datetime, frame: Frame, half_life_s: float) -> bool:
@@ -186,7 +187,7 @@ def _acquired(ds: Dataset) -> datetime | None:
     """When a slice's frame began; without a date of its own, on the day nearest to the series time."""
     at = header.clock(ds, "AcquisitionTime")
     if at is None:
-        return header.stamp(header.text(ds, "AcquisitionDateTime"), "AcquisitionDateTime")
+        return header.stamp(header.text(ds, "AcquisitionDateTime"), "AcquisitionDateTime", ds)
     own = header.day(ds, "AcquisitionDate")
     if own:
         return datetime.combine(own, at)
