@@ -77,10 +77,10 @@ def install(wanted: Plan, log: Log = print) -> list[str]:
     """Install what is planned; returns what was added. What was added before a failure is remembered too."""
     before = installed()
     try:
-        if wanted.torch:
-            _install_torch(log)
         if wanted.packages:
             _install_packages(wanted.packages, before, log)
+        if wanted.torch:  # last: where its extension is missing, filters work all the same
+            _install_torch(log)
     finally:
         added = {name: version for name, version in installed().items() if name not in before}
         _remember({**added_by_us(), **added})

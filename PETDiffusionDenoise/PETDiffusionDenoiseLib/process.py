@@ -33,6 +33,7 @@ EVENTS = ("stage", "progress", "warning", "result", "error")
 _OUT_OF_MEMORY = {-9: "SIGKILL", 137: "SIGKILL", 0xC0000017: "no memory", 0xC000012D: "commitment limit"}
 _LAUNCHER_SAYS = "exit abnormally"
 """PythonSlicer's words when the real Python ended by a signal; the exit code does not get through."""
+_NO_MODULE = "No module named"
 _CRASHED = {-11, -6, -7, -4, 139, 134, 0xC0000005, 0xC0000409, 0xC00000FD}
 
 
@@ -52,7 +53,16 @@ class Failure:
     @classmethod
     def from_event(cls, error: Any) -> Failure:
         known = error if isinstance(error, Mapping) else {"what": error}
+        if _NO_MODULE in str(known.get("why")):
+            return cls.missing_package(str(known["why"]))
         return cls(*(str(known.get(key) or "") for key in ("type", "what", "why", "remedy")))
+
+    @classmethod
+    def missing_package(cls, said: str) -> Failure:
+        """From Python's own words, `No module named 'x'`."""
+        module = said.rsplit(_NO_MODULE, 1)[1].split("(")[0].strip(" '\"")
+        return cls("DependencyError", f"Python package '{module}'", "is not installed",
+                   "Open 'Set-up' and install what is missing.")
 
 
 @dataclass(frozen=True)
@@ -186,10 +196,8 @@ class BackendProcess:
         if code in _CRASHED:
             return Failure("Crash", "The job crashed", f"a library failed (exit code {code}){said}",
                            "Try 'CPU' as the device. If it happens again, copy the log and report it.")
-        if "No module named" in last:
-            module = last.rsplit("No module named", 1)[1].strip(" '\"")
-            return Failure("DependencyError", f"Python package '{module}'", "is not installed",
-                           "Open 'Set-up' and install what is missing.")
+        if _NO_MODULE in last:
+            return Failure.missing_package(last)
         if code == 0:
             return Failure("NoResult", "The job ended without a result", f"it reported no error{said}",
                            "Copy the log and report it.")

@@ -247,3 +247,11 @@ def test_a_flood_is_taken_in_portions(monkeypatch) -> None:
         polls += 1
     assert polls > 10 and len(job.log) <= process.KEPT_LINES
     assert max(map(len, job.log)) <= process.LONGEST_LOGGED
+
+
+def test_a_package_that_the_backend_misses_is_no_defect_of_the_program() -> None:
+    from PETDiffusionDenoiseLib.process import Failure
+
+    why = "ModuleNotFoundError: No module named 'torch' (at denoise.py:4)"
+    found = Failure.from_event({"type": "PETDiffusionError", "what": "A defect of this program", "why": why})
+    assert found.type == "DependencyError" and "'torch'" in found.what and "Set-up" in found.remedy

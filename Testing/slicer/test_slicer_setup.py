@@ -155,6 +155,16 @@ def test_torch_comes_from_the_pytorch_extension_alone(slicer_packaging, site, mo
     assert slicer_packaging == []
 
 
+def test_without_the_pytorch_extension_filters_are_still_set_up(slicer_packaging, monkeypatch) -> None:
+    from PETDiffusionDenoiseLib import install
+
+    monkeypatch.setitem(sys.modules, "PyTorchUtils", None)
+    with pytest.raises(DependencyError, match=r"Extensions Manager.*Filters work without it"):
+        install.install(install.Plan(("scipy>=1.11", "pysuv>=0.1"), True))
+    assert slicer_packaging[0][0] == ["scipy>=1.11", "pysuv>=0.1"]
+    assert set(install.added_by_us()) == {"scipy", "pysuv"}
+
+
 def test_what_was_added_before_a_failure_is_remembered(site, monkeypatch) -> None:
     from PETDiffusionDenoiseLib import install
 
