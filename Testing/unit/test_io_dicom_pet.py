@@ -214,6 +214,27 @@ def test_implicit_and_compressed_originals(tmp_path):
         assert back.facts.suv_factor == original.facts.suv_factor
 
 
+def test_a_big_endian_original_gives_a_little_endian_series(tmp_path):
+    from pydicom.uid import ExplicitVRBigEndian
+
+    def edit(ds, k):
+        block = ds.private_block(0x0019, "TEST", create=True)
+        block.add_new(0x01, "US", 258)
+        block.add_new(0x02, "OW", np.array([1, 2], ">u2").tobytes())
+
+    series = factory.pet(tmp_path / "in", edit=edit)
+    for file in series.files:
+        ds = pydicom.dcmread(file)
+        ds.PixelData, ds.file_meta.TransferSyntaxUID = ds.pixel_array.astype(">u2").tobytes(), ExplicitVRBigEndian
+        pydicom.dcmwrite(file, ds, implicit_vr=False, little_endian=False, enforce_file_format=True)
+    original = read.image(series.folder)
+    written = pydicom.dcmread(dicom_pet.write(original, tmp_path / "out", series.folder)[0])
+    np.testing.assert_allclose(read.image(tmp_path / "out").array, original.array, atol=original.array.max() * 2e-5)
+    block = written.private_block(0x0019, "TEST")
+    assert block[0x01].value == 258 and block[0x02].value == np.array([1, 2], "<u2").tobytes()
+    assert read.image(tmp_path / "out").facts.suv_factor == original.facts.suv_factor
+
+
 def test_refusals(tmp_path):
     series = factory.pet(tmp_path / "in")
     original = read.image(series.folder)

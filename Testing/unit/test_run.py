@@ -144,6 +144,20 @@ def test_dicom_output_needs_dicom_input(files, tmp_path):
         petdiffusion.denoise(files["pet"], "gaussian", out=tmp_path / "out", format="dicom")
 
 
+def test_a_series_whose_unit_no_dicom_can_be_derived_in_is_refused_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.delattr("petdiffusion.run._prepare")
+    counted = dicom_factory.pet(tmp_path / "counted", units="PROPCNTS").folder
+    with pytest.raises(UnitError, match="PROPCNTS"):
+        petdiffusion.denoise(counted, "gaussian", unit="Bq/ml", format="dicom", out=tmp_path / "out")
+    scan = read.image(dicom_factory.pet(tmp_path / "scan").folder)
+    with pytest.raises(UnitError, match=r"a\.u\."):
+        petdiffusion.denoise(replace(scan, unit=ARBITRARY), "gaussian", format="dicom", out=tmp_path / "out")
+    moved = replace(scan, geometry=replace(scan.geometry, origin=(0.0, 0.0, 0.0)))
+    with pytest.raises(GeometryError, match="grid of the original"):
+        petdiffusion.denoise(moved, "gaussian", format="dicom", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("inside", ["", "results"])
 @pytest.mark.parametrize("format_", ["nifti", "dicom"])
 def test_no_result_goes_into_the_dicom_folder_that_is_read(tmp_path, format_, inside):

@@ -21,6 +21,7 @@ from ..errors import GeometryError, InputError, OutputError, UnitError
 from ..read import series, slices
 from ..read.sources import kind_of
 from ..suv import header
+from ..suv.convert import factor_of
 from ..suv.dicom import Stored, stored_unit
 from ..volume import BQML, SUVBW, Volume
 from .staging import Staging, check_space, writing
@@ -38,6 +39,7 @@ _STALE = ("IconImageSequence", "DigitalSignaturesSequence", "MACParametersSequen
           "LargestPixelValueInSeries", "PixelPaddingValue", "PixelPaddingRangeLimit", "FloatPixelData",
           "DoubleFloatPixelData", "ExtendedOffsetTable", "ExtendedOffsetTableLengths",
           "RealWorldValueMappingSequence")
+_WORD_BYTES = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
 SPARE_BYTES = 20_000
 
 
@@ -68,6 +70,12 @@ def write(volume: Volume, folder: str | os.PathLike[str], original: str | os.Pat
     return [Path(folder) / name for name in names]
 
 
+def check(volume: Volume, original: str | os.PathLike[str]) -> None:
+    """Refuse now what of this image's grid and unit `write` would refuse."""
+    _, stored = _templates(volume, Path(original), None)
+    _check_unit(volume, stored.unit)
+
+
 def _templates(volume: Volume, original: Path, run: Run | None) -> tuple[list[Dataset], Stored]:
     """The original's headers in the volume's order, and the unit of its values."""
     if kind_of(original) != "dicom":
@@ -78,7 +86,10 @@ def _templates(volume: Volume, original: Path, run: Run | None) -> tuple[list[Da
         raise GeometryError(f"Image of size {volume.geometry.size} and spacing {_rounded(volume.geometry.spacing)} mm",
                             f"does not lie on the grid of the original ({geometry.size}, "
                             f"{_rounded(geometry.spacing)} mm)", "Give the series that the image was made from.")
-    return templates, stored_unit(templates)
+    try:
+        return templates, stored_unit(templates)
+    except UnitError as error:
+        raise UnitError(error.what, error.why, "No DICOM can be derived from it: write NIfTI.") from error
 
 
 def _rounded(values: Sequence[float]) -> tuple[float, ...]:
@@ -88,9 +99,15 @@ def _rounded(values: Sequence[float]) -> tuple[float, ...]:
 def _in_stored_unit(volume: Volume, unit: str) -> np.ndarray:
     if not np.isfinite(volume.array).all():
         raise InputError("The image to write", "holds NaN or infinite values", "Do not write it.")
+    _check_unit(volume, unit)
+    return (suv.to_bqml(volume) if unit == BQML else suv.to_suv(volume)).array
+
+
+def _check_unit(volume: Volume, stored: str) -> None:
     if volume.unit not in (BQML, SUVBW):
         raise UnitError(f"Image in {volume.unit}", "cannot be written as DICOM PET", "Give it in Bq/ml or SUVbw.")
-    return (suv.to_bqml(volume) if unit == BQML else suv.to_suv(volume)).array
+    if volume.unit != stored:
+        factor_of(volume)
 
 
 class _Uids:
@@ -147,6 +164,7 @@ def _derive(ds: Dataset, about: _About, instance: str) -> None:
     ds.InstanceCreationDate = ds.ContentDate = about.date
     ds.InstanceCreationTime = ds.ContentTime = about.time
     _remove_stale(ds)
+    _make_little_endian(ds)
     _set_file_meta(ds)
 
 
@@ -158,6 +176,16 @@ def _remove_stale(ds: Dataset) -> None:
     for group in {tag.group for tag in ds.keys() if 0x6000 <= tag.group <= 0x60FF or tag.group == 0xFFFA}:
         for tag in [tag for tag in ds.keys() if tag.group == group]:
             del ds[tag]
+
+
+def _make_little_endian(ds: Dataset) -> None:
+    """pydicom turns a big endian original's numbers round as it writes them, but nothing that it holds as bytes."""
+    if ds.original_encoding[1] is not False:
+        return
+    for element in ds.iterall():
+        if element.VR in _WORD_BYTES and element.value:
+            element.value = np.frombuffer(element.value, f">u{_WORD_BYTES[element.VR]}").byteswap().tobytes()
+    ds.set_original_encoding(None, None)
 
 
 def _writable(text: str, template: Dataset) -> str:

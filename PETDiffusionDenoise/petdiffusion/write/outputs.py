@@ -74,12 +74,17 @@ def check(pet: Volume, sources: Sequence[str], format_: str, out: Path, overwrit
     check_apart(sources, out)
     names = [f"denoised{SUFFIX[format_]}", "report.html", RECORD]
     staging.Staging(out, protect=list(sources), overwrite=overwrite).check(*names, needed=pet.array.nbytes)
-    if format_ == "dicom" and (not pet.facts.source or kind_of(Path(pet.facts.source)) != "dicom"):
+    if format_ != "dicom":
+        return
+    if not pet.facts.source or kind_of(Path(pet.facts.source)) != "dicom":
         raise OutputError(
             "DICOM output",
             "needs the DICOM series that the PET was read from, and this PET was read from something else",
             "Give the DICOM folder as the PET, or choose --format nifti.",
         )
+    from . import dicom_pet
+
+    dicom_pet.check(pet, pet.facts.source)
 
 
 def check_apart(sources: Iterable[Any], out: Path) -> None:
