@@ -145,7 +145,8 @@ class BackendProcess:
                 break
             self._take(name, line)
         self._force_if_it_stays()
-        if self._process.poll() is not None and self._lines.empty() and self._pipes_closed():
+        # The pipes first: a last line may come between the two questions, none once the pipes are closed.
+        if self._process.poll() is not None and self._pipes_closed() and self._lines.empty():
             self._finish(self._judge(self._process.returncode))
         return self.running
 

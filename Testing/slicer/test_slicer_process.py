@@ -250,8 +250,22 @@ def test_a_flood_is_taken_in_portions(monkeypatch) -> None:
 
 
 def test_a_package_that_the_backend_misses_is_no_defect_of_the_program() -> None:
-    from PETDiffusionDenoiseLib.process import Failure
-
     why = "ModuleNotFoundError: No module named 'torch' (at denoise.py:4)"
-    found = Failure.from_event({"type": "PETDiffusionError", "what": "A defect of this program", "why": why})
+    found = process.Failure.from_event({"type": "PETDiffusionError", "what": "A defect of this program", "why": why})
     assert found.type == "DependencyError" and "'torch'" in found.what and "Set-up" in found.remedy
+
+
+def test_a_last_line_that_comes_while_the_pipes_close_is_heard() -> None:
+    """Readers may put a line after the queue was seen to be empty, and end before they are asked whether they have."""
+    job = BackendProcess([sys.executable, "-c", "pass"])
+    closed, late = job._pipes_closed, ['{"event": "result", "files": {}}']
+
+    def closes_with_a_word() -> bool:
+        if is_closed := closed():
+            for _ in range(len(late)):
+                job._lines.put(("out", late.pop()))
+        return is_closed
+
+    job._pipes_closed = closes_with_a_word
+    job.start()
+    assert job.wait().result is not None
