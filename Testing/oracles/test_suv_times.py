@@ -4,9 +4,10 @@ The series of the factory: 370 MBq, 70 kg, half-life 6586.2 s, injected 09:30, s
 """
 
 import pytest
-from petdiffusion import suv
-from petdiffusion.errors import PETDiffusionError
+from petdiffusion import read, suv
+from petdiffusion.errors import PETDiffusionError, UnitError
 from support import dicom_factory as factory
+from support import io_bad as bad
 
 ONE_HOUR = 2.763367e-4
 
@@ -68,3 +69,78 @@ def test_ge_states_its_scan_time_in_another_zone(tmp_path):
 def test_a_zone_that_cannot_be_read_is_named(tmp_path, zone):
     with pytest.raises(PETDiffusionError, match="TimezoneOffsetFromUTC"):
         suv.factor_from_dicom(headers(tmp_path, in_zone("20240102083000+0000", zone)))
+
+
+def dynamic(injected, acquired="111000", began="103000", late_s=2400, dated=False, **more):
+    """A frame of three minutes of a scan that began earlier, corrected to that beginning."""
+    def edit(ds, k):
+        ds.SeriesTime, ds.AcquisitionTime = began, acquired
+        ds.DecayFactor = f"{2 ** ((late_s + 90) / factory.HALF_LIFE_S):.12f}"
+        info(ds).RadiopharmaceuticalStartTime = injected
+        if dated:
+            info(ds).RadiopharmaceuticalStartDateTime = "20240102" + injected
+        for name, value in more.items():
+            setattr(ds, name, value)
+    return edit
+
+
+@pytest.mark.parametrize("dated", [False, True])
+@pytest.mark.parametrize(("injected", "after_s"), [("103010", 10), ("103500", 300), ("111000", 2400)])
+def test_a_scan_that_was_running_when_the_tracer_was_given(tmp_path, injected, after_s, dated):
+    """At the time the image is corrected to, the dose was the larger by the decay until the injection: by hand
+    70000 / (370e6 * 2^(10 / 6586.2)) = 1.889902e-4 for ten seconds."""
+    series = headers(tmp_path, dynamic(injected, dated=dated))
+    expected = 70000 / (370e6 * 2 ** (after_s / 6586.2))
+    assert suv.factor_from_dicom(series) == pytest.approx(expected, rel=1e-6)
+    if after_s == 10:
+        assert expected == pytest.approx(1.889902e-4, rel=1e-6)
+
+
+def test_a_running_scan_over_midnight(tmp_path):
+    edit = dynamic("000500", acquired="003000", began="235500", late_s=2100, AcquisitionDate="20240103")
+    assert suv.factor_from_dicom(headers(tmp_path, edit)) == pytest.approx(
+        70000 / (370e6 * 2 ** (600 / 6586.2)), rel=1e-6)  # fmt: skip
+
+
+def test_a_running_scan_over_midnight_without_a_day(tmp_path):
+    def edit(ds, k):
+        dynamic("000500", acquired="003000", began="235500", late_s=2100)(ds, k)
+        info(ds).RadiopharmaceuticalStartDateTime = "20240103000500"
+        del ds.StudyDate, ds.SeriesDate, ds.AcquisitionDate
+    assert suv.factor_from_dicom(headers(tmp_path, edit)) == pytest.approx(
+        70000 / (370e6 * 2 ** (600 / 6586.2)), rel=1e-6)  # fmt: skip
+
+
+@pytest.mark.parametrize(("injected", "dated", "said"), [("111100", False, "23.3 h before"),
+                                                         ("111100", True, "41.0 min after")])
+def test_an_injection_after_the_frame_itself_is_refused(tmp_path, injected, dated, said):
+    with pytest.raises(UnitError, match=said):
+        suv.factor_from_dicom(headers(tmp_path, dynamic(injected, dated=dated)))
+
+
+def test_a_frame_of_another_year_is_no_scan_that_was_running(tmp_path):
+    """The acquisition's date was shifted otherwise, and no decay factor tells: the injection was the day before."""
+    def edit(ds, k):
+        ds.AcquisitionDate = "20270102"
+        del ds.DecayFactor
+        info(ds).RadiopharmaceuticalStartTime = "103500"
+    with pytest.raises(UnitError, match=r"23\.9 h before"):
+        suv.factor_from_dicom(headers(tmp_path, edit))
+
+
+def test_a_running_scan_has_no_uptake_to_show(tmp_path):
+    series = factory.pet(tmp_path, geometry=factory.grid((4, 5, 6)), edit=dynamic("103010"))
+    facts = read.image(series.folder).facts
+    assert facts.suv_factor == pytest.approx(1.889902e-4, rel=1e-6) and facts.uptake_minutes is None
+
+
+@pytest.mark.parametrize(("starts", "known"), [([2400], True), (2400.0, True), ([0], False), ([0, 2400], False)])
+def test_a_frame_of_a_running_scan_by_its_sidecar(tmp_path, starts, known):
+    """PET-BIDS counts all times from one zero: injected ten seconds after it, the frame began at `starts`."""
+    path = bad.nifti(tmp_path, sidecar={
+        "Units": "Bq/mL", "BodyWeight": 70, "InjectedRadioactivity": 370, "InjectedRadioactivityUnits": "MBq",
+        "TracerRadionuclide": "F18", "ImageDecayCorrected": True, "ImageDecayCorrectionTime": 0, "InjectionStart": 10,
+        "ScanStart": 0, "FrameTimesStart": starts})  # fmt: skip
+    facts = read.image(path).facts
+    assert facts.suv_factor == (pytest.approx(1.889902e-4, rel=1e-6) if known else None)
+    assert facts.uptake_minutes is None

@@ -11,9 +11,8 @@ import numpy as np
 
 from ..errors import PETDiffusionError, UnitError
 from ..suv import dicom as units
-from ..suv import header, tracers
+from ..suv import header, times, tracers
 from ..suv.given import weight
-from ..suv.times import uptake_seconds
 from ..volume import ARBITRARY, HU, Facts, Volume
 from . import checks, pixels, series, slices
 from .checks import PET_ROLES
@@ -106,12 +105,12 @@ def _tracer(info: Dataset) -> str | None:
 
 
 def _uptake_minutes(ordered: Sequence[Dataset], half_life_s: float | None) -> float | None:
-    """Injection to scan, if the times agree."""
+    """Injection to scan, if the times agree and the scan was not running before."""
     from ..suv.factor import half_life, uptake
 
     try:
         life = half_life(half_life_s)
-        return uptake(uptake_seconds(ordered, life), life) / 60.0
+        return uptake(times.uptake(ordered, life).seconds, life) / 60.0
     except (PETDiffusionError, OverflowError, ValueError):
         return None
 

@@ -95,7 +95,9 @@ class Sidecar:
             lacking = "ImageDecayCorrectionTime" if reference is None else "InjectionStart"
             raise UnitError(f"{self.path.name}: {lacking}", "is missing, so the time of decay is unknown",
                             "Add it to the sidecar, give uptake_minutes, or go on in Bq/ml.")
-        return factor(facts.injected_dose_bq, facts.weight_kg, facts.half_life_s, reference - injected)
+        running = (self._seconds("FrameTimesStart") or 0.0) - reference
+        return factor(facts.injected_dose_bq, facts.weight_kg, facts.half_life_s, reference - injected,
+                      max(running, 0.0))
 
     def _stated_uptake(self) -> float | None:
         own = self.data.get(OWN_KEY)
@@ -120,7 +122,7 @@ class Sidecar:
         scan, injected = self._number("ScanStart"), self._number("InjectionStart")
         if scan is None:
             scan = self._number("ImageDecayCorrectionTime")
-        return None if scan is None or injected is None else (scan - injected) / 60.0
+        return None if scan is None or injected is None or injected > scan else (scan - injected) / 60.0
 
     def _seconds(self, key: str) -> float | None:
         value = self.data.get(key)

@@ -10,7 +10,7 @@ from ..errors import UnitError
 from ..volume import BQML, SUVBW, Facts
 from . import header, tracers
 from .factor import factor, half_life
-from .times import uptake_seconds
+from .times import Uptake, uptake
 from .units import UnsaidUnit
 
 if TYPE_CHECKING:
@@ -104,14 +104,14 @@ def _standard(series: Sequence[Dataset], given: Facts) -> float:
     if dose is None and info is not None:
         dose = header.number(info, "RadionuclideTotalDose")
     weight = given.weight_kg if given.weight_kg is not None else header.number(ds, "PatientWeight")
-    return factor(dose, weight, life, 0.0 if correction == "ADMIN" else _uptake(series, given, life))
+    return factor(dose, weight, life, *(Uptake(0.0) if correction == "ADMIN" else _uptake(series, given, life)))
 
 
-def _uptake(series: Sequence[Dataset], given: Facts, life: float) -> float:
+def _uptake(series: Sequence[Dataset], given: Facts, life: float) -> Uptake:
     if given.uptake_minutes is not None:
-        return 60.0 * given.uptake_minutes
+        return Uptake(60.0 * given.uptake_minutes)
     try:
-        return uptake_seconds(series, life)
+        return uptake(series, life)
     except (OverflowError, ValueError) as error:
         raise UnitError("The times of injection and scan", f"cannot be used ({error})",
                         "Correct the times of injection and scan in the file.") from error

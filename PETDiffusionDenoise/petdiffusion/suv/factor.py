@@ -13,6 +13,7 @@ WEIGHT_KG = (0.3, 400.0)
 DOSE_BQ = (1e5, 1e11)
 HALF_LIFE_S = (10.0, 3.2e7)
 LONGEST_UPTAKE_HALF_LIVES = 10.0
+ROUNDING_S = 1.0
 _IN_BQML = "or go on in Bq/ml, which needs no SUV."
 
 
@@ -49,32 +50,33 @@ def half_life(value: Any) -> float:
     return checked(value, "The half-life", "s", HALF_LIFE_S, where)
 
 
-def uptake(seconds: Any, half_life_s: float) -> float:
-    """Time from injection to what the image is decay-corrected to; refuses times that cannot be."""
+def uptake(seconds: Any, half_life_s: float, running_s: float = 0.0) -> float:
+    """Time from injection to what the image is decay-corrected to; refuses times that cannot be. It is negative only
+    where the scan had been running (for `running_s`) when the image was acquired, as dynamic scans are."""
     if seconds is None:
         raise UnitError("The time from injection to scan", "is not known, so there is no SUV",
                         f"Give the times of injection and scan in the file, {_IN_BQML}")
     if not isinstance(seconds, Real) or not math.isfinite(seconds):
         raise UnitError(f"Time from injection to scan {seconds!r}", "is not a number",
                         f"Give the times of injection and scan in the file, {_IN_BQML}")
-    if seconds < -1.0:
+    if seconds < -max(running_s, ROUNDING_S):
         raise UnitError(f"Injection {-seconds / 60:.1f} min after the scan", "cannot be",
                         f"Correct the injection time in the file, {_IN_BQML}")
     if seconds > LONGEST_UPTAKE_HALF_LIVES * half_life_s:
         raise UnitError(f"Injection {seconds / 3600:.1f} h before the scan",
                         f"is more than {LONGEST_UPTAKE_HALF_LIVES:g} half-lives of {half_life_s / 60:.1f} min",
                         f"Correct the injection's date and time in the file, {_IN_BQML}")
-    return max(float(seconds), 0.0)
+    return max(float(seconds), -running_s)
 
 
-def factor(dose_bq: Any, weight_kg: Any, half_life_s: Any, uptake_s: Any) -> float:
+def factor(dose_bq: Any, weight_kg: Any, half_life_s: Any, uptake_s: Any, running_s: float = 0.0) -> float:
     """SUVbw of 1 Bq/ml: weight in grams over the dose left after the uptake time."""
     from pysuv.core.decay import calculate_decay_factor
     from pysuv.core.suv_calculator import calculate_suv_bw
 
     kg, bq, life = weight(weight_kg), dose(dose_bq), half_life(half_life_s)
     try:
-        decay = calculate_decay_factor(uptake(uptake_s, life), life)
+        decay = calculate_decay_factor(uptake(uptake_s, life, running_s), life)
         return float(calculate_suv_bw(1.0, bq, 1000.0 * kg, decay))
     except (ValueError, OverflowError) as error:
         raise UnitError("The SUV factor", str(error), f"Check dose, weight and times, {_IN_BQML}") from error

@@ -10,17 +10,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import UnitError
 from . import header
+from .factor import LONGEST_UPTAKE_HALF_LIVES, ROUNDING_S
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
 LATE_DECAY = 0.005
 """A series time later than the acquisition by less than this much decay is still its start."""
-ROUNDING_S = 1.0
 INJECTION_CLOCKS_AGREE_S = 60.0
 DECAY_AGREES = 0.02
 NEXT_DAY_HALF_LIFE_S = 6 * 3600.0
@@ -38,14 +38,27 @@ class Frame:
     reference_ms: float | None
 
 
-def uptake_seconds(series: Sequence[Dataset], half_life_s: float) -> float:
-    """Injection to the start of the scan, to which the image is decay-corrected (or, for ADMIN, was acquired)."""
-    reference = scan_start(series, half_life_s)
-    return (reference - injection(series[0], reference, half_life_s)).total_seconds()
+class Uptake(NamedTuple):
+    """Seconds from the injection to what the image is decay-corrected to, negative where the scan was running already;
+    and how long it had been running when the image was acquired, since the tracer may have been given meanwhile."""
+
+    seconds: float
+    running_s: float = 0.0
 
 
-def injection(ds: Dataset, reference: datetime, half_life_s: float) -> datetime:
-    """When the tracer was given, on the reference's clock."""
+def uptake(series: Sequence[Dataset], half_life_s: float) -> Uptake:
+    """To the start of the scan, to which the image is decay-corrected (or, for ADMIN, at which it was acquired)."""
+    frame = first_frame(series)
+    reference = scan_start(series, frame, half_life_s)
+    running = (frame.began - reference).total_seconds() if frame.began else 0.0
+    if not 0 < running <= LONGEST_UPTAKE_HALF_LIVES * half_life_s:  # dates that were shifted otherwise, too
+        running = 0.0
+    latest = reference + timedelta(seconds=running)
+    return Uptake((reference - injection(series[0], reference, latest, half_life_s)).total_seconds(), running)
+
+
+def injection(ds: Dataset, reference: datetime, latest: datetime, half_life_s: float) -> datetime:
+    """When the tracer was given, on the reference's clock; a time of day alone is the last one until `latest`."""
     info = header.item(ds, "RadiopharmaceuticalInformationSequence")
     at = header.clock(info, "RadiopharmaceuticalStartTime") if info is not None else None
     raw = header.text(info, "RadiopharmaceuticalStartDateTime") if info is not None else ""
@@ -59,7 +72,7 @@ def injection(ds: Dataset, reference: datetime, half_life_s: float) -> datetime:
         return datetime.combine(_date_only(raw), at)
     if dated is None and at is None:
         raise UnitError("The time of injection", "is neither in (0018,1072) nor in (0018,1078)", _GIVE)
-    return _before(reference, at or dated.time(), half_life_s)
+    return _before(latest, at or dated.time(), half_life_s)
 
 
 def _date_only(raw: str) -> date:
@@ -72,19 +85,18 @@ def _date_only(raw: str) -> date:
     return date(found.year, found.month, found.day)
 
 
-def _before(reference: datetime, at: time, half_life_s: float) -> datetime:
+def _before(latest: datetime, at: time, half_life_s: float) -> datetime:
     """The last time the clock showed `at`; only for tracers that are imaged within a day."""
     if half_life_s > NEXT_DAY_HALF_LIFE_S:
         raise UnitError(f"Injection at {at:%H:%M:%S} on an unknown day",
                         f"with a half-life of {half_life_s / 3600:.1f} h the scan may be days later", _GIVE)
-    moment = datetime.combine(reference.date(), at)
-    late = (moment - reference).total_seconds() > ROUNDING_S
+    moment = datetime.combine(latest.date(), at)
+    late = (moment - latest).total_seconds() > ROUNDING_S
     return moment - timedelta(days=1) if late else moment
 
 
-def scan_start(series: Sequence[Dataset], half_life_s: float) -> datetime:
+def scan_start(series: Sequence[Dataset], frame: Frame, half_life_s: float) -> datetime:
     """The time that `DecayCorrection = START` refers to."""
-    frame = first_frame(series)
     if header.text(series[0], "DecayCorrection").upper() == "ADMIN":
         return _earliest(series_time(series[0]), frame.began)
     readings = _readings(series[0], frame, half_life_s)
