@@ -108,7 +108,7 @@ def _install_packages(packages: Sequence[str], pinned: dict[str, str], log: Log)
         if packaging is not None:
             _ensure(packaging, packages, constraints)
         else:
-            _pip(["install", "--no-input", "-c", str(constraints), *packages], log)
+            _pip(["install", "--no-input", "-c", str(constraints), *packages], log, _not_installed)
 
 
 def _slicer_packaging() -> Any:
@@ -125,7 +125,7 @@ def _ensure(packaging: Any, packages: Sequence[str], constraints: Path) -> None:
     try:
         packaging.pip_ensure(list(packages), constraints=str(constraints), requester=NAME, prompt_install=False)
     except subprocess.CalledProcessError as error:
-        raise _failed(f"pip ended with code {error.returncode}") from None
+        raise _not_installed(f"pip ended with code {error.returncode}") from None
 
 
 def _is_plain(version: str) -> bool:
@@ -133,7 +133,7 @@ def _is_plain(version: str) -> bool:
     return bool(version) and " " not in version
 
 
-def _pip(arguments: Sequence[str], log: Log) -> None:
+def _pip(arguments: Sequence[str], log: Log, failed: Callable[[str], DependencyError]) -> None:
     """pip in Slicer's Python as a child process, its lines to the log, the application alive meanwhile."""
     ours = backend.Backend()
     process = BackendProcess([ours.executable(), "-u", "-m", "pip", *arguments], ours.environment(), on_log=log)
@@ -141,13 +141,18 @@ def _pip(arguments: Sequence[str], log: Log) -> None:
     ending = process.wait(slicer.app.processEvents)
     if ending.exit_code != 0:
         last = next((line for line in reversed(process.log) if "ERROR" in line), f"code {ending.exit_code}")
-        raise _failed(last)
+        raise failed(last)
 
 
-def _failed(why: str) -> DependencyError:
+def _not_installed(why: str) -> DependencyError:
     return DependencyError("The packages", f"could not be installed ({why})",
                            "Check the network and the log. Or set up another Python with the packages and choose it "
                            "under 'Compute in'.")
+
+
+def _not_removed(why: str) -> DependencyError:
+    return DependencyError("The packages", f"could not be removed ({why})",
+                           "Restart Slicer and click 'Remove packages' before anything else: files in use stay locked.")
 
 
 def added_by_us() -> dict[str, str]:
@@ -168,7 +173,7 @@ def remove(log: Log = print) -> list[str]:
     now = installed()
     ours = sorted(name for name, version in added_by_us().items() if now.get(name) == version)
     if ours:
-        _pip(["uninstall", "--yes", *ours], log)
+        _pip(["uninstall", "--yes", *ours], log, _not_removed)
     _remember({})
     return ours
 

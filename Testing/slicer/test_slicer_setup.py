@@ -205,6 +205,17 @@ def test_remove_takes_away_exactly_what_was_added(fake_pip, site) -> None:
     assert install.added_by_us() == {}
 
 
+def test_packages_that_cannot_be_removed_are_not_said_to_be_missing(fake_pip, site, monkeypatch) -> None:
+    from PETDiffusionDenoiseLib import install
+
+    site["scipy"] = "1.0"
+    install._remember({"scipy": "1.0"})
+    monkeypatch.setenv("PIP_FAILS", "1")
+    with pytest.raises(DependencyError, match=r"could not be removed.*Restart Slicer") as failed:
+        install.remove()
+    assert "network" not in str(failed.value) and install.added_by_us() == {"scipy": "1.0"}
+
+
 def test_slicer_510_installs_by_pip_in_a_child_process(fake_pip, monkeypatch) -> None:
     from PETDiffusionDenoiseLib import install
 
