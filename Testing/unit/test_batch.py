@@ -225,6 +225,38 @@ def test_a_process_that_dies_costs_only_its_own_case(manifest, tmp_path):
     assert len((marks / "case-0").read_text().split()) == 1
 
 
+def is_running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes as Linux shows them")
+def test_the_processes_of_a_killed_batch_leave_with_it(manifest, tmp_path):
+    """Else they went on for ever, and wrote into the folders of the batch that was started instead."""
+    marks, module = tmp_path / "marks", tmp_path / "killed.py"
+    marks.mkdir()
+    call = f"run_batch({str(manifest)!r}, {str(tmp_path / 'out')!r}, 'gaussian', report=False, workers=2)"
+    driver = DRIVER.format(marks=str(marks), stuck=["case 0", "case 2"], stick="time.sleep(300)")
+    module.write_text(driver + f"if __name__ == '__main__':\n    {call}\n")
+    process = subprocess.Popen([sys.executable, str(module)])
+    deadline = time.monotonic() + 90
+    while len(list(marks.glob("case-[02]"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    workers = [int(file.read_text()) for file in marks.glob("case-[02]")]
+    deadline = time.monotonic() + 30
+    while any(map(is_running, workers)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    left = [pid for pid in workers if is_running(pid)]
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert len(workers) == 2 and not left
+    assert statuses(run_batch(manifest, tmp_path / "out", "gaussian", report=False)) == ["done", "failed", "done"]
+
+
 def test_a_cancel_stops_a_batch(manifest, tmp_path):
     run = Run(report=lambda event: run.cancelled.set() if event["event"] == "progress" else None)
     with pytest.raises(Cancelled):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -10,6 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from ..errors import DependencyError, OptionError, ResourceError
+from ..parent import leave_with_parent
 from ..progress import Run
 from ..threads import shared_among
 from .work import Row, do_case
@@ -55,17 +57,29 @@ def processes(jobs: list[Job], run: Run, workers: int) -> Iterator[Row]:
             _end(slot)
 
 
+_stop = threading.Event()
+"""In a slot's process: set when the program that started it has gone."""
+
+
 def _slot() -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _begin)
+
+
+def _begin() -> None:
+    leave_with_parent(_stop)
+
+
+def _in_slot(job: Job) -> Row:
+    return do_case(*job, run=Run(cancelled=_stop))
 
 
 def _submitted(slot: ProcessPoolExecutor, job: Job) -> tuple[ProcessPoolExecutor, Future]:
     """The case in the slot, or in a new one where the slot died while it was idle."""
     try:
-        return slot, slot.submit(do_case, *job)
+        return slot, slot.submit(_in_slot, job)
     except BrokenProcessPool:
         fresh = _slot()
-        return fresh, fresh.submit(do_case, *job)
+        return fresh, fresh.submit(_in_slot, job)
 
 
 def _end(slot: ProcessPoolExecutor) -> None:

@@ -3,36 +3,26 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ProcessPoolExecutor, wait
 from typing import Any
 
 from ..errors import ResourceError
+from ..parent import leave_with_parent
 from ..progress import Run
 from ..threads import share, shared_among
 
-_PATIENCE_S, _FAREWELL_S = 0.3, 5.0
+_PATIENCE_S = 0.3
 _stop: Any = None
 
 
 def _start(stop: Any, threads: int) -> None:
     global _stop
     _stop = stop
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    leave_with_parent(stop)
     import torch
 
     torch.set_num_threads(threads)
-
-
-def _leave_with_parent() -> None:
-    """Once the program that started this process has been killed, nobody wants its results."""
-    multiprocessing.parent_process().join()
-    _stop.set()
-    time.sleep(_FAREWELL_S)
-    os._exit(1)
 
 
 def _call(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
