@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,8 @@ from .process import BackendProcess
 
 REQUIREMENTS = ("numpy>=1.26", "scipy>=1.11", "SimpleITK>=2.3", "nibabel>=5.2", "pydicom>=3.0", "pysuv>=0.1",
                 "scikit-image>=0.22", "mahotas>=1.4.15", "matplotlib>=3.8", "pillow>=10", "psutil>=5.9",
-                "safetensors>=0.4")
+                "safetensors>=0.4", "nilearn>=0.10")
+"""The package's own, and nilearn, whose MNI maps the digital brain of the practice data is made of."""
 TORCH = "torch>=2.6"
 SETTING = "PETDiffusion/Installed"
 NAME = "PETDiffusion"
@@ -181,4 +183,11 @@ def remove(log: Log = print) -> list[str]:
 def command_for(python: str) -> str:
     """The line that sets up another Python, to paste into a terminal."""
     words = " ".join(f'"{name}"' for name in (*REQUIREMENTS, TORCH))
-    return f'"{python or "python"}" -m pip install {words}'
+    return f"{_program(python or 'python')} -m pip install {words}"
+
+
+def _program(path: str) -> str:
+    """A program as the system's terminal starts it: PowerShell would print a path in quotes."""
+    if " " not in path:
+        return path
+    return f'& "{path}"' if os.name == "nt" else f'"{path}"'

@@ -85,13 +85,31 @@ def test_for_another_python_the_install_command_is_copied(panel) -> None:
     assert text.startswith('"/opt/my env/bin/python" -m pip install') and '"torch>=2.6"' in text
 
 
+@pytest.mark.parametrize(
+    "system, python, begins",
+    [
+        ("nt", "C:/My Python/python.exe", '& "C:/My Python/python.exe" -m pip install "'),
+        ("nt", "C:/Python/python.exe", 'C:/Python/python.exe -m pip install "'),
+        ("posix", "/opt/my env/python", '"/opt/my env/python" -m pip install "'),
+        ("posix", "", 'python -m pip install "'),
+    ],
+)
+def test_the_command_starts_in_the_systems_terminal(monkeypatch, system, python, begins) -> None:
+    """PowerShell prints a quoted path instead of starting it."""
+    from PETDiffusionDenoiseLib import install
+
+    monkeypatch.setattr(install, "os", types.SimpleNamespace(name=system), raising=False)
+    assert install.command_for(python).startswith(begins)
+
+
 def test_the_requirements_are_the_packages_own() -> None:
     import tomllib
 
     from PETDiffusionDenoiseLib import install
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert sorted(project["dependencies"]) == sorted([*install.REQUIREMENTS, install.TORCH])
+    brain = project["optional-dependencies"]["brain"]  # both digital patients of 'Practice data' must work
+    assert sorted([*project["dependencies"], *brain]) == sorted([*install.REQUIREMENTS, install.TORCH])
 
 
 # --- packages in and out ---------------------------------------------------------------------------------------
