@@ -20,6 +20,7 @@ MANIFEST = "manifest.csv"
 _VOLUME, _MASK = ("scalar volume", (scene.SCALAR,)), ("segmentation or label map", (scene.SEGMENTATION, scene.LABELS))
 KINDS = {"pet": _VOLUME, "ct": _VOLUME, "mr": _VOLUME, "reference": _VOLUME, "labels": _MASK, "lesions": _MASK,
          "region": ("region of interest", ("vtkMRMLMarkupsROINode",))}
+FILES = KINDS.keys() - {"region"}
 BY_CASE = ("pet", "ct", "mr", "labels", "lesions", "reference", "dose_fraction", "weight_kg", "text")
 """Columns of a manifest: they differ from patient to patient."""
 Say = Callable[[str], None]
@@ -107,7 +108,7 @@ def _manifest(given: str | Path | Sequence[Mapping[str, Any]], folder: Path) -> 
         if hasattr(value, "IsA"):
             raise InputError(f"The manifest's '{value.GetName()}'", "is a node, and a batch reads files",
                              "Give the path of a file or DICOM folder, or call denoise for each node.")
-    rows = [{key: str(value) for key, value in row.items() if value is not None} for row in given]
+    rows = [{key: _cell(key, str(value).strip()) for key, value in row.items() if value is not None} for row in given]
     if not rows:
         raise InputError("The manifest", "has no rows", "Give at least one row with 'pet'.")
     folder.mkdir(parents=True, exist_ok=True)
@@ -117,6 +118,11 @@ def _manifest(given: str | Path | Sequence[Mapping[str, Any]], folder: Path) -> 
         writer.writeheader()
         writer.writerows(rows)
     return file
+
+
+def _cell(column: str, text: str) -> str:
+    """A path is meant from the script's working directory, and the manifest is read from its own folder."""
+    return str(Path(text).expanduser().absolute()) if column in FILES and text else text
 
 
 def _setting_words(method: str, given: Mapping[str, Any]) -> list[str]:

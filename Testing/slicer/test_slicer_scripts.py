@@ -116,7 +116,23 @@ def test_a_batch_goes_on_over_failures_and_gives_a_table(logic, tmp_path) -> Non
     node = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLTableNode")
     assert tables.rows_of(node)[1]["error"] == "File cannot be read."
     written = list(csv.DictReader((tmp_path / "out ü" / "manifest.csv").open(encoding="utf-8")))
-    assert written[1] == {"id": "2", "pet": "bad ü"}
+    assert written[1] == {"id": "2", "pet": str(Path("bad ü").absolute())}
+
+
+def test_relative_paths_of_rows_are_those_of_the_script(logic, tmp_path, monkeypatch) -> None:
+    """The manifest lies in the output folder, and the batch reads paths from where the manifest lies."""
+    from petdiffusion.batch.manifest import read_manifest
+    from PETDiffusionDenoiseLib import scripted
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "pet.nii.gz").write_bytes(b"x")
+    rows = [{"id": "1", "pet": "data/pet.nii.gz", "ct": Path("data/ct"), "mr": "", "text": "data/pet", "seed": None}]
+    file = scripted._manifest(rows, tmp_path / "out")
+    assert read_manifest(file)[0].images["pet"] == str(tmp_path / "data" / "pet.nii.gz")
+    written = next(csv.DictReader(file.open(encoding="utf-8")))
+    assert written["ct"] == str(tmp_path / "data" / "ct")
+    assert (written["mr"], written["text"]) == ("", "data/pet"), "what is no path stays as it is"
 
 
 def test_a_batch_takes_a_manifest_file(logic, tmp_path) -> None:
