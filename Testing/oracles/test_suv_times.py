@@ -6,6 +6,8 @@ The series of the factory: 370 MBq, 70 kg, half-life 6586.2 s, injected 09:30, s
 import pytest
 from petdiffusion import read, suv
 from petdiffusion.errors import PETDiffusionError, UnitError
+from petdiffusion.progress import Run
+from petdiffusion.volume import BQML
 from support import dicom_factory as factory
 from support import io_bad as bad
 
@@ -144,3 +146,48 @@ def test_a_frame_of_a_running_scan_by_its_sidecar(tmp_path, starts, known):
     facts = read.image(path).facts
     assert facts.suv_factor == (pytest.approx(1.889902e-4, rel=1e-6) if known else None)
     assert facts.uptake_minutes is None
+
+
+def clocks(value):
+    def edit(ds, k):
+        info(ds).RadiopharmaceuticalStartTime = value
+    return edit
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("value", ["09:30:00", "09:30:00.000", "093000.0000000", "0930", " 093000 "])
+def test_times_as_older_files_write_them(tmp_path, value):
+    """With colons as in ACR-NEMA, and with more than microseconds."""
+    assert suv.factor_from_dicom(headers(tmp_path, clocks(value))) == pytest.approx(ONE_HOUR, rel=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("keyword", "value"), [
+    ("RadiopharmaceuticalStartTime", "ANON"), ("RadiopharmaceuticalStartTime", "240000"), ("SeriesTime", "ANON"),
+    ("AcquisitionTime", "093000-094000"), ("AcquisitionDate", "ANON"), ("SeriesDate", "20241301"),
+    ("RadiopharmaceuticalStartDateTime", "ANONYMISED.ON.20240102")])
+def test_a_damaged_time_costs_the_suv_and_not_the_image(tmp_path, keyword, value):
+    def edit(ds, k):
+        setattr(info(ds) if keyword.startswith("Radio") else ds, keyword, value)
+    run = Run()
+    pet = read.image(factory.pet(tmp_path, edit=edit).folder, run=run)
+    assert pet.unit == BQML and pet.facts.suv_factor is None and pet.facts.injected_dose_bq == factory.DOSE_BQ
+    named = "(0018,1078)" if keyword.endswith("StartDateTime") else keyword
+    assert [text for text in run.warnings if text.startswith("No SUV:") and named in text]
+    with pytest.raises(UnitError):
+        suv.to_suv(pet)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("tag", [b"\x10\x00\x30\x10DS", b"\x10\x00\x20\x10DS", b"\x18\x00\x74\x10DS"])
+def test_a_damaged_number_of_the_patient_costs_no_image(tmp_path, tag):
+    """Weight, height and dose, overwritten by an anonymiser with letters."""
+    series, run = factory.pet(tmp_path), Run()
+    for file in series.files:
+        content = bytearray(file.read_bytes())
+        at = content.index(tag) + 8
+        content[at:at + 2] = b"XX"
+        file.write_bytes(bytes(content))
+    pet = read.image(series.folder, run=run)
+    assert pet.unit == BQML and any("is damaged" in text for text in run.warnings)
+    assert (pet.facts.suv_factor is None) is (tag[2:4] != b"\x20\x10")

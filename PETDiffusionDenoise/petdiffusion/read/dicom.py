@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import PETDiffusionError, UnitError
+from ..errors import InputError, PETDiffusionError, UnitError
 from ..suv import dicom as units
 from ..suv import header, times, tracers
 from ..suv.given import weight
@@ -38,8 +38,8 @@ def read(path: Path, role: str, declared: tuple[str, float] | None = None, weigh
     if scale != 1.0:
         array *= np.float32(scale)
     if role not in PET_ROLES:
-        return Volume(array, geometry, unit, common_facts(ordered[0], path))
-    used = weight(_positive(header.number(ordered[0], "PatientWeight")), weight_kg, unit, path.name, run)
+        return Volume(array, geometry, unit, common_facts(ordered[0], path, run))
+    used = weight(_positive(ordered[0], "PatientWeight", run), weight_kg, unit, path.name, run)
     return Volume(array, geometry, unit, pet_facts(ordered, path, run, used))
 
 
@@ -64,28 +64,28 @@ def pet_facts(ordered: Sequence[Dataset], path: Path, run: Run | None = None, we
               ) -> Facts:  # fmt: skip
     """Everything known of the scan and its tracer, and the SUV factor if it can be had without guessing. The weight,
     if given, replaces the header's."""
-    ds, facts = ordered[0], common_facts(ordered[0], path)
+    ds, facts = ordered[0], common_facts(ordered[0], path, run)
     facts = facts if weight_kg is None else replace(facts, weight_kg=weight_kg)
     info = header.item(ds, "RadiopharmaceuticalInformationSequence")
     known = {"tracer": _tracer(info) if info is not None else None,
-             "injected_dose_bq": _positive(header.number(info, "RadionuclideTotalDose")) if info is not None else None,
-             "frame_seconds": _thousandth(_positive(header.number(ds, "ActualFrameDuration")))}
+             "injected_dose_bq": _positive(info, "RadionuclideTotalDose", run) if info is not None else None,
+             "frame_seconds": _thousandth(_positive(ds, "ActualFrameDuration", run))}
     try:
         known["half_life_s"] = units.nuclide_half_life(ds)
         known["suv_factor"] = units.factor_from_dicom(ordered, Facts(weight_kg=weight_kg))
-    except UnitError as error:
+    except (UnitError, InputError) as error:
         if run is not None and header.text(ds, "Units").upper() != "GML":
             run.warn(f"No SUV: {error}")
     known["uptake_minutes"] = _uptake_minutes(ordered, known.get("half_life_s"))
     return replace(facts, **known)
 
 
-def common_facts(ds: Dataset, path: Path) -> Facts:
+def common_facts(ds: Dataset, path: Path, run: Run | None = None) -> Facts:
     """What any image says; nothing that names the patient."""
-    height = _positive(header.number(ds, "PatientSize"))
+    height = _positive(ds, "PatientSize", run)
     sex = header.text(ds, "PatientSex").upper()
     return Facts(modality=header.text(ds, "Modality").upper() or None,
-                 weight_kg=_positive(header.number(ds, "PatientWeight")),
+                 weight_kg=_positive(ds, "PatientWeight", run),
                  height_m=height if height and height <= TALLEST_M else None,
                  sex=sex if sex in ("M", "F", "O") else None, age_years=_age(header.text(ds, "PatientAge")),
                  scanner=" ".join(filter(None, (header.text(ds, "Manufacturer"),
@@ -115,7 +115,14 @@ def _uptake_minutes(ordered: Sequence[Dataset], half_life_s: float | None) -> fl
         return None
 
 
-def _positive(value: float | None) -> float | None:
+def _positive(ds: Dataset, keyword: str, run: Run | None) -> float | None:
+    """A number above zero. A damaged one is told and no more: there is an image without it."""
+    try:
+        value = header.number(ds, keyword)
+    except InputError as error:
+        if run is not None:
+            run.warn(f"{error.what}: {error.why}, and is left out.")
+        return None
     return value if value and value > 0 else None
 
 

@@ -66,14 +66,15 @@ def item(ds: Dataset, keyword: str) -> Dataset | None:
 
 
 def clock(ds: Dataset, keyword: str) -> time | None:
-    """A TM value."""
+    """A TM value, also with the colons of ACR-NEMA and with more digits than microseconds."""
     from pydicom.valuerep import TM
 
     value = text(ds, keyword)
     if not value:
         return None
+    whole, point, part = value.replace(":", "").partition(".")
     try:
-        moment = TM(value)
+        moment = TM(whole + point + part[:6])
     except (TypeError, ValueError):
         raise _damaged(keyword, value) from None
     return time(moment.hour, moment.minute, moment.second, moment.microsecond)
