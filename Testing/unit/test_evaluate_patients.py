@@ -56,6 +56,16 @@ def shown(out):
     return {title: re.findall(r"<td[^>]*>([^<]*)", cells) for title, cells in lines if "<td" in cells}
 
 
+def test_a_patient_is_what_the_manifest_calls_it(scans, tmp_path):
+    """Number 0 is a patient like any other, and 001 is not 1."""
+    rows = [f"{i},{scans / 'a-pet.nii.gz'},{patient},{dose}"
+            for i, (patient, dose) in enumerate((("0", 0.1), ("0", 0.25), ("001", ""), ("1", "half")))]  # fmt: skip
+    (tmp_path / "cases.csv").write_text("\n".join(["id,pet,patient,fraction", *rows]))
+    made = evaluate(Ask(tmp_path / "cases.csv", ("median",), tmp_path / "out"))
+    known = {row["case"]: (row["patient"], row["fraction"]) for row in made.groups["scans as given"].cases}
+    assert known == {"0": ("0", 0.1), "1": ("0", 0.25), "2": ("001", None), "3": ("1", None)}
+
+
 def test_patients_without_a_reference_are_told(uneven):
     page, text = ((uneven / name).read_text() for name in ("report.html", "methods.txt"))
     said = "of 3 patients (scans as given), of which 2 scans of 2 patients have a normal-dose scan"

@@ -24,7 +24,6 @@ from ..progress import Run, finite
 from ..read.sources import shorten
 from ..request import read_record
 from ..volume import DIGITAL_PATIENT, REDUCED_DOSE
-from ..write import tables as files
 from ..write.staging import writing
 from .numbers import Gathered, Row, gathered
 from .summary import agreements, all_metrics, by_dose, metrics_by_dose
@@ -128,7 +127,6 @@ def without_folders(error: str, images: Iterable[str]) -> str:
 
 
 def _evaluation(ask: Ask, cases: Sequence[BatchCase], failed: list[Row]) -> Evaluation:
-    facts = _facts(ask.manifest, cases)
     bad = {(row["case"], row["method"]) for row in failed}
     done, records = [], {}
     for method in ask.methods:
@@ -137,8 +135,7 @@ def _evaluation(ask: Ask, cases: Sequence[BatchCase], failed: list[Row]) -> Eval
             if (case.id, method) not in bad and (folder / "record.json").exists():
                 record = read_record(folder)
                 records.setdefault(method, record)
-                known = facts[case.id]
-                own = record["input"]["facts"]
+                known, own = _facts(case), record["input"]["facts"]
                 dose = known["fraction"] or own.get("dose_fraction")
                 data = known["data"] or SIMULATED.get(own.get("simulated"), GIVEN)
                 done.append(({**known, "fraction": dose, "data": data}, method, folder, record))
@@ -162,22 +159,26 @@ def _evaluation(ask: Ask, cases: Sequence[BatchCase], failed: list[Row]) -> Eval
     )
 
 
-def _facts(manifest: Path, cases: Sequence[BatchCase]) -> dict[str, Row]:
-    """Case, patient, dose fraction and kind of data of each row. A column 'kind' marks digital patients, as their data
-    sets have it; a column 'data' says it in words, and without both the scans' own facts tell; 'patient' joins scans
-    of one person."""
-    rows = files.read_csv(manifest)
-    found = {}
-    for case, row in zip(cases, rows, strict=True):
-        dose = _DOSE.fullmatch(case.id)
-        fraction = row.get("fraction") or row.get("dose_fraction")
-        found[case.id] = {
-            "case": case.id,
-            "patient": str(row.get("patient") or (dose.group(1) if dose else case.id)),
-            "fraction": float(fraction) if isinstance(fraction, (int, float)) else None,
-            "data": str(row.get("data") or (DIGITAL if row.get("kind") else "")),
-        }
-    return found
+def _facts(case: BatchCase) -> Row:
+    """Patient, dose fraction and kind of data of a row, as it was written there: patient 0 is one, 001 another than 1.
+
+    A column 'kind' marks digital patients, as their data sets have it; a column 'data' says it in words, and without
+    both the scans' own facts tell; 'patient' joins scans of one person.
+    """
+    dose = _DOSE.fullmatch(case.id)
+    return {
+        "case": case.id,
+        "patient": case.about.get("patient") or (dose[1] if dose else case.id),
+        "fraction": _number(case.about.get("fraction") or case.settings.get("dose_fraction")),
+        "data": case.about.get("data") or (DIGITAL if case.about.get("kind") else ""),
+    }
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return None
 
 
 def saved(made: Evaluation, names: Mapping[str, str]) -> str:
