@@ -107,6 +107,38 @@ def test_the_same_slice_copied_twice_is_one_slice(tmp_path):
     assert read.image(series.folder).geometry.size[2] == 6
 
 
+@pytest.mark.parametrize("slices", [range(6), (4, 5), (1, 3)])
+def test_slices_that_an_anonymiser_gave_one_instance_uid_are_all_there(tmp_path, slices):
+    def edit(ds, k):
+        if k in slices:
+            ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4"
+    series = factory.pet(tmp_path / "pet", edit=edit)
+    np.testing.assert_allclose(read.image(series.folder).array, series.array, rtol=1e-6)
+    (tmp_path / "pet" / "copy.dcm").write_bytes(series.files[1].read_bytes())
+    assert read.image(series.folder).geometry.size[2] == 6
+
+
+def test_a_damaged_position_of_another_series_is_no_concern(tmp_path):
+    pet, ct = factory.pet(tmp_path / "pet"), factory.ct(tmp_path / "ct")
+    content = bytearray(ct.files[0].read_bytes())
+    at = content.index(b"\x20\x00\x32\x00DS") + 8
+    content[at:at + 2] = b"XX"
+    ct.files[0].write_bytes(bytes(content))
+    np.testing.assert_allclose(read.image(tmp_path).array, pet.array, rtol=1e-6)
+
+
+def test_frames_that_an_anonymiser_gave_one_instance_uid_are_not_taken_for_copies(tmp_path):
+    def edit(number):
+        def apply(ds, k):
+            ds.SeriesInstanceUID, ds.FrameReferenceTime = "1.2.3", str(1000 * number + 1)
+            ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4"
+        return apply
+    for number in range(3):
+        factory.pet(tmp_path / str(number), edit=edit(number), geometry=factory.grid((3, 6, 7)))
+    with pytest.raises(InputError, match="3 time frames"):
+        read.image(tmp_path)
+
+
 def test_a_single_slice(tmp_path):
     series = factory.pet(tmp_path / "pet", geometry=factory.grid((1, 8, 9)))
     volume = read.image(series.folder)

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 MODALITY = {"pet": "PT", "reference": "PT", "ct": "CT", "mr": "MR"}
 MOST_FILES = 50_000
 _DICOM_SUFFIXES = (".dcm", ".ima", ".dicom")
+_SAME_IN_COPIES = ("ImagePositionPatient", "InstanceNumber", "AcquisitionTime", "FrameReferenceTime", "TriggerTime")
+"""Some anonymisers give every slice one instance UID: place and time still tell slices and frames apart."""
 _FIRST_LOOK = ["SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SeriesDescription", "SeriesNumber", "Modality",
-               "Rows", "Columns", "BitsAllocated", "NumberOfFrames"]
+               "Rows", "Columns", "BitsAllocated", "NumberOfFrames", *_SAME_IN_COPIES]
 _NOT_IMAGES = {"RTSTRUCT", "RTDOSE", "RTPLAN", "SEG", "SR", "PR", "KO", "REG", "DOC", "PLAN", "RWV"}
 _DICOMDIR = "1.2.840.10008.1.3.10"
 _OTHER_FORMATS = "Give a DICOM folder or file, or a .nii, .nii.gz, .nrrd, .nhdr, .mha or .mhd file."
@@ -33,7 +35,7 @@ class Found:
 
     head: Dataset
     files: list[Path] = field(default_factory=list)
-    instances: set[str] = field(default_factory=set)
+    instances: set[tuple[str, ...]] = field(default_factory=set)
 
     def __str__(self) -> str:
         text = header.text(self.head, "SeriesDescription") or "no description"
@@ -74,7 +76,7 @@ def _series_in(path: Path) -> dict[str, Found]:
         ds = first_look(file, must=(path.is_dir() and file.suffix.lower() in _DICOM_SUFFIXES) or file == path)
         if ds is not None:
             one = known.setdefault(header.text(ds, "SeriesInstanceUID"), Found(ds))
-            instance = header.text(ds, "SOPInstanceUID") or str(file)
+            instance = _instance(ds, file)
             if instance not in one.instances:
                 one.instances.add(instance)
                 one.files.append(file)
@@ -84,6 +86,13 @@ def _series_in(path: Path) -> dict[str, Found]:
     if not known:
         raise InputError(f"Folder {path.name}", f"holds no DICOM image{_what_else(path)}", _OTHER_FORMATS)
     return known
+
+
+def _instance(ds: Dataset, file: Path) -> tuple[str, ...]:
+    """What only copies of one file share. Values as they are stored: a damaged one is no concern of a first look."""
+    uid = header.text(ds, "SOPInstanceUID")
+    stored = (str(ds.get_item(keyword).value) if keyword in ds else "" for keyword in _SAME_IN_COPIES)
+    return (uid, *stored) if uid else (str(file),)
 
 
 def _files(path: Path) -> list[Path]:
