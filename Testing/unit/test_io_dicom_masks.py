@@ -1,13 +1,17 @@
 """DICOM SEG and TID 1500: pydicom reads back the same masks, in their place, and the same numbers."""
 
+import json
+
 import numpy as np
+import petdiffusion
 import pydicom
 import pytest
-from petdiffusion import read
-from petdiffusion.errors import GeometryError
+from petdiffusion import read, registry
+from petdiffusion.errors import Cancelled, GeometryError, InputError
 from petdiffusion.volume import Geometry, LabelMap
 from petdiffusion.write import dicom_masks
 from support import dicom_factory as factory
+from support import tiny_models
 
 hd = pytest.importorskip("highdicom")
 ROWS = [
@@ -126,3 +130,98 @@ def test_no_lesions_leave_a_report_and_no_empty_segmentation(written, tmp_path):
     none = LabelMap(np.zeros_like(maps[1].array), pet.geometry)
     files = dicom_masks.write(maps[0], none, ROWS[2:], tmp_path / "x", pet.facts.source, "AMDiff")
     assert [f.name for f in files] == ["organs.dcm", "measurements.dcm"] and all(f.is_file() for f in files)
+
+
+def test_masks_without_numbers_come_without_a_report(written, tmp_path):
+    _, maps, pet = written
+    files = dicom_masks.write(maps[0], None, [], tmp_path / "x", pet.facts.source, "AMDiff")
+    assert [f.name for f in files] == ["organs.dcm"] and [f.name for f in (tmp_path / "x").iterdir()] == ["organs.dcm"]
+    nothing = LabelMap(np.zeros_like(maps[0].array), pet.geometry)
+    assert dicom_masks.write(nothing, None, [], tmp_path / "y", pet.facts.source, "AMDiff") == []
+    assert not (tmp_path / "y").exists()
+
+
+def one_lesion(folder, edit=None):
+    """A series with changed headers, and a mask on it."""
+    series = factory.pet(folder / "in", geometry=factory.grid((2, 8, 8)), edit=edit)
+    array = np.zeros((2, 8, 8), np.int16)
+    array[1, 2:4, 2:4] = 1
+    return LabelMap(array, series.geometry, {1: "病変 1"}), series.folder
+
+
+def write_one(folder, edit=None):
+    mask, original = one_lesion(folder, edit)
+    rows = [{"what": "lesion", "name": "病変 1", "volume_ml": 2.5, "SUVmean": 4.25}]
+    return [pydicom.dcmread(f) for f in dicom_masks.write(None, mask, rows, folder / "out", original, "AMDiff")]
+
+
+@pytest.mark.parametrize("absent", ["PatientName", "PatientID", "PatientBirthDate", "PatientSex", "AccessionNumber",
+                                    "StudyID", "StudyDate", "StudyTime", "ReferringPhysicianName"])  # fmt: skip
+def test_what_an_anonymised_header_lacks_is_empty_in_the_masks(tmp_path, absent):
+    for ds in write_one(tmp_path, lambda ds, k: delattr(ds, absent)):
+        assert not ds[absent].value
+
+
+def test_a_sex_that_dicom_does_not_know_is_left_empty(tmp_path):
+    assert all(ds.PatientSex == "" for ds in write_one(tmp_path, lambda ds, k: setattr(ds, "PatientSex", "U")))
+
+
+@pytest.mark.parametrize("given", [None, ""])
+def test_segments_are_as_thick_as_the_slices_are_apart(tmp_path, given):
+    segmentation, _ = write_one(tmp_path, lambda ds, k: setattr(ds, "SliceThickness", given))
+    measures = segmentation.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    assert float(measures.SliceThickness) == pytest.approx(3.27, abs=0.01)
+
+
+@pytest.mark.parametrize(("sets", "name"), [
+    (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎=やまだ^たろう"),
+    (["", "ISO 2022 IR 149"], "Hong^Gildong=洪^吉洞=홍^길동"),
+    (["ISO 2022 IR 6", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎"), ("ISO_IR 100", "Müller^Jörg"),
+    ("GB18030", "Wang^XiaoDong=王^小东"), ("ISO 2022 IR 100", "Müller^Jörg"), ("ISO_IR 6", "Miller^George"),
+])  # fmt: skip
+def test_names_of_every_script_are_kept(tmp_path, sets, name):
+    def edit(ds, k):
+        ds.SpecificCharacterSet, ds.PatientName = sets, name
+
+    segmentation, report = write_one(tmp_path, edit)
+    assert str(segmentation.PatientName) == str(report.PatientName) == name
+    assert segmentation.SegmentSequence[0].SegmentLabel == "病変 1" and list(numbers(report)) == ["病変 1"]
+
+
+@pytest.mark.parametrize("absent", ["FrameOfReferenceUID", "StudyInstanceUID"])
+def test_an_original_that_no_mask_can_be_tied_to_is_refused(tmp_path, absent):
+    with pytest.raises(InputError, match=f"{absent}.*is missing"):
+        write_one(tmp_path, lambda ds, k: delattr(ds, absent))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def tiny(monkeypatch, tmp_path):
+    (tmp_path / "models").mkdir()
+    monkeypatch.setenv("PETDIFFUSION_MODELS", str(tmp_path / "models"))
+    tiny_models._write(tmp_path / "models", registry.card("amdiff"))
+
+
+def test_a_result_is_kept_where_no_masks_can_be_written_and_says_so(tiny, tmp_path, monkeypatch):
+    def fail(*given, **more):
+        raise AttributeError("'FileDataset' object has no attribute 'PatientOddity'")
+
+    monkeypatch.setattr(hd.sr, "Comprehensive3DSR", fail)
+    series, out = factory.pet(tmp_path / "in"), tmp_path / "out"
+    result = petdiffusion.denoise(series.folder, "amdiff", model="amdiff-tiny", samples=0, format="dicom", out=out)
+    assert (out / "denoised.nii.gz").is_file() and len(list((out / "dicom").iterdir())) == 6
+    assert not (out / "dicom-masks").exists() and "dicom_masks" not in result.files
+    said = json.loads((out / "record.json").read_text())["warnings"]
+    assert "No DICOM SEG" in said[-1] and "PatientOddity" in said[-1]
+    assert "PatientOddity" in (out / "report.html").read_text()
+
+
+def test_a_run_stopped_while_masks_are_written_is_stopped(tiny, tmp_path, monkeypatch):
+    def stop(*given, **more):
+        raise Cancelled()
+
+    monkeypatch.setattr(dicom_masks, "write", stop)
+    series = factory.pet(tmp_path / "in")
+    with pytest.raises(Cancelled):
+        petdiffusion.segment(series.folder, model="amdiff-tiny", format="dicom", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()

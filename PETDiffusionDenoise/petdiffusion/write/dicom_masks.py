@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import __version__
-from ..errors import DependencyError, GeometryError
+from ..errors import DependencyError, GeometryError, InputError
+from ..suv import header
 from ..volume import LabelMap
 from .dicom_pet import RESEARCH, SERIES_NUMBER_STEP
 from .staging import Staging, writing
@@ -53,12 +54,18 @@ _NUMBERS = {
     "TLG": (("126033", "DCM", "Total Lesion Glycolysis"), _G, None),
 }
 """Of a row of the clinical table: its concept, unit and derivation."""
+_TIES = ("StudyInstanceUID", "FrameOfReferenceUID")
+_MAY_BE_EMPTY = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID",
+                 "StudyDate", "StudyTime", "ReferringPhysicianName")  # fmt: skip
+_SEXES = ("M", "F", "O")
+_UTF_8 = "ISO_IR 192"
+"""Holds names of every script, and the labels beside them; an original's character set need not hold the labels."""
 
 
 def write(organs: LabelMap | None, lesions: LabelMap | None, rows: Sequence[Mapping[str, Any]],
           folder: str | os.PathLike[str], original: str | os.PathLike[str], made_by: str, *, overwrite: bool = False,
           run: Run | None = None) -> list[Path]:  # fmt: skip
-    """SEG files of the masks that hold something, and the report on `rows` of the clinical table; their paths."""
+    """SEG files of the masks that hold something, and the report on the clinical `rows`, if any; their paths."""
     _require()
     templates = _templates(organs if organs is not None else lesions, Path(original), run)
     number = int(templates[0].get("SeriesNumber") or 0) + SERIES_NUMBER_STEP
@@ -67,11 +74,12 @@ def write(organs: LabelMap | None, lesions: LabelMap | None, rows: Sequence[Mapp
         made = {}
         for step, (name, mask) in enumerate(masks.items(), 1):
             made[name] = _segmentation(mask, templates, number + step, name == LESIONS, made_by)
-        report = _report(rows, made, templates, number + 9, made_by)
-        for name, ds in {**made, REPORT: report}.items():
+        groups = [group for row in rows if (group := _group(row, made)) is not None]
+        report = {REPORT: _report(groups, made, templates, number + 9, made_by)} if groups else {}
+        for name, ds in {**made, **report}.items():
             with writing(Path(folder) / name):
                 ds.save_as(temporary / name)
-    return [Path(folder) / name for name in (*made, REPORT)]
+    return [Path(folder) / name for name in (*made, *report)]
 
 
 def _require() -> None:
@@ -82,13 +90,32 @@ def _require() -> None:
 
 
 def _templates(mask: LabelMap, original: Path, run: Run | None) -> list[Dataset]:
-    """The original's headers in the order of the mask's slices."""
+    """The original's headers in the order of the mask's slices, with all that highdicom asks of them."""
     from ..read import series, slices
 
     templates, geometry = slices.arrange(series.load(series.find(original, "pet"), pixels=False), run)
     if not geometry.close_to(mask.geometry, tolerance_mm=0.01):
         raise GeometryError("The masks", "do not lie on the grid of the original", "Give the series they were made on.")
+    for ds in templates:
+        _complete(ds, geometry.spacing[2])
     return templates
+
+
+def _complete(ds: Dataset, slice_mm: float) -> None:
+    """What highdicom wants of a header and anonymised ones lack: left empty where DICOM allows it."""
+    from pydicom.valuerep import format_number_as_ds
+
+    for keyword in _TIES:
+        if not header.text(ds, keyword):
+            raise InputError(f"The original's {keyword}", "is missing, so no mask can be tied to it",
+                             "Export the series with it, or take the masks as NIfTI.")  # fmt: skip
+    for keyword in _MAY_BE_EMPTY:
+        if keyword not in ds:
+            setattr(ds, keyword, "")
+    if ds.PatientSex not in _SEXES:
+        ds.PatientSex = ""
+    if not header.number(ds, "SliceThickness"):
+        ds.SliceThickness = format_number_as_ds(slice_mm)
 
 
 def _concept(code: tuple[str, str, str]) -> Any:
@@ -135,6 +162,7 @@ def _segmentation(mask: LabelMap, templates: Sequence[Dataset], number: int, les
         instance_number=1,
         series_description=f"{'Lesions' if lesions else 'Organs'} ({RESEARCH})",
         content_label="LESIONS" if lesions else "ORGANS",
+        specific_character_set=_UTF_8,
         **_device(),
     )
 
@@ -144,8 +172,8 @@ def _device() -> dict[str, Any]:
             "device_serial_number": "0"}  # fmt: skip
 
 
-def _report(rows: Sequence[Mapping[str, Any]], made: Mapping[str, Segmentation], templates: Sequence[Dataset],
-            number: int, made_by: str) -> Dataset:  # fmt: skip
+def _report(groups: Sequence[Any], made: Mapping[str, Segmentation], templates: Sequence[Dataset], number: int,
+            made_by: str) -> Dataset:  # fmt: skip
     import highdicom as hd
 
     observer = hd.sr.ObserverContext(
@@ -157,7 +185,7 @@ def _report(rows: Sequence[Mapping[str, Any]], made: Mapping[str, Segmentation],
     report = hd.sr.MeasurementReport(
         observation_context=hd.sr.ObservationContext(observer_device_context=observer),
         procedure_reported=_concept(("44139-4", "LN", "PET whole body")),
-        imaging_measurements=[group for row in rows if (group := _group(row, made)) is not None],
+        imaging_measurements=groups,
         title=_concept(("126000", "DCM", "Imaging Measurement Report")),
     )
     return hd.sr.Comprehensive3DSR(
@@ -170,6 +198,7 @@ def _report(rows: Sequence[Mapping[str, Any]], made: Mapping[str, Segmentation],
         is_complete=True,
         is_verified=False,
         manufacturer="PETDiffusion",
+        specific_character_set=_UTF_8,
         series_description=f"Measurements ({RESEARCH})",
     )
 

@@ -29,6 +29,7 @@ def write(result: Result, sources: Sequence[str], card: MethodCard, out: Path, o
                 files[f"table_{name}"] = tables.write_csv(rows, folder / "tables" / f"{name}.csv")
         if format_ == "dicom":
             files |= outputs.masks_as_dicom(result, card, folder, run)
+            result = outputs.with_warnings(result, run)
         files["record"] = folder / outputs.RECORD
         names = {name: path.relative_to(folder).as_posix() for name, path in files.items()}
         record = finite({**result.record, "files": names})

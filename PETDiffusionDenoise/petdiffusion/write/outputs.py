@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ def write(
         if format_ == "dicom":
             files["dicom"] = _dicom(result, card, folder, run)
             files |= masks_as_dicom(result, card, folder, run)
+            result = with_warnings(result, run)
         if report:
             files["report"] = _report(result, case, card, folder)
         run.progress(0.9)
@@ -143,20 +145,31 @@ def _dicom(result: Result, card: MethodCard, folder: Path, run: Run) -> Path:
 
 
 def masks_as_dicom(result: Result, card: MethodCard, folder: Path, run: Run) -> dict[str, Path]:
-    """The masks that the method itself made as SEG, and the clinical table as a report."""
+    """The masks that the method itself made as SEG, and the clinical table as a report. They hold nothing that other
+    files of the result don't, so whatever a header is that highdicom cannot take, the result is kept."""
     if not {"organs", "lesions"} & set(card.outputs) or result.organs is None:
         return {}
-    from ..errors import DependencyError
+    from ..errors import Cancelled, PETDiffusionError
     from . import dicom_masks
 
     lesions = result.marked if result.record["request"]["lesions"] else result.lesions
     try:
-        dicom_masks.write(result.organs, lesions, result.tables.get("clinical", ()), folder / "dicom-masks",
-                          result.low.facts.source, card.title, run=run)  # fmt: skip
-    except DependencyError as error:
-        run.warn(f"No DICOM SEG and no structured report: {error}")
+        written = dicom_masks.write(result.organs, lesions, result.tables.get("clinical", ()), folder / "dicom-masks",
+                                    result.low.facts.source, card.title, run=run)  # fmt: skip
+    except Cancelled:
+        raise
+    except Exception as error:
+        known = isinstance(error, PETDiffusionError)
+        run.warn(f"No DICOM SEG and no structured report, but the masks as {SUFFIX['dicom']} and the tables: "
+                 + (str(error) if known else f"highdicom cannot take this header ({error})."))  # fmt: skip
         return {}
-    return {"dicom_masks": folder / "dicom-masks"}
+    return {"dicom_masks": folder / "dicom-masks"} if written else {}
+
+
+def with_warnings(result: Result, run: Run) -> Result:
+    """With what was told while its files were written."""
+    told = list(run.warnings)
+    return replace(result, warnings=tuple(told), record={**result.record, "warnings": told})
 
 
 def _settings(record: Mapping[str, Any]) -> str:
