@@ -1,4 +1,4 @@
-"""The commands that made the models of CSRD, the 3D U-net, Restormer and LeqMod-GAN; run again, they go on.
+"""The commands that made the models of CSRD, the 3D U-net, Restormer, LeqMod-GAN and N2V-PT; run again, they go on.
 
     python Resources/training/csrd.py brain --work DIR            prints them
     python Resources/training/csrd.py brain --work DIR --run      runs them; models appear in DIR/models
@@ -91,6 +91,7 @@ STAGES = {
         Stage("leqmod-1", "leqmod-gan", 5200, data=("body-train",), model="leqmod-body", part="generator."),
         Stage("gan-1", "leqmod-gan", 5200, data=("body-train",), changes=WITHOUT_LEQMOD, model="leqmod-body-without",
               facts="leqmod-body", part="generator."),
+        Stage("n2v-pt-1", "n2v-pt", 4000, data=("body-train",), settings=("batch=16", "patch=64"), model="n2v-pt-body"),
     ),
 }  # fmt: skip
 

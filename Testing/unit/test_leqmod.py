@@ -138,16 +138,27 @@ def test_a_critic_learns_to_tell():
     assert np.mean(losses[-5:]) < 0.3 * np.mean(losses[:5])
 
 
-@pytest.mark.parametrize("left_out", ["squared", "adversarial", "consistency", "lesion"])
-def test_every_part_of_the_loss_counts(dataset, left_out):
-    losses = {}
-    for name, changes in (("all", {}), ("less", {left_out: 0.0})):
-        task, batch = batch_of(dataset, **changes)
+@pytest.mark.parametrize("part", ["squared", "adversarial", "consistency", "lesion"])
+def test_every_part_of_the_loss_counts_by_its_weight(dataset, part):
+    """Twice the weight adds as much again; the critic's own loss comes and goes with the adversarial part."""
+
+    def loss(weight, **more):
+        others = dict.fromkeys(("squared", "adversarial", "consistency", "lesion"), 0.0)
+        task, batch = batch_of(dataset, **{**others, part: weight, **more})
+        assert batch["lesions"].sum() > 0
         torch.manual_seed(0)
         network = task.network()
         torch.nn.init.normal_(network.last.weight, std=0.1)
-        losses[name] = float(task.loss(network, batch, torch.Generator().manual_seed(0)).detach())
-    assert batch["lesions"].sum() > 0 and 0 <= losses["less"] < losses["all"]
+        found = task.loss(network, batch, torch.Generator().manual_seed(0))
+        found.backward()
+        learns = any(p.grad is not None and p.grad.abs().max() > 0 for p in network.critic.parameters())
+        assert learns == (part == "adversarial" and weight > 0)
+        return float(found.detach())
+
+    nothing, once, twice, thrice = (loss(weight) for weight in (0.0, 1.0, 2.0, 3.0))
+    assert nothing == 0 < once < twice
+    assert thrice - twice == pytest.approx(twice - once, rel=1e-3)
+    assert part == "adversarial" or twice == pytest.approx(2 * once, rel=1e-4)
 
 
 def test_without_its_own_parts_it_is_the_unets_loss(dataset):
