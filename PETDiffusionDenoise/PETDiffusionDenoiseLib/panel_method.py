@@ -149,7 +149,7 @@ class MethodPart:
             ui.seedSpin.setValue(given.seed)
             ui.doseSpin.setValue(given.dose_fraction)
             ui.registerCheck.setChecked(given.register)
-        fill(ui.deviceCombo, device_choices(self.devices), given.device)
+        fill(ui.deviceCombo, device_choices(self.devices, given.device), given.device)
         ui.uncertaintyCheck.setVisible("uncertainty" in card.outputs)
         ui.masksCheck.setVisible(bool({"organs", "lesions"} & set(card.outputs)))
 
@@ -166,12 +166,15 @@ def text_of(card: MethodCard) -> str:
     return f"<b>{FAMILIES[card.family]}.</b> {said}{paper}"
 
 
-def device_choices(devices: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Automatic first, then every device with its free memory."""
+def device_choices(devices: Sequence[Mapping[str, Any]], chosen: str = AUTO_DEVICE) -> dict[str, str]:
+    """Automatic first, then every device with its free memory, and the one that a scene of another computer names:
+    it is what would be asked for, so it must be seen."""
     found = {AUTO_DEVICE: "Automatic"}
     for device in devices:
         name, free = str(device.get("name", "")), device.get("free_gb")
         memory = f", {free:g} GB free" if isinstance(free, (int, float)) else ""
-        title = "Processor (CPU)" if name == "cpu" else str(device.get("text", name)).split(",")[0]
+        title = "Processor (CPU)" if name == "cpu" else str(device.get("title", name))
         found[name] = f"{title}{memory}"
+    if chosen not in found:
+        found[chosen] = f"{chosen} (not found here)" if devices else chosen
     return found

@@ -128,7 +128,8 @@ def _devices() -> list[dict[str, Any]]:
 def _device(name: str, free: int, facts: dict[str, Any]) -> dict[str, Any]:
     speed = "bf16" if facts["bf16"] else "float32"
     chosen = f", chosen: {facts['name']}, {speed}, {facts['threads']} threads" if name == facts["device"] else ""
-    return {"name": name, "free_gb": round(free / 1e9, 1), "text": f"{free / 1e9:.1f} GB free{chosen}"}
+    title = facts["name"] if name == facts["device"] else name.upper()
+    return {"name": name, "title": title, "free_gb": round(free / 1e9, 1), "text": f"{free / 1e9:.1f} GB free{chosen}"}
 
 
 def _methods() -> list[dict[str, Any]]:

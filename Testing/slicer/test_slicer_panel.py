@@ -176,13 +176,31 @@ def test_a_model_of_the_scene_that_is_not_installed_is_said(open_panel, two_mode
     assert widget.panel.make_job().request.model == ""
 
 
-def test_devices_come_with_their_free_memory(open_panel) -> None:
+def test_devices_come_with_their_names_and_free_memory(open_panel) -> None:
     combo = open_panel().ui.deviceCombo
-    assert [combo.itemText(i) for i in range(combo.count)] == [
-        "Automatic",
-        "Processor (CPU), 12.5 GB free",
-        "NVIDIA H200, 100 GB free",
+    assert [(combo.itemData(i), combo.itemText(i)) for i in range(combo.count)] == [
+        ("auto", "Automatic"),
+        ("cuda", "NVIDIA H200, 100 GB free"),
+        ("cpu", "Processor (CPU), 12.5 GB free"),
     ]
+
+
+def test_the_tests_backend_speaks_of_devices_as_the_real_one(open_panel) -> None:
+    from petdiffusion import doctor
+
+    facts = {"bf16": True, "device": "cuda", "name": "NVIDIA H200", "threads": 8}
+    real = [doctor._device("cuda", 100_000_000_000, facts), doctor._device("cpu", 12_500_000_000, facts)]
+    assert list(open_panel().panel.setup.devices) == real
+
+
+def test_a_device_of_another_computer_is_shown_as_what_it_is_and_can_be_left(open_panel) -> None:
+    """A scene says 'cuda:1' of the workstation it was saved on."""
+    widget = open_panel()
+    combo, given = widget.ui.deviceCombo, widget.panel.parameters
+    given.method, given.device = "diffuse", "cuda:1"
+    assert combo.currentText == "cuda:1 (not found here)"
+    combo.setCurrentIndex(0)
+    assert given.device == "auto" and combo.findData("cuda:1") < 0
 
 
 def test_no_widget_got_an_attribute_that_pythonqt_refuses(open_panel) -> None:

@@ -203,8 +203,9 @@ def doctor() -> None:
                     {"name": "torch", "ok": False, "found": "not installed", "remedy": "pip install torch"},
                 ],
                 "devices": [
-                    {"name": "cpu", "text": "8 cores, x86_64", "free_gb": 12.5},
-                    {"name": "cuda:0", "text": "NVIDIA H200, 100.0 of 139.0 GB free", "free_gb": 100.0},
+                    {"name": "cuda", "title": "NVIDIA H200", "free_gb": 100.0,
+                     "text": "100.0 GB free, chosen: NVIDIA H200, bf16, 8 threads"},
+                    {"name": "cpu", "title": "CPU", "free_gb": 12.5, "text": "12.5 GB free"},
                 ],
                 "methods": [],
             }
