@@ -2,13 +2,14 @@
 
 import csv
 import re
+import shlex
 
 import numpy as np
 import pytest
 from matplotlib.text import Text
 from petdiffusion.evaluate import evaluate
 from petdiffusion.evaluate.numbers import LOW, METRICS, gathered
-from petdiffusion.evaluate.run import Ask, without_folders
+from petdiffusion.evaluate.run import Ask, Evaluation, saved, without_folders
 from petdiffusion.evaluate.words import scans_of
 from petdiffusion.volume import LabelMap
 from petdiffusion.write import images, labels
@@ -147,6 +148,33 @@ def test_no_written_page_or_table_names_the_folder_of_an_original(scans, tmp_pat
         text = (tmp_path / "out" / name).read_text()
         assert "none.nii.gz" in text and "truth.nii.gz" in text
         assert not any(word in text for word in ("Smith", "xxx", "yyy", str(tmp_path))), name
+
+
+def test_the_command_that_is_given_again_asks_the_same_without_paths():
+    from petdiffusion.cli.app import parser
+    from petdiffusion.cli.evaluate import _command
+
+    def again(*more):
+        asked = ["evaluate", "--manifest", "/home/jo/my cases.csv", "--methods", "csrd, text-ddpm", "--out", "/home/o"]
+        return shlex.split(_command(parser().parse_args([*asked, *more])))[1:]
+
+    plain = ["evaluate", "--manifest", "my cases.csv", "--methods", "csrd,text-ddpm", "--out", "DIR"]
+    assert again("--workers", "2", "--engine", "ray", "--address", "10.0.0.1:6379", "--quiet") == plain
+    numbers = ["--baseline", "text-ddpm", "--option", "csrd.samples=2", "--seed", "3", "--unit", "Bq/ml",
+               "--device", "cpu"]  # fmt: skip
+    assert again(*numbers) == [*plain, *numbers]
+    paths = ["--option", "text-ddpm.prompts=/home/jo/p.csv", "--model", "csrd=/home/jo/mine.safetensors"]
+    assert again(*paths) == [*plain, "--option", "text-ddpm.prompts=p.csv", "--model", "csrd=mine.safetensors"]
+
+
+def test_files_and_models_of_an_evaluation_are_told_by_their_names(tmp_path):
+    from petdiffusion.evaluate.words import told_of
+
+    assert told_of("text-ddpm", {"prompts": "/home/jo/p.csv", "samples": 2}) == {"prompts": "p.csv", "samples": "2"}
+    ask = Ask(tmp_path / "c.csv", ("text-ddpm",), tmp_path, models={"text-ddpm": "/home/jo/m.safetensors"},
+              options={"text-ddpm": {"prompts": "/home/jo/p.csv"}})  # fmt: skip
+    made = Evaluation(ask, {}, {}, {}, {}, [], {}, {})
+    assert "/home/jo" not in (text := saved(made, {})) and "p.csv" in text and "m.safetensors" in text
 
 
 def test_files_in_and_beside_an_original_are_named_without_its_folder():

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..bench.papers import paper, papers
 from ..progress import Run
-from .common import add_device, add_reporting, assignments, check_device
+from .common import add_device, add_reporting, assignments, check_device, name_alone
 
 VGG = "PETDIFFUSION_VGG19"
 
@@ -61,4 +61,4 @@ def _command(args: argparse.Namespace) -> str:
     words += [f"--only {args.only}"] if args.only else []
     words += ["--real DIR"] if args.real else []
     words += ["--vgg FILE"] if args.vgg or os.environ.get(VGG) else []
-    return " ".join([*words, *(f"--model {pair}" for pair in args.model)])
+    return " ".join([*words, *(f"--model {name_alone(pair)}" for pair in args.model)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 from .. import registry
@@ -86,6 +87,12 @@ def assignments(pairs: Sequence[str], example: str = "NAME=VALUE") -> dict[str, 
             raise OptionError(f"Option '{pair}'", "is not of the form NAME=VALUE", f"Write for example {example}.")
         found[name.replace("-", "_")] = value
     return found
+
+
+def name_alone(pair: str) -> str:
+    """`csrd=/home/me/mine.safetensors` without the folder, for what is handed on to others."""
+    key, equals, value = pair.partition("=")
+    return f"{key}{equals}{PurePath(value).name}"
 
 
 def shown(name: str, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import Any
 
 from ..errors import OptionError
 from ..progress import Run
-from .common import add_device, add_reporting, add_unit, assignments, options_of, table
+from .common import add_device, add_reporting, add_unit, assignments, name_alone, options_of, table
 
 
 def add(commands: Any) -> None:
@@ -38,10 +39,9 @@ def add(commands: Any) -> None:
 def _execute(args: argparse.Namespace, run: Run) -> int:
     from ..evaluate.run import Ask, evaluate
 
-    methods = tuple(m.strip() for m in args.methods.split(",") if m.strip())
     models = {name.replace("_", "-"): id_ for name, id_ in assignments(args.model).items()}
-    ask = Ask(Path(args.manifest), methods, Path(args.out), args.baseline, _by_method(args.option), models, args.seed,
-              args.device, args.unit, args.workers, args.engine, args.address, _command(args))  # fmt: skip
+    ask = Ask(Path(args.manifest), _methods(args), Path(args.out), args.baseline, _by_method(args.option), models,
+              args.seed, args.device, args.unit, args.workers, args.engine, args.address, _command(args))  # fmt: skip
     made = evaluate(ask, run)
     files = {"report": str(ask.out / "report.html"), "methods": str(ask.out / "methods.txt"),
              "tables": str(ask.out / "tables")}  # fmt: skip
@@ -52,6 +52,10 @@ def _execute(args: argparse.Namespace, run: Run) -> int:
             print(f"\n{data}\n{table(_short(rows), 60)}")
         print("\n" + "\n".join(f"  {name:8} {path}" for name, path in files.items()))
     return 1 if made.failed else 0
+
+
+def _methods(args: argparse.Namespace) -> tuple[str, ...]:
+    return tuple(m.strip() for m in args.methods.split(",") if m.strip())
 
 
 def _short(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -70,9 +74,18 @@ def _by_method(pairs: list[str]) -> dict[str, dict[str, str]]:
 
 
 def _command(args: argparse.Namespace) -> str:
-    """Without paths of this machine."""
-    words = ["petdiffusion evaluate --manifest", Path(args.manifest).name, "--methods", args.methods, "--out DIR"]
-    words += [f"--baseline {args.baseline}"] if args.baseline else []
-    words += [f"--option {o}" for o in args.option] + [f"--model {m}" for m in args.model]
-    words += [f"--seed {args.seed}"] if args.seed else []
-    return " ".join(words)
+    """What makes the same numbers, without paths of this machine; how the work is spread changes none of them."""
+    from ..evaluate.run import names_alone
+
+    words = ["petdiffusion", "evaluate", "--manifest", Path(args.manifest).name,
+             "--methods", ",".join(_methods(args)), "--out", "DIR"]  # fmt: skip
+    words += ["--baseline", args.baseline] if args.baseline else []
+    for method, options in _by_method(args.option).items():
+        for name, value in names_alone(method, options).items():
+            words += ["--option", f"{method}.{name}={value}"]
+    for pair in args.model:
+        words += ["--model", name_alone(pair)]
+    words += ["--seed", str(args.seed)] if args.seed else []
+    words += ["--unit", args.unit] if args.unit else []
+    words += ["--device", args.device] if args.device != "auto" else []
+    return shlex.join(words)

@@ -16,7 +16,7 @@ from . import plots
 from .numbers import LOW, METRICS, Row
 from .run import Evaluation, put, saved
 from .summary import measured, per_patient
-from .words import paragraph, scans_of, told
+from .words import paragraph, scans_of, told_of
 
 BANNER = "For research use only. Not a medical device, not for diagnosis."
 LEVELS = {"whole": "Whole image", "organ": "Organs", "lesion": "Lesions", "patient": "Patient",
@@ -280,7 +280,7 @@ def _curves(made: Evaluation, data: str) -> list[str]:
 
 
 def _again(made: Evaluation) -> str:
-    settings = {method: told(record.get("options", {})) for method, record in made.records.items()}
+    settings = {method: told_of(method, record.get("options", {})) for method, record in made.records.items()}
     said = {m: ", ".join(f"{k} = {v}" for k, v in options.items()) or "no options" for m, options in settings.items()}
     items = "".join(f"<li><b>{escape(made.titles[m])}</b>: {escape(text)}</li>" for m, text in said.items())
     return (

@@ -181,9 +181,17 @@ def _number(text: str | None) -> float | None:
         return None
 
 
+def names_alone(method: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with files by their names alone, for what is handed on."""
+    files = {option.name for option in registry.card(method).options if option.file}
+    return {name: Path(value).name if value and name in files else value for name, value in options.items()}
+
+
 def saved(made: Evaluation, names: Mapping[str, str]) -> str:
     """`evaluation.json`: what was asked, what was found, where it is."""
     ask = {k: v for k, v in vars(made.ask).items() if k not in ("manifest", "out", "address")}
+    ask["options"] = {method: names_alone(method, options) for method, options in made.ask.options.items()}
+    ask["models"] = {method: Path(model).name for method, model in made.ask.models.items()}
     data = {"program": "petdiffusion", "version": __version__, "research_use_only": True, "ask": ask,
             "manifest": made.ask.manifest.name, "failed": made.failed, "metrics": made.metrics,
             "agreement": made.agreement, "files": names}  # fmt: skip

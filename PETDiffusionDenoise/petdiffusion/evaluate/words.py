@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import __version__, registry
 from .numbers import Row
-from .run import Evaluation
+from .run import Evaluation, names_alone
 from .summary import referenced
 
 METRIC_WORDS = (
@@ -76,13 +76,18 @@ def _methods(made: Evaluation) -> str:
     said, papers = [], _papers(made)
     for method in made.ask.methods:
         card, record = registry.card(method), made.records.get(method, {})
-        options = ", ".join(f"{k} {v}" for k, v in told(record.get("options", {})).items())
+        options = ", ".join(f"{k} {v}" for k, v in told_of(method, record.get("options", {})).items())
         model = _model(record.get("details", {}))
         cited = f" [{papers.index(card.paper) + 1}]" if card.paper else ""
         inside = "; ".join(t for t in (options, model) if t)
         said.append(f"{card.title}{cited}" + (f" ({inside})" if inside else ""))
     return (f"They were denoised by {'; '.join(said)}, with PETDiffusion {__version__} and seed {made.ask.seed}, "
             "for research use.")  # fmt: skip
+
+
+def told_of(method: str, options: Mapping[str, Any]) -> dict[str, str]:
+    """`told`, with files by their names alone."""
+    return told(names_alone(method, options))
 
 
 def told(options: Mapping[str, Any]) -> dict[str, str]:
