@@ -43,7 +43,7 @@ def quantify(
         low = _pet(pet, said, "pet", run)
         seen: Seen = []
         volumes = {"PET": low} | ({} if reference is None else {"reference": _aligned(reference, low, said, seen, run)})
-        organs, mask = _labels_on(labels, low), _labels_on(lesions, low, allow_empty=True)
+        organs, mask = _organs_on(labels, low, run), _lesions_on(lesions, low, run)
     with run.stage("measure", "Measuring"):
         if mask is None and find_above_suv is not None:
             mask = _found(low, find_above_suv, run)
@@ -68,7 +68,7 @@ def compare(
         volumes, seen = {}, []
         for image in images:
             volumes[_name(image, volumes)] = _aligned(image, target, said, seen, run)
-        organs, mask = _labels_on(labels, target), _labels_on(lesions, target, allow_empty=True)
+        organs, mask = _organs_on(labels, target, run), _lesions_on(lesions, target, run)
     with run.stage("measure", "Measuring"):
         return _tables({**volumes, "reference": target}, organs, mask, seen, run)
 
@@ -163,17 +163,31 @@ def _aligned(source: Any, target: Volume, said: _Said, seen: Seen, run: Run) -> 
     return grids.resample(volume, target.geometry)
 
 
-def _labels_on(source: Any, target: Volume, allow_empty: bool = False) -> LabelMap | None:
+def _organs_on(source: Any, target: Volume, run: Run) -> LabelMap | None:
     from . import read
-    from .prepare import grids
+    from .prepare import case, grids, mask
 
     if source is None:
         return None
-    labels = read.labels(source, allow_empty=allow_empty)
+    labels = read.labels(source)
     if labels.geometry.close_to(target.geometry):
         return labels
-    placed = grids.resample_labels(labels, target.geometry)
-    if labels.array.any() and not placed.array.any():
+    case.check_cover(labels.geometry, "label map", target, mask.body_mask(target), run, beyond="the rest has no organs")
+    return _not_empty(labels, grids.resample_labels(labels, target.geometry))
+
+
+def _lesions_on(source: Any, target: Volume, run: Run) -> LabelMap | None:
+    from . import read
+    from .prepare import lesions
+
+    if source is None:
+        return None
+    mask = read.labels(source, allow_empty=True)  # a patient may well have no lesion
+    return _not_empty(mask, lesions.place(mask, target, run))
+
+
+def _not_empty(given: LabelMap, placed: LabelMap) -> LabelMap:
+    if given.array.any() and not placed.array.any():
         raise InputError("The label map", "shows nothing inside the PET", "Give the labels of the same scan position.")
     return placed
 

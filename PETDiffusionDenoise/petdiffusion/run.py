@@ -232,6 +232,7 @@ def _prepare(low: Volume, given: _Given, request: Request, run: Run) -> Case:
 
 def _placed(given: _Given, case: Case, run: Run) -> _Given:
     """Reference, validation image and lesions in the case's unit and on its grid; what cannot be is refused now."""
+    from .prepare import lesions
     from .prepare.case import seen_by
 
     return replace(
@@ -239,7 +240,7 @@ def _placed(given: _Given, case: Case, run: Run) -> _Given:
         seen=given.reference and seen_by(given.reference.geometry, "reference", case.pet, case.body, run),
         reference=_image_on(given.reference, "reference", case, run, beyond=""),
         tune=_image_on(given.tune, "validation PET", case, run, "the rest is treated as air"),
-        lesions=_labels_on(given.lesions, case, run),
+        lesions=given.lesions and lesions.place(given.lesions, case.pet, run, case.body),
     )
 
 
@@ -262,21 +263,6 @@ def _image_on(image: Volume | None, name: str, case: Case, run: Run, beyond: str
         return replace(image, geometry=case.pet.geometry)
     check_cover(image.geometry, name, case.pet, case.body, run, beyond=beyond)
     return grids.resample(image, case.pet.geometry)
-
-
-def _labels_on(lesions: LabelMap | None, case: Case, run: Run) -> LabelMap | None:
-    from .prepare import grids
-    from .prepare.case import check_cover
-
-    if lesions is None or lesions.geometry.close_to(case.pet.geometry):
-        return lesions
-    check_cover(lesions.geometry, "lesion mask", case.pet, case.body, run)
-    placed = grids.resample_labels(lesions, case.pet.geometry)
-    if lost := sorted(set(lesions.present()) - set(placed.present())):
-        numbers = ", ".join(str(number) for number in lost)
-        run.warn(f"Of the lesion mask {numbers} {'lies' if len(lost) == 1 else 'lie'} outside of the PET and is in no "
-                 "number, table or total.")
-    return placed
 
 
 def _tune(

@@ -378,10 +378,10 @@ def test_lesions_outside_of_the_scan_are_told(files, tmp_path):
     gone, last = min(lowest.items(), key=lambda item: item[1])
     cut = _without_ends(files["pet"], tmp_path / "cut.nii.gz", int(last) + 2)
     result = petdiffusion.denoise(cut, "gaussian", lesions=files["lesions"])
-    (said,) = [text for text in result.warnings if "lesion mask" in text]
-    assert f"mask {gone} lies outside of the PET" in said
+    (said,) = [text for text in result.warnings if "of the mask" in text]
+    assert f"Lesion {gone} of the mask lies outside of the PET" in said
     assert not [text for text in petdiffusion.denoise(files["pet"], "gaussian", lesions=files["lesions"]).warnings
-                if "lesion mask" in text]
+                if "of the mask" in text]
 
 
 def test_images_of_different_patients_are_told(files):

@@ -9,7 +9,7 @@ import petdiffusion
 import pytest
 from petdiffusion import measure, quantify, read
 from petdiffusion.cli import main
-from petdiffusion.errors import InputError, UnitError
+from petdiffusion.errors import GeometryError, UnitError
 from petdiffusion.measure.cautions import cautions
 from petdiffusion.physics import dose
 from petdiffusion.progress import Run
@@ -76,7 +76,7 @@ def test_bqml_without_the_dose_is_measured_in_bqml_and_no_number_is_called_suv(s
 
 def test_labels_of_another_place_are_refused_and_not_measured_as_nothing(scans):
     far = Geometry(scans["lesions"].geometry.size, (4.0, 4.0, 5.0), (3000.0, 0.0, 0.0))
-    with pytest.raises(InputError, match="nothing inside the PET"):
+    with pytest.raises(GeometryError, match="lesion mask: covers only 0%"):
         quantify.quantify(scans["pet"], lesions=LabelMap(scans["lesions"].array, far))
 
 

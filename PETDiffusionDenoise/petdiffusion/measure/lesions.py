@@ -118,12 +118,13 @@ def _hottest_first(image: np.ndarray, labelled: np.ndarray, count: int, smallest
 def split_lesions(lesions: LabelMap) -> LabelMap:
     """Every connected part of every label as a lesion of its own, named after its label.
 
-    Of several labels each keeps its number, so that lesion 4 is what the mask calls 4; further parts of a label are
-    numbered after the last label. The parts of a single label are 1, 2, 3, ...
+    Of several labels (or names) each keeps its number, so that lesion 4 is what the mask calls 4; further parts of a
+    label are numbered after the last label. The parts of a single label are 1, 2, 3, ...
     """
     array, names, total = np.zeros(lesions.array.shape, np.int32), {}, 0
     boxes, labels = ndimage.find_objects(lesions.array), lesions.present()
-    named = len(labels) > 1 and max(labels) <= HIGHEST_LABEL - MOST
+    several = len(labels) > 1 or len(lesions.names) > 1  # names stay where all other lesions lie outside of the PET
+    named = bool(labels) and several and max(labels) <= HIGHEST_LABEL - MOST
     last = max(labels) if named else 0
     for value in labels:
         box = boxes[value - 1]

@@ -37,9 +37,10 @@ def resample(volume: Volume, geometry: Geometry, order: str = "linear", fill: fl
 
 
 def resample_labels(labels: LabelMap, geometry: Geometry, transform: np.ndarray | None = None) -> LabelMap:
-    """The label map on another grid: each voxel takes the structure, or background, that fills most of it.
+    """Organs on another grid: each voxel takes the structure, or background, that fills most of it.
 
-    On a coarser grid a small structure could vanish: it then keeps the voxel that it fills most.
+    On a coarser grid a small structure could vanish: it then keeps the voxel that it fills most. Lesions, whose volumes
+    are numbers of their own, are placed by `lesions.place`.
     """
     from scipy.ndimage import find_objects
 
@@ -49,10 +50,10 @@ def resample_labels(labels: LabelMap, geometry: Geometry, transform: np.ndarray 
     most, filled = np.zeros(geometry.shape, np.float32), np.zeros(geometry.shape, np.float32)
     peaks: dict[int, tuple[int, ...]] = {}
     for value, box in enumerate(find_objects(labels.array), start=1):
-        window = box and _reach(box, labels.geometry, geometry, transform)
+        window = box and reach(box, labels.geometry, geometry, transform)
         if not window:
             continue
-        part = _part_filled(labels, value, box, _cropped(geometry, window), transform)
+        part = part_filled(labels, value, box, cropped(geometry, window), transform)
         filled[window] += part
         better = part > most[window]
         winner[window][better], most[window][better] = value, part[better]
@@ -140,14 +141,15 @@ def sitk_transform(matrix: np.ndarray) -> sitk.AffineTransform:
     return transform
 
 
-def _cropped(geometry: Geometry, window: tuple[slice, ...]) -> Geometry:
+def cropped(geometry: Geometry, window: tuple[slice, ...]) -> Geometry:
+    """The window's part of a grid."""
     start = np.array([[w.start for w in window]])
     size = tuple(w.stop - w.start for w in window)[::-1]
     return Geometry(size, geometry.spacing, tuple(world_points(start, geometry)[0]), geometry.direction)
 
 
-def _reach(box: tuple[slice, ...], source: Geometry, target: Geometry,
-           transform: np.ndarray | None) -> tuple[slice, ...] | None:
+def reach(box: tuple[slice, ...], source: Geometry, target: Geometry,
+          transform: np.ndarray | None) -> tuple[slice, ...] | None:
     """Part of the target grid that a box of the source grid can touch; None where it lies outside."""
     corners = np.array([[(b.start - 1, b.stop)[i] for b, i in zip(box, pick)] for pick in np.ndindex(2, 2, 2)])
     back = np.eye(4) if transform is None else np.linalg.inv(np.asarray(transform, float))
@@ -158,11 +160,11 @@ def _reach(box: tuple[slice, ...], source: Geometry, target: Geometry,
     return tuple(slice(int(a), int(b)) for a, b in zip(low, high)) if np.all(high > low) else None
 
 
-def _part_filled(labels: LabelMap, value: int, box: tuple[slice, ...], target: Geometry,
-                 transform: np.ndarray | None) -> np.ndarray:
+def part_filled(labels: LabelMap, value: int, box: tuple[slice, ...], target: Geometry,
+                transform: np.ndarray | None) -> np.ndarray:
     """How much of each new voxel the structure fills. The crop keeps room for the smoothing and is edge-true."""
     wide = tuple(slice(max(0, b.start - 12), min(n, b.stop + 12)) for b, n in zip(box, labels.array.shape))
-    indicator = Volume((labels.array[wide] == value).astype(np.float32), _cropped(labels.geometry, wide))
+    indicator = Volume((labels.array[wide] == value).astype(np.float32), cropped(labels.geometry, wide))
     evened = indicator.with_array(_smoothed(indicator, target, transform, _BOX))
     identity = np.eye(4) if transform is None else transform
     image = _executed(evened.to_sitk(), target, "linear", 0.0, identity)
