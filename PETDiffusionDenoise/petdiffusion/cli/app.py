@@ -35,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit code 0 done, 1 a named error, 2 wrong usage, 70 a defect of this program, 130 stopped by the user, 141 where
     nobody reads any more (`petdiffusion methods --json | head`)."""
+    _say_every_letter()
     args = parser().parse_args(argv)
     memory.keep_freed()
     run = Run(report=_reporter(args))
@@ -71,6 +72,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args_debug(args):
             traceback.print_exc()
         return _fail(_defect(error), run, args, EXIT_BUG)
+
+
+def _say_every_letter() -> None:
+    """What the terminal's code page lacks, as in a path, is said by its number: no reason to end a finished run."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _unread() -> int:

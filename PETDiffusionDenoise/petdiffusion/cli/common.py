@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
@@ -131,4 +132,6 @@ def _cell(value: Any) -> str:
 
 
 def said(data: Any) -> str:
-    return json.dumps(data, indent=2, ensure_ascii=False, default=str)
+    """As JSON; its own escapes where the terminal has not all letters, since the terminal's would be no JSON."""
+    everything = (sys.stdout.encoding or "").lower().startswith("utf")
+    return json.dumps(data, indent=2, ensure_ascii=not everything, default=str)

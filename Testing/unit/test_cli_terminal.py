@@ -1,0 +1,40 @@
+"""Terminals of other code pages: letters that they do not have are said by their numbers, and end no run."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from petdiffusion.cli.common import said
+from support.scans import write_patient
+
+
+def said_in(encoding, *words):
+    """Standard output of the command on a terminal of that code page."""
+    done = subprocess.run([sys.executable, "-m", "petdiffusion", *words], capture_output=True,
+                          env={**os.environ, "PYTHONIOENCODING": encoding})  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout.decode(encoding)
+
+
+def test_a_path_that_the_terminal_has_no_letters_for_is_said_all_the_same(tmp_path):
+    out, pet = tmp_path / "Łódź", write_patient(tmp_path / "p")["pet"]
+    text = said_in("cp1252", "denoise", pet, "--method", "gaussian", "--out", str(out))
+    assert (out / "record.json").is_file() and r"\u0141ód\u017a" in text
+
+
+@pytest.mark.parametrize("words", [["evaluate"], ["bench"], ["simulate", "patient"]])
+def test_help_is_said_on_every_terminal(words):
+    assert "usage: petdiffusion" in said_in("cp437", *words, "--help")
+
+
+@pytest.mark.parametrize(("encoding", "raw"), [("ascii", False), ("utf-8", True)])
+def test_json_for_programs_stays_json_on_every_terminal(monkeypatch, encoding, raw):
+    """A letter replaced after the JSON was written would be no JSON: it has no escape of two figures."""
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding, "backslashreplace")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    print(said({"found": "é – Ł"}), flush=True)
+    text = terminal.buffer.getvalue().decode(encoding)
+    assert json.loads(text) == {"found": "é – Ł"} and ("é" in text) == raw
