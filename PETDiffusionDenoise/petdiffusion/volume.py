@@ -126,6 +126,8 @@ class Facts:
     """Multiplies Bq/ml to give SUVbw."""
     simulated: str | None = None
     """What of the scan nobody ever measured: `DIGITAL_PATIENT` or `REDUCED_DOSE`; None where nothing says so."""
+    frame_of_reference: str | None = None
+    """Stands for DICOM's (0020,0052): images of one frame lie on each other as they are, of others perhaps not."""
     denoised: str | None = None
     """By which method this program made it, of an output; None where nothing says so."""
     source: str | None = None

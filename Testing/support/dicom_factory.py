@@ -17,6 +17,8 @@ CLASSES = {"PT": "1.2.840.10008.5.1.4.1.1.128", "CT": "1.2.840.10008.5.1.4.1.1.2
 PATIENT_NAME, PATIENT_ID = "Secret^Name", "ID-4711"
 HALF_LIFE_S, DOSE_BQ, WEIGHT_KG = 6586.2, 370e6, 70.0
 FRAME_S = 180.0
+FRAME_OF_REFERENCE = "1.2.826.0.1.3680043.8.498.4711"
+"""All series are of one examination."""
 PHILIPS_SUV, PHILIPS_BQML = 0.000381, 1.25
 OBLIQUE = (0.8, -0.6, 0.0, 0.6, 0.8, 0.0, 0.0, 0.0, 1.0)
 
@@ -91,7 +93,7 @@ def _write(folder: Path, modality: str, values: np.ndarray, geometry: Geometry, 
            per_slice: bool, intercept: float = 0.0) -> Series:
     folder.mkdir(parents=True, exist_ok=True)
     common = {"StudyInstanceUID": generate_uid(), "SeriesInstanceUID": generate_uid(),
-              "FrameOfReferenceUID": generate_uid()}
+              "FrameOfReferenceUID": FRAME_OF_REFERENCE}
     files, datasets, stored = [], [], np.empty(values.shape, np.float64)
     count = geometry.size[2]
     for k in range(count):

@@ -60,6 +60,19 @@ def test_facts_tell_of_the_scan_but_not_of_whom(tmp_path):
     assert not any(secret in told for secret in ("Secret", "Name", factory.PATIENT_ID, "19600101", "2024"))
 
 
+def test_images_of_one_frame_of_reference_are_known_by_it_and_nobody_by_its_uid(tmp_path):
+    def other(ds, k):
+        ds.FrameOfReferenceUID = "1.2.3.9"
+    def lost(ds, k):
+        del ds.FrameOfReferenceUID
+    pet = read.image(factory.pet(tmp_path / "pet").folder).facts.frame_of_reference
+    ct, mr, apart, unknown = (read.image(series.folder, role).facts.frame_of_reference for series, role in (
+        (factory.ct(tmp_path / "ct"), "ct"), (factory.mr(tmp_path / "mr"), "mr"),
+        (factory.ct(tmp_path / "apart", edit=other), "ct"), (factory.ct(tmp_path / "unknown", edit=lost), "ct")))
+    assert pet and pet == ct == mr and apart not in (pet, None) and unknown is None
+    assert not set(pet) & {"."} and factory.FRAME_OF_REFERENCE not in pet
+
+
 @pytest.mark.parametrize("age", ["018M", "400D", "", "x"])
 def test_ages_of_children(tmp_path, age):
     def edit(ds, k):

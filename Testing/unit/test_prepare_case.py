@@ -51,6 +51,24 @@ def test_image_of_less_than_half_the_body_warns(name, word):
     assert any(word in w and "covers only" in w for w in run.warnings)
 
 
+@pytest.mark.parametrize("name, word", [("ct", "CT"), ("mr", "MR")])
+@pytest.mark.parametrize("pet, other, told", [("a", "b", True), ("a", "a", False), ("a", None, False),
+                                              (None, "b", False)])
+def test_another_frame_of_reference_is_told(name, word, pet, other, told):
+    run = Run()
+    image = getattr(PATIENT, name).with_facts(frame_of_reference=other)
+    build(PATIENT.noisy.with_facts(frame_of_reference=pet), **{name: image}, run=run)
+    said = [text for text in run.warnings if f"The {word} lies in another frame of reference" in text]
+    assert bool(said) is told and all("--register" in text for text in said)
+
+
+def test_registration_answers_for_another_frame_of_reference():
+    run = Run()
+    build(PATIENT.noisy.with_facts(frame_of_reference="a"), PATIENT.ct.with_facts(frame_of_reference="b"), run=run,
+          register=True)
+    assert not any("frame of reference" in text for text in run.warnings)
+
+
 def test_registration_moves_ct_and_its_labels():
     shifted = moved(PATIENT.ct, x=12.0, y=-6.0)
     labels = moved(PATIENT.labels, x=12.0, y=-6.0)

@@ -81,8 +81,18 @@ def _placed(image: Volume | None, name: str, pet: Volume, body: np.ndarray, run:
 
         with run.stage(f"register {name}", f"Registering {name} to PET"):
             transform = rigid(image, pet, run, run.seed).matrix
+    else:
+        _tell_other_frame(image, name, pet, run)
     check_cover(image.geometry, name, pet, body, run, transform)
     return resample(image, pet.geometry, transform=transform), transform
+
+
+def _tell_other_frame(image: Volume, name: str, pet: Volume, run: Run) -> None:
+    """Positions in two frames of reference have nothing to do with each other (DICOM PS3.3 C.7.4.1)."""
+    frames = {image.facts.frame_of_reference, pet.facts.frame_of_reference}
+    if None not in frames and len(frames) == 2:
+        run.warn(f"The {name} lies in another frame of reference than the PET (0020,0052): nothing says that the two "
+                 "fit. Align them with --register (in Python register=True), or make sure that they do.")
 
 
 def check_cover(geometry: Geometry, name: str, pet: Volume, body: np.ndarray, run: Run,
