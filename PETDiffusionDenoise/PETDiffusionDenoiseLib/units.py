@@ -12,6 +12,8 @@ from petdiffusion.errors import PETDiffusionError, UnitError
 from petdiffusion.suv import parse_unit
 from petdiffusion.volume import BQML, SUVBW, Facts
 
+from . import backend, other_python
+
 AUTOMATIC = "auto"
 FACTOR_ATTRIBUTE = "PETDiffusion.SUVFactor"
 _CODES = {SUVBW: ("{SUVbw}g/ml", "UCUM", "Standardized Uptake Value body weight"),
@@ -122,22 +124,36 @@ def _with_factor(node: Any, found: Unit, given: float) -> Unit:
 
         return Unit(found.unit, found.source, found.scale, factor_from_dicom(headers))
     except ImportError as error:
-        problem, remedy = f"the Python package '{error.name}' is missing.", "Install the packages in 'Set-up'."
+        if (told := _told_by_another_python(node)) is not None:
+            return Unit(found.unit, found.source, found.scale, told.factor, told.problem, told.remedy)
+        package = str(error.name).split(".")[0]
+        problem, remedy = f"the Python package '{package}' is missing.", "Install the packages in 'Set-up'."
     except PETDiffusionError as error:
         problem, remedy = f"{error.what}: {error.why}.", "Enter the SUV factor if you know it."
     return Unit(found.unit, found.source, found.scale, problem=problem, remedy=remedy)
 
 
-def dicom_headers(node: Any) -> Sequence[Any]:
-    """The headers of the DICOM files a volume was loaded from; empty where it was not."""
+def _told_by_another_python(node: Any) -> other_python.Told | None:
+    """None where Slicer's own Python is the one that computes."""
+    python = backend.chosen()
+    return other_python.facts_in(_dicom_files(node), python) if python.external else None
+
+
+def _dicom_files(node: Any) -> list[str]:
+    """The DICOM files a volume was loaded from; empty where it was not."""
     uids = (node.GetAttribute("DICOM.instanceUIDs") or "").split()
     database = getattr(slicer, "dicomDatabase", None)
-    if not uids or database is None:
+    return list(filter(None, map(database.fileForInstance, uids))) if database is not None else []
+
+
+def dicom_headers(node: Any) -> Sequence[Any]:
+    """The headers of those files."""
+    files = _dicom_files(node)
+    if not files:
         return []
     import pydicom
 
     headers = []
-    files = filter(None, (database.fileForInstance(uid) for uid in uids))
     for file in files:
         try:
             headers.append(pydicom.dcmread(file, stop_before_pixels=True))
@@ -155,7 +171,10 @@ def facts_of(node: Any) -> Facts:
 
     try:
         return replace(pet_facts(headers, Path()), source=None)
-    except (ImportError, PETDiffusionError):
+    except ImportError:
+        told = _told_by_another_python(node)
+        return Facts(**told.facts) if told is not None and told.facts else Facts(modality="PT")
+    except PETDiffusionError:
         return Facts(modality="PT")
 
 

@@ -177,3 +177,44 @@ def test_files_that_are_gone_are_no_reason_to_fail(from_dicom, tmp_path) -> None
     for path in tmp_path.glob("*.dcm"):
         path.unlink()
     assert units.find(node).unit is None and units.facts_of(node).modality == "PT"
+
+
+@pytest.fixture
+def without_pysuv(monkeypatch):
+    """Slicer's Python as it comes."""
+    import sys
+
+    for name in ("core.decay", "core.suv_calculator", "radionuclides"):
+        monkeypatch.setitem(sys.modules, f"pysuv.{name}", None)
+
+
+def test_another_python_that_has_the_packages_is_asked(from_dicom, without_pysuv, monkeypatch) -> None:
+    """It is there to leave Slicer's own Python alone, so nothing may have to be installed into that one."""
+    import sys
+
+    from PETDiffusionDenoiseLib import backend, other_python, units
+
+    monkeypatch.setattr(backend, "chosen", lambda: backend.Backend(sys.executable))
+    node = from_dicom()
+    assert units.find(node).factor == pytest.approx(FACTOR, rel=1e-6)
+    facts = units.facts_of(node)
+    assert (facts.weight_kg, facts.tracer, facts.source) == (WEIGHT_KG, "FDG", None)
+    other_python._told.clear()
+    found = units.find(from_dicom(PatientWeight=None))
+    assert found.factor is None and "weight" in found.problem and "Enter the SUV factor" in found.remedy
+
+
+def test_a_package_that_another_python_lacks_is_to_be_installed_there(
+    from_dicom, without_pysuv, monkeypatch, tmp_path
+) -> None:
+    from PETDiffusionDenoiseLib import backend, units
+
+    other = tmp_path / "python"
+    other.write_text("#!/bin/sh\necho \"ModuleNotFoundError: No module named 'pysuv'\" >&2\nexit 1\n")
+    other.chmod(0o755)
+    monkeypatch.setattr(backend, "chosen", lambda: backend.Backend(str(other)))
+    found = units.find(from_dicom())
+    assert str(other) in found.problem and "No module named 'pysuv'" in found.problem
+    assert "Copy install command" in found.remedy
+    monkeypatch.setattr(backend, "chosen", lambda: backend.Backend(str(tmp_path / "nowhere")))
+    assert str(tmp_path / "nowhere") in units.find(from_dicom()).problem
