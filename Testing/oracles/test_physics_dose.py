@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 from oracles.physics_scenes import disc
+from petdiffusion.errors import GeometryError
 from petdiffusion.physics import dose, poisson
-from petdiffusion.physics.attenuation import WATER_PER_CM
+from petdiffusion.physics.attenuation import WATER_PER_CM, mu_of_ct
 from petdiffusion.physics.geometry import ScanGeometry
 from petdiffusion.physics.presets import SCANNERS
 from petdiffusion.physics.scan import Scan
@@ -228,3 +229,60 @@ def test_expected_counts_of_a_scan_hold_trues_and_background() -> None:
     scan = Scan.of(body(3), APART, SCANNER, water(3))
     scale = poisson.scale_to_counts(scan.trues, 1e5)
     assert float(scan.expected(scale).sum()) == pytest.approx(1e5 * (1 + SCANNER.background.fraction), rel=1e-4)
+
+
+def told_counts(run: Run) -> float:
+    """Those that a run says it estimated."""
+    (told,) = [text for text in run.warnings if "were estimated" in text]
+    return float(told.split("; ")[1].split(" were")[0])
+
+
+SCAN_MM = (8.0, PIXEL, PIXEL)
+KNOWN = Facts(frame_seconds=120.0, scanner="SIEMENS Biograph mCT")
+
+
+def shifted(ct: Volume, z_mm: float) -> Volume:
+    return replace(ct, geometry=replace(ct.geometry, origin=(0.0, 0.0, z_mm)))
+
+
+def with_ct(ct: Volume | None) -> tuple[float, list[str]]:
+    run = Run()
+    dose.reduce_dose(volume(body(12) * 1000, SCAN_MM, unit=BQML, facts=KNOWN), 0.5, preset=SCANNER, ct=ct, run=run)
+    return told_counts(run), run.warnings
+
+
+def test_where_the_ct_does_not_reach_the_body_attenuates_as_water() -> None:
+    """Taken for air, the body there would let 5 times as many photon pairs out."""
+    ct = volume(torch.where(water(12) > 0, 0.0, -1000.0), SCAN_MM, unit=HU)
+    whole, said = with_ct(ct)
+    assert not any("covers" in text for text in said)
+    part, said = with_ct(shifted(ct, 8 * 8.0))
+    assert part == pytest.approx(whole, rel=0.05)
+    assert any("covers only 33%" in text and "water" in text for text in said)
+    with pytest.raises(GeometryError, match="covers only 0%"):
+        with_ct(shifted(ct, 5000.0))
+
+
+def upright_and_coronal() -> tuple[Volume, Volume]:
+    """One scan stored in axial slices, and in coronal ones from the front to the back."""
+    image = (body(16) * 1000).numpy() * (1 + np.arange(16) % 5)[:, None, None]
+    upright = Volume(image, Geometry((N, N, 16), SCAN_MM[::-1], (1.0, 2.0, 3.0)), BQML, KNOWN)
+    coronal = Geometry((N, 16, N), (PIXEL, 8.0, PIXEL), (1.0, 2.0, 3.0 + 15 * 8.0), (1, 0, 0, 0, 0, 1, 0, -1, 0))
+    return upright, Volume(image.transpose(1, 0, 2)[:, ::-1], coronal, BQML, KNOWN)
+
+
+def test_the_scanners_axis_is_the_patients_however_the_file_lies() -> None:
+    upright, coronal = upright_and_coronal()
+    expected, found = (dose.reduce_dose(v, 0.2, preset=SCANNER, seed=3) for v in (upright, coronal))
+    assert found.geometry == coronal.geometry and found.facts == expected.facts
+    np.testing.assert_allclose(found.array[:, ::-1].transpose(1, 0, 2), expected.array, rtol=1e-4, atol=1)
+
+
+def test_a_ct_is_averaged_over_the_pets_voxels_along_the_same_axes_however_it_lies() -> None:
+    rng, fine = np.random.default_rng(0), Geometry((40, 40, 60), (2.0, 2.0, 1.0))
+    hu = rng.normal(0, 200, fine.shape)
+    pet = Geometry((10, 10, 6), (6.0, 6.0, 8.0), (9.0, 9.0, 6.0))
+    sagittal = Geometry((40, 60, 40), (2.0, 1.0, 2.0), (0.0, 0.0, 0.0), (0, 0, 1, 1, 0, 0, 0, 1, 0))
+    turned = Volume(hu.transpose(2, 0, 1), sagittal, HU)  # [x, z, y]
+    expected = mu_of_ct(Volume(hu, fine, HU), pet).numpy()
+    np.testing.assert_allclose(mu_of_ct(turned, pet).numpy(), expected, atol=1e-5)

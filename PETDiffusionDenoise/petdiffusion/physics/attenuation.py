@@ -22,6 +22,8 @@ _BONE = {80: (3.64e-5, 6.26e-2, 50.0), 100: (4.43e-5, 5.44e-2, 52.0), 110: (4.92
 _HIGHEST_HU = 3071.0
 _OUTLINE_FWHM_MM = 12.0
 _OUTLINE_LEVEL = 0.1
+_OUTSIDE = -1.0
+"""No attenuation coefficient: marks what a CT doesn't reach."""
 _RECURSIVE_MINIMUM = 4
 """Fewest samples along an axis that the recursive Gaussian filter takes."""
 
@@ -58,8 +60,9 @@ def body_mu(pet: torch.Tensor, spacing_mm: Sequence[float]) -> torch.Tensor:
     return torch.from_numpy(filled).to(pet) * WATER_PER_CM
 
 
-def mu_of_ct(ct: Volume, grid: Geometry, kvp: int = 120) -> torch.Tensor:
-    """Attenuation map (1/cm) on a PET's grid [z, y, x], averaged over its voxels; air outside the CT."""
+def mu_of_ct(ct: Volume, grid: Geometry, kvp: int = 120, beyond: torch.Tensor | None = None) -> torch.Tensor:
+    """Attenuation map (1/cm) on a PET's grid [z, y, x], averaged over its voxels. Outside the CT it is that of a map
+    `beyond` on the PET's grid, by default of air."""
     import SimpleITK as sitk
 
     if ct.unit != HU:
@@ -68,9 +71,18 @@ def mu_of_ct(ct: Volume, grid: Geometry, kvp: int = 120) -> torch.Tensor:
     if ct.geometry.close_to(grid):
         return mu
     image = ct.geometry.onto_sitk(sitk.GetImageFromArray(mu.numpy()))
-    for axis, (fine, coarse) in enumerate(zip(ct.geometry.spacing, grid.spacing)):
+    for axis, (fine, coarse) in enumerate(zip(ct.geometry.spacing, _voxel_along(ct.geometry, grid))):
         if coarse > fine and ct.geometry.size[axis] >= _RECURSIVE_MINIMUM:
             image = sitk.RecursiveGaussian(image, math.sqrt(coarse**2 - fine**2) / math.sqrt(12), direction=axis)
     like = grid.onto_sitk(sitk.Image(grid.size, sitk.sitkFloat32))
-    resampled = sitk.Resample(image, like, sitk.Transform(), sitk.sitkLinear, 0.0)
-    return torch.from_numpy(sitk.GetArrayFromImage(resampled)).clamp_(min=0)
+    resampled = sitk.Resample(image, like, sitk.Transform(), sitk.sitkLinear, _OUTSIDE)
+    found = torch.from_numpy(sitk.GetArrayFromImage(resampled))
+    if beyond is not None:
+        found = torch.where(found > _OUTSIDE / 2, found, beyond.to(found))
+    return found.clamp_(min=0)
+
+
+def _voxel_along(ct: Geometry, grid: Geometry) -> np.ndarray:
+    """How far a voxel of the grid reaches along each axis of the CT, which may be stored in slices of another plane."""
+    edges = np.reshape(grid.direction, (3, 3)) * np.asarray(grid.spacing)
+    return np.linalg.norm(np.reshape(ct.direction, (3, 3)).T @ edges, axis=1)

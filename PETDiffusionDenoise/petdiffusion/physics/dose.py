@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import torch
 
 from ..errors import PhysicsError
+from ..prepare.case import check_cover
+from ..prepare.mask import body_mask
+from ..prepare.upright import Turn
 from ..progress import Run
 from ..volume import HU, REDUCED_DOSE, SUVBW, Facts, Volume
 from . import counts as counting
@@ -81,7 +84,8 @@ def reduce_dose(volume: Volume, fraction: float, *, seed: int = 0, preset: str |
     `counts` are the true counts of the original scan in this image, times the scanner's `tof_gain`. Unknown, they are
     estimated from dose, weight and time, else from the noise of the image, else from the scanner's usual dose; the
     run says which. `preset` is by default the scanner that the image's facts name, else mCT. `ct` (HU) gives the
-    attenuation.
+    attenuation; where it does not reach, the body that the PET shows attenuates as water. The scanner's axis is the
+    patient's, however the image is stored.
     """
     run = run or Run()
     check_fraction(fraction)
@@ -89,12 +93,13 @@ def reduce_dose(volume: Volume, fraction: float, *, seed: int = 0, preset: str |
     if fraction == 1:
         return reduced
     reduced = reduced.with_facts(simulated=reduced.facts.simulated or REDUCED_DOSE)
-    job = _Reduction.of(volume, preset, ct, run)
+    turn = Turn.of(volume.geometry)
+    job = _Reduction.of(turn.image(volume), preset, ct, run)
     with run.stage("counts", "Finding the counts of the scan"):
         scale = job.scale(counts, seed)
     with run.stage("noise", f"Simulating {100 * fraction:g} % of the dose on the {job.scan.scanner.title}"):
         noise = job.noise(scale * (fraction / (1 - fraction)), generator(seed, _NOISE, fraction), run.progress)
-    return reduced.with_array(_added(job.image, noise).cpu().numpy())
+    return reduced.with_array(turn.back(_added(job.image, noise).cpu().numpy()))
 
 
 def _added(image: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
@@ -125,7 +130,7 @@ class _Reduction:
             run.warn("No CT was given: attenuation is that of water within the outline of the PET.")
             mu = body_mu(image, spacing_mm)
         else:
-            mu = mu_of_ct(ct, volume.geometry).to(image)
+            mu = _mu_of(ct, volume, image, run)
         scanner = _scanner_of(volume.facts, preset, run)
         return cls(volume, image, mu, Scan.of(image.clamp(min=0), spacing_mm, scanner, mu, blurred=scanner.models_psf),
                    run)
@@ -187,6 +192,16 @@ def _noise(scan: Scan, scale: torch.Tensor, generator: torch.Generator, on_updat
     expected = scan.expected(scale)
     noisy = scan.reconstruct(sample_counts(expected, generator), scale, half(0.0))
     return noisy.sub_(scan.reconstruct(expected, scale, half(0.5)))
+
+
+def _mu_of(ct: Volume, volume: Volume, image: torch.Tensor, run: Run) -> torch.Tensor:
+    """By the CT, which has to show a part of the body; as water where it doesn't."""
+    if ct.geometry.close_to(volume.geometry):
+        return mu_of_ct(ct, volume.geometry).to(image)
+    check_cover(ct.geometry, "CT", volume, body_mask(volume), run,
+                beyond="beyond it attenuation is that of water within the outline of the PET")
+    water = body_mu(image, volume.geometry.spacing[::-1])
+    return mu_of_ct(ct, volume.geometry, beyond=water.cpu()).to(image)
 
 
 def _scanner_of(facts: Facts, preset: str | Scanner | None, run: Run) -> Scanner:
