@@ -195,6 +195,15 @@ def test_facts_by_hand_do_not_overrule_a_missing_decay_correction(tmp_path):
         suv.to_suv(volume.with_facts(weight_kg=70.0, uptake_minutes=60.0))
 
 
+@pytest.mark.parametrize("units", ["BQML", "GML"])
+def test_a_second_injection_is_told(tmp_path, units):
+    def edit(ds, k):
+        ds.RadiopharmaceuticalInformationSequence.append(ds.RadiopharmaceuticalInformationSequence[0])
+    values, run = factory.activity((6, 20, 24), highest=8.0), Run()
+    read.image(factory.pet(tmp_path / "pet", units=units, values=values, edit=edit).folder, run=run)
+    assert sum("2 injections" in text for text in run.warnings) == 1
+
+
 def test_gml_is_suv(tmp_path):
     series = factory.pet(tmp_path / "pet", units="GML", values=factory.activity((6, 20, 24), highest=8.0))
     volume = read.image(series.folder)

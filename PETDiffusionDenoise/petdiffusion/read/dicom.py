@@ -71,6 +71,10 @@ def pet_facts(ordered: Sequence[Dataset], path: Path, run: Run | None = None, we
     known = {"tracer": _tracer(info) if info is not None else None,
              "injected_dose_bq": _positive(info, "RadionuclideTotalDose", run) if info is not None else None,
              "frame_seconds": _thousandth(_positive(ds, "ActualFrameDuration", run))}
+    injections = len(ds.get("RadiopharmaceuticalInformationSequence") or ())
+    if run is not None and injections > 1:
+        run.warn(f"The header lists {injections} injections: tracer, dose and time are taken from the first alone. "
+                 "Check them before any SUV is used.")
     try:
         known["half_life_s"] = units.nuclide_half_life(ds)
         known["suv_factor"] = units.factor_from_dicom(ordered, Facts(weight_kg=weight_kg))
