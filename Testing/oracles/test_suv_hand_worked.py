@@ -130,6 +130,13 @@ def _set(**values):
     return edit
 
 
+def _from_slice_two(**values):
+    def edit(ds, k):
+        if k >= 2:
+            _set(**values)(ds, k)
+    return edit
+
+
 REFUSED = {
     "weight missing": (_delete("PatientWeight"), "PatientWeight (0010,1030), sidecar BodyWeight"),
     "weight zero": (_set(PatientWeight=0), "0 kg"),
@@ -158,6 +165,13 @@ REFUSED = {
     "series time after the scan, decay from elsewhere": (times("150000", acquired="103000", decay="1.3"), "1.3"),
     "decay factor contradicts the series time": (times("100000", acquired="103000", decay="1.0095"), "10:00:00"),
     "no scan time": (lambda ds, k: (_delete("SeriesTime")(ds, k), _delete("AcquisitionTime")(ds, k)), "SeriesTime"),
+    "slices of two weights": (_from_slice_two(PatientWeight=95), "70 and 95"),
+    "slices of two doses": (_from_slice_two(RadionuclideTotalDose=100e6), "1e+08 and 3.7e+08"),
+    "slices of two half-lives": (_from_slice_two(RadionuclideHalfLife=6600), "6586.2 and 6600"),
+    "slices corrected to two times": (_from_slice_two(DecayCorrection="ADMIN"), "ADMIN and START"),
+    "some slices without decay correction": (_from_slice_two(DecayCorrection="NONE"), "NONE"),
+    "some slices without attenuation correction": (_from_slice_two(CorrectedImage=["DECY"]), "ATTN"),
+    "some slices without decay correction by (0028,0051)": (_from_slice_two(CorrectedImage=["ATTN"]), "DECY"),
     "counts without factors": (_set(Units="CNTS"), None),
 }
 
@@ -173,6 +187,11 @@ def test_refused_rather_than_guessed(tmp_path, case):
     with pytest.raises(UnitError) as caught:
         suv.factor_from_dicom(headers(tmp_path, edit=edit))
     assert named in str(caught.value) and caught.value.remedy
+
+
+def test_a_weight_that_is_given_settles_slices_of_two_weights(tmp_path):
+    series = headers(tmp_path, edit=_from_slice_two(PatientWeight=95))
+    assert suv.factor_from_dicom(series, Facts(weight_kg=70.0)) == pytest.approx(ONE_HOUR, rel=1e-6)
 
 
 def test_water_filled_patient_has_suv_one(tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UnitError
 from ..volume import BQML, SUVBW, Facts
@@ -81,7 +81,8 @@ def factor_from_dicom(datasets: Iterable[Dataset] | Dataset, given: Facts | None
     `given` holds what the user says of the scan: weight, dose, half-life and uptake time replace the header's.
     """
     series, given = as_list(datasets), given or Facts()
-    _check_attenuation(series[0])
+    for ds in series:
+        _check_attenuation(ds)
     if header.text(series[0], "Units").upper() == "CNTS":
         suv, activity = _philips(series, SUV_SCALE), _philips(series, ACTIVITY_SCALE)
         if suv and activity:
@@ -96,15 +97,28 @@ def _given_over_stated(ds: Dataset, given: Facts) -> float:
 
 
 def _standard(series: Sequence[Dataset], given: Facts) -> float:
-    ds = series[0]
-    correction = _decay_correction(ds)
-    info = header.item(ds, "RadiopharmaceuticalInformationSequence")
-    life = half_life(given.half_life_s or nuclide_half_life(ds))
-    dose = given.injected_dose_bq
-    if dose is None and info is not None:
-        dose = header.number(info, "RadionuclideTotalDose")
-    weight = given.weight_kg if given.weight_kg is not None else header.number(ds, "PatientWeight")
+    correction = _one([_decay_correction(ds) for ds in series], "DecayCorrection")
+    life = half_life(given.half_life_s or _one([nuclide_half_life(ds) for ds in series], "RadionuclideHalfLife"))
+    dose, weight = given.injected_dose_bq, given.weight_kg
+    if dose is None:
+        dose = _one([_dose(ds) for ds in series], "RadionuclideTotalDose")
+    if weight is None:
+        weight = _one([header.number(ds, "PatientWeight") for ds in series], "PatientWeight")
     return factor(dose, weight, life, *(Uptake(0.0) if correction == "ADMIN" else _uptake(series, given, life)))
+
+
+def _one(values: Sequence[float | str | None], keyword: str) -> Any:
+    """The value of every slice, if it is one."""
+    found = sorted(set(values), key=str)
+    if len(found) > 1:
+        listed = " and ".join("none" if v is None else v if isinstance(v, str) else f"{v:g}" for v in found)
+        raise UnitError(f"{keyword} {listed}", "occur in one series", "Export the series again, or go on in Bq/ml.")
+    return found[0]
+
+
+def _dose(ds: Dataset) -> float | None:
+    info = header.item(ds, "RadiopharmaceuticalInformationSequence")
+    return None if info is None else header.number(info, "RadionuclideTotalDose")
 
 
 def _uptake(series: Sequence[Dataset], given: Facts, life: float) -> Uptake:
