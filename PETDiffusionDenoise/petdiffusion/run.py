@@ -67,6 +67,7 @@ def denoise(
     with run.stage("units", "Checking units"):
         low = _to_working_unit(given.pet, card, run)
     with run.stage("prepare", "Preparing the scan"):
+        given = _registered(low, given, run) if request.register else given
         case = _prepare(low, given, request, run)
         given = _placed(given, case, run)
     if given.tune is not None:
@@ -215,6 +216,32 @@ def _to_working_unit(pet: Volume, card: MethodCard, run: Run) -> Volume:
     return pet
 
 
+def _registered(low: Volume, given: _Given, run: Run) -> _Given:
+    """CT and MR moved rigidly onto the PET, and with each the organs and lesions that were drawn on its grid.
+
+    A movement is another place of the grid: no voxel is touched. Lesions on the PET's own grid were drawn on the PET,
+    and stay.
+    """
+    from .prepare import grids
+    from .prepare.register import rigid
+
+    moved: dict[str, Any] = {}
+    for name in ("ct", "mr"):
+        image = getattr(given, name)
+        if image is None:
+            continue
+        with run.stage(f"register {name.upper()}", f"Registering {name.upper()} to PET"):
+            geometry = grids.moved(image.geometry, rigid(image, low, run, run.seed).matrix)
+        here = image.with_facts(frame_of_reference=low.facts.frame_of_reference)
+        moved[name] = replace(here, geometry=geometry)
+        for mask in ("labels", "lesions"):
+            drawn = getattr(given, mask)
+            of_the_pet = mask == "lesions" and drawn is not None and drawn.geometry.close_to(low.geometry)
+            if drawn is not None and drawn.geometry.close_to(image.geometry) and not of_the_pet:
+                moved.setdefault(mask, replace(drawn, geometry=geometry))
+    return replace(given, **moved)
+
+
 def _prepare(low: Volume, given: _Given, request: Request, run: Run) -> Case:
     from .prepare import case
 
@@ -226,7 +253,6 @@ def _prepare(low: Volume, given: _Given, request: Request, run: Run) -> Case:
         request.text,
         given.pet.facts.dose_fraction,
         run,
-        request.register,
     )
 
 

@@ -1,4 +1,5 @@
-"""Lesions drawn on another grid than the PET's: none vanishes without a word, and each keeps its volume."""
+"""Lesions drawn on another grid than the PET's: none vanishes without a word, each keeps its volume, and those drawn on
+a CT move with it."""
 
 from dataclasses import replace
 
@@ -8,7 +9,7 @@ import pytest
 from petdiffusion.errors import GeometryError, InputError
 from petdiffusion.progress import Run
 from petdiffusion.quantify import compare, quantify
-from petdiffusion.volume import SUVBW, Geometry, LabelMap, Volume
+from petdiffusion.volume import HU, SUVBW, Facts, Geometry, LabelMap, Volume
 from support.scans import small_patient
 
 FINE = Geometry((160, 160, 160), (1.0, 1.0, 1.0), (-1.5, -1.5, -41.5))
@@ -195,3 +196,34 @@ def test_more_lesions_than_voxels_are_told():
     rows = quantify(pet_of(), lesions=LabelMap(array, FINE), run=run)["lesions"]
     lost = 6**3 - len(rows)
     assert lost > 0 and any("too few voxels that no other lesion holds" in text for text in run.warnings)
+
+
+def test_lesions_drawn_on_the_ct_move_with_it():
+    """16 mm to the side of the PET, as the organs on the same grid; those on the PET's own grid stay."""
+    z, y, x = np.mgrid[:40, :48, :48]
+
+    def patient(shift):
+        def ellipsoid(cx, cy, cz, rx, ry, rz):
+            return ((x - cx - shift) / rx) ** 2 + ((y - cy) / ry) ** 2 + ((z - cz) / rz) ** 2 < 1
+
+        return (ellipsoid(24, 24, 20, 18, 13, 18), ellipsoid(16, 22, 22, 5, 6, 9), ellipsoid(30, 24, 14, 7, 7, 6),
+                ellipsoid(30, 24, 26, 2.45, 2.45, 2.45))  # fmt: skip
+
+    def painted(shift, values):
+        image = np.full(x.shape, values[0], np.float32)
+        for mask, value in zip(patient(shift), values[1:]):
+            image[mask] = value
+        return image
+
+    activity = painted(0, (0.0, 1.0, 0.3, 2.5, 8.0)) + 0.05 * np.random.default_rng(1).standard_normal(x.shape)
+    pet = Volume(activity, Geometry((48, 48, 40), (4.0, 4.0, 4.0)), SUVBW, Facts(frame_of_reference="1.2"))
+    grid = Geometry((48, 48, 40), (4.0, 4.0, 4.0), (0.3, 0.0, 0.0))
+    ct = Volume(painted(4, (-1000, 30, -800, 60, 45)), grid, HU, Facts(frame_of_reference="1.3"))
+    organs = LabelMap(patient(4)[2].astype(int), grid, {1: "liver"})
+    moved = petdiffusion.denoise(pet, "gaussian", ct=ct, labels=organs, register=True,
+                                 lesions=LabelMap(patient(4)[3].astype(int), grid))  # fmt: skip
+    assert moved.tables["lesions"][0]["SUVmean_low"] > 7 and moved.warnings == ()
+    assert moved.tables["organs"][0]["SUVmean_low"] == pytest.approx(2.5, abs=0.1)
+    own = LabelMap(patient(0)[3].astype(int), pet.geometry)
+    stays = petdiffusion.denoise(pet, "gaussian", ct=ct, lesions=own, register=True)
+    np.testing.assert_array_equal(stays.lesions.array, own.array)

@@ -94,6 +94,12 @@ def coarser(geometry: Geometry, spacing_mm: float) -> Geometry:
     return Geometry(tuple(size), tuple(spacing), tuple(world_points(first, geometry)[0]), geometry.direction)
 
 
+def moved(geometry: Geometry, matrix: np.ndarray) -> Geometry:
+    """The grid of an image after a rigid movement. The 4x4 goes the other way, as registration gives it: from points of
+    the new place to points of the image."""
+    return Geometry.from_affine(geometry.size, np.linalg.inv(np.asarray(matrix, float)) @ geometry.affine)
+
+
 def world_points(index_zyx: np.ndarray, geometry: Geometry) -> np.ndarray:
     """LPS millimetres of array indices (n x 3 in z, y, x)."""
     return np.asarray(index_zyx, float)[:, ::-1] @ geometry.affine[:3, :3].T + geometry.affine[:3, 3]
