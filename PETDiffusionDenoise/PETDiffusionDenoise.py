@@ -35,10 +35,13 @@ class PETDiffusionDenoise(ScriptedLoadableModule):
 
 
 def on_startup() -> None:
-    """When all modules are there: scripts find `denoise` on the module's logic, users find the practice data."""
-    from PETDiffusionDenoiseLib import samples
+    """When all modules are there: scripts find `denoise` on the module's logic, users find the practice data, and
+    scenes find the layouts of a review."""
+    from PETDiffusionDenoiseLib import review_layout, samples
 
     samples.register()
+    if (manager := slicer.app.layoutManager()) is not None:  # none without a main window
+        review_layout.register(manager.layoutLogic().GetLayoutNode())
     offer_to_scripts(slicer.modules.petdiffusiondenoise.logic())
 
 

@@ -70,12 +70,12 @@ class Review:
         kind = "" if shown is None else below.split(" ")[0]
         manager = slicer.app.layoutManager()
         layout = manager.layoutLogic().GetLayoutNode()
-        number = review_layout.number(self.views, kind)
-        if not layout.IsLayoutDescription(number):
-            layout.AddLayoutDescription(number, review_layout.xml(self.views, kind))
+        review_layout.register(layout)
         if not review_layout.is_ours(layout.GetViewArrangement()):
             self._layout_before = layout.GetViewArrangement()
-        manager.setLayout(number)
+        elif self._layout_before is None:  # the scene was saved in a review, and what was before it is not known
+            self._layout_before = layout.SlicerLayoutFourUpView
+        manager.setLayout(review_layout.number(self.views, kind))
         if kind == review_layout.CHART:
             _singleton(review_layout.PLOT_TAG, "vtkMRMLPlotViewNode").SetPlotChartNodeID(shown.GetID())
         elif kind == review_layout.TABLE:
@@ -274,6 +274,9 @@ class Review:
             return
         self._put_back()
         self.nodes = None
+        self._leave_layout()
+
+    def _leave_layout(self) -> None:
         if self._layout_before is not None:
             slicer.app.layoutManager().setLayout(self._layout_before)
             self._layout_before = None
@@ -300,10 +303,11 @@ class Review:
         self._observed = []
 
     def forget(self) -> None:
-        """The scene was closed: there is nothing to put back."""
+        """The scene is closed: there is nothing to put back but the layout, which stays with the application."""
         self._unobserve()
         self._kept, self._kept_masks = {}, {}
-        self.nodes, self.underlay, self.overlay, self._layout_before = None, None, None, None
+        self.nodes, self.underlay, self.overlay = None, None, None
+        self._leave_layout()
 
 
 def _singleton(tag: str, kind: str) -> Any:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
+from typing import Any
 
 from .colors import VIEW_COLORS
 
@@ -49,6 +51,18 @@ def number(views: Sequence[str], below: str = "") -> int:
     """Every arrangement has its own number, because a layout's description cannot be changed later."""
     kind = ("", *_BELOW).index(below)
     return FIRST_LAYOUT + sum(1 << i for i, view in enumerate(TAGS) if view in views) + (kind << len(TAGS))
+
+
+def register(node: Any) -> None:
+    """Every arrangement into Slicer's layout node, so that a scene that was saved in a review opens in any session."""
+    was = node.StartModify()
+    for count in range(len(TAGS)):
+        for others in combinations([view for view in TAGS if view != "denoised"], count):
+            views = [view for view in TAGS if view == "denoised" or view in others]
+            for below in ("", *_BELOW):
+                if not node.IsLayoutDescription(number(views, below)):
+                    node.AddLayoutDescription(number(views, below), xml(views, below))
+    node.EndModify(was)
 
 
 def is_ours(layout: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import types
 
 import numpy as np
 import pytest
@@ -219,3 +220,60 @@ def test_a_result_that_is_chosen_as_the_scan_is_told_to_be_one(open_panel, field
     assert words in widget.ui.unitLabel.text and widget.ui.applyButton.enabled
     widget.ui.petSelector.setCurrentNode(pet)
     assert "result" not in widget.ui.unitLabel.text
+
+
+def layout() -> int:
+    import slicer
+
+    return slicer.app.layoutManager().layoutLogic().GetLayoutNode().GetViewArrangement()
+
+
+def test_closing_the_scene_during_the_review_gives_the_views_back(open_panel) -> None:
+    """Otherwise the review's own, empty views would stay, and the next review would go back to them."""
+    import builders
+    import slicer
+
+    builders.pet()
+    widget = open_panel()
+    slicer.app.layoutManager().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
+    denoised(widget)
+    widget.ui.compareButton.click()
+    slicer.mrmlScene.Clear()
+    assert layout() == slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView
+
+
+def test_a_scene_saved_in_review_opens_in_another_session_with_its_views(open_panel, tmp_path, monkeypatch) -> None:
+    import builders
+    import bundle
+    import slicer
+    import slicer_app
+    from PETDiffusionDenoiseLib import results, review, samples
+
+    import PETDiffusionDenoise
+
+    builders.pet()
+    widget = open_panel()
+    denoised(widget)
+    widget.ui.compareButton.click()
+    in_review = layout()
+    bundle.save(tmp_path / "case.mrb")
+    new_scene = slicer_app.new_scene
+
+    def fresh_session():
+        """Slicer as it starts with the extension."""
+        scene = new_scene()
+        slicer.app.layoutManager().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
+        slicer.modules.petdiffusiondenoise = types.SimpleNamespace(logic=lambda: types.SimpleNamespace())
+        PETDiffusionDenoise.on_startup()
+        return scene
+
+    monkeypatch.setattr(samples, "register", lambda: None)
+    monkeypatch.setattr(slicer_app, "new_scene", fresh_session)
+    bundle.load(tmp_path / "case.mrb", tmp_path / "cache")
+    node = slicer.app.layoutManager().layoutLogic().GetLayoutNode()
+    assert layout() == in_review and node.IsLayoutDescription(in_review) and node.GetLayoutRootElement() is not None
+    found = next(n for n in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") if results.is_result(n))
+    again = review.Review()
+    again.show(results.of_denoised(found))
+    again.leave()
+    assert layout() == slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView
