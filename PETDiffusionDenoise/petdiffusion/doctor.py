@@ -6,44 +6,25 @@ import os
 import platform
 import shutil
 import sys
-from importlib import metadata, util
+from collections.abc import Mapping
+from importlib import util
 from typing import Any
 
-NEEDED = {
-    "numpy": "numpy",
-    "scipy": "scipy",
-    "SimpleITK": "SimpleITK",
-    "nibabel": "nibabel",
-    "pydicom": "pydicom",
-    "pysuv": "pysuv",
-    "scikit-image": "skimage",
-    "matplotlib": "matplotlib",
-    "mahotas": "mahotas",
-    "psutil": "psutil",
-}
-OPTIONAL = {
-    "torch": ("torch", "Simulation and all learned methods need it: pip install torch."),
-    "highdicom": ("highdicom", "DICOM SEG and structured reports: pip install petdiffusion[seg]."),
-    "lightning-fabric": ("lightning_fabric", "Training: pip install petdiffusion[train]."),
-    "open_clip_torch": ("open_clip", "Text prompts: pip install petdiffusion[text]."),
-    "TotalSegmentator": ("totalsegmentator", "Organs from CT or MR: pip install petdiffusion[organs]."),
-    "ray": ("ray", "Batches over a cluster: pip install petdiffusion[cluster]."),
-    "nilearn": ("nilearn", "Digital brains: pip install petdiffusion[brain]."),
-}
+from .packages import ABSENT, NETWORKS, PACKAGES, Package, at_least
 
 
 def examine() -> dict[str, Any]:
     """Checks as rows (name, ok, found, remedy), the devices, and a verdict in one sentence."""
-    needed = [_package(name, module, f"Run: pip install {name}") for name, module in NEEDED.items()]
-    rows = [_python(), *needed, *(_package(n, m, r) for n, (m, r) in OPTIONAL.items()), _memory(), _disk(), _models()]
+    packages = {package.name: _package(package) for package in PACKAGES}
+    rows = [_python(), *packages.values(), _memory(), _disk(), _models()]
     devices = _devices()
     rows += [{"name": f"device {d['name']}", "ok": True, "found": d["text"], "remedy": ""} for d in devices]
-    usable = all(row["ok"] for row in [_python(), *needed])
+    usable = all(row["ok"] for row in [_python(), *(packages[p.name] for p in PACKAGES if p.needed)])
     return {
         "usable": usable,
         "checks": rows,
         "devices": devices,
-        "methods": _methods(),
+        "methods": _methods(packages),
         "verdict": _verdict(usable, rows),
     }
 
@@ -65,13 +46,11 @@ def _python() -> dict[str, Any]:
     }
 
 
-def _package(name: str, module: str, remedy: str) -> dict[str, Any]:
-    try:
-        present = util.find_spec(module) is not None
-        version = metadata.version(name) if present else "not installed"
-    except (metadata.PackageNotFoundError, ValueError, ImportError):
-        present, version = False, "not installed"
-    return {"name": name, "ok": present, "found": version, "remedy": "" if present else remedy}
+def _package(package: Package) -> dict[str, Any]:
+    found = package.found()
+    ok = found != ABSENT and at_least(found, package.least)
+    said = found if ok or found == ABSENT else f"{found}, but {package.least} or newer is needed"
+    return {"name": package.name, "ok": ok, "found": said, "remedy": "" if ok else package.remedy()}
 
 
 def _memory() -> dict[str, Any]:
@@ -132,15 +111,21 @@ def _device(name: str, free: int, facts: dict[str, Any]) -> dict[str, Any]:
     return {"name": name, "title": title, "free_gb": round(free / 1e9, 1), "text": f"{free / 1e9:.1f} GB free{chosen}"}
 
 
-def _methods() -> list[dict[str, Any]]:
+def _methods(packages: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
     from . import registry
+
+    lacking = [f"{name} ({packages[name]['found']})" for name in NETWORKS if not packages[name]["ok"]]
+    found = []
+    for card in registry.cards().values():
+        why = _why_not(card, lacking)
+        found.append({"name": card.name, "ready": not why, "why": why})
+    return found
+
+
+def _why_not(card: Any, lacking: list[str]) -> str:
+    """Empty where the method can run here."""
     from .zoo import store
 
-    return [
-        {
-            "name": card.name,
-            "ready": not card.needs_model or bool(store.models(card.name)),
-            "why": "" if not card.needs_model or store.models(card.name) else "no model is installed for it",
-        }
-        for card in registry.cards().values()
-    ]
+    if card.runs_networks and lacking:
+        return f"it needs {' and '.join(lacking)}"
+    return "no model is installed for it" if card.needs_model and not store.models(card.name) else ""

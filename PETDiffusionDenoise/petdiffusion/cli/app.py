@@ -11,6 +11,7 @@ from typing import Any
 
 from .. import __version__, memory
 from ..errors import Cancelled, OutputError, PETDiffusionError, ResourceError
+from ..packages import missing
 from ..progress import Bar, JsonLines, Run, only_warnings, silent
 from . import batch, bench, calibrate, demo, denoise, evaluate, info, models, numbers, segment, simulate, train
 from .interrupt import EXIT_CANCELLED, PATIENCE_S, stops_on_signals
@@ -69,6 +70,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             EXIT_ERROR,
         )
     except Exception as error:  # a defect: never a bare trace to the user, never swallowed
+        if absent := missing(error):
+            return _fail(absent, run, args, EXIT_ERROR)
         if args_debug(args):
             traceback.print_exc()
         return _fail(_defect(error), run, args, EXIT_BUG)
