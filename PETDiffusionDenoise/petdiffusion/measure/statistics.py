@@ -58,7 +58,7 @@ def _exact_p(differences: np.ndarray) -> float:
     for rank in doubled:
         ways = np.append(ways, np.zeros(rank)) + np.append(np.zeros(rank), ways)
     reached = int(doubled[differences > 0].sum())
-    return 2 * min(ways[: reached + 1].sum(), ways[reached:].sum()) / 2.0**differences.size
+    return float(2 * min(ways[: reached + 1].sum(), ways[reached:].sum()) / 2.0**differences.size)
 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:
