@@ -124,6 +124,10 @@ class Facts:
     dose_fraction: float | None = None
     suv_factor: float | None = None
     """Multiplies Bq/ml to give SUVbw."""
+    decay_factor: float | None = None
+    """What the activity in the frame was multiplied by to correct it for decay."""
+    positron_fraction: float | None = None
+    """How many of the nuclide's decays give a positron."""
     simulated: str | None = None
     """What of the scan nobody ever measured: `DIGITAL_PATIENT` or `REDUCED_DOSE`; None where nothing says so."""
     frame_of_reference: str | None = None

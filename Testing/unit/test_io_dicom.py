@@ -60,6 +60,28 @@ def test_facts_tell_of_the_scan_but_not_of_whom(tmp_path):
     assert not any(secret in told for secret in ("Secret", "Name", factory.PATIENT_ID, "19600101", "2024"))
 
 
+def test_facts_tell_what_the_decay_was_multiplied_by_and_how_many_positrons_there_are(tmp_path):
+    """Half of the slices were scanned three minutes later than the others."""
+    early, late = (2 ** (seconds / factory.HALF_LIFE_S) for seconds in (90, 270))
+
+    def facts(name, **header):
+        def edit(ds, k):
+            for key, value in header.items():
+                setattr(ds, key, value)
+            if "fraction" in name:
+                ds.RadiopharmaceuticalInformationSequence[0].RadionuclidePositronFraction = 96.7
+
+        return read.image(factory.pet(tmp_path / name, edit=edit).folder).facts
+
+    start = facts("start")
+    assert start.decay_factor == pytest.approx(2 / (1 / early + 1 / late), rel=1e-6)
+    assert start.positron_fraction == 0.967 and facts("fraction above one").positron_fraction is None
+    assert facts("start without", DecayFactor=None).decay_factor is None
+    assert facts("none", DecayCorrection="NONE").decay_factor is None
+    admin = facts("admin", DecayCorrection="ADMIN", DecayFactor=None)
+    assert admin.decay_factor == pytest.approx(2 ** (3600 / factory.HALF_LIFE_S))
+
+
 def test_images_of_one_frame_of_reference_are_known_by_it_and_nobody_by_its_uid(tmp_path):
     def other(ds, k):
         ds.FrameOfReferenceUID = "1.2.3.9"

@@ -337,7 +337,8 @@ def test_bids_gives_unit_facts_and_factor(tmp_path):
 
 def test_bids_image_corrected_to_the_injection(tmp_path):
     pet = read.image(bids(tmp_path, ImageDecayCorrectionTime=0))
-    assert pet.facts.suv_factor == pytest.approx(70000 / 370e6, rel=1e-9)
+    assert pet.facts.suv_factor == pytest.approx(70000 / 370e6, rel=1e-9) and pet.facts.decay_factor is None
+    assert read.image(bids(tmp_path, DecayCorrectionFactor=[1.46])).facts.decay_factor == 1.46
 
 
 @pytest.mark.parametrize("lacking", ["ImageDecayCorrected", "ImageDecayCorrectionTime", "InjectionStart", "BodyWeight",

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import harmonic_mean
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -70,6 +71,7 @@ def pet_facts(ordered: Sequence[Dataset], path: Path, run: Run | None = None, we
     info = header.item(ds, "RadiopharmaceuticalInformationSequence")
     known = {"tracer": _tracer(info) if info is not None else None,
              "injected_dose_bq": _positive(info, "RadionuclideTotalDose", run) if info is not None else None,
+             "positron_fraction": _fraction(_positive(info, "RadionuclidePositronFraction", run)) if info else None,
              "frame_seconds": _thousandth(_positive(ds, "ActualFrameDuration", run))}
     injections = len(ds.get("RadiopharmaceuticalInformationSequence") or ())
     if run is not None and injections > 1:
@@ -82,6 +84,7 @@ def pet_facts(ordered: Sequence[Dataset], path: Path, run: Run | None = None, we
         if run is not None and header.text(ds, "Units").upper() != "GML":
             run.warn(f"No SUV: {error}")
     known["uptake_minutes"] = _uptake_minutes(ordered, known.get("half_life_s"))
+    known["decay_factor"] = _decay_factor(ordered, known["uptake_minutes"], known.get("half_life_s"))
     return replace(facts, **known)
 
 
@@ -135,6 +138,22 @@ def _positive(ds: Dataset, keyword: str, run: Run | None) -> float | None:
             run.warn(f"{error.what}: {error.why}, and is left out.")
         return None
     return value if value and value > 0 else None
+
+
+def _decay_factor(ordered: Sequence[Dataset], uptake_minutes: float | None, half_life_s: float | None) -> float | None:
+    """Of the whole series; a bed that was scanned later was multiplied by more."""
+    correction = header.text(ordered[0], "DecayCorrection").upper()
+    if correction not in ("START", "ADMIN"):
+        return None
+    factors = [_positive(ds, "DecayFactor", None) for ds in ordered]
+    if None not in factors:
+        return harmonic_mean(factors)  # activities, not factors, are what has a mean
+    known = correction == "ADMIN" and uptake_minutes is not None and half_life_s
+    return 2 ** (60 * uptake_minutes / half_life_s) if known else None
+
+
+def _fraction(value: float | None) -> float | None:
+    return value if value and value <= 1 else None
 
 
 def _thousandth(value: float | None) -> float | None:

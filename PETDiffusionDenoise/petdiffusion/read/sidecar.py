@@ -66,6 +66,7 @@ class Sidecar:
                  "tracer": tracers.tracer(self._text("TracerName"), self._text("Radiopharmaceutical")),
                  "half_life_s": self._half_life(), "injected_dose_bq": self._dose(),
                  "uptake_minutes": self._minutes(), "frame_seconds": self._seconds("FrameDuration"),
+                 "decay_factor": self._seconds("DecayCorrectionFactor"),
                  "scanner": " ".join(filter(None, (self._text("Manufacturer"), self._text("ManufacturersModelName"))))
                  or None, **self._person()}
         return {**known, "suv_factor": self.known_factor(Facts(**known))}
