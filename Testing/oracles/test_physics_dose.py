@@ -286,3 +286,34 @@ def test_a_ct_is_averaged_over_the_pets_voxels_along_the_same_axes_however_it_li
     turned = Volume(hu.transpose(2, 0, 1), sagittal, HU)  # [x, z, y]
     expected = mu_of_ct(Volume(hu, fine, HU), pet).numpy()
     np.testing.assert_allclose(mu_of_ct(turned, pet).numpy(), expected, atol=1e-5)
+
+
+FRAME_S = 180.0
+
+
+def counts_of(facts: Facts, unit: str = BQML, times: float = 1.0) -> float:
+    run = Run()
+    dose.reduce_dose(volume(body(4) * times, SCAN_MM, unit=unit, facts=facts), 0.5, preset=SCANNER, run=run)
+    return told_counts(run)
+
+
+@pytest.mark.parametrize("half_life_s", [6586.2, 1223.4])
+def test_one_physical_scan_has_one_number_of_counts_however_its_decay_was_corrected(half_life_s) -> None:
+    """Injected an hour before a frame of 3 minutes; corrected to the scan's start, to the injection, not at all."""
+    half, hour = 2 ** (FRAME_S / 2 / half_life_s), 2 ** (3600 / half_life_s)
+    seen = Facts(frame_seconds=FRAME_S, half_life_s=half_life_s)
+    expected = counts_of(seen, times=1000)
+    assert counts_of(replace(seen, decay_factor=half), times=1000 * half) == pytest.approx(expected, rel=0.01)
+    late = replace(seen, decay_factor=half * hour)
+    assert counts_of(late, times=1000 * half * hour) == pytest.approx(expected, rel=0.01)
+    suv = replace(late, suv_factor=2e-4, injected_dose_bq=3.7e8, weight_kg=74.0)  # 74 kg / 370 MBq = 2e-4, at injection
+    assert counts_of(suv, SUVBW, 1000 * half * hour * 2e-4) == pytest.approx(expected, rel=0.01)
+
+
+def test_a_nuclide_with_fewer_positrons_gives_fewer_counts() -> None:
+    """Sensitivities are those of fluorine-18, so its own 96.7 % change nothing."""
+    facts = Facts(frame_seconds=FRAME_S)
+    fluorine = counts_of(facts, times=1000)
+    assert counts_of(replace(facts, positron_fraction=0.967), times=1000) == fluorine
+    copper = counts_of(replace(facts, positron_fraction=0.176), times=1000)
+    assert copper == pytest.approx(fluorine * 0.176 / 0.967, rel=0.01)

@@ -12,6 +12,7 @@ from .blur import gaussian_filter
 from .geometry import ScanGeometry
 from .presets import F18_HALF_LIFE_S, Scanner, body_diameter_mm
 
+F18_POSITRONS = 0.967
 _BLOCK_MM = 16.0
 """Side of the blocks in which the noise is measured."""
 _LAG_MM = 8.0
@@ -22,16 +23,25 @@ _FEWEST_BLOCKS = 30
 
 
 def bqml_per_unit(unit: str, facts: Facts, scanner: Scanner) -> tuple[float | None, str]:
-    """Activity that one unit of the image stands for, and where the number comes from; None for arbitrary units."""
+    """Activity during the frame that one unit of the image stands for, and where the number comes from; None for
+    arbitrary units. An image is corrected for decay to some time before the frame; what is counted is what was left."""
+    decayed = facts.decay_factor or 1.0
     if unit == BQML:
-        return 1.0, "the image is in Bq/ml"
+        return 1.0 / decayed, "the image is in Bq/ml"
     if unit != SUVBW:
         return None, "the image is in arbitrary units"
     if facts.injected_dose_bq and facts.weight_kg:
+        if facts.suv_factor and facts.decay_factor:  # both from one time, that of the scan's start or of the injection
+            return 1.0 / (facts.suv_factor * decayed), "dose and weight of the scan"
         minutes = scanner.uptake_minutes if facts.uptake_minutes is None else facts.uptake_minutes
         decay = 0.5 ** (minutes * 60 / (facts.half_life_s or F18_HALF_LIFE_S))
         return facts.injected_dose_bq * decay / (facts.weight_kg * 1000), "dose and weight of the scan"
     return scanner.bqml_per_suv, f"the usual dose of the {scanner.title}"
+
+
+def positrons(facts: Facts) -> float:
+    """Of a decay, over those of fluorine-18, which sensitivities of scanners are measured with."""
+    return 1.0 if facts.positron_fraction is None else facts.positron_fraction / F18_POSITRONS
 
 
 def counts_per_projection(geometry: ScanGeometry, spacing_mm: Sequence[float], scanner: Scanner, seconds: float,

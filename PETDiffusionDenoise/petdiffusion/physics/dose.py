@@ -68,7 +68,7 @@ def _scale(scan: Scan, counts: float | None, per_slice: bool, body: torch.Tensor
     if bqml is None:
         raise PhysicsError(f"Activity in '{unit}'", "does not tell how many counts the scan has", "Give `counts`.")
     seconds = facts.frame_seconds or scanner.seconds
-    return torch.tensor(bqml * counting.counts_per_projection(
+    return torch.tensor(bqml * counting.positrons(facts) * counting.counts_per_projection(
         scan.geometry, scan.spacing_mm, scanner, seconds, counting.diameter_of(body, scan.spacing_mm)))
 
 
