@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -32,9 +33,14 @@ def installed(card: MethodCard) -> dict[str, Any]:
 
 
 class Fits:
-    """What of a scan lies outside each model's card. The scan is looked at again only when something has changed."""
+    """What of a scan lies outside each model's card.
+
+    To find a scan's body and noise takes seconds, so it is done once a scan; cards and doses are held against that.
+    """
 
     def __init__(self) -> None:
+        self._scan: tuple[Any, ...] = ()
+        self._case: Case | None = None
         self._seen: tuple[Any, ...] = ()
         self._found: dict[str, list[str]] | None = None
 
@@ -44,24 +50,38 @@ class Fits:
         image = pet.GetImageData() if pet is not None else None
         if image is None or unit is None or unit.to_suv is None:
             return None
-        seen = (pet.GetID(), image.GetMTime(), unit, dose_fraction, tuple(card.sha256 for card in cards.values()))
+        scan = (pet.GetID(), image.GetMTime(), unit)
+        if scan != self._scan:
+            self._scan, self._case = scan, _case(pet, unit)
+        seen = (scan, dose_fraction, tuple(card.sha256 for card in cards.values()))
         if seen != self._seen:
-            self._seen, self._found = seen, _misfits(pet, unit, dose_fraction, cards)
+            self._seen, self._found = seen, _misfits(self._case, dose_fraction, cards)
         return self._found
 
 
-def _misfits(pet: Any, unit: units.Unit, dose_fraction: float, cards: Mapping[str, Any]) -> dict[str, list[str]] | None:
+def _case(pet: Any, unit: units.Unit) -> Case | None:
+    """A scan as a method sees it; None where it cannot be looked at here."""
     try:
         from petdiffusion.prepare.mask import body_mask
         from petdiffusion.prepare.noise import noise_sd
-        from petdiffusion.zoo.choose import misfits
 
         if pet.GetImageData().GetNumberOfPoints() > LARGEST:
             return None
         volume = scene.volume_of(pet, SUVBW, units.facts_of(pet))
         volume = volume.with_array(volume.array * np.float32(unit.to_suv))
         body = body_mask(volume)
-        case = Case(volume, body, noise_sd(volume, body), dose_fraction=dose_fraction or None)
+        return Case(volume, body, noise_sd(volume, body))
+    except (ImportError, PETDiffusionError):
+        return None
+
+
+def _misfits(case: Case | None, dose_fraction: float, cards: Mapping[str, Any]) -> dict[str, list[str]] | None:
+    if case is None:
+        return None
+    case = replace(case, dose_fraction=dose_fraction or None)
+    try:
+        from petdiffusion.zoo.choose import misfits
+
         return {id_: misfits(card, case) for id_, card in cards.items()}
     except (ImportError, PETDiffusionError):
         return None

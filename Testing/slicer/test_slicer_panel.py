@@ -146,26 +146,33 @@ def test_before_a_scan_is_chosen_both_models_are_named(open_panel, two_models) -
     assert widget.ui.modelButton.isHidden(), "there is no one card to show"
 
 
-def test_a_scan_is_looked_at_again_only_when_something_has_changed(open_panel, two_models, monkeypatch) -> None:
+def test_a_scan_is_looked_at_again_only_when_it_has_changed(open_panel, two_models, monkeypatch) -> None:
+    """To find the body and the noise of a whole-body scan takes seconds, in which Slicer stands still."""
     import slicer.util
-    from PETDiffusionDenoiseLib import models as lib
+    from petdiffusion.prepare import mask
+    from petdiffusion.zoo import choose
 
-    looks = []
-    real = lib._misfits
-    monkeypatch.setattr(lib, "_misfits", lambda *given: looks.append(1) or real(*given))
+    looks, held = [], []
+    body_mask, misfits = mask.body_mask, choose.misfits
+    monkeypatch.setattr(mask, "body_mask", lambda volume: looks.append(1) or body_mask(volume))
+    monkeypatch.setattr(choose, "misfits", lambda card, case: held.append(1) or misfits(card, case))
     node = scan("Head", 160.0, 3.0)
     widget = open_panel()
     given = widget.panel.parameters
     given.pet, given.method = node, "diffuse"
     for seed in range(3):
         given.seed = seed
-    assert len(looks) == 1
+    assert (len(looks), len(held)) == (1, 2), "two models are held against it once"
     given.dose_fraction = 0.01
-    assert len(looks) == 2 and "dose fraction" in widget.ui.modelText.text
+    assert "dose fraction" in widget.ui.modelText.text
+    given.method = "prompted"
+    given.method = "diffuse"
+    given.dose_fraction = 0.02
+    assert len(looks) == 1
     slicer.util.arrayFromVolume(node)[:] = 0
     slicer.util.arrayFromVolumeModified(node)
     widget.panel.refresh()
-    assert len(looks) == 3
+    assert len(looks) == 2
 
 
 def test_a_model_of_the_scene_that_is_not_installed_is_said(open_panel, two_models) -> None:
