@@ -34,6 +34,13 @@ CARDS = (
         "noise2void", "Krull, Buchholz and Jug, CVPR 2019; for PET Song, Yang and Dutta, Phys Med Biol 2021",
         _steps(600, (200, 400, 600, 900))),
     _card(
+        "n2v-pt", "N2V-PT", "Noise2Void on slices that begins with what it learnt on other low-count scans.",
+        "transfer", "Song, Yang and Dutta, Phys Med Biol 2021 (Noise2Void with parameter transfer)",
+        Option("steps", "int", 100, "Steps of learning on this scan; 0: the parameters as they are", 0, 100_000,
+               tune=(0, 50, 100, 200, 400)),
+        trainer="petdiffusion.methods.self_taught.transfer_task:TransferTask", needs_model=True, needs_suv=False,
+        weights_licence="Apache-2.0"),
+    _card(
         "noisier2noise", "Noisier2Noise", "Learns on the scan itself to take away noise that is added to it; no model.",
         "noisier2noise", "Moran et al., CVPR 2020; for PET Yie et al., Nucl Med Mol Imaging 2020",
         _steps(300, (150, 300, 600)),

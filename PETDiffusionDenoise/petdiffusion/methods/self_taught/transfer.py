@@ -4,21 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from ...infer.networks import loaded
 from ...infer.residual import model_facts
+from ...networks.config import Config
 from ...networks.unet import UNet, UNetConfig
 from ...prepare.frame import Frame, filtered
 from ...progress import Run
 from ...zoo.choose import choose
 from ..contract import Case, Output
-from ..self_taught import noise2void
-from ..self_taught.lesson import BySlice
+from . import noise2void
+from .lesson import SIZE, BySlice
 
+
+@dataclass(frozen=True)
+class TransferConfig(Config):
+    """Everything that defines an N2V-PT model; saved whole in its card."""
+
+    NAME = "N2V-PT configuration"
+
+    network: Mapping[str, Any] = field(default_factory=dict)
+    """In two dimensions: slices are worked on one by one."""
+
+
+CONFIGS = {"compact": TransferConfig(network={**SIZE, "dims": 2, "channels": 12})}
 RATE = 5e-4
 """Gentler than from nothing: what was learnt before is to be kept."""
 FAR_MM = 1e3

@@ -13,14 +13,13 @@ from torch import Tensor, nn
 from ...progress import Run
 from ...training.settings import TrainSettings
 from ...training.task import Batch
-from ..self_taught import noise2void
-from ..self_taught.lesson import UNIT
-from .config import CONFIGS
-from .data import LowSlices, load
-from .method import built
+from . import noise2void
+from .lesson import UNIT
+from .transfer import CONFIGS, built
+from .transfer_data import LowSlices, load
 
 
-class N2vPtTask:
+class TransferTask:
     """Built by `petdiffusion train n2v-pt`."""
 
     method = "n2v-pt"

@@ -1,4 +1,4 @@
-"""Slices of low-count scans as Noise2Void is shown them; normal-dose images are not opened."""
+"""Slices of low-count scans as N2V-PT is shown them; normal-dose images are not opened."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from ...progress import Run
 from ...training.manifest import Manifests, Row, collect, half, image
 from ...training.patches import Drawn, continued
 from ...training.settings import TrainSettings
-from ..self_taught import noise2void
-from .method import slice_by_slice
+from . import noise2void
+from .transfer import slice_by_slice
 
 
 @dataclass

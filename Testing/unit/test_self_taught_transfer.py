@@ -10,9 +10,9 @@ import pytest
 import torch
 from petdiffusion import read
 from petdiffusion.infer.networks import loaded
-from petdiffusion.methods.n2v_pt.method import RATE, built, slice_by_slice
-from petdiffusion.methods.n2v_pt.task import N2vPtTask
 from petdiffusion.methods.self_taught import lesson, noise2void
+from petdiffusion.methods.self_taught.transfer import RATE, built, slice_by_slice
+from petdiffusion.methods.self_taught.transfer_task import TransferTask
 from petdiffusion.prepare import case
 from petdiffusion.prepare.frame import evened, framed
 from petdiffusion.progress import Run
@@ -57,14 +57,14 @@ def test_only_low_count_images_are_opened(tmp_path):
     folder = write_dataset(tmp_path)
     for path in folder.glob("*/reference.nii.gz"):
         path.unlink()
-    data = N2vPtTask().load([folder], settings(), Run())
+    data = TransferTask().load([folder], settings(), Run())
     assert len(data.train) == 2 and len(data.valid) == 1 and data.describe()["images"] == "low-count slices alone"
 
 
 def test_training_shows_what_work_shows(dataset):
     """Every voxel of a patch that is as large as a slice."""
     shown = noise2void.shown(frame_of(dataset))
-    data = N2vPtTask().load([dataset], settings(patch=128), Run())
+    data = TransferTask().load([dataset], settings(patch=128), Run())
     one = next(p for p in data.train if p.id == "p0")
     patch = data.patch([one], np.random.default_rng(0), training=False)
     size = shown[0].shape[2:]
@@ -75,7 +75,7 @@ def test_training_shows_what_work_shows(dataset):
 
 
 def test_patches_lie_in_the_body_and_are_mirrored_in_training_alone(dataset):
-    data = N2vPtTask().load([dataset], settings(patch=4), Run())
+    data = TransferTask().load([dataset], settings(patch=4), Run())
     assert all(data.batch(i, 0)["body"].flatten(1).any(1).all() for i in range(8))
     pairs = [[data.patch(data.train, np.random.default_rng(n), t)["low"] for t in (False, True)] for n in range(8)]
     assert any(not torch.equal(*pair) for pair in pairs)
@@ -126,7 +126,7 @@ def test_slices_know_nothing_of_one_another(dataset, model):
 
 
 def test_what_it_learns_lets_it_guess_more(dataset, tmp_path):
-    task = N2vPtTask(changes=SMALL)
+    task = TransferTask(changes=SMALL)
     folder = train(task, task.load([dataset], settings(), Run()), settings(), tmp_path / "t")
     with (folder / "log.csv").open() as stream:
         rows = list(csv.DictReader(stream))
@@ -135,5 +135,5 @@ def test_what_it_learns_lets_it_guess_more(dataset, tmp_path):
 
 def test_the_compact_network_is_small_enough_to_ship():
     with torch.device("meta"):
-        network = N2vPtTask().network()
+        network = TransferTask().network()
     assert sum(p.numel() for p in network.parameters()) * 2 < 0.13e6
