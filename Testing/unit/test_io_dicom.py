@@ -209,6 +209,22 @@ def test_a_pet_without_suv_is_read_in_bqml_and_says_why(tmp_path):
     assert suv.to_suv(volume.with_facts(weight_kg=70.0)).facts.suv_factor == pytest.approx(2.763367e-4, rel=1e-6)
 
 
+@pytest.mark.parametrize(("keyword", "fact"), [("PatientWeight", "weight_kg"), ("RadionuclideTotalDose",
+                         "injected_dose_bq"), ("RadionuclideHalfLife", "half_life_s")])  # fmt: skip
+def test_what_differs_between_slices_is_not_taken_from_the_first(tmp_path, keyword, fact):
+    from petdiffusion.errors import UnitError
+
+    def edit(ds, k):
+        target = ds.RadiopharmaceuticalInformationSequence[0] if keyword.startswith("Radio") else ds
+        setattr(target, keyword, float(target[keyword].value) * (1.01 if k > 2 else 1))
+    run = Run()
+    volume = read.image(factory.pet(tmp_path / "pet", edit=edit).folder, run=run)
+    assert volume.facts.suv_factor is None and getattr(volume.facts, fact) is None
+    assert any(text.startswith("No SUV:") and keyword in text for text in run.warnings)
+    with pytest.raises(UnitError, match=keyword):
+        suv.to_suv(volume)
+
+
 def test_facts_by_hand_do_not_overrule_a_missing_decay_correction(tmp_path):
     from petdiffusion.errors import UnitError
 

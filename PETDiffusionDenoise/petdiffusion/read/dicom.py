@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import harmonic_mean
@@ -41,7 +41,7 @@ def read(path: Path, role: str, declared: tuple[str, float] | None = None, weigh
         array *= np.float32(scale)
     if role not in PET_ROLES:
         return Volume(array, geometry, unit, common_facts(ordered[0], path, run))
-    used = weight(_positive(ordered[0], "PatientWeight", run), weight_kg, unit, path.name, run)
+    used = weight(_known(lambda: units.weight_of(ordered), run), weight_kg, unit, path.name, run)
     return Volume(array, geometry, unit, pet_facts(ordered, path, run, used))
 
 
@@ -67,10 +67,10 @@ def pet_facts(ordered: Sequence[Dataset], path: Path, run: Run | None = None, we
     """Everything known of the scan and its tracer, and the SUV factor if it can be had without guessing. The weight,
     if given, replaces the header's."""
     ds, facts = ordered[0], common_facts(ordered[0], path, run)
-    facts = facts if weight_kg is None else replace(facts, weight_kg=weight_kg)
+    weighs = _known(lambda: units.weight_of(ordered), run) if weight_kg is None else weight_kg
     info = header.item(ds, "RadiopharmaceuticalInformationSequence")
     known = {"tracer": _tracer(info) if info is not None else None,
-             "injected_dose_bq": _positive(info, "RadionuclideTotalDose", run) if info is not None else None,
+             "weight_kg": weighs, "injected_dose_bq": _known(lambda: units.dose_of(ordered), run),
              "positron_fraction": _fraction(_positive(info, "RadionuclidePositronFraction", run)) if info else None,
              "frame_seconds": _thousandth(_positive(ds, "ActualFrameDuration", run))}
     injections = len(ds.get("RadiopharmaceuticalInformationSequence") or ())
@@ -78,7 +78,7 @@ def pet_facts(ordered: Sequence[Dataset], path: Path, run: Run | None = None, we
         run.warn(f"The header lists {injections} injections: tracer, dose and time are taken from the first alone. "
                  "Check them before any SUV is used.")
     try:
-        known["half_life_s"] = units.nuclide_half_life(ds)
+        known["half_life_s"] = units.half_life_of(ordered)
         known["suv_factor"] = units.factor_from_dicom(ordered, Facts(weight_kg=weight_kg))
     except (UnitError, InputError) as error:
         if run is not None and header.text(ds, "Units").upper() != "GML":
@@ -130,12 +130,17 @@ def _uptake_minutes(ordered: Sequence[Dataset], half_life_s: float | None) -> fl
 
 
 def _positive(ds: Dataset, keyword: str, run: Run | None) -> float | None:
-    """A number above zero. A damaged one is told and no more: there is an image without it."""
+    return _known(lambda: header.number(ds, keyword), run)
+
+
+def _known(asked: Callable[[], float | None], run: Run | None) -> float | None:
+    """A number above zero. A damaged one, or several where there can be one, are told and no more: there is an image
+    without them."""
     try:
-        value = header.number(ds, keyword)
-    except InputError as error:
+        value = asked()
+    except (InputError, UnitError) as error:
         if run is not None:
-            run.warn(f"{error.what}: {error.why}, and is left out.")
+            run.warn(f"{error.what}: {error.why}. It is left out.")
         return None
     return value if value and value > 0 else None
 

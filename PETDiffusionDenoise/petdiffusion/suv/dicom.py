@@ -98,12 +98,9 @@ def _given_over_stated(ds: Dataset, given: Facts) -> float:
 
 def _standard(series: Sequence[Dataset], given: Facts) -> float:
     correction = _one([_decay_correction(ds) for ds in series], "DecayCorrection")
-    life = half_life(given.half_life_s or _one([nuclide_half_life(ds) for ds in series], "RadionuclideHalfLife"))
-    dose, weight = given.injected_dose_bq, given.weight_kg
-    if dose is None:
-        dose = _one([_dose(ds) for ds in series], "RadionuclideTotalDose")
-    if weight is None:
-        weight = _one([header.number(ds, "PatientWeight") for ds in series], "PatientWeight")
+    life = half_life(given.half_life_s or half_life_of(series))
+    dose = dose_of(series) if given.injected_dose_bq is None else given.injected_dose_bq
+    weight = weight_of(series) if given.weight_kg is None else given.weight_kg
     return factor(dose, weight, life, *(Uptake(0.0) if correction == "ADMIN" else _uptake(series, given, life)))
 
 
@@ -116,9 +113,18 @@ def _one(values: Sequence[float | str | None], keyword: str) -> Any:
     return found[0]
 
 
-def _dose(ds: Dataset) -> float | None:
-    info = header.item(ds, "RadiopharmaceuticalInformationSequence")
-    return None if info is None else header.number(info, "RadionuclideTotalDose")
+def weight_of(series: Sequence[Dataset]) -> float | None:
+    return _one([header.number(ds, "PatientWeight") for ds in series], "PatientWeight")
+
+
+def dose_of(series: Sequence[Dataset]) -> float | None:
+    infos = [header.item(ds, "RadiopharmaceuticalInformationSequence") for ds in series]
+    return _one([None if info is None else header.number(info, "RadionuclideTotalDose") for info in infos],
+                "RadionuclideTotalDose")
+
+
+def half_life_of(series: Sequence[Dataset]) -> float | None:
+    return _one([_nuclide_half_life(ds) for ds in series], "RadionuclideHalfLife")
 
 
 def _uptake(series: Sequence[Dataset], given: Facts, life: float) -> Uptake:
@@ -131,7 +137,7 @@ def _uptake(series: Sequence[Dataset], given: Facts, life: float) -> Uptake:
                         "Correct the times of injection and scan in the file.") from error
 
 
-def nuclide_half_life(ds: Dataset) -> float | None:
+def _nuclide_half_life(ds: Dataset) -> float | None:
     """The header's half-life, if it is the one of the nuclide the header names."""
     info = header.item(ds, "RadiopharmaceuticalInformationSequence")
     if info is None:
