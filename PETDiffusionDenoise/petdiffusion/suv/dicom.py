@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 PHILIPS = "Philips PET Private Group"
 SUV_SCALE, ACTIVITY_SCALE = 0x00, 0x09
 HALF_LIVES_AGREE = 0.02
-_SAY = "Export in Bq/ml, or say with --unit what the values are: a.u. if only the picture matters."
+_SAY = "Export in Bq/ml, or say with --unit what the values are; in Python unit='a.u.' if only the picture matters."
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ def parse_unit(word: Any) -> tuple[str, float]:
                         "Give the PET in Bq/ml or SUVbw.")
     if key in _COUNTS:
         raise UnsaidUnit(f"Unit '{word}'", "are counts, not activity or SUV" if key != "none" else "says nothing",
-                         f"Use one of {', '.join(UNITS)}: if you know which it is, say so with --unit.")
+                         "If you know them to be in Bq/ml or SUVbw, say so with --unit.")
     raise UnitError(f"Unit {word!r}", "is not one this program knows", f"Use one of {', '.join(UNITS)}.")
 
 
