@@ -12,6 +12,7 @@ from petdiffusion.methods.contract import Case, MethodCard
 from petdiffusion.volume import SUVBW
 
 from . import scene, units
+from .theme import colored
 from .widgets import beginning, paragraph
 
 AUTOMATIC = ""
@@ -19,7 +20,6 @@ AUTOMATIC = ""
 LARGEST = 15_000_000
 """Voxels; a larger scan is not looked at before the run, so that the panel never waits."""
 TRAINING_LETTERS = 110
-_GREY, _AMBER = "#6c757d", "#b07d00"
 
 
 def installed(card: MethodCard) -> dict[str, Any]:
@@ -121,7 +121,7 @@ def text_of(card: Any, whole: bool = False) -> str:
         facts |= {"Licence": f"{card.licence} (data: {card.data_licence})", "Version": card.version,
                   "Size": f"{card.bytes / 1e6:.1f} MB", "SHA-256": _in_groups(card.sha256)}
         facts |= {f"Measured, {key}": value for key, value in _flat(card.results)}
-    lines = [f'<span style="color:{_GREY}">{name}:</span> {paragraph(str(text))}' for name, text in facts.items()]
+    lines = [f"{colored('faint', f'{name}:')} {paragraph(str(text))}" for name, text in facts.items()]
     return "<br>".join([paragraph(card.summary), *lines])
 
 
@@ -150,8 +150,12 @@ def caution(misfits: list[str]) -> str:
     """What speaks against a model, before the run."""
     if not misfits:
         return ""
-    return f'<br><span style="color:{_AMBER}">▲ Not trained for this scan: {paragraph("; ".join(misfits))}.</span>'
+    return _caution(f"Not trained for this scan: {paragraph('; '.join(misfits))}.")
 
 
 def missing(id_: str) -> str:
-    return f'<br><span style="color:{_AMBER}">▲ The model "{paragraph(id_)}" that was chosen is not installed.</span>'
+    return _caution(f'The model "{paragraph(id_)}" that was chosen is not installed.')
+
+
+def _caution(html: str) -> str:
+    return f"<br>{colored('caution', f'▲ {html}')}"

@@ -9,7 +9,7 @@ import qt
 import slicer
 from petdiffusion.errors import PETDiffusionError
 
-from . import exchange, jobs, models, panel_inputs, results, validity
+from . import exchange, jobs, models, panel_inputs, results, theme, validity
 from .panel_inputs import InputsPart
 from .panel_method import MethodPart
 from .panel_review import ReviewPart
@@ -42,6 +42,7 @@ class Panel:
         for name in jobs.OUTPUTS:
             getattr(ui, f"{name}Check").toggled.connect(lambda on, name=name: self._on_output(name, on))
         ui.tutorialButton.clicked.connect(lambda: self._open_tutorial())
+        theme.dress(ui)
         self.set_parameters(None)
 
     def set_parameters(self, parameters: Parameters | None) -> None:
@@ -147,6 +148,7 @@ class Panel:
 
     def enter(self) -> None:
         """The user came to the module."""
+        theme.dress(self.ui)
         if self.parameters is not None:
             panel_inputs.suggest(self.parameters)
         self.refresh()

@@ -12,6 +12,7 @@ from petdiffusion.volume import BQML, SUVBW
 from . import results, scene, units
 from .parameters import Parameters
 from .signals import Signal
+from .theme import colored
 from .widgets import choose_key, fill, key_of, paragraph, quiet, show_row
 
 UNIT_CHOICES = {units.AUTOMATIC: "Automatic", SUVBW: "SUV (body weight)", BQML: "Bq/ml"}
@@ -19,7 +20,6 @@ OPTIONAL = ("labels", "lesions", "region")
 ALWAYS = ("pet", "reference", *OPTIONAL)
 BY_METHOD = ("ct", "mr")
 NEEDABLE = {"ct": "CT", "mr": "MR", "labels": "Organs"}
-_OK, _WARN, _BAD = "#2b8a3e", "#b07d00", "#b02a37"
 
 
 class InputsPart:
@@ -116,8 +116,8 @@ def _line(unit: units.Unit | None) -> str:
     """The unit with a coloured dot: green for SUV, amber for Bq/ml without a factor, red for unknown."""
     if unit is None:
         return ""
-    color = _OK if unit.suv_known else (_BAD if unit.unit is None else _WARN)
-    return f'<span style="color:{color}">●</span> {paragraph(unit.text)}'
+    meaning = "good" if unit.suv_known else ("bad" if unit.unit is None else "caution")
+    return f"{colored(meaning, '●')} {paragraph(unit.text)}"
 
 
 def _no_scan(pet: Any) -> str:
@@ -126,7 +126,7 @@ def _no_scan(pet: Any) -> str:
     if not role:
         return ""
     said = f"was denoised already ({method})" if role == "denoised" else f"is the {role.split(' ')[-1]} of a result"
-    return f'<br><span style="color:{_WARN}">▲ This image {paragraph(said)}, no scan.</span>'
+    return f"<br>{colored('caution', f'▲ This image {paragraph(said)}, no scan.')}"
 
 
 def _positive(text: str) -> float:

@@ -13,6 +13,7 @@ from . import models, presets, units
 from .options_form import OptionsForm
 from .parameters import Parameters
 from .signals import Signal
+from .theme import colored
 from .widgets import beginning, choose_key, fill, key_of, paragraph, quiet, show_row
 
 FAMILIES = {"diffusion": "Diffusion", "supervised": "Trained network", "unsupervised": "Unsupervised",
@@ -161,7 +162,7 @@ def text_of(card: MethodCard) -> str:
     facts = [f"Needs {' and '.join(needed)}." if needed else "", f"Can use {' and '.join(used)}." if used else "",
              "" if needed or used else "Needs the PET alone."]
     cited = paragraph(beginning(card.paper, PAPER_LETTERS))
-    paper = f'<br><span style="color:#6c757d">{cited}</span>' if cited else ""
+    paper = f"<br>{colored('faint', cited)}" if cited else ""
     said = paragraph(" ".join(filter(None, (card.summary, *facts))))
     return f"<b>{FAMILIES[card.family]}.</b> {said}{paper}"
 

@@ -12,7 +12,8 @@ from petdiffusion.errors import PETDiffusionError
 from . import jobs, results, review_lists
 from .process import Failure
 from .signals import Signal
-from .widgets import beginning, bring_into_view, clock, color_frame, icon, paragraph, to_clipboard
+from .theme import color_frame
+from .widgets import beginning, bring_into_view, clock, icon, paragraph, to_clipboard
 
 POLL_MS = 100
 SILENT_S = 90.0

@@ -14,6 +14,7 @@ from petdiffusion.errors import PETDiffusionError
 from . import backend, install, samples
 from .queries import Query
 from .signals import Signal
+from .theme import colored
 from .widgets import beginning, choose_key, fill, fill_table, key_of, paragraph, quiet, show_row, to_clipboard
 
 OWN, OTHER = "slicer", "other"
@@ -118,8 +119,7 @@ class SetupPart:
         return f"{self.backend.title} cannot run the program: {last}"
 
     def _set_ready(self, verdict: str, usable: bool) -> None:
-        color = "#2b8a3e" if usable else "#b02a37"
-        self.ui.setupLabel.setText(f'<span style="color:{color}">●</span> {paragraph(verdict)}')
+        self.ui.setupLabel.setText(f"{colored('good' if usable else 'bad', '●')} {paragraph(verdict)}")
         self.not_ready = "" if usable else "Packages are missing: open 'Set-up' and install them."
 
     def _fill_checks(self, checks: list[Mapping[str, Any]]) -> None:

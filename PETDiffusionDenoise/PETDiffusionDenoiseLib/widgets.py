@@ -12,8 +12,6 @@ import qt
 
 ICONS = Path(__file__).resolve().parent.parent / "Resources" / "Icons"
 ROW_HEIGHT = 24
-COLORS = {"error": ("#b02a37", "#fdf1f2"), "warning": ("#997404", "#fff9e8"), "done": ("#146c43", "#eef8f2"),
-          "note": ("#1d4e6b", "#eef5f9")}
 
 
 def icon(name: str) -> Any:
@@ -91,10 +89,6 @@ def paragraph(text: str) -> str:
     return escape(text).replace("\n", "<br>")
 
 
-def link(text: str, target: str) -> str:
-    return f'<a href="{target}" style="color:#1d6fa5">{escape(text)}</a>'
-
-
 def bring_into_view(widget: Any) -> None:
     """Scrolls the module panel so far that a widget is seen, once its place is known."""
     def scroll() -> None:
@@ -105,13 +99,6 @@ def bring_into_view(widget: Any) -> None:
             parent.ensureWidgetVisible(widget)
 
     later(0, scroll)
-
-
-def color_frame(frame: Any, kind: str) -> None:
-    edge, ground = COLORS[kind]
-    name = frame.objectName
-    frame.setStyleSheet(f"QFrame#{name} {{ background: {ground}; border: 1px solid {edge}; border-left: 5px solid "
-                        f"{edge}; border-radius: 3px; }} QFrame#{name} QLabel {{ color: #212529; }}")
 
 
 def to_clipboard(text: str) -> None:
