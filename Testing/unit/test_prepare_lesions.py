@@ -78,6 +78,19 @@ def test_a_mask_saved_without_its_geometry_is_refused(how):
         measured(how, pet, LabelMap(array, Geometry((60, 60, 40), (1.0, 1.0, 1.0))))
 
 
+@pytest.mark.parametrize("how", ["denoise", "quantify"])
+def test_a_mask_cut_out_around_its_lesion_is_taken(how):
+    """As segmentation programs write it: a box of some voxels in a large body."""
+    pet = pet_of(size=(60, 60, 40))
+    box = Geometry((12, 12, 12), (2.0, 2.0, 2.0), origin=(100.0, 100.0, 60.0))
+    array = np.zeros(box.shape, np.int16)
+    array[2:10, 2:10, 2:10] = 1
+    tables, said = measured(how, pet, LabelMap(array, box))
+    (lesion,) = tables["lesions"]
+    assert lesion["volume_ml"] == pytest.approx(8**3 * 0.008, abs=0.033)
+    assert not [text for text in said if "mask" in text]
+
+
 def test_organs_of_another_place_are_refused_by_quantify():
     patient = small_patient()
     far = replace(patient["labels"], geometry=replace(patient["labels"].geometry, origin=(95.0, -50.0, 10.0)))

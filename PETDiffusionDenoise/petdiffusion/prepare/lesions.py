@@ -44,12 +44,18 @@ def place(lesions: LabelMap, pet: Volume, run: Run, body: np.ndarray | None = No
     """The mask on the PET's grid, every connected part a label of its own; one that lies on it stays as it is."""
     if lesions.geometry.close_to(pet.geometry):
         return lesions
-    body = body_mask(pet) if body is None else body
-    check_cover(lesions.geometry, "lesion mask", pet, body, run, beyond="no lesion is known in the rest")
+    if _lost_its_place(lesions.geometry, pet.geometry):  # others may be cut out around their lesions
+        body = body_mask(pet) if body is None else body
+        check_cover(lesions.geometry, "lesion mask", pet, body, run, beyond="it may have lost its place in space")
     placed, parts = resample_lesions(split_lesions(lesions), pet.geometry)
     for text in _told(parts, pet.geometry.voxel_ml):
         run.warn(text)
     return placed
+
+
+def _lost_its_place(mask: Geometry, pet: Geometry) -> bool:
+    """As many voxels as the PET but elsewhere, or the grid of a file that says nothing of its own."""
+    return mask.size == pet.size or (mask.spacing == (1.0, 1.0, 1.0) and mask.origin == (0.0, 0.0, 0.0))
 
 
 def resample_lesions(lesions: LabelMap, geometry: Geometry) -> tuple[LabelMap, list[Part]]:
