@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import slicer
@@ -94,6 +95,13 @@ class PETDiffusionDenoiseWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
         if not self._checked:
             self._checked = True
             self.panel.setup.check()
+
+    def onReload(self) -> None:
+        """The developer's button: Slicer reloads this file alone, so what it imports is dropped first."""
+        for name in list(sys.modules):
+            if name.split(".")[0] in ("PETDiffusionDenoiseLib", "petdiffusion"):
+                del sys.modules[name]
+        ScriptedLoadableModuleWidget.onReload(self)
 
     def exit(self) -> None:
         """Called when the user opens another module; a job goes on."""

@@ -176,6 +176,28 @@ def test_reload_gives_a_working_panel(logic) -> None:
         widget.cleanup()
 
 
+def test_the_reload_button_takes_the_libraries_anew(logic, monkeypatch) -> None:
+    """Slicer reloads the module's own file alone, and a developer would go on with the old library."""
+    import sys
+
+    import scripted_module
+
+    from PETDiffusionDenoise import PETDiffusionDenoiseWidget
+
+    def ours() -> set[str]:
+        return {name.split(".")[0] for name in sys.modules} & {"PETDiffusionDenoiseLib", "petdiffusion"}
+
+    left = []
+    reload = scripted_module.ScriptedLoadableModuleWidget
+    monkeypatch.setattr(reload, "onReload", lambda self: left.append(ours()), raising=False)
+    widget = PETDiffusionDenoiseWidget()
+    assert len(ours()) == 2
+    monkeypatch.setattr(sys, "modules", dict(sys.modules))  # the other tests keep theirs
+    widget.onReload()
+    assert left == [set()]
+    widget.cleanup()
+
+
 def test_every_example_is_valid_python_and_uses_what_is_there() -> None:
     import ast
 
