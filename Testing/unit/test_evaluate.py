@@ -189,7 +189,7 @@ def test_plots_of_agreement_share_their_axes(monkeypatch):
              for m, factor in (("a", 0.5), ("b", 2.0)) for v in (2.0, 4.0, 8.0)]  # fmt: skip
     for draw in (plots.regression, plots.bland_altman):
         seen = []
-        alts = draw(pairs, ["a", "b", "c"], "max", "SUVmax", {"a": "First"})
+        alts = draw(pairs, ["a", "b", "c"], "max", "SUVbw", {"a": "First"})
         assert len(alts) == 2 and alts[0].startswith("First: ")
         assert seen[0][:2] == seen[1][:2] and seen[0][0][1] > 8
         if draw is plots.regression:
@@ -197,7 +197,7 @@ def test_plots_of_agreement_share_their_axes(monkeypatch):
         else:
             assert seen[0][2] == "SUV, method − normal"
             assert seen[0][1][1] >= 9 + 1e-9  # the largest difference, 2 x 8 + 1 - 8
-    assert plots.regression(pairs[:2], ["a"], "max", "SUVmax", {}) == []
+    assert plots.regression(pairs[:2], ["a"], "max", "SUVbw", {}) == []
 
 
 def test_what_is_done_is_not_done_again_and_a_new_method_joins(study, done, monkeypatch):

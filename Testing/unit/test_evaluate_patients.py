@@ -202,6 +202,6 @@ def test_no_title_of_a_plot_is_cut(monkeypatch, methods):
     names = [f"m{i}" for i in range(methods)]
     for metric in METRICS:
         values = {name: {"p": 1.0, "q": 2.0} for name in [*names, LOW]}
-        plots.boxes(values, metric, {}, methods + 1)
+        plots.boxes(values, metric.title, metric.unit, {}, methods + 1)
     pairs = [{"method": "m0", "max": v, "max_reference": v + 0.1} for v in (2.0, 4.0, 8.0)]
-    plots.regression(pairs, ["m0"], "max", "SUVmax", {"m0": "A method with quite a long title of its own"})
+    plots.regression(pairs, ["m0"], "max", "SUVbw", {"m0": "A method with quite a long title of its own"})

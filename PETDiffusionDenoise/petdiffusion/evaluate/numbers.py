@@ -12,6 +12,7 @@ import numpy as np
 
 from ..measure.checks import or_none
 from ..trust.findings import BEYOND, LESION, ORGAN, SPOTS
+from ..volume import SUVBW
 from ..write.tables import read_csv
 
 LOW = "low-count"
@@ -54,6 +55,32 @@ METRICS = (
 )
 """Errors are absolute, means over the organs or lesions of a case. `doubts` counts places alone, `regions_changed` the
 lesions and organs whose mean changed."""
+
+
+WORDS = {"max": "maximum", "peak": "peak", "mean": "mean"}
+"""What SUVmax, SUVpeak and SUVmean are called where no SUV is known."""
+
+
+def units_of(rows: Sequence[Row]) -> list[str]:
+    """Of scans, lesions or organs, in the order of the rows. What is in different units is never put together."""
+    return list(dict.fromkeys(row.get("unit", SUVBW) for row in rows))
+
+
+def unit_word(unit: str) -> str:
+    return "SUV" if unit == SUVBW else unit
+
+
+def value_word(metric: str, unit: str) -> str:
+    """`SUVmax`, or `maximum (Bq/ml)`."""
+    return f"SUV{metric}" if unit == SUVBW else f"{WORDS[metric]} ({unit})"
+
+
+def title_of(metric: Metric, rows: Sequence[Row]) -> str:
+    """Without the word SUV where a scan is in another unit: relative errors of both stand in one line."""
+    title = metric.title
+    for key, word in WORDS.items() if units_of(rows) != [SUVBW] else ():
+        title = title.replace(f"SUV{key}", word)
+    return title
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from ..progress import Run
 from ..write import tables as csv_files
 from ..write.report.words import NONE, number
 from . import plots
-from .numbers import LOW, METRICS, Row
+from .numbers import LOW, METRICS, Row, title_of, unit_word, units_of, value_word
 from .run import Evaluation, put, saved
-from .summary import measured, per_patient
+from .summary import in_unit, measured, per_patient
 from .words import paragraph, scans_of, told_of
 
 BANNER = "For research use only. Not a medical device, not for diagnosis."
@@ -25,6 +25,7 @@ SIGNIFICANT = 0.05
 STYLE = """
 .plots { display: flex; flex-wrap: wrap; gap: 8px 22px; margin: 6px 0 18px; }
 .scroll + h3 { margin-top: 20px; }
+h3.unit { font-weight: 650; color: var(--ink); margin-top: 26px; }
 .plots img { max-width: 100%; height: auto; }
 td.best { font-weight: 650; } tbody th.group { font-weight: 650; color: var(--ink); padding-top: 14px; }
 td { vertical-align: top; }
@@ -190,8 +191,9 @@ def _metrics(made: Evaluation, rows: Sequence[Row]) -> str:
         values = [found[m]["mean"] for m in compared]
         best = (max if metric.higher_is_better else min)(values) if len(values) > 1 else None
         cells = "".join(_cell(found.get(m), metric.digits, m in compared and found[m]["mean"] == best) for m in methods)
+        title = next(iter(found.values()))["title"]
         unit = f" <small>{escape(metric.unit)}</small>" if metric.unit else ""
-        lines.append(f"<tr><th>{escape(metric.title)}{unit}</th>{_patients(list(found.values()))}{cells}</tr>")
+        lines.append(f"<tr><th>{escape(title)}{unit}</th>{_patients(list(found.values()))}{cells}</tr>")
     head = "".join(f"<th>{escape(made.titles.get(m, m))}</th>" for m in methods)
     return (
         f'<div class="scroll"><table class="plain"><thead><tr><th></th><th>patients</th>{head}</tr></thead>'
@@ -226,41 +228,59 @@ def _boxes(made: Evaluation, data: str) -> list[str]:
         used = measured(cases, metric.key, every)
         values = per_patient(cases, metric.key, used) if used else {}
         if metric.level != "cost" and used and len(values[used[0]]) > 1:
-            drawn.append(plots.boxes(values, metric, made.titles, len(every)))
+            drawn.append(plots.boxes(values, title_of(metric, cases), metric.unit, made.titles, len(every)))
     return drawn
 
 
 def _agreement(made: Evaluation, data: str) -> str:
-    group, parts = made.groups[data], []
-    for kind, pairs, metric, label in (("Lesions", group.lesions, "max", "SUVmax"), ("Lesions", group.lesions, "peak",
-                                       "SUVpeak"), ("Organs", group.organs, "mean", "SUVmean")):  # fmt: skip
-        for draw, title in ((plots.regression, "regression"), (plots.bland_altman, "Bland–Altman")):
-            drawn = draw(pairs, made.ask.methods, metric, label, made.titles)
-            if drawn:
-                parts.append(f"<h3>{kind}, {label}: {title}</h3>{_plots(drawn)}")
-    rows = made.agreement[data]
-    if not parts and not rows:
+    """A table and plots for each unit that scans are in."""
+    units, parts = units_of(made.groups[data].cases), []
+    for unit in units:
+        if rows := in_unit(made.agreement[data], unit):
+            parts += [f'<h3 class="unit">Scans in {escape(unit_word(unit))}</h3>'] if len(units) > 1 else []
+            parts += [_agreement_table(made, rows, unit_word(unit)), _agreement_plots(made, data, unit)]
+    if not parts:
         return ""
-    heads = ("of", "metric", "method", "n", "slope", "intercept, SUV", "R²", "concordance", "bias, SUV",
-             "95 % limits, SUV")  # fmt: skip
-    lines = "".join(
-        f"<tr><td>{r['of']}</td><td>{r['metric']}</td><td>{escape(made.titles.get(r['method'], r['method']))}</td>"
-        f"<td>{r['n']}</td>" + "".join(f"<td>{number(r[k], 3)}</td>" for k in ("slope", "intercept", "r_squared",
-                                                                              "concordance", "bias"))
-        + f"<td>{number(r['limit_low'], 3)} to {number(r['limit_high'], 3)}</td></tr>"
-        for r in rows
-    )  # fmt: skip
-    head = "".join(f"<th>{escape(h)}</th>" for h in heads)
-    table = (
-        f'<div class="scroll"><table class="plain text"><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>'
-        "</div>"
-    )
+    which = "of the scans in one unit" if len(units) > 1 else "of all scans"
     note = (
-        "Lesions and organs of all scans together; those of one patient are not independent. Bias: mean of method − "
+        f"Lesions and organs {which} together; those of one patient are not independent. Bias: mean of method − "
         "normal dose, with the limits between which 95 % of the differences are expected. Plots of one kind share "
         "their axes; dashed in the regression: equality, solid: the fitted line."
     )
-    return _section("Agreement with the normal dose", table + "".join(parts), note)
+    return _section("Agreement with the normal dose", "".join(parts), note)
+
+
+def _agreement_table(made: Evaluation, rows: Sequence[Row], unit: str) -> str:
+    heads = ("of", "metric", "method", "n", "slope", f"intercept, {unit}", "R²", "concordance", f"bias, {unit}",
+             f"95 % limits, {unit}")  # fmt: skip
+    lines = "".join(
+        f"<tr><td>{r['of']}</td><td>{r['metric']}</td><td>{escape(made.titles.get(r['method'], r['method']))}</td>"
+        f"<td>{r['n']}</td>" + "".join(f"<td>{_short(r[k])}</td>" for k in ("slope", "intercept", "r_squared",
+                                                                              "concordance", "bias"))
+        + f"<td>{_short(r['limit_low'])} to {_short(r['limit_high'])}</td></tr>"
+        for r in rows
+    )  # fmt: skip
+    head = "".join(f"<th>{escape(h)}</th>" for h in heads)
+    return (
+        f'<div class="scroll"><table class="plain text"><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>'
+        "</div>"
+    )
+
+
+def _short(value: float | None) -> str:
+    """Bq/ml without decimals, SUV and slopes with three."""
+    return number(value, 0 if value is not None and abs(value) >= 100 else 3)
+
+
+def _agreement_plots(made: Evaluation, data: str, unit: str) -> str:
+    group, parts = made.groups[data], []
+    for kind, pairs, metric in (("Lesions", group.lesions, "max"), ("Lesions", group.lesions, "peak"),
+                                ("Organs", group.organs, "mean")):  # fmt: skip
+        label = escape(value_word(metric, unit))
+        for draw, title in ((plots.regression, "regression"), (plots.bland_altman, "Bland–Altman")):
+            if drawn := draw(in_unit(pairs, unit), made.ask.methods, metric, unit, made.titles):
+                parts.append(f"<h3>{kind}, {label}: {title}</h3>{_plots(drawn)}")
+    return "".join(parts)
 
 
 def _curves(made: Evaluation, data: str) -> list[str]:

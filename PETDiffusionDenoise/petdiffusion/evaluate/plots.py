@@ -14,12 +14,13 @@ import numpy as np
 
 from ..measure.agreement import agreement
 from ..measure.agreement import regression as line_of
-from .numbers import LOW, Metric, Row
+from .numbers import LOW, Row, unit_word, value_word
 from .summary import paired
 
 INK, SOFT, LINE = "#16202a", "#55616d", "#dfe4e8"
 COLOURS = ("#0b63b5", "#d61f69", "#2f8f5b", "#c47a11", "#7a4fb3", "#0f8b8d", "#a33c2e", "#5b6770")
 GREY = "#8b96a0"
+LARGE = 1000
 LETTER = 0.1
 """Inches: a letter of a title, on average at most."""
 STYLE = {
@@ -47,7 +48,8 @@ def colour(method: str, methods: Sequence[str]) -> str:
 
 
 @styled
-def boxes(values: Mapping[str, Mapping[str, float]], metric: Metric, titles: Mapping[str, str], places: int) -> str:
+def boxes(values: Mapping[str, Mapping[str, float]], title: str, unit: str, titles: Mapping[str, str], places: int
+          ) -> str:
     """A box per method, every patient a point; the same patient is joined by a line. As wide as for `places` boxes, so
     that pictures of all metrics stand in columns."""
     methods = [m for m in values if values[m]]
@@ -61,15 +63,16 @@ def boxes(values: Mapping[str, Mapping[str, float]], metric: Metric, titles: Map
     for i, (method, column) in enumerate(zip(methods, columns), 1):
         axes.scatter([i] * len(column), column, s=13, color=colour(method, named), alpha=0.85, zorder=3, linewidths=0)
     axes.set_xticks(range(1, len(methods) + 1), [titles.get(m, m) for m in methods], rotation=28, ha="right")
-    _title(figure, metric.title)
-    axes.set_ylabel(metric.unit)
-    return _picture(figure, f"{metric.title} by method")
+    _title(figure, title)
+    axes.set_ylabel(unit)
+    return _picture(figure, f"{title} by method")
 
 
 @styled
-def regression(pairs: Sequence[Row], methods: Sequence[str], metric: str, label: str, titles: Mapping[str, str]
+def regression(pairs: Sequence[Row], methods: Sequence[str], metric: str, unit: str, titles: Mapping[str, str]
                ) -> list[str]:
     """Measured against the reference, a picture per method on one scale, with the lines of identity and of the fit."""
+    label = value_word(metric, unit)
     found = _found(pairs, methods, metric)
     top = 1.05 * max((float(both.max()) for _, both in found), default=1.0)
 
@@ -89,9 +92,10 @@ def regression(pairs: Sequence[Row], methods: Sequence[str], metric: str, label:
 
 
 @styled
-def bland_altman(pairs: Sequence[Row], methods: Sequence[str], metric: str, label: str, titles: Mapping[str, str]
+def bland_altman(pairs: Sequence[Row], methods: Sequence[str], metric: str, unit: str, titles: Mapping[str, str]
                  ) -> list[str]:
     """Difference against the mean of both, with the bias and the limits of agreement; one scale for all methods."""
+    label = value_word(metric, unit)
     found = _found(pairs, methods, metric)
     levels = [_levels(both) for _, both in found]
     right = 1.05 * max((float(both.mean(axis=1).max()) for _, both in found), default=1.0)
@@ -107,7 +111,7 @@ def bland_altman(pairs: Sequence[Row], methods: Sequence[str], metric: str, labe
         axes.set_xlim(0, right)
         axes.set_ylim(-high, high)
         axes.set_xlabel(f"{label}, mean of both")
-        axes.set_ylabel("SUV, method − normal")
+        axes.set_ylabel(f"{unit_word(unit)}, method − normal")
 
     return _panels(found, draw, titles, f"{label}, difference from the normal dose")
 
@@ -164,9 +168,19 @@ def _panels(found: Sequence[tuple[str, np.ndarray]], draw: Callable[[Any, np.nda
     for method, both in found:
         figure, axes = _figure(2.8, 2.6)
         draw(axes, both, method)
+        _thousands(axes)
         _title(figure, titles.get(method, method))
         drawn.append(_picture(figure, f"{titles.get(method, method)}: {alt}"))
     return drawn
+
+
+def _thousands(axes: Any) -> None:
+    """Bq/ml as 25k: in full they would run into one another."""
+    from matplotlib.ticker import EngFormatter
+
+    for axis, (_, high) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
+        if high >= LARGE:
+            axis.set_major_formatter(EngFormatter(sep=""))
 
 
 def _figure(width: float, height: float) -> tuple[Any, Any]:

@@ -138,7 +138,8 @@ def _evaluation(ask: Ask, cases: Sequence[BatchCase], failed: list[Row]) -> Eval
                 known, own = _facts(case), record["input"]["facts"]
                 dose = known["fraction"] or own.get("dose_fraction")
                 data = known["data"] or SIMULATED.get(own.get("simulated"), GIVEN)
-                done.append(({**known, "fraction": dose, "data": data}, method, folder, record))
+                unit = record["input"]["working_unit"]
+                done.append(({**known, "fraction": dose, "data": data, "unit": unit}, method, folder, record))
     if not done:
         raise InputError("No case", "could be denoised by any method", "; ".join(r["error"] for r in failed[:3]))
     groups = {}

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..measure.agreement import agreement
 from ..measure.statistics import bootstrap_interval, compare_methods
-from .numbers import LOW, METRICS, Gathered, Metric, Row
+from .numbers import LOW, METRICS, Gathered, Metric, Row, title_of, units_of
 
 
 def per_patient(cases: Sequence[Row], metric: str, methods: Sequence[str]) -> dict[str, dict[str, float]]:
@@ -53,7 +53,7 @@ def metric_rows(cases: Sequence[Row], metric: Metric, methods: Sequence[str], ba
     if not values[used[0]]:
         return []
     scores = {m: list(values[m].values()) for m in used}
-    facts = {"level": metric.level, "metric": metric.key, "title": metric.title, "unit": metric.unit}
+    facts = {"level": metric.level, "metric": metric.key, "title": title_of(metric, cases), "unit": metric.unit}
     rng = np.random.default_rng(20240)
     if metric.tested and baseline in scores and len(scores) > 1:
         rows = compare_methods(scores, baseline, rng, metric.higher_is_better)
@@ -84,17 +84,25 @@ def metrics_by_dose(cases: Sequence[Row], methods: Sequence[str], baseline: str)
 
 
 def agreements(found: Gathered, methods: Sequence[str]) -> list[Row]:
-    """Slope, intercept, R^2, concordance and Bland-Altman limits against the reference, over lesions and organs."""
+    """Slope, intercept, R^2, concordance and Bland-Altman limits against the reference, over lesions and organs of the
+    scans in one unit."""
     rows: list[dict[str, Any]] = []
     kinds = (("lesion", found.lesions, ("max", "peak", "mean")), ("organ", found.organs, ("mean",)))
-    for kind, pairs, metrics in kinds:
-        for metric in metrics:
-            for method in [*methods, LOW]:
-                both = paired(pairs, method, metric)
-                if len(both) > 1:
-                    told = agreement(both[:, 0], both[:, 1]).to_json()
-                    rows.append({"of": kind, "metric": metric, "method": method, **told})
+    for unit in units_of([*found.lesions, *found.organs]):
+        for kind, pairs, metrics in kinds:
+            for metric in metrics:
+                rows += _agreement_rows(in_unit(pairs, unit), {"of": kind, "metric": metric, "unit": unit}, methods)
     return rows
+
+
+def _agreement_rows(pairs: Sequence[Row], about: Row, methods: Sequence[str]) -> list[Row]:
+    both = {method: paired(pairs, method, about["metric"]) for method in [*methods, LOW]}
+    return [{**about, "method": method, **agreement(values[:, 0], values[:, 1]).to_json()}
+            for method, values in both.items() if len(values) > 1]  # fmt: skip
+
+
+def in_unit(pairs: Sequence[Row], unit: str) -> list[Row]:
+    return [row for row in pairs if units_of([row]) == [unit]]
 
 
 def paired(pairs: Sequence[Row], method: str, metric: str) -> np.ndarray:
