@@ -35,7 +35,7 @@ def denoise(case: Case, options: Mapping[str, Any], run: Run) -> Output:
     return filtered(case, run, core, stabilise=True)
 
 
-def guessed(frame: Frame, network: nn.Module, steps: int, run: Run, rate: float = lesson.RATE) -> np.ndarray:
+def guessed(frame: Frame, network: nn.Module, steps: int, run: Run) -> np.ndarray:
     """The frame by a network that has learnt on it, from whatever the network began with."""
     random = lesson.randomness(run)
     patches = lesson.Patches.of(frame, network.config.multiple, random)
@@ -49,7 +49,7 @@ def guessed(frame: Frame, network: nn.Module, steps: int, run: Run, rate: float 
         boxes = patches.draw()
         return error(guess, *(lesson.cut_all(image, boxes) for image in (scan, around, inside)), random)
 
-    lesson.learn(network, loss, steps, run.part(0.0, lesson.LEARNT), exact=patches.thin, rate=rate)
+    lesson.learn(network, loss, steps, run.part(0.0, lesson.LEARNT), exact=patches.thin)
     added = lesson.painted(network, scan, network.config.multiple, run.part(lesson.LEARNT, 1.0))
     return lesson.restored(frame, added + around[0].numpy())
 

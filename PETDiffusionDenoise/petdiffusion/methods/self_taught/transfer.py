@@ -32,8 +32,6 @@ class TransferConfig(Config):
 
 
 CONFIGS = {"compact": TransferConfig(network={**SIZE, "dims": 2, "channels": 12})}
-RATE = 5e-4
-"""Gentler than from nothing: what was learnt before is to be kept."""
 FAR_MM = 1e3
 
 
@@ -42,7 +40,7 @@ def denoise(case: Case, options: Mapping[str, Any], run: Run) -> Output:
     begun = loaded(model, built)
 
     def core(frame: Frame) -> np.ndarray:
-        return noise2void.guessed(slice_by_slice(frame), deepcopy(begun), options["steps"], run, RATE)
+        return noise2void.guessed(slice_by_slice(frame), deepcopy(begun), options["steps"], run)
 
     result = filtered(case, run, core, stabilise=True)
     return replace(result, details={**result.details, **model_facts(model)})
