@@ -57,6 +57,19 @@ def test_segment_writes_masks_tables_and_a_record_and_no_image(tmp_path, capsys)
     np.testing.assert_array_equal(again.pet.array, read.image(pet).array)
 
 
+def test_the_report_on_masks_alone_claims_no_denoising(tmp_path):
+    """As the panel's setting `masks_only` makes it."""
+    patient = write_patient(tmp_path / "p")
+    words = ["--method", "amdiff", "--model", "amdiff-tiny", "--reference", patient["reference"]]
+    for name, more in (("masks", ["--option", "masks_only=true"]), ("image", [])):
+        assert main(["denoise", patient["pet"], *words, *more, "--out", str(tmp_path / name)]) == 0
+    masks, image = ((tmp_path / name / "report.html").read_text(encoding="utf-8") for name in ("masks", "image"))
+    for text in ("was denoised with", "PET denoised with", "PSNR went from", "did not fall"):
+        assert text not in masks
+    assert "marked lesions and organs on this PET" in masks and "it was not denoised" in masks
+    assert "was denoised with" in image and "PET denoised with" in image
+
+
 def test_masks_are_made_again_as_masks(tmp_path, capsys):
     pet = write_patient(tmp_path / "p")["pet"]
     words = ["--model", "amdiff-tiny", "--option", "threshold=0.4", "--quiet", "--out", str(tmp_path / "one")]

@@ -58,6 +58,8 @@ class CaseReport:
     """Marks of the method that it does not take for lesions, each with the reason."""
     maps: Mapping[str, Volume] = field(default_factory=dict)
     """Images that a method lays over the scan, by the heading of the table that tells of their slices."""
+    masks_only: bool = False
+    """The method was asked for masks alone: `Denoised` is the scan as it came."""
 
     def __post_init__(self) -> None:
         known = (LOW, DENOISED, REFERENCE, SD)

@@ -39,11 +39,12 @@ def of_result(result: Result, case: Case, card: MethodCard) -> str:
     """The report in the unit the numbers were measured in (SUV where it is known)."""
     sd = None if result.sd is None else _in_unit_of(result.sd, case.pet)
     images = {LOW: case.pet, DENOISED: _in_unit_of(result.pet, case.pet), REFERENCE: result.reference, SD: sd}
-    tables = result.tables
+    tables, alone = result.tables, bool(result.record.get("options", {}).get("masks_only"))
     return case_report(
         CaseReport(
-            title=f"Low-count PET denoised with {card.title}",
+            title=f"{'Lesions and organs by' if alone else 'Low-count PET denoised with'} {card.title}",
             method=card.title,
+            masks_only=alone,
             images={name: volume for name, volume in images.items() if volume is not None},
             body=case.body,
             organs=result.organs,

@@ -105,6 +105,9 @@ class Facts:
 
 
 def summary(report: CaseReport) -> str:
+    if report.masks_only:
+        made = f"<b>{escape(report.method)}</b> marked lesions and organs on this PET"
+        return f"{made}. The PET itself is as it came: it was not denoised."
     facts = Facts(report)
     sentences = [_made(report), _noise(facts), _liver(facts), _lesions(facts), _activity(facts), _quality(facts)]
     return " ".join(sentence for sentence in sentences if sentence)
@@ -201,6 +204,7 @@ def _key(label: str, before: Any, after: Any, reference: Any, decimals: int | No
 
 def checks(report: CaseReport) -> list[str]:
     """What a careful reader should look at again before relying on a number."""
-    return trust.checks({"image": report.image_rows, "organs": report.organ_rows, "lesions": report.lesion_rows,
-                         "trust": report.trust_rows, "clinical": report.clinical_rows,
-                         "quality": report.other_tables.get(QUALITY, ())})
+    tables = {"image": report.image_rows, "organs": report.organ_rows, "lesions": report.lesion_rows,
+              "trust": report.trust_rows, "clinical": report.clinical_rows,
+              "quality": report.other_tables.get(QUALITY, ())}  # fmt: skip
+    return trust.checks(tables, denoised=not report.masks_only)
