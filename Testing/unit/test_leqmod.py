@@ -22,7 +22,7 @@ from petdiffusion.training.export import export
 from petdiffusion.training.loop import train
 from petdiffusion.training.settings import TrainSettings
 from petdiffusion.zoo import store
-from support.tiny_bank import write_dataset
+from support.tiny_bank import same, write_dataset
 from support.tiny_models import CARD, NETWORK
 
 SMALL = {"network": NETWORK, "critic_channels": 4, "windows": (5, 9), "shares": (0.8, 0.2)}
@@ -198,6 +198,11 @@ def test_places_with_lesions_are_seen_as_often_as_asked(dataset):
         bank = task.load([dataset], settings(patch=8), Run())
         return np.mean([float((bank.batch(i, 0)["lesions"] > 0).flatten(1).any(1).float().mean()) for i in range(60)])
 
+    def judged(asked):
+        task = LeqmodTask(changes={**SMALL, "lesion_share": asked})
+        return task.load([dataset], settings(), Run()).validation()
+
+    assert all(same(*pair) for pair in zip(judged(0.0), judged(1.0)))  # what is judged stays the same
     never, half, always = share(0.0), share(0.5), share(1.0)
     assert never + 0.2 < always and half == pytest.approx((never + always) / 2, abs=0.15)
 

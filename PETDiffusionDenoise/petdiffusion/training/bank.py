@@ -57,7 +57,8 @@ class Bank(Drawn[Patient]):
     FIXED = (12, 2)
 
     lesion_share: float = LESION_SHARE
-    """Of the patches that are drawn around a lesion, where the patient has any."""
+    """Of the patches that are learnt from, those drawn around a lesion, where the patient has any. What is judged is
+    the same for all trainings."""
 
     def patch(self, people: list[Patient], rng: np.random.Generator, training: bool) -> dict[str, torch.Tensor]:
         """A cube somewhere in a body, or around a lesion, mirrored left to right half the time."""
@@ -65,7 +66,8 @@ class Bank(Drawn[Patient]):
         patient = people[rng.integers(len(people))]
         scan = patient.scans[rng.integers(len(patient.scans))]
         shape = np.array(patient.images["normal"].shape)
-        if len(patient.lesions) and rng.random() < self.lesion_share:
+        share = self.lesion_share if training else LESION_SHARE
+        if len(patient.lesions) and rng.random() < share:
             centre = patient.lesions[rng.integers(len(patient.lesions))] + rng.integers(-size // 4, size // 4 + 1, 3)
         else:
             centre = rng.integers(patient.body[0], patient.body[1] + 1)
