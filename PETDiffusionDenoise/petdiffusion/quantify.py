@@ -172,7 +172,9 @@ def _organs_on(source: Any, target: Volume, run: Run) -> LabelMap | None:
     labels = read.labels(source)
     if labels.geometry.close_to(target.geometry):
         return labels
-    case.check_cover(labels.geometry, "label map", target, mask.body_mask(target), run, beyond="the rest has no organs")
+    if case.lost_its_place(labels.geometry, target.geometry):  # others may be cut out around their organs
+        body = mask.body_mask(target)
+        case.check_cover(labels.geometry, "label map", target, body, run, beyond="it may have lost its place in space")
     return _not_empty(labels, grids.resample_labels(labels, target.geometry))
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import petdiffusion
 import pytest
 from petdiffusion.errors import GeometryError, InputError
+from petdiffusion.prepare.lesions import place
 from petdiffusion.progress import Run
 from petdiffusion.quantify import compare, quantify
 from petdiffusion.volume import HU, SUVBW, Facts, Geometry, LabelMap, Volume
@@ -91,11 +92,34 @@ def test_a_mask_cut_out_around_its_lesion_is_taken(how):
     assert not [text for text in said if "mask" in text]
 
 
+@pytest.mark.parametrize("size", [(9, 3, 7), (12, 10, 8), (22, 14, 16), (24, 18, 22)])
+def test_a_mask_cut_out_at_the_very_edge_of_its_lesion_measures_as_the_whole_one(size):
+    """Slicer's segmentations are saved so."""
+    tight = Geometry(size, (1.0, 1.0, 1.0), (50.3, 61.7, 22.1))
+    whole = replace(tight, size=tuple(n + 60 for n in size), origin=tuple(o - 30 for o in tight.origin))
+    pet, run = pet_of((4.07, 4.07, 3.27)), Run()
+    drawn = LabelMap(np.pad(np.ones(tight.shape, np.int16), 30), whole)
+    kept = place(LabelMap(np.ones(tight.shape, np.int16), tight), pet, run).array
+    np.testing.assert_array_equal(kept, place(drawn, pet, run).array)
+    assert np.count_nonzero(kept) == round(np.prod(size) / (4.07 * 4.07 * 3.27)) and run.warnings == []
+
+
 def test_organs_of_another_place_are_refused_by_quantify():
     patient = small_patient()
     far = replace(patient["labels"], geometry=replace(patient["labels"].geometry, origin=(95.0, -50.0, 10.0)))
     with pytest.raises(GeometryError, match="label map: covers only"):
         quantify(patient["pet"], labels=LabelMap(np.ones(far.array.shape, int), far.geometry))
+
+
+def test_organs_cut_out_of_a_large_body_are_measured():
+    """Around a kidney, whose box is less than a twentieth of the body."""
+    pet = pet_of(size=(60, 60, 60))
+    box = Geometry((30, 30, 40), (2.0, 2.0, 2.0), origin=(140.0, 120.0, 120.0))
+    array = np.zeros(box.shape, np.int16)
+    array[2:-2, 2:-2, 2:-2] = 2
+    run = Run()
+    (kidney,) = quantify(pet, labels=LabelMap(array, box, {2: "kidney_left"}), run=run)["organs"]
+    assert kidney["volume_ml"] == pytest.approx(26 * 26 * 36 * 0.008, rel=0.02) and run.warnings == []
 
 
 def test_a_mask_whose_lesions_all_lie_outside_is_nothing_to_quantify():

@@ -109,6 +109,11 @@ def check_cover(geometry: Geometry, name: str, pet: Volume, body: np.ndarray, ru
         run.warn(f"The {name} covers only {part:.0%} of the body seen in the PET; {beyond}.")
 
 
+def lost_its_place(mask: Geometry, pet: Geometry) -> bool:
+    """As many voxels as the PET but elsewhere, or the grid of a file that says nothing of its own."""
+    return mask.size == pet.size or (mask.spacing == (1.0, 1.0, 1.0) and mask.origin == (0.0, 0.0, 0.0))
+
+
 def seen_by(geometry: Geometry, name: str, pet: Volume, body: np.ndarray, run: Run) -> np.ndarray | None:
     """Where an image to compare with is, on the PET's grid; None where that is all of the body. What it does not show
     would count as zero: it is left out of every comparison, and that is told."""

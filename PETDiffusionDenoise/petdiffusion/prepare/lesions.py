@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.ndimage import find_objects
 
+from ..measure.checks import bounding_box
 from ..measure.lesions import split_lesions
 from ..measure.segmentation import components
 from ..progress import Run
 from ..volume import Geometry, LabelMap, Volume
-from .case import check_cover
+from .case import check_cover, lost_its_place
 from .grids import covered, cropped, part_filled, reach, world_points
 from .mask import body_mask
 
@@ -24,6 +25,8 @@ TOLD_OUTSIDE = 0.01
 """Part of a lesion beyond the PET's field above which it is told."""
 NAMED = 10
 """Lesions that a sentence names."""
+ROOM = 12
+"""Voxels around the lesions, as many as `part_filled` looks at."""
 
 
 @dataclass(frozen=True)
@@ -44,25 +47,30 @@ def place(lesions: LabelMap, pet: Volume, run: Run, body: np.ndarray | None = No
     """The mask on the PET's grid, every connected part a label of its own; one that lies on it stays as it is."""
     if lesions.geometry.close_to(pet.geometry):
         return lesions
-    if _lost_its_place(lesions.geometry, pet.geometry):  # others may be cut out around their lesions
+    if lost_its_place(lesions.geometry, pet.geometry):  # others may be cut out around their lesions
         body = body_mask(pet) if body is None else body
         check_cover(lesions.geometry, "lesion mask", pet, body, run, beyond="it may have lost its place in space")
-    placed, parts = resample_lesions(split_lesions(lesions), pet.geometry)
+    placed, parts = resample_lesions(split_lesions(_framed(lesions)), pet.geometry)
     for text in _told(parts, pet.geometry.voxel_ml):
         run.warn(text)
     return placed
 
 
-def _lost_its_place(mask: Geometry, pet: Geometry) -> bool:
-    """As many voxels as the PET but elsewhere, or the grid of a file that says nothing of its own."""
-    return mask.size == pet.size or (mask.spacing == (1.0, 1.0, 1.0) and mask.origin == (0.0, 0.0, 0.0))
+def _framed(lesions: LabelMap) -> LabelMap:
+    """The part of the grid that holds the lesions, with room around them: a lesion may fill a mask that was cut out
+    around it to the very edge, and most of a CT's grid is empty."""
+    if not lesions.array.any():
+        return lesions
+    box = bounding_box(lesions.array)
+    wide = tuple(slice(side.start - ROOM, side.stop + ROOM) for side in box)
+    return LabelMap(np.pad(lesions.array[box], ROOM), cropped(lesions.geometry, wide), lesions.names)
 
 
 def resample_lesions(lesions: LabelMap, geometry: Geometry) -> tuple[LabelMap, list[Part]]:
     """Each label takes as many voxels as its volume asks for, those that it fills most, and one at least. The smallest
     choose first: a large lesion hardly misses a voxel, and takes another."""
     array, boxes, parts = np.zeros(geometry.shape, np.int16), find_objects(lesions.array), []
-    given = [_part(lesions, number, boxes[number - 1], geometry) for number in lesions.present()]
+    given = [_part(lesions, number, box, geometry) for number, box in enumerate(boxes, 1) if box is not None]
     for part in sorted(given, key=lambda part: part.ml):
         box = boxes[part.number - 1]
         if part.wanted and (window := reach(box, lesions.geometry, geometry, None)):
