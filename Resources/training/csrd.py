@@ -35,6 +35,7 @@ class Stage:
     method: str
     steps: int
     begins: str | None = None
+    """With the end of a stage before, or with a bundled model."""
     data: tuple[str, ...] = ()
     """Training sets; the validation set and real scans come to them."""
     changes: tuple[str, ...] = ()
@@ -83,6 +84,8 @@ STAGES = {
               ("seed=6", "learning_rate=5e-4"), "unet3d-brain"),
         Stage("csrd-4", "csrd", 800, "csrd-3", _FEW, (*LINEAR, "mean_share=0.5", *on_what_is_left("unet3d-brain")),
               ("seed=7", "learning_rate=4e-4"), "csrd-brain"),
+        Stage("restormer-1", "restormer", 1700, "restormer-body", _ALL, LINEAR, ("seed=1",)),
+        Stage("restormer-2", "restormer", 3900, "restormer-1", _ALL, LINEAR, ("seed=2",), "restormer-brain"),
     ),
     "body": (
         Stage("unet3d-1", "unet-3d", 2600, data=("body-train",), model="unet3d-body"),
@@ -125,7 +128,7 @@ def trained(stage: Stage, folder: Path, data: Path, more: list[str]) -> list[lis
     """The training, and its model if it has one."""
     out = folder / stage.name
     words = [*PROGRAM, "train", stage.method, "--data", *(str(data / name) for name in (*stage.data, *more))]
-    words += ["--steps", str(stage.steps), *(["--from", str(folder / stage.begins)] if stage.begins else [])]
+    words += ["--steps", str(stage.steps), *(["--from", _origin(stage.begins, folder)] if stage.begins else [])]
     words += [word for change in stage.changes for word in ("--change", change)]
     words += [word for setting in ("batch=4", *stage.settings) for word in ("--set", setting)]
     found = [[*words, "--out", str(out)]]
@@ -134,6 +137,10 @@ def trained(stage: Stage, folder: Path, data: Path, more: list[str]) -> list[lis
         target = str(folder.parent / "models")
         found.append([*PROGRAM, "export", str(out), "--id", stage.model, "--facts", facts, *kept, "--out", target])
     return found
+
+
+def _origin(begins: str, folder: Path) -> str:
+    return str(folder / begins) if begins in {stage.name for stage in STAGES[folder.name]} else begins
 
 
 if __name__ == "__main__":
