@@ -341,6 +341,13 @@ def test_bids_image_corrected_to_the_injection(tmp_path):
     assert read.image(bids(tmp_path, DecayCorrectionFactor=[1.46])).facts.decay_factor == 1.46
 
 
+@pytest.mark.parametrize("written", ["1.46", ["1.46"], [0], -1, "none", True, [1.4, 1.5]])
+def test_a_decay_factor_or_frame_start_that_cannot_be_read_costs_nothing_else(tmp_path, written):
+    """As tables turned into sidecars have them: text."""
+    pet = read.image(bids(tmp_path, DecayCorrectionFactor=written, FrameTimesStart=written))
+    assert pet.facts.decay_factor is None and pet.facts.suv_factor == pytest.approx(2.763367e-4, rel=1e-6)
+
+
 @pytest.mark.parametrize("lacking", ["ImageDecayCorrected", "ImageDecayCorrectionTime", "InjectionStart", "BodyWeight",
                                      "InjectedRadioactivity", "TracerRadionuclide"])
 def test_bids_without_a_needed_key_stays_in_bqml_and_says_why(tmp_path, lacking):

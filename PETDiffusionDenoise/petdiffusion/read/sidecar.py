@@ -66,7 +66,7 @@ class Sidecar:
                  "tracer": tracers.tracer(self._text("TracerName"), self._text("Radiopharmaceutical")),
                  "half_life_s": self._half_life(), "injected_dose_bq": self._dose(),
                  "uptake_minutes": self._minutes(), "frame_seconds": self._seconds("FrameDuration"),
-                 "decay_factor": self._seconds("DecayCorrectionFactor"),
+                 "decay_factor": self._readable("DecayCorrectionFactor"),
                  "scanner": " ".join(filter(None, (self._text("Manufacturer"), self._text("ManufacturersModelName"))))
                  or None, **self._person()}
         return {**known, "suv_factor": self.known_factor(Facts(**known))}
@@ -96,7 +96,7 @@ class Sidecar:
             lacking = "ImageDecayCorrectionTime" if reference is None else "InjectionStart"
             raise UnitError(f"{self.path.name}: {lacking}", "is missing, so the time of decay is unknown",
                             "Add it to the sidecar, give uptake_minutes, or go on in Bq/ml.")
-        running = (self._seconds("FrameTimesStart") or 0.0) - reference
+        running = (self._readable("FrameTimesStart") or 0.0) - reference
         return factor(facts.injected_dose_bq, facts.weight_kg, facts.half_life_s, reference - injected,
                       max(running, 0.0))
 
@@ -130,6 +130,14 @@ class Sidecar:
         if isinstance(value, list) and len(value) != 1:
             return None
         return self._number(key)
+
+    def _readable(self, key: str) -> float | None:
+        """A number above zero of the one frame. What is written otherwise is no reason to refuse the image."""
+        try:
+            value = self._seconds(key)
+        except InputError:
+            return None
+        return value if value and value > 0 else None
 
     def _person(self) -> dict[str, Any]:
         row = participant(self.path) if self.path else {}
