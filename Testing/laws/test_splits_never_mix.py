@@ -64,6 +64,17 @@ def test_a_row_cannot_be_moved_to_another_split(seed, said, kind) -> None:
 def test_rows_of_other_patients_are_taken_at_their_word() -> None:
     assert split_of_row({"split": "validation"}) == "validation" and split_of_row({}) == "train"
     assert split_of_row({"seed": "950000", "kind": "", "split": "train"}) == "train"
+    assert split_of_row({"split": " Test"}) == "test"
+
+
+@pytest.mark.parametrize("said", ["val", "holdout", "testing", "1"])
+def test_a_word_that_is_no_split_is_not_taken_for_training(said) -> None:
+    with pytest.raises(InputError, match="is not one of train, validation, test"):
+        split_of_row({"id": "x", "split": said})
+
+
+def test_a_seed_written_as_a_decimal_is_still_that_patient() -> None:
+    assert split_of_row({"seed": "900003.0", "kind": "body"}) == "test"
 
 
 @settings(max_examples=6, deadline=None)

@@ -10,6 +10,7 @@ from petdiffusion.errors import ModelError, OptionError, TrainingError
 from petdiffusion.methods.csrd.task import CsrdTask
 from petdiffusion.methods.unet3d.task import Unet3dTask
 from petdiffusion.progress import Run
+from petdiffusion.training import manifest
 from petdiffusion.training.bank import load_bank
 from petdiffusion.training.checkpoint import STATE
 from petdiffusion.training.export import export
@@ -71,6 +72,13 @@ def test_validation_patients_are_never_trained_on_and_test_patients_are_refused(
     assert [p.id for p in data.train] == ["p0", "p1"] and [p.id for p in data.valid] == ["p2"]
     with pytest.raises(TrainingError, match="is a test patient"):
         bank(write_dataset(tmp_path / "with-test", ("train", "test")), CsrdTask(changes=SMALL))
+
+
+def test_a_patient_cannot_be_in_two_splits(tmp_path):
+    file = tmp_path / "manifest.csv"
+    file.write_text("pet,reference,split\na.nii.gz,normal.nii.gz,train\nb.nii.gz,normal.nii.gz,validation\n")
+    with pytest.raises(TrainingError, match=r"in several splits \(train, validation\)"):
+        manifest.groups(file)
 
 
 def test_a_damaged_scan_is_skipped_with_a_count_and_an_empty_set_refused(tmp_path):

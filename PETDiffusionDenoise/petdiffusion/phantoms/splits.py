@@ -46,9 +46,13 @@ def split_of_row(row: Mapping[str, Any]) -> str:
     """The split of a manifest's row: a digital patient's is that of its seed, whatever the row was changed to say.
 
     Rows of other patients (no seed, or no kind that is drawn here) are taken at their word, `train` if they say none.
+    A word that is no split is an error: whoever writes `Test` or `holdout` does not mean training.
     """
-    said = str(row.get("split") or "")
-    seed = str(row.get("seed") or "")
+    said = str(row.get("split") or "").strip().lower()
+    if said not in ("", *RANGES):
+        raise InputError(f"Row {row.get('id', '?')}", f"says split '{said}', which is not one of {', '.join(RANGES)}",
+                         "Correct the column split, or leave it empty for training.")
+    seed = str(row.get("seed") or "").strip().removesuffix(".0")  # as programs write whole numbers beside empty cells
     if row.get("kind") not in ("body", "brain") or not seed.isdecimal():
         return said or "train"
     own = split_of(int(seed))

@@ -85,6 +85,13 @@ def _groups_of(path: Path) -> list[list[Row]]:
                 "Test patients may never be trained on: take them out of the manifest.",
             )
         found.setdefault(row["reference"], []).append(row)
+    for group in found.values():
+        if len(said := {split_of_row(row) for row in group}) > 1:
+            raise TrainingError(
+                f"Reference {group[0]['reference']} of {path.name}",
+                f"is in several splits ({', '.join(sorted(said))})",
+                "Give all scans of a patient the same split.",
+            )
     return list(found.values())
 
 
