@@ -83,10 +83,10 @@ def test_patients_of_two_data_sets_without_ids_keep_their_own_labels(dataset, tm
 
 
 def test_groups_are_those_of_the_paper():
-    geometry = Geometry((4, 1, 1), (1.0, 1.0, 1.0))
+    geometry = Geometry((5, 1, 1), (1.0, 1.0, 1.0))
     names = {10: "lung_upper_lobe_left", 30: "vertebrae_L2", 52: "aorta", 16: "trachea"}
-    found = grouped(LabelMap(np.array([[[10, 30, 52, 16]]]), geometry, names))
-    assert found.tolist() == [[[2, 3, 7, 0]]]
+    found = grouped(LabelMap(np.array([[[10, 30, 52, 16, 90]]]), geometry, names))  # 90 has no name: no organ's
+    assert found.tolist() == [[[2, 3, 7, 0, 0]]]
 
 
 def test_small_lesions_are_seen_as_often_as_large_ones():

@@ -126,12 +126,12 @@ def _labelled(patient: Patient, folder: Path, row: Row) -> Labelled:
 
 def grouped(labels: LabelMap) -> np.ndarray:
     """The seven organs as 1 to 7 from a map with TotalSegmentator's names."""
-    lookup = np.zeros(int(max(labels.names, default=0)) + 1, np.uint8)
+    lookup = np.zeros(max(int(labels.array.max(initial=0)), *labels.names, 0) + 1, np.uint8)
     for value, name in labels.names.items():
         for number, organ in enumerate(ORGANS, 1):
             if name in GROUPS.get(organ, (organ,)):
                 lookup[value] = number
-    return lookup[np.minimum(labels.array, len(lookup) - 1)]
+    return lookup[labels.array]
 
 
 def lesion_voxels(labels: np.ndarray) -> list[np.ndarray]:
