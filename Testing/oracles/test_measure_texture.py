@@ -76,6 +76,19 @@ def test_a_mask_hides_what_is_outside(pair):
     assert first["Haralick_distance"] == second["Haralick_distance"] > 0
 
 
+def test_slices_too_thin_for_a_direction_are_left_out_and_counted(pair):
+    """The top of a head may be a few voxels: without neighbours in every direction there are no features."""
+    image, reference = pair
+    mask, settings = np.zeros(image.shape, bool), TextureSettings(high=float(reference.max()))
+    mask[0, 4:12, 4:12] = True
+    alone = haralick_distance(image, reference, mask, settings)
+    mask[1, 5, 5:7] = True  # side by side
+    mask[2, [5, 9], [5, 9]] = True  # far apart
+    row = haralick_distance(image, reference, mask, settings)
+    assert row["Haralick_distance"] == alone["Haralick_distance"]
+    assert (row["Haralick_slices"], row["Haralick_flat_slices"]) == (1, 2)
+
+
 def test_the_range_decides_and_is_reported(pair):
     narrow, wide = (haralick_distance(*pair, settings=TextureSettings(high=h)) for h in (6.0, 60.0))
     assert narrow["Haralick_range"] == "0 to 6" and wide["Haralick_range"] == "0 to 60"

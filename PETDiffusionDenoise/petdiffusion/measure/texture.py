@@ -6,8 +6,8 @@ Per axial slice: 13 features of the grey-level co-occurrence at distance 1, mean
     absolute:  sum_i |h_i(image) - h_i(reference)| / |h_i(reference)|
 
 The formula is the paper's; the absolute sum is what its authors' program computes. Results are means over slices.
-Slices in which the reference has a single grey level are left out and counted, and so is any feature whose reference
-value is zero.
+Slices in which the reference has a single grey level, or in which no two voxels that count are neighbours along one of
+the directions, are left out and counted, and so is any feature whose reference value is zero.
 """
 
 from __future__ import annotations
@@ -94,8 +94,9 @@ def haralick_distance(
     high = float(reference[inside].max()) if settings.high is None else settings.high
     greys = [_levels(each, inside, mask is not None, high, settings) for each in (image, reference)]
     box = bounding_box(inside)
-    pairs = [(a, b) for a, b in zip(greys[0][box][:: settings.every], greys[1][box][:: settings.every], strict=True)]
-    textured = [(a, b) for a, b in pairs if _has_texture(b, mask is not None) and (mask is None or a.any())]
+    pairs = list(zip(*(each[box][:: settings.every] for each in (*greys, inside)), strict=True))
+    textured = [(a, b) for a, b, there in pairs
+                if _has_texture(b, mask is not None) and _has_pairs(there, settings.distance)]  # fmt: skip
     measured = [
         feature_distance(
             haralick(a, settings.distance, mask is not None),
@@ -127,3 +128,14 @@ def _levels(image: np.ndarray, inside: np.ndarray, masked: bool, high: float, se
 def _has_texture(grey: np.ndarray, masked: bool) -> bool:
     values = grey[grey > 0] if masked else grey
     return values.size > 1 and values.min() != values.max()
+
+
+def _has_pairs(there: np.ndarray, distance: int) -> bool:
+    """Whether every direction has two voxels that count this far apart: a slice a voxel wide has not."""
+    d = distance
+    if min(there.shape) <= d:
+        return False
+    ahead, behind, whole = slice(d, None), slice(-d), slice(None)
+    ends = [((whole, behind), (whole, ahead)), ((behind, whole), (ahead, whole)),
+            ((behind, behind), (ahead, ahead)), ((behind, ahead), (ahead, behind))]  # fmt: skip
+    return all(bool((there[one] & there[other]).any()) for one, other in ends)
