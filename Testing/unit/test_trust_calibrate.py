@@ -9,6 +9,7 @@ from petdiffusion import read, registry
 from petdiffusion.cli import main
 from petdiffusion.errors import InputError
 from petdiffusion.measure.statistics import wilson
+from petdiffusion.progress import Run
 from petdiffusion.trust import calibrate, conformal, coverage
 from petdiffusion.volume import LabelMap
 from petdiffusion.write import images, labels
@@ -71,6 +72,21 @@ def test_a_model_is_calibrated_and_later_runs_use_it(study, model, tmp_path, cap
     assert made.record["uncertainty"]["calibrated_on"] == "three simulated scans"
     assert all(row["calibrated"] for row in made.tables["intervals"])
     assert made.record["uncertainty"]["sd_factor"] > 1
+
+
+def test_the_column_patient_says_whose_a_scan_is(study, model, tmp_path):
+    """A hospital's `case-01` and `case-02` are two people, whatever their ids have in common."""
+    lines = (study / "cases.csv").read_text().splitlines()
+    whose = ["patient", "mary", "john", "mary"]
+    (study / "named.csv").write_text("\n".join(f"{line},{one}" for line, one in zip(lines, whose)) + "\n")
+    scores = calibrate.collect([study / "named.csv"], "csrd", {"model": "csrd-tiny", "samples": 2}, tmp_path, Run())
+    assert [one.patient for one in scores] == ["mary", "john", "mary"]
+
+
+def test_a_family_without_numbers_is_left_out():
+    rows = [(1.0, 1.1, 0.1), (2.0, 1.9, 0.1)]
+    scores = [calibrate.Scores(f"{name}-1", 5, {"organ_mean": rows, "voxel": []}) for name in "ab"]
+    assert set(calibrate.fit(scores, "two patients").families) == {"organ_mean"}
 
 
 def test_scores_are_the_truths_and_an_earlier_calibration_changes_none(study, model, tmp_path):

@@ -22,9 +22,10 @@ def add(commands: Any) -> None:
         help="learn how wide a model's intervals must be, on patients that its training never saw",
         description="Draws samples for every case of a manifest that has a reference, and writes the calibration to "
         "DIR/calibration.json. With --write it goes onto the model's card, where every later run finds it. Cases of "
-        "one patient count as one where the manifest's ids differ only after the last '-'. With --check nothing is "
-        "learnt: it counts how many truths lie within the intervals of the calibration that the card has, of all cases "
-        "and by scanner (the manifest's column 'preset'), with the 95 % interval of that coverage.",
+        "one patient count as one: by the manifest's column 'patient', without it where ids differ only after the last "
+        "'-'. With --check nothing is learnt: it counts how many truths lie within the intervals of the calibration "
+        "that the card has, of all cases and by scanner (the manifest's column 'preset'), with the 95 % interval of "
+        "that coverage.",
     )
     parser.add_argument("model", metavar="MODEL", help="id, or path of its .safetensors")
     parser.add_argument("--manifest", required=True, nargs="+", metavar="CASES.csv",

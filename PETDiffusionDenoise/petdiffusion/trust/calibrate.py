@@ -40,14 +40,16 @@ class Scores:
     numbers: dict[str, list[tuple[float, float, float]]]
     scanner: str = ""
     """By the manifest's column `preset`."""
+    person: str = ""
+    """By the manifest's column `patient`."""
 
     def of(self, families: Sequence[str]) -> list[tuple[float, float, float]]:
         return [row for name in families for row in self.numbers.get(name, ())]
 
     @property
     def patient(self) -> str:
-        """Scans of one patient have ids that differ after the last '-'."""
-        return self.id.rsplit("-", 1)[0]
+        """As the manifest says; if it does not, scans of one patient have ids that differ after the last '-'."""
+        return self.person or self.id.rsplit("-", 1)[0]
 
     def to_json(self) -> dict[str, Any]:
         return {"id": self.id, "samples": self.samples, "numbers": self.numbers}
@@ -64,7 +66,8 @@ def collect(manifests: Sequence[Path], method: str, settings: dict[str, Any], fo
     with run.stage("calibrate", f"Drawing samples for {len(cases)} cases"):
         for done, case in enumerate(cases, 1):
             scores = _kept(case, method, settings, folder) or _made(case, method, settings, folder, run)
-            found.append(replace(scores, scanner=case.about.get("preset", "")))
+            scanner, person = (case.about.get(column, "") for column in ("preset", "patient"))
+            found.append(replace(scores, scanner=scanner, person=person))
             run.progress(done / len(cases))
     return found
 
@@ -166,7 +169,7 @@ def fit(scores: Sequence[Scores], data: str) -> Calibration:
 def families_of(scores: Sequence[Scores]) -> dict[str, list[str]]:
     """By name what each is made of: itself, or the sizes that it pools."""
     found: dict[str, set[str]] = {}
-    for name in {n for s in scores for n in s.numbers}:
+    for name in {n for s in scores for n, rows in s.numbers.items() if rows}:
         found.setdefault(name, set()).add(name)
         found.setdefault(pooled(name), set()).add(name)
     return {name: sorted(found[name]) for name in sorted(found)}
