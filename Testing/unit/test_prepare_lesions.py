@@ -225,6 +225,19 @@ def test_two_lobes_whose_bridge_is_lost_are_told():
     assert any("Lesion 1 of the mask falls apart on the PET's voxels" in text for text in run.warnings)
 
 
+def test_thousands_of_specks_beside_a_lesion_are_noise_of_the_mask():
+    """A threshold leaves them on a CT's grid. Each as a voxel of the PET they would be sixty times as large."""
+    array = np.zeros(FINE.shape, np.int16)
+    array[60:150:4, 20:120:4, 20:120:4] = 1
+    specks = np.count_nonzero(array)
+    ml = ball(array, FINE, (76, 76, 36), 12, 1)
+    run = Run()
+    (row,) = quantify(pet_of(), lesions=LabelMap(array, FINE, {1: "GTV"}), run=run)["lesions"]
+    assert specks > 10_000 and row["volume_ml"] == pytest.approx(ml, abs=0.1) and row["lesion"] == "GTV"
+    (told,) = run.warnings
+    assert "specks of the mask, each smaller than half a voxel of the PET" in told and "in no number" in told
+
+
 def test_more_lesions_than_voxels_are_told():
     """Specks all over a voxel and those around it, of which each can hold one."""
     array = np.zeros(FINE.shape, np.int16)

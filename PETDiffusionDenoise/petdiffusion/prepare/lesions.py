@@ -14,7 +14,7 @@ from scipy.ndimage import find_objects
 
 from ..measure.checks import bounding_box
 from ..measure.lesions import split_lesions
-from ..measure.segmentation import components
+from ..measure.segmentation import components, regions
 from ..progress import Run
 from ..volume import Geometry, LabelMap, Volume
 from .case import check_cover, lost_its_place
@@ -25,6 +25,9 @@ TOLD_OUTSIDE = 0.01
 """Part of a lesion beyond the PET's field above which it is told."""
 NAMED = 10
 """Lesions that a sentence names."""
+SPECKS = 10
+"""Parts of a label, smaller than half a voxel of the PET and beside larger ones: more are noise of the mask, which as
+voxels of the PET would be many times as large."""
 ROOM = 12
 """Voxels around the lesions, as many as `part_filled` looks at."""
 
@@ -50,7 +53,8 @@ def place(lesions: LabelMap, pet: Volume, run: Run, body: np.ndarray | None = No
     if lost_its_place(lesions.geometry, pet.geometry):  # others may be cut out around their lesions
         body = body_mask(pet) if body is None else body
         check_cover(lesions.geometry, "lesion mask", pet, body, run, beyond="it may have lost its place in space")
-    placed, parts = resample_lesions(split_lesions(_framed(lesions)), pet.geometry)
+    clean = _without_specks(_framed(lesions), pet.geometry.voxel_ml / 2, run)
+    placed, parts = resample_lesions(split_lesions(clean), pet.geometry)
     for text in _told(parts, pet.geometry.voxel_ml):
         run.warn(text)
     return placed
@@ -64,6 +68,23 @@ def _framed(lesions: LabelMap) -> LabelMap:
     box = bounding_box(lesions.array)
     wide = tuple(slice(side.start - ROOM, side.stop + ROOM) for side in box)
     return LabelMap(np.pad(lesions.array[box], ROOM), cropped(lesions.geometry, wide), lesions.names)
+
+
+def _without_specks(lesions: LabelMap, least_ml: float, run: Run) -> LabelMap:
+    array, count = lesions.array.copy(), 0
+    for _, box, mask in regions(lesions.array):
+        parts, number = components(mask)
+        small = np.bincount(parts.ravel()) * lesions.geometry.voxel_ml < least_ml
+        small[0] = False
+        if SPECKS < np.count_nonzero(small) < number:
+            array[box][small[parts]] = 0
+            count += np.count_nonzero(small)
+    if not count:
+        return lesions
+    ml = np.count_nonzero(array != lesions.array) * lesions.geometry.voxel_ml
+    run.warn(f"{count} specks of the mask, each smaller than half a voxel of the PET ({ml:.3g} ml in all), are taken "
+             "for its noise and are in no number, table or total.")  # fmt: skip
+    return LabelMap(array, lesions.geometry, lesions.names)
 
 
 def resample_lesions(lesions: LabelMap, geometry: Geometry) -> tuple[LabelMap, list[Part]]:
