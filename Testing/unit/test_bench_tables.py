@@ -69,6 +69,8 @@ def test_of_a_bias_its_size_is_tested():
     row = summary.summarise(found, ROWS, (BIAS,), "best")["4x"]["rows"][0]
     assert abs(row["bias"]["mean"]) < 0.2 and row["tests"]["bias"]["of"] == "error"
     assert row["tests"]["bias"]["p"] == pytest.approx(2 / 64)
+    signed = summary.summarise(found, ROWS, (Metric("bias", "", "zero"),), "best")["4x"]["rows"][0]["tests"]["bias"]
+    assert "p" in signed and "better" not in signed  # further below zero is not better
 
 
 def judged(claim, **values):

@@ -74,6 +74,8 @@ def tests(results: Sequence[CaseResult], names: Sequence[str], metric: Metric,
     scores = {name: [known[patient] for patient in common] for name, known in values.items()}
     compared = compare_methods(scores, champion, np.random.default_rng(0), metric.better == "high")
     keep = ("patients", "ci_low", "ci_high", "median_difference", "p", "p_holm", "minimum_p", "better")
+    if metric.better == "zero" and not metric.test:
+        keep = keep[:-1]  # with its sign a bias differs, but does not get better
     return {c["method"]: {"of": metric.tested, **{k: c[k] for k in keep if k in c}} for c in compared}
 
 
