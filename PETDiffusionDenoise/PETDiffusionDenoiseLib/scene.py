@@ -13,6 +13,8 @@ from petdiffusion.volume import ARBITRARY, Facts, Geometry, LabelMap, Volume
 
 _LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 ROUNDING = 1e-6
+RIM = 0.1
+"""Part of a segment that may lie in a larger one: outlines of neighbours often share a rim."""
 SCALAR, LABELS, SEGMENTATION = "vtkMRMLScalarVolumeNode", "vtkMRMLLabelMapVolumeNode", "vtkMRMLSegmentationNode"
 
 
@@ -81,16 +83,18 @@ def _labels_of_segmentation(node: Any, reference: Any, may_be_empty: bool) -> La
     if not ids and not may_be_empty:
         raise InputError(f"'{node.GetName()}'", "has no segments", "Draw or load a segment first.")
     geometry = geometry_of(reference)
-    merged = np.zeros(geometry.shape, np.int16)
-    names = {}
+    merged, names, found = np.zeros(geometry.shape, np.int16), {}, []
     for value, id_ in enumerate(ids, 1):
         mask = slicer.util.arrayFromSegmentBinaryLabelmap(node, id_, reference)
-        if mask is None:
-            continue
-        names[value] = segmentation.GetSegment(id_).GetName()
-        if taken := np.unique(merged[(mask > 0) & (merged > 0)]).tolist():
-            raise _overlap(node, names[taken[0]], names[value])
-        merged[mask > 0] = value
+        if mask is not None:
+            names[value] = segmentation.GetSegment(id_).GetName()
+            found.append((value, np.flatnonzero(mask)))
+    for value, voxels in sorted(found, key=lambda one: len(one[1]), reverse=True):
+        taken, shared = np.unique(merged.flat[voxels], return_counts=True)
+        for other, count in zip(taken.tolist(), shared.tolist()):
+            if other and count > RIM * len(voxels):
+                raise _overlap(node, names[other], names[value])
+        merged.flat[voxels] = value  # a shared rim is the smaller one's: it would miss it most
     return LabelMap(merged, geometry, names)
 
 

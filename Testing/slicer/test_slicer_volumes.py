@@ -163,6 +163,15 @@ def test_segments_that_overlap_are_refused_by_name(lib, outer) -> None:
         volumes.labels_of(node, build.pet())
 
 
+@pytest.mark.parametrize("first", ["small", "large"])
+def test_a_shared_rim_is_the_smaller_ones(lib, first) -> None:
+    volumes, build = lib
+    boxes = {"large": (slice(1, 5), slice(1, 5), slice(1, 5)), "small": (slice(4, 6), slice(4, 7), slice(4, 7))}
+    order = {first: boxes.pop(first)} | boxes
+    labels = volumes.labels_of(segmentation(build, **order), build.pet())
+    assert [labels.mask(name).sum() for name in ("small", "large")] == [18, 63]
+
+
 def test_segments_on_layers_of_their_own_are_all_handed_over(lib) -> None:
     volumes, build = lib
     labels = volumes.labels_of(segmentation(build, liver=build.LIVER, lesion=build.LESION), build.pet())
