@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from petdiffusion.prepare.mask import _closed, body_mask, bounding_box, from_ct
-from petdiffusion.volume import HU, Geometry, Volume
+from petdiffusion.volume import HU, SUVBW, Geometry, Volume
 from scipy import ndimage
 from support.blobs import blobs
 
@@ -33,6 +33,24 @@ def test_cold_lungs_are_inside():
     patient = blobs((75, 60, 80), (4.0, 4.0, 4.0), relative_noise=0.3)
     lungs = np.isin(patient.labels.array, (2, 3))
     assert body_mask(patient.noisy)[lungs].all()
+
+
+@pytest.mark.parametrize("order", [(2, 1, 0), (1, 0, 2), (1, 2, 0)])
+@pytest.mark.parametrize("find", [body_mask, from_ct])
+def test_lungs_open_at_the_fields_ends_are_inside_however_the_file_lies(find, order):
+    """Each axial slice encloses them, and no plane of a coronal or sagittal file does."""
+    _, y, x = np.indices((20, 50, 80))
+    body = ((y - 25) / 20) ** 2 + ((x - 40) / 34) ** 2 < 1
+    lungs = ((y - 25) / 13) ** 2 + (np.abs(x - 40) / 11 - 1.45) ** 2 < 1
+    array = np.where(lungs, 0.02, np.where(body, 1.0, 0.0)) if find is body_mask else np.where(body & ~lungs, 40, -900)
+    unit = SUVBW if find is body_mask else HU
+    axes = np.zeros((3, 3))
+    axes[[2 - axis for axis in order], [2, 1, 0]] = 1  # the file's axes, in the patient's
+    stored = np.ascontiguousarray(array.transpose(order), np.float32)
+    geometry = Geometry(stored.shape[::-1], (4.0, 4.0, 4.0), direction=tuple(axes.ravel()))
+    mask = find(Volume(stored, geometry, unit)).transpose(np.argsort(order))
+    axial = find(Volume(array.astype(np.float32), Geometry(array.shape[::-1], (4.0, 4.0, 4.0)), unit))
+    assert axial[lungs].all() and np.array_equal(mask, axial)
 
 
 def test_mask_does_not_depend_on_the_unit():

@@ -7,6 +7,7 @@ from scipy import ndimage
 
 from ..filters import gaussian
 from ..volume import Volume
+from .upright import Turn
 
 COARSE_MM = 5.0
 """The mask is found on a grid of about this spacing."""
@@ -32,7 +33,7 @@ def body_mask(volume: Volume) -> np.ndarray:
     mask = _tissue(coarse, spacing * factor)
     if mask.any():
         mask = _largest_pieces(_closed(mask, spacing * factor, 6.0))
-        mask = _without_holes(mask)
+        mask = _without_holes(mask, _along_the_body(volume))
     return _refined(mask, factor, volume.array.shape)
 
 
@@ -49,7 +50,7 @@ def from_ct(ct: Volume) -> np.ndarray:
     if thick.any():
         opened = ndimage.maximum_filter(_largest_pieces(thick > 0).view(np.uint8), width + 2, mode="nearest")
         dense = _largest_pieces(dense & (opened > 0))
-    return _refined(_without_holes(dense), factor, ct.array.shape)
+    return _refined(_without_holes(dense, _along_the_body(ct)), factor, ct.array.shape)
 
 
 def bounding_box(mask: np.ndarray, margin: tuple[int, int, int] = (0, 0, 0)) -> tuple[slice, slice, slice]:
@@ -173,10 +174,15 @@ def _largest_pieces(mask: np.ndarray) -> np.ndarray:
     return (sizes >= SMALLEST_PART * sizes.max())[labels] & mask
 
 
-def _without_holes(mask: np.ndarray) -> np.ndarray:
-    """Fills cavities in space, and those enclosed within one slice: lungs are open only at the image's end."""
+def _along_the_body(volume: Volume) -> int:
+    """The array's axis that runs from feet to head: in a coronal or sagittal file it isn't the first."""
+    return 2 - Turn.of(volume.geometry).order[2]
+
+
+def _without_holes(mask: np.ndarray, along: int) -> np.ndarray:
+    """Fills cavities in space, and those enclosed within one axial slice: lungs are open only at the image's end."""
     plane = np.zeros((3, 3, 3), bool)
-    plane[1] = ndimage.generate_binary_structure(2, 1)
+    plane[tuple(1 if axis == along else slice(None) for axis in range(3))] = ndimage.generate_binary_structure(2, 1)
     box, filled = bounding_box(mask), mask.copy()
     filled[box] = ndimage.binary_fill_holes(mask[box]) | ndimage.binary_fill_holes(mask[box], plane)
     return filled
