@@ -83,6 +83,14 @@ def test_the_column_patient_says_whose_a_scan_is(study, model, tmp_path):
     assert [one.patient for one in scores] == ["mary", "john", "mary"]
 
 
+def test_training_patients_are_told(study, model, tmp_path):
+    lines, run = (study / "cases.csv").read_text().splitlines(), Run()
+    splits = ["split", "validation", "Train", "train"]
+    (study / "split.csv").write_text("\n".join(f"{line},{one}" for line, one in zip(lines, splits)) + "\n")
+    calibrate.collect([study / "split.csv"], "csrd", {"model": "csrd-tiny", "samples": 2}, tmp_path, run)
+    assert [text[:37] for text in run.warnings] == ["2 of 3 cases are training patients (c"]
+
+
 def test_a_family_without_numbers_is_left_out():
     rows = [(1.0, 1.1, 0.1), (2.0, 1.9, 0.1)]
     scores = [calibrate.Scores(f"{name}-1", 5, {"organ_mean": rows, "voxel": []}) for name in "ab"]

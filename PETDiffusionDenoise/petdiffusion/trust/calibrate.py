@@ -60,6 +60,9 @@ def collect(manifests: Sequence[Path], method: str, settings: dict[str, Any], fo
     cases = [case for manifest in manifests for case in _with_reference(manifest)]
     if twice := [one for one, count in Counter(case.id for case in cases).items() if count > 1]:
         raise InputError(f"Case {twice[0]}", "is in two manifests", "Name it in one of them.")
+    if learnt := [case for case in cases if case.about.get("split", "").strip().lower() == "train"]:
+        run.warn(f"{len(learnt)} of {len(cases)} cases are training patients (column 'split'): of those that the model "
+                 "learnt from, intervals come out too narrow. Calibrate on patients that it never saw.")  # fmt: skip
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     found = []
