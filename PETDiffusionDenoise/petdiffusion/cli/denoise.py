@@ -62,7 +62,8 @@ def _add_denoise(commands: Any) -> None:
         "--tune", metavar="REF", nargs="?", const=ALONE,
         help="find the best settings against this normal-dose PET; without one, on a digital patient (bc-dpm)",
     )  # fmt: skip
-    images.add_argument("--register", action="store_true", help="align CT and MR to the PET rigidly first")
+    images.add_argument("--register", action="store_true",
+                        help="align CT and MR rigidly to the PET first, and what was drawn on them")  # fmt: skip
     more = parser.add_argument_group("settings")
     add_unit(more)
     add_weight(more)

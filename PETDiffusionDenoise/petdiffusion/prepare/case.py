@@ -21,17 +21,14 @@ LOWEST_SUV, HIGHEST_SUV = 0.02, 40.0
 
 
 def build(pet: Volume, ct: Volume | None = None, mr: Volume | None = None, labels: LabelMap | None = None,
-          text: str = "", dose_fraction: float | None = None, run: Run | None = None, register: bool = False) -> Case:
-    """Everything on the PET's grid. With `register`, CT and MR are first moved rigidly onto the PET, and labels
-    that lie on the grid of one of them move with it."""
+          text: str = "", dose_fraction: float | None = None, run: Run | None = None) -> Case:
+    """Everything on the PET's grid."""
     run = run or Run()
     _refuse_unusable(pet, "PET")
     body = body_mask(pet)
     run.progress(0.1)
-    placed_ct, ct_moved = _placed(ct, "CT", pet, body, run, register)
-    placed_mr, mr_moved = _placed(mr, "MR", pet, body, run, register)
-    moved = ct_moved if _same_grid(labels, ct) else mr_moved if _same_grid(labels, mr) else None
-    placed_labels = _placed_labels(labels, pet, body, run, moved)
+    placed_ct, placed_mr = _placed(ct, "CT", pet, body, run), _placed(mr, "MR", pet, body, run)
+    placed_labels = _placed_labels(labels, pet, body, run)
     run.progress(0.8)
     if not body.any():
         run.warn("No body was found in the PET: " + ("the CT's is used." if ct else "it shows no activity."))
@@ -64,27 +61,14 @@ def check_suv(pet: Volume, body: np.ndarray, run: Run) -> None:
                  "SUV was made with a wrong dose or weight. Check the unit before any number is used.")
 
 
-def _same_grid(labels: LabelMap | None, image: Volume | None) -> bool:
-    return labels is not None and image is not None and labels.geometry.close_to(image.geometry)
-
-
-def _placed(image: Volume | None, name: str, pet: Volume, body: np.ndarray, run: Run,
-            register: bool) -> tuple[Volume | None, np.ndarray | None]:
-    """The image on the PET's grid, and the movement that registration found."""
+def _placed(image: Volume | None, name: str, pet: Volume, body: np.ndarray, run: Run) -> Volume | None:
     if image is None:
-        return None, None
+        return None
     _refuse_unusable(image, name)
     run.check()
-    transform = None
-    if register:
-        from .register import rigid
-
-        with run.stage(f"register {name}", f"Registering {name} to PET"):
-            transform = rigid(image, pet, run, run.seed).matrix
-    else:
-        _tell_other_frame(image, name, pet, run)
-    check_cover(image.geometry, name, pet, body, run, transform)
-    return resample(image, pet.geometry, transform=transform), transform
+    _tell_other_frame(image, name, pet, run)
+    check_cover(image.geometry, name, pet, body, run)
+    return resample(image, pet.geometry)
 
 
 def _tell_other_frame(image: Volume, name: str, pet: Volume, run: Run) -> None:
@@ -96,12 +80,12 @@ def _tell_other_frame(image: Volume, name: str, pet: Volume, run: Run) -> None:
 
 
 def check_cover(geometry: Geometry, name: str, pet: Volume, body: np.ndarray, run: Run,
-                transform: np.ndarray | None = None, beyond: str = "the rest is treated as air") -> None:
+                beyond: str = "the rest is treated as air") -> None:
     """An image that covers hardly any of the body is an error; one that covers less than half of it is told, with what
     becomes of what lies `beyond`, if anything."""
     index = np.argwhere(body if body.any() else np.ones_like(body))
     points = world_points(index[:: max(1, len(index) // 50_000)], pet.geometry)
-    part = float(np.mean(covered(geometry, points, transform)))
+    part = float(np.mean(covered(geometry, points)))
     if part < LEAST_COVER:
         raise GeometryError(f"The {name}", f"covers only {part:.0%} of the body seen in the PET",
                             f"Give the {name} of the same examination, or register it first.")
@@ -130,12 +114,11 @@ def seen_by(geometry: Geometry, name: str, pet: Volume, body: np.ndarray, run: R
     return seen
 
 
-def _placed_labels(labels: LabelMap | None, pet: Volume, body: np.ndarray, run: Run,
-                   transform: np.ndarray | None) -> LabelMap | None:
+def _placed_labels(labels: LabelMap | None, pet: Volume, body: np.ndarray, run: Run) -> LabelMap | None:
     if labels is None:
         return None
-    check_cover(labels.geometry, "label map", pet, body, run, transform)
-    placed = resample_labels(labels, pet.geometry, transform)
+    check_cover(labels.geometry, "label map", pet, body, run)
+    placed = resample_labels(labels, pet.geometry)
     if not placed.array.any():
         run.warn("The label map holds no structure within the PET.")
     return placed

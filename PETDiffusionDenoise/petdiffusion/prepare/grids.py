@@ -39,7 +39,7 @@ def resample(volume: Volume, geometry: Geometry, order: str = "linear", fill: fl
     return Volume.from_sitk(image, volume.unit, volume.facts)
 
 
-def resample_labels(labels: LabelMap, geometry: Geometry, transform: np.ndarray | None = None) -> LabelMap:
+def resample_labels(labels: LabelMap, geometry: Geometry) -> LabelMap:
     """Organs on another grid: each voxel takes the structure, or background, that fills most of it.
 
     On a coarser grid a small structure could vanish: it then keeps the voxel that it fills most. Lesions, whose volumes
@@ -47,16 +47,16 @@ def resample_labels(labels: LabelMap, geometry: Geometry, transform: np.ndarray 
     """
     from scipy.ndimage import find_objects
 
-    if transform is None and labels.geometry.close_to(geometry):
+    if labels.geometry.close_to(geometry):
         return LabelMap(labels.array, geometry, labels.names)
     winner = np.zeros(geometry.shape, np.int16)
     most, filled = np.zeros(geometry.shape, np.float32), np.zeros(geometry.shape, np.float32)
     peaks: dict[int, tuple[int, ...]] = {}
     for value, box in enumerate(find_objects(labels.array), start=1):
-        window = box and reach(box, labels.geometry, geometry, transform)
+        window = box and reach(box, labels.geometry, geometry)
         if not window:
             continue
-        part = part_filled(labels, value, box, cropped(geometry, window), transform)
+        part = part_filled(labels, value, box, cropped(geometry, window))
         filled[window] += part
         better = part > most[window]
         winner[window][better], most[window][better] = value, part[better]
@@ -167,24 +167,20 @@ def cropped(geometry: Geometry, window: tuple[slice, ...]) -> Geometry:
     return Geometry(size, geometry.spacing, tuple(world_points(start, geometry)[0]), geometry.direction)
 
 
-def reach(box: tuple[slice, ...], source: Geometry, target: Geometry,
-          transform: np.ndarray | None) -> tuple[slice, ...] | None:
+def reach(box: tuple[slice, ...], source: Geometry, target: Geometry) -> tuple[slice, ...] | None:
     """Part of the target grid that a box of the source grid can touch; None where it lies outside."""
     corners = np.array([[(b.start - 1, b.stop)[i] for b, i in zip(box, pick)] for pick in np.ndindex(2, 2, 2)])
-    back = np.eye(4) if transform is None else np.linalg.inv(np.asarray(transform, float))
-    matrix = np.linalg.inv(target.affine) @ back
+    matrix = np.linalg.inv(target.affine)
     index = (world_points(corners, source) @ matrix[:3, :3].T + matrix[:3, 3])[:, ::-1]
     low = np.maximum(np.floor(index.min(axis=0)).astype(int), 0)
     high = np.minimum(np.ceil(index.max(axis=0)).astype(int) + 1, target.shape)
     return tuple(slice(int(a), int(b)) for a, b in zip(low, high)) if np.all(high > low) else None
 
 
-def part_filled(labels: LabelMap, value: int, box: tuple[slice, ...], target: Geometry,
-                transform: np.ndarray | None) -> np.ndarray:
+def part_filled(labels: LabelMap, value: int, box: tuple[slice, ...], target: Geometry) -> np.ndarray:
     """How much of each new voxel the structure fills. The crop keeps room for the smoothing and is edge-true."""
     wide = tuple(slice(max(0, b.start - 12), min(n, b.stop + 12)) for b, n in zip(box, labels.array.shape))
     indicator = Volume((labels.array[wide] == value).astype(np.float32), cropped(labels.geometry, wide))
-    evened = indicator.with_array(_smoothed(indicator, target, transform, _BOX))
-    identity = np.eye(4) if transform is None else transform
-    image = _executed(evened.to_sitk(), target, "linear", 0.0, identity)
+    evened = indicator.with_array(_smoothed(indicator, target, None, _BOX))
+    image = _executed(evened.to_sitk(), target, "linear", 0.0, np.eye(4))
     return Volume.from_sitk(image).array

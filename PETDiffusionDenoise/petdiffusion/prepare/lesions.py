@@ -94,8 +94,8 @@ def resample_lesions(lesions: LabelMap, geometry: Geometry) -> tuple[LabelMap, l
     given = [_part(lesions, number, box, geometry) for number, box in enumerate(boxes, 1) if box is not None]
     for part in sorted(given, key=lambda part: part.ml):
         box = boxes[part.number - 1]
-        if part.wanted and (window := reach(box, lesions.geometry, geometry, None)):
-            filled = part_filled(lesions, part.number, box, cropped(geometry, window), None)
+        if part.wanted and (window := reach(box, lesions.geometry, geometry)):
+            filled = part_filled(lesions, part.number, box, cropped(geometry, window))
             chosen = _fullest(np.where(array[window] > 0, 0.0, filled), part.wanted)
             array[window][chosen] = part.number
             part = replace(part, voxels=int(np.count_nonzero(chosen)), pieces=components(chosen)[1])
