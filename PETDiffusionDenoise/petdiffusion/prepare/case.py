@@ -117,7 +117,8 @@ def seen_by(geometry: Geometry, name: str, pet: Volume, body: np.ndarray, run: R
 def _placed_labels(labels: LabelMap | None, pet: Volume, body: np.ndarray, run: Run) -> LabelMap | None:
     if labels is None:
         return None
-    check_cover(labels.geometry, "label map", pet, body, run)
+    if lost_its_place(labels.geometry, pet.geometry):  # others may be cut out around their organs
+        check_cover(labels.geometry, "label map", pet, body, run, beyond="it may have lost its place in space")
     placed = resample_labels(labels, pet.geometry)
     if not placed.array.any():
         run.warn("The label map holds no structure within the PET.")
