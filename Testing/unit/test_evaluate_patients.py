@@ -155,7 +155,7 @@ def test_the_command_that_is_given_again_asks_the_same_without_paths():
     from petdiffusion.cli.evaluate import _command
 
     def again(*more):
-        asked = ["evaluate", "--manifest", "/home/jo/my cases.csv", "--methods", "csrd, text-ddpm", "--out", "/home/o"]
+        asked = ["evaluate", "--manifest", "/any/my cases.csv", "--methods", "csrd, text-ddpm", "--out", "/any/out"]
         return shlex.split(_command(parser().parse_args([*asked, *more])))[1:]
 
     plain = ["evaluate", "--manifest", "my cases.csv", "--methods", "csrd,text-ddpm", "--out", "DIR"]
@@ -163,18 +163,18 @@ def test_the_command_that_is_given_again_asks_the_same_without_paths():
     numbers = ["--baseline", "text-ddpm", "--option", "csrd.samples=2", "--seed", "3", "--unit", "Bq/ml",
                "--device", "cpu"]  # fmt: skip
     assert again(*numbers) == [*plain, *numbers]
-    paths = ["--option", "text-ddpm.prompts=/home/jo/p.csv", "--model", "csrd=/home/jo/mine.safetensors"]
+    paths = ["--option", "text-ddpm.prompts=/some/place/p.csv", "--model", "csrd=/some/place/mine.safetensors"]
     assert again(*paths) == [*plain, "--option", "text-ddpm.prompts=p.csv", "--model", "csrd=mine.safetensors"]
 
 
 def test_files_and_models_of_an_evaluation_are_told_by_their_names(tmp_path):
     from petdiffusion.evaluate.words import told_of
 
-    assert told_of("text-ddpm", {"prompts": "/home/jo/p.csv", "samples": 2}) == {"prompts": "p.csv", "samples": "2"}
-    ask = Ask(tmp_path / "c.csv", ("text-ddpm",), tmp_path, models={"text-ddpm": "/home/jo/m.safetensors"},
-              options={"text-ddpm": {"prompts": "/home/jo/p.csv"}})  # fmt: skip
+    assert told_of("text-ddpm", {"prompts": "/some/place/p.csv", "samples": 2}) == {"prompts": "p.csv", "samples": "2"}
+    ask = Ask(tmp_path / "c.csv", ("text-ddpm",), tmp_path, models={"text-ddpm": "/some/place/m.safetensors"},
+              options={"text-ddpm": {"prompts": "/some/place/p.csv"}})  # fmt: skip
     made = Evaluation(ask, {}, {}, {}, {}, [], {}, {})
-    assert "/home/jo" not in (text := saved(made, {})) and "p.csv" in text and "m.safetensors" in text
+    assert "/some/place" not in (text := saved(made, {})) and "p.csv" in text and "m.safetensors" in text
 
 
 def test_files_in_and_beside_an_original_are_named_without_its_folder():

@@ -91,7 +91,7 @@ def assignments(pairs: Sequence[str], example: str = "NAME=VALUE") -> dict[str, 
 
 
 def name_alone(pair: str) -> str:
-    """`csrd=/home/me/mine.safetensors` without the folder, for what is handed on to others."""
+    """`csrd=folder/mine.safetensors` without the folder, for what is handed on to others."""
     key, equals, value = pair.partition("=")
     return f"{key}{equals}{PurePath(value).name}"
 
