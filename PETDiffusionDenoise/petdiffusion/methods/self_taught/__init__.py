@@ -36,8 +36,8 @@ CARDS = (
     _card(
         "n2v-pt", "N2V-PT", "Noise2Void on slices that begins with what it learnt on other low-count scans.",
         "transfer", "Song, Yang and Dutta, Phys Med Biol 2021 (Noise2Void with parameter transfer)",
-        Option("steps", "int", 100, "Steps of learning on this scan; 0: the parameters as they are", 0, 100_000,
-               tune=(0, 50, 100, 200, 400)),
+        Option("steps", "int", 300, "Steps of learning on this scan; 0: the parameters as they are", 0, 100_000,
+               tune=(0, 100, 300, 600)),
         trainer="petdiffusion.methods.self_taught.transfer_task:TransferTask", needs_model=True, needs_suv=False,
         weights_licence="Apache-2.0"),
     _card(
