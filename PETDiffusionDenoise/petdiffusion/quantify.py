@@ -165,17 +165,12 @@ def _aligned(source: Any, target: Volume, said: _Said, seen: Seen, run: Run) -> 
 
 def _organs_on(source: Any, target: Volume, run: Run) -> LabelMap | None:
     from . import read
-    from .prepare import case, grids, mask
+    from .prepare import case
 
     if source is None:
         return None
     labels = read.labels(source)
-    if labels.geometry.close_to(target.geometry):
-        return labels
-    if case.lost_its_place(labels.geometry, target.geometry):  # others may be cut out around their organs
-        body = mask.body_mask(target)
-        case.check_cover(labels.geometry, "label map", target, body, run, beyond="it may have lost its place in space")
-    return _not_empty(labels, grids.resample_labels(labels, target.geometry))
+    return _not_empty(labels, case.organs_on(labels, target, run))
 
 
 def _lesions_on(source: Any, target: Volume, run: Run) -> LabelMap | None:

@@ -28,7 +28,9 @@ def build(pet: Volume, ct: Volume | None = None, mr: Volume | None = None, label
     body = body_mask(pet)
     run.progress(0.1)
     placed_ct, placed_mr = _placed(ct, "CT", pet, body, run), _placed(mr, "MR", pet, body, run)
-    placed_labels = _placed_labels(labels, pet, body, run)
+    placed_labels = labels and organs_on(labels, pet, run, body)
+    if placed_labels and not placed_labels.array.any():
+        run.warn("The label map holds no structure within the PET.")
     run.progress(0.8)
     if not body.any():
         run.warn("No body was found in the PET: " + ("the CT's is used." if ct else "it shows no activity."))
@@ -93,9 +95,13 @@ def check_cover(geometry: Geometry, name: str, pet: Volume, body: np.ndarray, ru
         run.warn(f"The {name} covers only {part:.0%} of the body seen in the PET; {beyond}.")
 
 
-def lost_its_place(mask: Geometry, pet: Geometry) -> bool:
-    """As many voxels as the PET but elsewhere, or the grid of a file that says nothing of its own."""
-    return mask.size == pet.size or (mask.spacing == (1.0, 1.0, 1.0) and mask.origin == (0.0, 0.0, 0.0))
+def check_place(mask: Geometry, name: str, pet: Volume, run: Run, body: np.ndarray | None = None) -> None:
+    """A mask that may be cut out around what it shows need not cover the body; one that may have lost its place does:
+    it has as many voxels as the PET but lies elsewhere, or the grid of a file that says nothing of its own."""
+    nothing_said = mask.spacing == (1.0, 1.0, 1.0) and mask.origin == (0.0, 0.0, 0.0)
+    if not mask.close_to(pet.geometry) and (mask.size == pet.geometry.size or nothing_said):
+        body = body_mask(pet) if body is None else body
+        check_cover(mask, name, pet, body, run, beyond="it may have lost its place in space")
 
 
 def seen_by(geometry: Geometry, name: str, pet: Volume, body: np.ndarray, run: Run) -> np.ndarray | None:
@@ -114,12 +120,7 @@ def seen_by(geometry: Geometry, name: str, pet: Volume, body: np.ndarray, run: R
     return seen
 
 
-def _placed_labels(labels: LabelMap | None, pet: Volume, body: np.ndarray, run: Run) -> LabelMap | None:
-    if labels is None:
-        return None
-    if lost_its_place(labels.geometry, pet.geometry):  # others may be cut out around their organs
-        check_cover(labels.geometry, "label map", pet, body, run, beyond="it may have lost its place in space")
-    placed = resample_labels(labels, pet.geometry)
-    if not placed.array.any():
-        run.warn("The label map holds no structure within the PET.")
-    return placed
+def organs_on(labels: LabelMap, pet: Volume, run: Run, body: np.ndarray | None = None) -> LabelMap:
+    """A map of organs on the PET's grid."""
+    check_place(labels.geometry, "label map", pet, run, body)
+    return resample_labels(labels, pet.geometry)

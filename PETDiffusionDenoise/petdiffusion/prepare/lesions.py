@@ -17,9 +17,8 @@ from ..measure.lesions import split_lesions
 from ..measure.segmentation import components, regions
 from ..progress import Run
 from ..volume import Geometry, LabelMap, Volume
-from .case import check_cover, lost_its_place
+from .case import check_place
 from .grids import covered, cropped, part_filled, reach, world_points
-from .mask import body_mask
 
 TOLD_OUTSIDE = 0.01
 """Part of a lesion beyond the PET's field above which it is told."""
@@ -50,9 +49,7 @@ def place(lesions: LabelMap, pet: Volume, run: Run, body: np.ndarray | None = No
     """The mask on the PET's grid, every connected part a label of its own; one that lies on it stays as it is."""
     if lesions.geometry.close_to(pet.geometry):
         return lesions
-    if lost_its_place(lesions.geometry, pet.geometry):  # others may be cut out around their lesions
-        body = body_mask(pet) if body is None else body
-        check_cover(lesions.geometry, "lesion mask", pet, body, run, beyond="it may have lost its place in space")
+    check_place(lesions.geometry, "lesion mask", pet, run, body)
     clean = _without_specks(_framed(lesions), pet.geometry.voxel_ml / 2, run)
     placed, parts = resample_lesions(split_lesions(clean), pet.geometry)
     for text in _told(parts, pet.geometry.voxel_ml):

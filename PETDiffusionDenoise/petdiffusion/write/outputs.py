@@ -161,7 +161,7 @@ def masks_as_dicom(result: Result, card: MethodCard, folder: Path, run: Run) -> 
     except Exception as error:
         known = isinstance(error, PETDiffusionError)
         run.warn(f"No DICOM SEG and no structured report, but the masks as {SUFFIX['dicom']} and the tables: "
-                 + (str(error) if known else f"highdicom cannot take this header ({error})."))  # fmt: skip
+                 + (str(error) if known else f"highdicom failed ({type(error).__name__}: {error})."))  # fmt: skip
         return {}
     return {"dicom_masks": folder / "dicom-masks"} if written else {}
 
