@@ -4,11 +4,11 @@ import json
 
 import numpy as np
 import pytest
-from petdiffusion.bench import curve, render, store, summary, tuning
+from petdiffusion.bench import curve, real, render, store, summary, tuning
 from petdiffusion.bench.cases import CaseResult
 from petdiffusion.bench.contract import Claim, Metric, Point, Row
 from petdiffusion.bench.papers import paper, papers
-from petdiffusion.errors import OptionError
+from petdiffusion.errors import InputError, OptionError
 from petdiffusion.methods.contract import Case, Option
 from petdiffusion.phantoms.splits import split_of
 from support.scans import small_patient
@@ -234,6 +234,18 @@ def test_every_row_of_a_papers_table_is_shown_also_of_methods_that_are_not_here(
             shown = [line.split("|")[1] for line in render.grid(rows, table.metrics, numbers, own).splitlines()]
             found = sorted(text.split("paper: ")[1].split(",")[0].strip() for text in shown if "paper: " in text)
             assert found == sorted(ROWS_OF_PAPERS[name, part].split(", "))
+
+
+def test_two_folders_with_the_number_of_one_patient_are_told(tmp_path):
+    for name in ("STS_007", "STS_008"):
+        (tmp_path / name).mkdir()
+        for file in (real.PET, real.TUMOUR):
+            (tmp_path / name / file).touch()
+    assert [f.name for f in real.folders(tmp_path, (8, 9))] == ["STS_008"]
+    (tmp_path / "other-8").mkdir()
+    (tmp_path / "other-8" / real.PET).touch()
+    with pytest.raises(InputError, match="holds patient 8 twice: STS_008 and other-8"):
+        real.folders(tmp_path, (7, 9))
 
 
 def test_an_unknown_paper_names_the_nearest():

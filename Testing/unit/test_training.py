@@ -3,6 +3,7 @@
 import csv
 import json
 
+import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
@@ -16,6 +17,7 @@ from petdiffusion.training.checkpoint import STATE
 from petdiffusion.training.export import export
 from petdiffusion.training.loop import Batches, train
 from petdiffusion.training.origins import begin_from, name_of
+from petdiffusion.training.patches import coordinates
 from petdiffusion.training.residual import conditions
 from petdiffusion.training.settings import TrainSettings
 from petdiffusion.zoo import store
@@ -60,11 +62,18 @@ def test_a_mirrored_patch_has_the_coordinates_of_the_mirrored_patient(dataset):
     signs = set()
     for step in range(10):
         batch = data.batch(step, 0)
-        for ct, coordinates in zip(batch["ct"][:, 0], batch["coordinates"]):
+        for ct, places in zip(batch["ct"][:, 0], batch["coordinates"]):
             sign = 1 if ct[0, 0, -1] > ct[0, 0, 0] else -1
-            assert torch.allclose(ct * sign, coordinates[2], atol=2e-3)
+            assert torch.allclose(ct * sign, places[2], atol=2e-3)
             signs.add(sign)
     assert signs == {1, -1}
+
+
+def test_a_patch_wider_than_a_mirrored_patient_goes_on_at_its_far_end():
+    """The image lies where it would lie unmirrored; what is beyond its end has coordinates beyond 1."""
+    shape, corner = np.array([20, 20, 5]), np.array([4, 4, 0])
+    assert torch.equal(coordinates(shape, corner, 8, True), coordinates(shape, corner, 8, False))
+    assert coordinates(shape, corner, 8, True)[2, 0, 0, :5].tolist() == [-1, -0.5, 0, 0.5, 1]
 
 
 def test_validation_patients_are_never_trained_on_and_test_patients_are_refused(dataset, tmp_path):

@@ -31,7 +31,12 @@ def folders(directory: str | Path, numbers: tuple[int, int]) -> list[Path]:
     place = Path(directory)
     if not place.is_dir():
         raise InputError(f"Folder {place.name}", "is not there", "Give the folder that holds the patients' folders.")
-    found = {number_of(f): f for f in sorted(place.iterdir()) if _NUMBER.fullmatch(f.name) and (f / PET).is_file()}
+    found: dict[int, Path] = {}
+    for folder in sorted(f for f in place.iterdir() if _NUMBER.fullmatch(f.name) and (f / PET).is_file()):
+        other = found.setdefault(number_of(folder), folder)
+        if other is not folder:
+            raise InputError(f"Folder {place.name}", f"holds patient {number_of(folder)} twice: {other.name} and "
+                             f"{folder.name}", "Rename one: the number tells patients apart.")
     chosen = [f for n, f in sorted(found.items()) if numbers[0] <= n <= numbers[1] and (f / TUMOUR).is_file()]
     if not chosen:
         raise InputError(f"Folder {place.name}", f"holds no patient from {numbers[0]} to {numbers[1]}",

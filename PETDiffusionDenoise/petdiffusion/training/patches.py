@@ -66,12 +66,13 @@ def fitted(image: Tensor, size: int, mirrored: bool) -> Tensor:
 
 def coordinates(shape: np.ndarray, corner: np.ndarray, size: int, mirrored: bool) -> Tensor:
     """z, y, x in [-1, 1] over the whole volume, as the engine makes them at inference."""
+    start = corner.copy()
+    if mirrored:  # where the patch lies in the mirrored patient; one that ends early goes on at its far end there too
+        start[2] = max(shape[2] - corner[2] - size, 0)
     axes = [
         torch.from_numpy((2 * (c + np.arange(size)) / max(n - 1, 1) - 1).astype(np.float32))
-        for n, c in zip(shape, corner)
+        for n, c in zip(shape, start)
     ]
-    if mirrored:
-        axes[2] = -axes[2].flip(0)  # where the patch lies in the mirrored patient
     return torch.stack(torch.meshgrid(*axes, indexing="ij"))
 
 
