@@ -8,6 +8,7 @@ from petdiffusion.measure.edges import FWHM, _slopes, _steepness, edge_widths
 from petdiffusion.trust import checks
 from petdiffusion.trust.quality import quality_sentences, resolution
 from petdiffusion.volume import SUVBW, Geometry, Volume
+from petdiffusion.write.report.sections import quality_section
 from scipy.ndimage import gaussian_filter
 
 SPACING = (3.0, 2.0, 2.5)
@@ -103,3 +104,21 @@ def test_steepness_by_slabs_is_that_of_the_whole():
     places = np.argwhere(np.ones((61, 9, 12), bool)[2:-2, 2:-2, 2:-2])[::7] + 2
     wanted = np.stack(np.gradient(image.astype(float), *SPACING), axis=-1)[tuple(places.T)]
     np.testing.assert_allclose(_slopes(image, places, SPACING), wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_edges_that_cannot_be_told_have_no_number():
+    """In a scan too sharp (or too noisy) to tell, 0 is no width; what the method makes of it still has its limit."""
+    sharp, body = _drawn()
+    steps = (sharp > 0.5).astype(np.float32)
+    geometry = Geometry(sharp.shape[::-1], SPACING[::-1])
+    scan, wide, kept = (Volume(image.astype(np.float32), geometry, SUVBW)
+                        for image in (2 * steps - _blurred(steps, 3.0), _blurred(steps, 9.0), steps))  # fmt: skip
+    rows = resolution({"low": scan, "denoised": wide}, body)
+    assert rows[0]["item"] == "width of edges, low" and rows[0]["value"] is None and not rows[0]["look"]
+    assert rows[1]["look"] and rows[1]["bound"] == pytest.approx(1.3 * 3.0)
+    said = quality_sentences(rows)[0]
+    assert "Edges are 9" in said and "in the scan" not in said and "0.0" not in said and "cannot be told" in said
+    page = quality_section(rows)
+    assert "too sharp or too noisy to tell" in page and "0.0" not in page
+    assert not any(row["look"] for row in resolution({"low": wide, "denoised": scan}, body))
+    assert [row["look"] for row in resolution({"low": scan, "denoised": kept}, body)] == [False, False]

@@ -26,8 +26,8 @@ AROUND_MM = 25.0
 
 def edge_widths(images: Mapping[str, np.ndarray], guide: np.ndarray, body: np.ndarray,
                 spacing: Triple) -> dict[str, float | None]:
-    """FWHM in mm of each image's edges; None where there are too few of them, 0 where they are too sharp to tell.
-    All images are measured at the edges of `guide`, which should be the least noisy of them."""
+    """FWHM in mm of each image's edges; None where there are too few of them, 0 where they are too sharp, or the noise
+    too strong, to tell. All images are measured at the edges of `guide`, which should be the least noisy of them."""
     if not body.any():
         return dict.fromkeys(images)
     more = tuple(int(np.ceil(AROUND_MM / step)) for step in spacing)

@@ -26,6 +26,9 @@ MOST_SHIFT_MM, LEAST_GAIN = 40.0, 0.03
 """The largest shift that is tried must cover that much less uptake to be believed, smaller ones a part of it."""
 EDGES, LEAST_WIDTH_MM = "width of edges", 3.0
 """What is sharper is not told apart."""
+TOLD_MM = 1.0
+"""No PET's edges are so narrow: a smaller number comes of an image too sharp or too noisy to tell."""
+UNTOLD = "too sharp or too noisy to tell"
 BOUNDS = {
     "activity_change": 2.0,
     "outline_dice": 0.9,
@@ -53,9 +56,13 @@ def resolution(volumes: Mapping[str, Volume], body: np.ndarray) -> Rows:
                          volumes["denoised"].geometry.spacing[::-1])  # fmt: skip
     before = widths.get("low")
     bound = None if before is None else BOUNDS["edge_widening"] * max(before, LEAST_WIDTH_MM)
-    return [_row(f"{EDGES}, {name}", width, "mm", bound if name == "denoised" else None,
+    return [_row(f"{EDGES}, {name}", _told(width), "mm", bound if name == "denoised" else None,
                  name == "denoised" and bound is not None and width > bound)
             for name, width in widths.items() if width is not None]  # fmt: skip
+
+
+def _told(width: float) -> float | None:
+    return width if width >= TOLD_MM else None
 
 
 def _noise(image_rows: Sequence[Mapping[str, Any]]) -> Rows:
@@ -146,8 +153,10 @@ def quality_sentences(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     before = next((r for r in rows if r.get("item") == f"{EDGES}, low"), None)
     sentences = []
     if wide and before:
-        sentences.append(f"Edges are {wide['value']:.1f} mm wide, in the scan {before['value']:.1f} mm: small "
-                         "structures and lesions may have been smoothed away.")  # fmt: skip
+        scans = (f"in the scan {before['value']:.1f} mm" if before["value"] is not None
+                 else "while the scan's cannot be told")  # fmt: skip
+        sentences.append(f"Edges are {wide['value']:.1f} mm wide, {scans}: small structures and lesions may have been "
+                         "smoothed away.")  # fmt: skip
     if found:
         sentences.append(f"CT and PET may not match ({said}): check them on each other before organs or "
                          "attenuation are trusted.")  # fmt: skip

@@ -8,7 +8,7 @@ from html import escape
 from typing import Any
 
 from ...measure.cautions import cold
-from ...trust.quality import AT_LEAST, AT_MOST, EITHER_WAY
+from ...trust.quality import AT_LEAST, AT_MOST, EDGES, EITHER_WAY, UNTOLD
 from .model import COLUMN, REFERENCE, CaseReport, Rows
 from .words import NONE, Facts, lesion_name, ml, number, plain, suv
 
@@ -164,7 +164,7 @@ def quality_section(rows: Rows) -> str:
     """Each number with its unit, its limit, and whether it keeps it."""
     lines = "".join(
         f"<tr><th>{escape(_quality_name(str(row['item'])))}</th>"
-        f'<td class="wrap">{_with_unit(row, "value") or "not measurable"}</td>'
+        f'<td class="wrap">{_with_unit(row, "value") or _unmeasured(row)}</td>'
         f"<td>{_limit(row)}</td><td>{_verdict(row)}</td></tr>"
         for row in rows
     )
@@ -186,6 +186,10 @@ def _with_unit(row: Mapping[str, Any], key: str) -> str:
         return ""
     unit = str(row.get("unit") or "")
     return f"{number(value, 1 if unit else 2)}{escape(f'{chr(0xA0)}{unit}' if unit else '')}"
+
+
+def _unmeasured(row: Mapping[str, Any]) -> str:
+    return UNTOLD if str(row["item"]).startswith(EDGES) else "not measurable"
 
 
 def _limit(row: Mapping[str, Any]) -> str:
