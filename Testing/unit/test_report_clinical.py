@@ -48,8 +48,9 @@ def test_a_number_outside_its_own_interval_is_spoken_of(case):
     def said(*rows):
         return certainty_section(replace(report(case), interval_rows=rows))
 
-    assert "1 of 2 numbers of lesions lie outside their own interval, such as SUVmax 6.00 of node (6.20 to 19.90)" in (
-        said(row(7.0), row(6.0)))  # fmt: skip
+    such = "1 of 2 numbers of lesions lie outside their own interval (†), such as SUVmax 6.00 of node (6.20 to 19.90)"
+    assert such in said(row(7.0), row(6.0))
+    assert "1 of 1 numbers of organs lie outside" in said({**row(6.0), "kind": "organ"})
     for rows in ((row(7.0),), (row(6.0, calibrated=False),), (row(None),)):
         assert "outside their own" not in said(*rows)
 
@@ -87,6 +88,18 @@ def test_the_table_of_marks_has_units_intervals_and_one_line_for_all(case):
 def test_a_run_without_intervals_says_how_to_have_them(samples, said):
     """One sample has no spread."""
     assert ("Run with samples of 2 or more for intervals." in note({"samples": samples})) == said
+
+
+def test_a_marks_number_outside_its_own_interval_is_spoken_of(case):
+    def text(*rows):
+        return Page(case_report(report(case, clinical_rows=rows, marked=True))).text
+
+    liver = {**LIVER, "SUVmean_low95": 2.5, "SUVmean_high95": 2.9}
+    said = text(mark(**SD), TOTAL, liver)
+    assert ("1 of 2 numbers of lesions and organs lie outside their own interval (†), such as SUVmean 2.25 of liver "
+            "(2.50 to 2.90)") in said  # fmt: skip
+    assert "liver 500.0 2.25 † 2.50 to 2.90" in said and "6.00 5.50 to 6.50" in said
+    assert "outside their own" not in text(mark(**SD), TOTAL, LIVER)
 
 
 def test_no_mark_is_not_said_to_be_no_lesion(case):

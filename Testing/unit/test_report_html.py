@@ -258,3 +258,29 @@ def test_facts_are_said_as_a_reader_says_them():
                           "suv_factor": 0.000434878, "source": "/scans/name"})  # fmt: skip
     assert said == {"tracer": "FDG", "half-life": "109.8 min", "injected dose": "255 MBq",
                     "part of the normal dose": "10.0 %", "SUV per kBq/ml": "0.4349"}  # fmt: skip
+
+
+def test_print_keeps_lesion_numbers_and_folded_tables(case):
+    """Only the buttons that say "show" are for the screen alone."""
+    doubt = {"kind": "new hot spot", "weight": "beyond chance", "x_mm": 28.0, "y_mm": 28.0, "z_mm": 80.0}
+    checked = {"checked": True, "sizes_mm": [6, 24], "output_blurred_by_mm": 0, "noise_fwhm_mm": [5.0] * 3,
+               "noise_sd_median": 0.1, "noise_removed_percent": 50}  # fmt: skip
+    html = case_report(report(case, trust_rows=[doubt], trust_facts=checked))
+    printed = html[html.index("@media print") : html.index("</style>")]
+    hidden = [rule.split("{")[0] for rule in re.findall(r"[^{}]+\{[^}]*display: none[^}]*\}", printed)]
+    assert len(hidden) == 1 and [name.strip() for name in hidden[0].split(",")] == ["#browse", ".go.show"]
+    buttons = dict(re.findall(r'<button type="button" class="(go[^"]*)"[^>]*>(\w+)<', html))
+    assert buttons["go show"] == "show" and buttons["go"] in ("1", "2")
+    assert "details::details-content { content-visibility: visible !important" in printed
+
+
+def test_a_browsers_forced_dark_mode_leaves_the_page_alone(full):
+    """It would turn the colour bars black and leave the pictures as they are."""
+    assert re.search(r":root \{\s*color-scheme: only light;", case_report(full))
+
+
+def test_long_names_can_be_read_whole(case):
+    names = LabelMap(case["lesions"].array, case["lesions"].geometry, {1: "x" * 90, 2: "bone"})
+    html = case_report(report({**case, "lesions": names}))
+    assert f'<h4 title="1 {"x" * 90}' in html
+    assert re.search(r"\.numbers tbody th \{[^}]*white-space: normal[^}]*max-width", html)

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import re
 from itertools import permutations, product
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from petdiffusion.volume import SUVBW, Geometry, Volume
-from petdiffusion.write.report import DENOISED, LOW, CaseReport, case_report
+from petdiffusion.volume import SUVBW, Geometry, LabelMap, Volume
+from petdiffusion.write.report import DENOISED, LOW, CaseReport, case_report, figures, viewer
 from petdiffusion.write.report.colour import png
 from petdiffusion.write.report.orient import upright
+from petdiffusion.write.report.viewer import _bytes
 from petdiffusion.write.report.views import Views
+from petdiffusion.write.report.words import tick
 from support.report_pages import Page, patient, picture, report
 
 DIRECTIONS = [
     np.diag(signs)[list(order)] for order in permutations(range(3)) for signs in product((1.0, -1.0), repeat=3)
 ]
+
+HEADING = "Best matching structures"
+CHECKED = {"checked": True, "sizes_mm": [6, 24], "output_blurred_by_mm": 0, "noise_fwhm_mm": [5.0, 5.0, 5.0],
+           "noise_sd_median": 0.1, "noise_removed_percent": 50}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +172,7 @@ def test_numbers_of_lesions_do_not_cover_one_another():
     from petdiffusion.write.report.figures import _labels
 
     outlines = {n: f"M{10 + n * 1.2:.1f} 20L{13 + n * 1.2:.1f} 20L{13 + n * 1.2:.1f} 23Z" for n in (6, 16, 17, 7)}
-    placed = _labels(outlines, 10.0, 300.0)
+    placed = _labels(outlines, 10.0, 300.0, 400.0)
     wide = {n: (0.7 * len(str(n)) + 0.2) * 10 for n in placed}
     for one, (x, y) in placed.items():
         for other, (u, v) in placed.items():
@@ -176,5 +184,113 @@ def test_numbers_of_many_lesions_stay_near_them():
     from petdiffusion.write.report.figures import _labels
 
     places = np.random.default_rng(0).uniform([60, 60], [140, 120], (40, 2))
-    placed = _labels({n: f"M{x:.1f} {y:.1f}L{x + 3:.1f} {y:.1f}Z" for n, (x, y) in enumerate(places, 1)}, 9.0, 200.0)
+    outlines = {n: f"M{x:.1f} {y:.1f}L{x + 3:.1f} {y:.1f}Z" for n, (x, y) in enumerate(places, 1)}
+    placed = _labels(outlines, 9.0, 200.0, 180.0)
     assert max(np.hypot(*(np.array(placed[n]) - places[n - 1])) for n in placed) < 55
+
+
+def test_numbers_of_lesions_stay_inside_the_picture():
+    """Of lesions at every border, and of more than there is room for."""
+    from petdiffusion.write.report.figures import _labels
+
+    for places in ([(2, 2), (198, 58), (100, 60), (100, 0)], [(100.0 + n, 59.0) for n in range(80)]):
+        outlines = {n: f"M{x:.1f} {y:.1f}L{x + 1:.1f} {y:.1f}Z" for n, (x, y) in enumerate(places, 1)}
+        placed = _labels(outlines, 9.0, 200.0, 60.0)
+        assert len(placed) == len(places)
+        assert all(0 <= x <= 200 - 5 and 9 <= y <= 60 for x, y in placed.values())
+    assert _labels({1: "M2.0 2.0L3.0 2.0Z"}, 9.0, 200.0, 8.0) == {}
+
+
+@pytest.mark.parametrize("slices", [1, 2, 4, 12])
+def test_a_thin_scan_shows_only_what_has_room(slices):
+    """Axial slices of 400 x 300 mm, 4 mm thick: nothing is drawn outside of the strips that the other planes are."""
+    geometry = Geometry((100, 75, slices), (4.0, 4.0, 4.0))
+    image, lesions = np.ones(geometry.shape, np.float32), np.zeros(geometry.shape, int)
+    image[:, 30:33, 40:43], lesions[:, 30:33, 40:43] = 9.0, 1
+    volume = Volume(image, geometry, SUVBW)
+    whole = CaseReport("t", {LOW: volume, DENOISED: volume}, lesions=LabelMap(lesions, geometry, {1: "node"}))
+    html = case_report(whole)
+    assert Page(html).data["start"] == "axial"
+    drawn = re.findall(r'<svg viewBox="0 0 ([\d.]+) ([\d.]+)"(.*?)</svg>', html)
+    for _, height, content in drawn:
+        for y, size in re.findall(r'<text [^>]*y="([-\d.]+)" font-size="([\d.]+)"', content):
+            assert 0.7 * float(size) <= float(y) <= float(height)
+        for y in re.findall(r'class="bar" d="M[-\d.]+ ([-\d.]+)h', content):
+            assert 0 < float(y) < float(height)
+    assert any("2 cm" in content or "10 cm" in content for _, _, content in drawn)  # of the axial slices
+
+
+def test_the_viewer_begins_in_the_plane_with_the_largest_pictures(full):
+    assert Page(case_report(full)).data["start"] == "coronal"
+
+
+def test_the_viewers_window_ends_where_its_sheets_do(full, page):
+    """They are clipped at twice the scale: beyond it a wider window would show other values than its label says."""
+    data, attributes = page.data, [(name, value) for _, name, value in page.attributes]
+    at = attributes.index(("class", "window"))
+    ends = {name: float(value) for name, value in attributes[at : at + 5] if name in ("min", "max", "value")}
+    script = next(s for s in page.scripts if "use strict" in s)
+    assert "data.top * data.headroom ** (event.target.value / 50)" in script
+    assert data["headroom"] ** (ends["max"] / 50) == data["headroom"] == 2 and ends["value"] == 0
+    hot = Views(full).grey.high * data["headroom"]
+    assert _bytes(SimpleNamespace(images={LOW: np.array([hot, 0.99 * hot])}, grey=Views(full).grey), LOW)[0] == 255
+    assert "toPrecision(2)" not in script
+
+
+def test_slices_left_out_of_the_viewer_are_said(full, monkeypatch):
+    assert "so large a scan" not in case_report(full)
+    monkeypatch.setattr(viewer, "PIXELS_PER_SHEET", 8000)
+    views = Views(full)
+    counts = {plane: (len(viewer.chosen_slices(views, plane)), views.count(plane)) for plane in ("axial", "coronal")}
+    text = Page(case_report(full)).text
+    assert "Of so large a scan it shows " in text
+    for plane, (kept, all_) in counts.items():
+        assert kept < all_ and f"{kept} of {all_} {plane}" in text
+
+
+def test_a_screen_reader_hears_what_the_page_says(page):
+    script = next(s for s in page.scripts if "use strict" in s)
+    assert 'slice.setAttribute("aria-valuetext", name)' in script
+    groups = [value for tag, name, value in page.attributes if (tag, name) == ("div", "role")]
+    assert groups.count("group") >= 2 + 3
+    assert ("div", "aria-label", "Denoised, arrow keys change the slice") in page.attributes
+
+
+def test_left_out_close_ups_are_counted_in_good_english(full, monkeypatch):
+    for shown, said in ((1, "1 lesion that changed less is not"), (0, "2 lesions that changed less are not")):
+        monkeypatch.setattr(figures, "CLOSE_UPS", shown)
+        assert said in figures.close_ups(Views(full))
+
+
+def test_ticks_of_large_and_small_scales_can_be_read():
+    assert [tick(v) for v in (0, 1.75, 5000.0, 5e-5)] == ["0", "1.75", "5\u202f000", "0.00005"]
+    assert [tick(v, True) for v in (-5000.0, 0.0, 0.5)] == ["−5\u202f000", "0", "+0.5"]
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS[::5], ids=str)
+def test_maps_and_doubts_count_slices_as_the_viewer_does(direction):
+    """Whichever axis of the file runs to the head, and either way."""
+    volume, array = turned(direction)
+    head = next(n for n in range(3) if abs(direction[2, n]) == 1)  # of the file: i, j, k
+    column, place = ("column", "row", "slice")[head], np.argwhere(array)[0][::-1]
+    voxel = dict(zip(("column", "row", "slice"), place.tolist()))
+    x, y, z = (volume.geometry.affine @ [*place, 1])[:3]
+    doubt = {"kind": "new hot spot", "weight": "beyond chance", "x_mm": x, "y_mm": y, "z_mm": z, **voxel}
+    rows = [{column: n, "match_1": f"structure {n}", "score_1": 0.5} for n in range(volume.geometry.size[head])]
+    maps, tables = {HEADING: volume}, {HEADING: rows}
+    whole = CaseReport("t", {LOW: volume, DENOISED: volume}, maps=maps, trust_facts=CHECKED, other_tables=tables,
+                       trust_rows=[doubt])  # fmt: skip
+    html = case_report(whole)
+    page, views = Page(html), Views(whole)
+    shown = page.data["planes"]["axial"]
+    frame = json.loads(next(value for _, name, value in page.attributes if name == "data-at"))["frames"]["axial"]
+    assert f"<td>{shown['numbers'][frame]}</td>" in html and shown["numbers"][frame] == voxel[column]
+    captions = re.findall(r"Slice (\d+): structure (\d+) 0.50", page.text)
+    assert len(captions) == 5 and all(one == other for one, other in captions)
+    plates = [image for image in page.images if image["alt"].startswith("Axial slice ")]
+    for image in plates:
+        number = int(image["alt"].split()[-1])
+        index = views.numbers("axial").tolist().index(number)
+        assert image["src"] == png(views.slice_of(views.images[DENOISED], "axial", index).square(), views.grey)
+    part = html[html.index(f">{HEADING}<") :]
+    assert '<i class="l">R</i>' in part and "match, part of" in part and 'class="bar"' in part

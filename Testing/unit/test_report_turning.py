@@ -49,3 +49,21 @@ def test_blocks_maxima_are_those_of_each_block(factor):
     for place in np.ndindex(found.shape):
         block = image[tuple(slice(factor * p, factor * (p + 1)) for p in place)]
         assert found[place] == block.max()
+
+
+@pytest.mark.parametrize(("turn", "from_", "left", "right"), [
+    (0, "the front", "R", "L"), (9, "the right", "P", "A"), (18, "the back", "L", "R"), (27, "the left", "A", "P"),
+    (4, "the front", "RP", "LA"),
+])  # fmt: skip
+def test_the_sides_turn_with_the_picture(turn, from_, left, right):
+    """As a voxel far to each side is seen: the side named at the right edge is the one drawn to the right."""
+    said = facts(VIEWS)
+    assert said["from"][turn] == from_ and said["edges"][turn] == (left, right, "H", "F")
+    mid = [n // 2 for n in SHAPE]
+    sides = {"L": (mid[1], SHAPE[2] - 1), "R": (mid[1], 0), "P": (SHAPE[1] - 1, mid[2]), "A": (0, mid[2])}
+    for letters, right_half in ((left, False), (right, True)):
+        for letter in letters:
+            image = np.zeros(SHAPE, np.uint8)
+            image[(mid[0], *sides[letter])] = 200
+            column = projections(VIEWS, image)[turn].max(axis=0).argmax()
+            assert (column > said["w"] / 2) == right_half, letter

@@ -9,7 +9,7 @@ from typing import Any
 from .model import Rows
 from .viewer import go
 from .views import Views
-from .words import NONE, ml, number, plain, suv
+from .words import NONE, OUTSIDE, Written, ml, number, outside, plain, suv
 
 SHOWN = 25
 LESIONS = (("volume_ml", "Volume, ml"), ("SUVmax", "SUVmax"), ("SUVpeak", "SUVpeak"), ("SUVmean", "SUVmean"),
@@ -38,11 +38,29 @@ def note(facts: Mapping[str, Any]) -> str:
 
 
 def section(rows: Rows, left_out: Rows, views: Views) -> str:
+    """With a word on numbers outside their own interval, since those are only where intervals are calibrated."""
     lesions = [row for row in rows if row["what"] == "lesion"]
     total = next((row for row in rows if row["what"] == "total"), None)
     organs = [row for row in rows if row["what"] == "organ"]
     marked = _lesions(lesions, total, views) if lesions else "<p>No lesion was marked, which does not exclude one.</p>"
-    return f'<div class="found"><div><h3>Lesions</h3>{marked}{_left_out(left_out, views)}</div>{_organs(organs)}</div>'
+    found = f"<div><h3>Lesions</h3>{marked}{_left_out(left_out, views)}</div>{_organs(organs)}"
+    return f'{_beyond(rows)}<div class="found">{found}</div>'
+
+
+def _beyond(rows: Rows) -> str:
+    numbers = [(row, key) for row in rows for key, _ in (ORGANS if row["what"] == "organ" else LESIONS)
+               if row.get(key) is not None and row.get(f"{key}_low95") is not None]  # fmt: skip
+    found = [(row, key) for row, key in numbers if _outside(row, key)]
+    if not found:
+        return ""
+    (row, key), whose = found[0], "lesions and organs"
+    low, value, high = (_written(key)(row[name]) for name in (f"{key}_low95", key, f"{key}_high95"))
+    such = f"{dict(LESIONS)[key]} {value} of {plain(str(row['name']))}"
+    return outside(len(found), len(numbers), whose, such, f"{low} to {high}")
+
+
+def _outside(row: Mapping[str, Any], key: str) -> bool:
+    return row.get(f"{key}_low95") is not None and not row[f"{key}_low95"] <= row[key] <= row[f"{key}_high95"]
 
 
 def _lesions(rows: Rows, total: Mapping[str, Any] | None, views: Views) -> str:
@@ -106,10 +124,14 @@ def _cell(row: Mapping[str, Any], key: str) -> str:
         return NONE if row["what"] != "total" else ""
     if key == "why":
         return escape(str(row[key]))
-    written = suv if key.startswith("SUV") else ml if key == "volume_ml" else _amount
+    written = _written(key)
     low, high = row.get(f"{key}_low95"), row.get(f"{key}_high95")
     beneath = "" if low is None else f"<small>{written(low)} to {written(high)}</small>"
-    return f"{written(row[key])}{beneath}"
+    return f"{written(row[key])}{OUTSIDE if _outside(row, key) else ''}{beneath}"
+
+
+def _written(key: str) -> Written:
+    return suv if key.startswith("SUV") else ml if key == "volume_ml" else _amount
 
 
 def _amount(value: float) -> str:

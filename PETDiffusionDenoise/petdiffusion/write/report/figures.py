@@ -6,16 +6,16 @@ it, all in one scale of millimetres.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from html import escape
-from itertools import count
 
 import numpy as np
 
 from .colour import Scale, png
 from .model import DENOISED, LOW, REFERENCE, SD
 from .views import AGAINST_LOW, AGAINST_REFERENCE, AXES, EDGES, Picture, Views, anchors, paths
-from .words import lesion_name, plain
+from .words import lesion_name, plain, tick
 
 CLOSE_UP_MM = 90.0
 CLOSE_UPS = 6
@@ -43,7 +43,7 @@ def projections(views: Views) -> str:
                 plane,
                 found,
                 f"Maximum intensity projection of the {name} image seen from {side}",
-                _text_mm(views),
+                text_mm(views),
                 name == DENOISED,
             )
             for (plane, found), side in zip(outlines.items(), ("the front", "the left"), strict=True)
@@ -65,7 +65,7 @@ def slices(views: Views) -> str:
                 plane,
                 outlines[plane],
                 f"{plane.capitalize()} slice, {name}",
-                _text_mm(views),
+                text_mm(views),
                 cross=_cross(views, plane),
             )
             for plane in planes
@@ -91,7 +91,7 @@ def _cross(views: Views, plane: str) -> tuple[float, float]:
     return at[columns], at[rows] if plane == "axial" else height - at[rows]
 
 
-def _text_mm(views: Views) -> float:
+def text_mm(views: Views) -> float:
     """One size of text for all planes of a card, which share their scale."""
     depth, width = (n * step for n, step in zip(views.shape[1:], views.turn.spacing[1:], strict=True))
     return 0.036 * (depth + width)
@@ -109,7 +109,8 @@ def close_ups(views: Views) -> str:
     """Lesions enlarged, axial, at their hottest voxel: those first that denoising changed most."""
     numbers = _most_changed(views)
     left = len(numbers) - CLOSE_UPS
-    note = f'<p class="note">{left} lesions that changed less are not shown here.</p>' if left > 0 else ""
+    who = "1 lesion that changed less is" if left == 1 else f"{left} lesions that changed less are"
+    note = f'<p class="note">{who} not shown here.</p>' if left > 0 else ""
     return "".join(_close_up(views, number) for number in sorted(numbers[:CLOSE_UPS])) + note
 
 
@@ -139,8 +140,9 @@ def _close_up(views: Views, number: int) -> str:
             + _picture(picture, views.grey, "", shown, f"Lesion {number} in the {scan} image", TEXT_PART * across)
             + "</figure>"
         )
+    name = escape(_lesion_name(views, number))
     return (
-        f'<div class="closeup"><h4><b>{number}</b> {escape(_lesion_name(views, number))} '
+        f'<div class="closeup"><h4 title="{number} {name}"><b>{number}</b> {name} '
         f'<span>· {across / 10:.0f} cm across</span></h4><div class="cells">{"".join(cells)}</div></div>'
     )
 
@@ -175,12 +177,19 @@ def _picture(
     cross: tuple[float, float] | None = None,
 ) -> str:
     width, height = picture.size_mm
-    edges = "".join(f'<i class="{where}">{letter}</i>' for where, letter in zip("lrt", EDGES.get(plane, "")))
     return (
         f'<div class="picture {plane}" style="aspect-ratio:{width:.1f}/{height:.1f}">'
         f'<img alt="{escape(alt)}" src="{png(picture.square(), scale)}">'
-        f"{overlay(width, height, outlines, size, numbers, cross)}{edges}</div>"
+        f"{overlay(width, height, outlines, size, numbers, cross)}{letters(picture, plane, size)}</div>"
     )
+
+
+def letters(picture: Picture, plane: str, size: float) -> str:
+    """Sides of the patient, those that have room."""
+    width, height = picture.size_mm
+    fit = {"l": height > size, "r": height > size, "t": height > 3 * size}
+    return "".join(f'<i class="{where}">{letter}</i>' for where, letter in zip("lrt", EDGES.get(plane, ""))
+                   if fit[where] and width > 3 * size)  # fmt: skip
 
 
 def overlay(
@@ -193,12 +202,12 @@ def overlay(
 ) -> str:
     """Outlines, lesion numbers, marks of the other planes and a scale bar, as vectors: sharp at any size.
 
-    `size` is that of the text in mm; 0 leaves it out.
+    `size` is that of the text in mm; 0 leaves it out. What has no room in a thin scan is left out.
     """
     lines = "".join(f'<path d="{path}"/>' for path in outlines.values())
     texts = "".join(
         f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size:.1f}">{number}</text>'
-        for number, (x, y) in (_labels(outlines, size, width) if numbers else {}).items()
+        for number, (x, y) in (_labels(outlines, size, width, height) if numbers else {}).items()
     )
     length = 100.0 if width > 200 else 20.0
     tick = 0.8 * size
@@ -211,6 +220,7 @@ def overlay(
         )
     )
     left, low = width * 0.04, height - width * 0.05
+    fits = low > 1.2 * size and left + max(length, 2 * size) < width
     text = (
         (
             f'<text class="length" x="{left:.1f}" y="{low - size * 0.4:.1f}" font-size="{size * 0.75:.1f}">'
@@ -219,16 +229,22 @@ def overlay(
         if size
         else ""
     )
-    bar = f'<path class="bar" d="M{left:.1f} {low:.1f}h{length:g}"/>{text}'
+    bar = f'<path class="bar" d="M{left:.1f} {low:.1f}h{length:g}"/>{text}' if fits else ""
     return (
         f'<svg viewBox="0 0 {width:.1f} {height:.1f}" preserveAspectRatio="none" aria-hidden="true">'
         f'<g class="outlines">{lines}{texts}</g>{marks}{bar}</svg>'
     )
 
 
-def _labels(outlines: Mapping[int, str], size: float, width: float) -> dict[int, tuple[float, float]]:
-    """Places for the lesions' numbers: the nearest to each lesion where they do not cover one another."""
+def _labels(
+    outlines: Mapping[int, str], size: float, width: float, height: float
+) -> dict[int, tuple[float, float]]:
+    """Places for the lesions' numbers: the nearest to each lesion where they do not cover one another. In a picture
+    that is full of numbers they do; one that is lower than a number has none."""
     placed: dict[int, tuple[float, float]] = {}
+    lowest, steps = height - 0.1 * size, range(1 + math.ceil(height / (0.25 * size)) if size else 1)
+    if lowest < size:
+        return placed
 
     def long(number: int) -> float:
         return (0.7 * len(str(number)) + 0.2) * size
@@ -240,9 +256,9 @@ def _labels(outlines: Mapping[int, str], size: float, width: float) -> dict[int,
     for number, (x, y) in sorted(anchors(outlines).items(), key=lambda item: item[1][1]):
         right, left, y = x + 0.3 * size, x - 0.8 * size - long(number), y + 0.35 * size
         sides = [min(max(side, 0.0), width - long(number)) for side in (right, left)]
-        steps = (0.25 * size * step for step in count())
-        places = ((x, v) for step in steps for v in (y + step, max(y - step, size)) for x in sides)
-        placed[number] = next(place for place in places if free(*place, number))
+        rows = (y + sign * 0.25 * size * step for step in steps for sign in (1, -1))
+        places = [(x, min(max(row, size), lowest)) for row in rows for x in sides]
+        placed[number] = next((place for place in places if free(*place, number)), places[0])
     return placed
 
 
@@ -252,12 +268,9 @@ def bars(*scales: Scale) -> str:
 
 def _bar(scale: Scale) -> str:
     ticks = np.linspace(scale.low, scale.high, 3)
-    labels = "".join(f"<span>{_tick(t, scale.low < 0)}</span>" for t in ticks)
+    labels = "".join(f"<span>{tick(t, scale.low < 0)}</span>" for t in ticks)
     return (
         f'<div class="bar"><div class="what">{escape(scale.label)}</div>'
         f'<div class="ramp" style="background:{scale.css()}"></div><div class="ticks">{labels}</div></div>'
     )
 
-
-def _tick(value: float, signed: bool) -> str:
-    return f"{'−' if value < 0 else '+' if signed and value > 0 else ''}{abs(value):.3g}"

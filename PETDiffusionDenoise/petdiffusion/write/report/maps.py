@@ -8,37 +8,36 @@ from typing import Any
 
 import numpy as np
 
+from . import figures
 from .colour import SEQUENTIAL, Scale, png
 from .model import DENOISED, CaseReport
-from .views import Picture, Views
+from .views import Views
 
 PLATES = 5
 ON_TOP = "position:absolute;inset:0;width:100%;height:100%;mix-blend-mode:multiply"
+HEAT = Scale(0.0, 1.0, SEQUENTIAL[:5], "match, part of the slice’s strongest")
 
 
 def section(report: CaseReport, views: Views, name: str, rows: list[Mapping[str, Any]]) -> str:
-    """A few axial slices, from the head down; `rows` have a column slice, and words in match_1, score_1, ..."""
-    heat = views.placed(report.maps[name].array)
-    numbers = views.placed(np.broadcast_to(np.arange(len(report.low.array))[:, None, None], report.low.array.shape))
-    said = {row.get("slice"): row for row in rows}
-    filled = [k for k in reversed(range(views.count("axial"))) if int(numbers[k, 0, 0]) in said]
+    """A few axial slices, from the head down; `rows` count them and have words in match_1, score_1, ..."""
+    heat, numbers = views.placed(report.maps[name].array), views.numbers("axial").tolist()
+    said = {row.get(views.counted("axial")): row for row in rows}
+    filled = [k for k in reversed(range(views.count("axial"))) if numbers[k] in said]
     chosen = [filled[i] for i in (np.linspace(0.06, 0.94, PLATES) * len(filled)).astype(int)] if filled else []
-    return '<div class="cards n3">' + "".join(
-        _plate(views, k, heat, said[int(numbers[k, 0, 0])]) for k in dict.fromkeys(chosen)) + "</div>"  # fmt: skip
+    plates = "".join(_plate(views, k, numbers[k], heat, said[numbers[k]]) for k in dict.fromkeys(chosen))
+    return f'<div class="cards n3">{plates}</div>{figures.bars(HEAT, views.grey)}'
 
 
-def _plate(views: Views, index: int, heat: np.ndarray, row: Mapping[str, Any]) -> str:
+def _plate(views: Views, index: int, number: int, heat: np.ndarray, row: Mapping[str, Any]) -> str:
     pet, over = (views.slice_of(array, "axial", index) for array in (views.images[DENOISED], heat))
     width, height = pet.size_mm
     words = ", ".join(f"{escape(str(row[f'match_{n}']))} {row[f'score_{n}']:.2f}" for n in (1, 2, 3)
                       if row.get(f"match_{n}"))  # fmt: skip
+    size = figures.text_mm(views)
     return (
-        f'<figure class="card"><figcaption>{words}</figcaption><div class="picture axial" '
-        f'style="position:relative;aspect-ratio:{width:.1f}/{height:.1f}">'
-        f'<img alt="Axial slice" src="{png(pet.square(), views.grey)}">'
-        f'<img alt="Heat map: {words}" style="{ON_TOP}" src="{_heat(over)}"></div></figure>'
+        f'<figure class="card"><figcaption class="whole">Slice {number}: {words}</figcaption>'
+        f'<div class="picture axial" style="position:relative;aspect-ratio:{width:.1f}/{height:.1f}">'
+        f'<img alt="Axial slice {number}" src="{png(pet.square(), views.grey)}">'
+        f'<img alt="Heat map: {words}" style="{ON_TOP}" src="{png(over.square(), HEAT)}">'
+        f'{figures.overlay(width, height, {}, size)}{figures.letters(pet, "axial", size)}</div></figure>'
     )
-
-
-def _heat(picture: Picture) -> str:
-    return png(picture.square(), Scale(0.0, 1.4, SEQUENTIAL, "match"))

@@ -74,14 +74,14 @@ def _head(report: CaseReport) -> str:
 
 def _dose(report: CaseReport) -> str:
     facts = report.low.facts
-    injected = f"{facts.injected_dose_bq / 1e6:.0f} MBq" if facts.injected_dose_bq else ""
+    injected = f"{words.fact(facts.injected_dose_bq / 1e6, 0)} MBq" if facts.injected_dose_bq else ""
     part = f"{100 * facts.dose_fraction:.3g} % of the normal dose" if facts.dose_fraction else ""
     return ", ".join(t for t in (injected, part) if t)
 
 
 def _uptake(report: CaseReport) -> str:
     minutes = report.low.facts.uptake_minutes
-    return f"{minutes:.0f} min p.i." if minutes else ""
+    return f"{words.fact(minutes, 0)} min p.i." if minutes else ""
 
 
 def _aside(title: str, texts: Sequence[str], kind: str) -> str:
@@ -112,7 +112,7 @@ def _part(title: str, note: str, content: str, name: str = "") -> str:
 
 
 def _overview_note(views: Views) -> str:
-    scale = f"{escape(views.grey.label)} 0 to {views.grey.high:g}"
+    scale = f"{escape(views.grey.label)} 0 to {words.tick(views.grey.high)}"
     oblique = (
         f" The scan is tilted by {views.turn.oblique_degrees:.0f}° against the patient’s axes; pictures follow "
         "the scan."

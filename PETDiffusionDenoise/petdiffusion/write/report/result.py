@@ -12,6 +12,7 @@ import numpy as np
 from ...volume import BQML, SUVBW, Volume
 from .model import DENOISED, LOW, QUALITY, REFERENCE, SD, CaseReport
 from .page import case_report
+from .words import fact
 
 if TYPE_CHECKING:
     from ...methods.contract import Case, MethodCard
@@ -116,7 +117,7 @@ def scan_in_words(facts: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in facts.items():
         label, unit, scale, digits = FACTS.get(name, (name.replace("_", " "), "", 1.0, 4))
         if name != "source":
-            said[label] = f"{value * scale:.{digits}f} {unit}".strip() if name in FACTS else value
+            said[label] = f"{fact(value * scale, digits)} {unit}".strip() if name in FACTS else value
     return said
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from html import escape
 from typing import Any
 
 from ...measure.cautions import cold
 from ...trust.quality import AT_LEAST, AT_MOST, EDGES, EITHER_WAY, UNTOLD
 from .model import COLUMN, REFERENCE, CaseReport, Rows
-from .words import NONE, Facts, lesion_name, ml, number, plain, suv
+from .words import NONE, Facts, Written, lesion_name, ml, number, percent, plain, suv
 
 FIRST_ORGANS = (
     "liver",
@@ -34,15 +35,16 @@ FIRST_ORGANS = (
 SHOWN_ORGANS, SHOWN_LESIONS = 14, 25
 IN_WORDS = {"low": "low-count", "denoised": "denoised", "reference": "normal dose"}
 Column = tuple[str, str, str]
-"""Heading, column of the rows, how it is written: suv, signed or one."""
+"""Heading, column of the rows, how it is written: value (in the images' unit), total (value times ml), ratio, signed or
+one."""
 
 
 def lesion_section(report: CaseReport) -> str:
     facts = Facts(report)
     suvs = [(f"{facts.prefix}{key}", _group(report, f"{facts.prefix}{key}")) for key in ("peak", "max", "mean")]
     more = [
-        (f"TLG, {facts.tlg_unit}", _each(report, "TLG", "one")),
-        ("Lesion / surroundings", _each(report, "contrast", "suv")),
+        (f"TLG, {facts.tlg_unit}", _each(report, "TLG", "total")),
+        ("Lesion / surroundings", _each(report, "contrast", "ratio")),
         ("Recovery, %", _each(report, "contrast_recovery_percent", "one", references=False)),
         ("CNR", _each(report, "CNR", "one")),
     ]
@@ -61,8 +63,9 @@ def totals(report: CaseReport) -> str:
         return ""
     row = report.lesion_totals[0]
     count = f"{number(row.get('lesions'), 0)} lesion{'' if row.get('lesions') == 1 else 's'}"
+    shown = Facts(report).written((row.get(f"TLG_{column}") for _, column in _columns(report)), _one)
     tlg = ", ".join(
-        f"{escape(name.lower())} {number(row.get(f'TLG_{column}'), 1)}"
+        f"{escape(name.lower())} {shown(row.get(f'TLG_{column}'))}"
         for name, column in _columns(report)
         if row.get(f"TLG_{column}") is not None
     )
@@ -87,7 +90,7 @@ def organ_section(report: CaseReport) -> str:
     groups = [
         (mean, _group(report, mean)),
         ("CoV, %", _each(report, "CoV_percent", "one")),
-        (f"{facts.prefix}max", _each(report, f"{facts.prefix}max", "suv")),
+        (f"{facts.prefix}max", _each(report, f"{facts.prefix}max", "value")),
     ]
     rows = sorted(report.organ_rows, key=_organ_rank)
     body = _table(report, rows[:SHOWN_ORGANS], _organ_name, groups, mean)
@@ -103,13 +106,13 @@ def image_section(report: CaseReport) -> str:
     shown = [
         ("Noise, liver (CoV), %", "liver_CoV_percent", 1),
         ("Noise, body (local), %", "local_noise_percent", 1),
-        (f"Mean in the body, {report.quantity}", "body_mean", 3),
+        (f"Mean in the body, {report.quantity}", "body_mean", None),
         ("Activity against low-count, %", "activity_vs_low_percent", 1),
         ("PSNR, dB", "PSNR_dB", 2),
         ("SSIM", "SSIM", 4),
         ("NRMSE", "NRMSE", 4),
-        ("RMSE", "RMSE", 4),
-        ("MAE", "MAE", 4),
+        ("RMSE", "RMSE", None),
+        ("MAE", "MAE", None),
         ("Bias, %", "bias_percent", 2),
     ]
     names = _columns(report)
@@ -117,7 +120,10 @@ def image_section(report: CaseReport) -> str:
     for label, column, decimals in shown:
         values = [facts.image(name).get(column) for name, _ in names]
         if any(v is not None for v in values):
-            cells = "".join(f"<td>{number(v, decimals)}</td>" for v in values)
+            shown = partial(number, decimals=decimals)
+            if decimals is None:
+                shown = facts.written(values, partial(number, decimals=3 if column == "body_mean" else 4), figures=4)
+            cells = "".join(f"<td>{shown(v)}</td>" for v in values)
             lines.append(f"<tr><th>{escape(label)}</th>{cells}</tr>")
     head = "".join(f'<th class="{key}">{escape(name)}</th>' for name, key in names)
     return (
@@ -135,10 +141,11 @@ def _small_print(facts: Facts) -> str:
     ]
     rules += [f"liver noise: {row_['liver_rule']}" for row_ in facts.report.image_rows[:1] if row_.get("liver_rule")]
     if row:
+        shown = facts.written((row.get("data_range"), row.get("NRMSE_range")), partial(number, decimals=3), figures=4)
         rules += [
-            f"data range {number(row.get('data_range'), 3)} ({row.get('data_range_rule')})",
+            f"data range {shown(row.get('data_range'))} ({row.get('data_range_rule')})",
             f"SSIM window {row.get('SSIM_window')}",
-            f"NRMSE range {number(row.get('NRMSE_range'), 3)}",
+            f"NRMSE range {shown(row.get('NRMSE_range'))}",
             f"{number(row.get('mask_voxels'), 0)} voxels ({row.get('mask')})",
             str(row.get("library")),
         ]
@@ -218,7 +225,7 @@ def _columns(report: CaseReport) -> list[tuple[str, str]]:
 
 def _group(report: CaseReport, metric: str) -> list[Column]:
     """Every scan, then the change that matters: against the normal dose if there is one."""
-    return [*_each(report, metric, "suv"), ("Δ %", f"{metric}_denoised_vs_{base_of(report)}_percent", "signed")]
+    return [*_each(report, metric, "value"), ("Δ %", f"{metric}_denoised_vs_{base_of(report)}_percent", "signed")]
 
 
 def base_of(report: CaseReport) -> str:
@@ -241,6 +248,7 @@ def _table(
     """One line per row; groups of columns with nothing in them are left out. `strip` is drawn in every line."""
     groups = [(title, [c for c in columns if any(r.get(c[1]) is not None for r in rows)]) for title, columns in groups]
     groups = [(title, columns) for title, columns in groups if columns]
+    shown = {id(columns): _written(report, rows, columns) for _, columns in groups}
     first = "".join(f'<th class="group" colspan="{len(columns)}">{escape(title)}</th>' for title, columns in groups)
     second = "".join(
         f'<th{_edge(i)} title="{escape(column)}">{escape(heading)}</th>'
@@ -254,7 +262,7 @@ def _table(
         + (f'<td class="strip">{drawing.line(row)}</td>' if drawing else "")
         + f"<td>{ml(row.get('volume_ml'))}</td>"
         + "".join(
-            f"<td{_edge(i)}>{_written(row.get(column), kind)}</td>"
+            f"<td{_edge(i)}>{shown[id(columns)][kind](row.get(column))}</td>"
             for _, columns in groups
             for i, (_, column, kind) in enumerate(columns)
         )
@@ -283,12 +291,15 @@ class Strip:
         return f'{escape(self.metric)} against {against}<div class="axis">{ends}</div>'
 
     def line(self, row: Mapping[str, Any]) -> str:
-        places = [(key, 50 + 50 * min(max(v / self.end, -1), 1)) for key, v in self._values(row)]
+        values = self._values(row)
+        places = [(key, 50 + 50 * min(max(v / self.end, -1), 1)) for key, v in values]
         if not places:
             return ""
         after = dict(places).get("denoised", 50.0)
+        beyond = [_beyond(v, self.end) for _, v in values]
         stem = f'<b style="left:{min(after, 50):.1f}%;width:{abs(after - 50):.1f}%"></b>'
-        dots = "".join(f'<i class="{key}" style="left:{place:.1f}%"></i>' for key, place in places)
+        dots = "".join(f'<i class="{key}{more}" style="left:{place:.1f}%"></i>'
+                       for (key, place), more in zip(places, beyond, strict=True))  # fmt: skip
         return f'<div class="dots"><u></u>{stem}{dots}</div>'
 
     def _values(self, row: Mapping[str, Any]) -> list[tuple[str, float]]:
@@ -296,12 +307,27 @@ class Strip:
         return [(key, value) for key, value in found if value is not None]
 
 
+def _beyond(value: float, end: float) -> str:
+    """Of a dot at the axis' end that belongs further out: an arrowhead, and the number."""
+    if abs(value) <= end:
+        return ""
+    return f' {"over" if value > 0 else "under"}" title="{percent(value)}'
+
+
 def _edge(i: int) -> str:
     return ' class="edge"' if i == 0 else ""
 
 
-def _written(value: Any, kind: str) -> str:
-    return {"suv": suv, "signed": lambda v: number(v, 1, signed=True), "one": lambda v: number(v, 1)}[kind](value)
+def _written(report: CaseReport, rows: Rows, columns: Iterable[Column]) -> dict[str, Written]:
+    """How the numbers of these columns are written, by kind."""
+    facts = Facts(report)
+    values = [row.get(column) for row in rows for _, column, kind in columns if kind in ("value", "total")]
+    return {"value": facts.written(values), "total": facts.written(values, _one), "ratio": suv, "one": _one,
+            "signed": partial(number, decimals=1, signed=True)}  # fmt: skip
+
+
+def _one(value: Any) -> str:
+    return number(value, 1)
 
 
 def _lesion_name(row: Mapping[str, Any]) -> str:

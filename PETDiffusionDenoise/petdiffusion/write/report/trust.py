@@ -4,6 +4,7 @@ folded away beside how many of them chance alone gives."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from html import escape
 from itertools import groupby
 from typing import Any
@@ -12,7 +13,7 @@ from ...trust.findings import BEYOND, SPOTS, STRUCTURE, TOTAL
 from .model import CaseReport, Rows
 from .viewer import go
 from .views import Views
-from .words import NONE, number, plain, suv
+from .words import NONE, OUTSIDE, Written, chance, number, outside, plain, suv, written
 
 SHOWN = 40
 HEIGHT = 9
@@ -47,7 +48,7 @@ def trust_section(report: CaseReport, views: Views) -> str:
             f"<details><summary>{title}</summary>"
             f'<p class="note">{note}</p>{_table(report, rest[:SHOWN], views, sure=False)}</details>'
         )
-    return text + _small_print(facts)
+    return text + _small_print(facts, report.quantity)
 
 
 def _by_chance(facts: Mapping[str, Any], listed: int, besides: bool) -> tuple[str, str]:
@@ -85,52 +86,64 @@ def certainty_note(facts: Mapping[str, Any]) -> str:
 def certainty_section(report: CaseReport) -> str:
     rows = [row for row in report.interval_rows if row.get("kind") == "lesion"]
     organs = [row for row in report.interval_rows if row.get("kind") != "lesion"]
-    folded = f"<details><summary>{len(organs)} numbers of organs</summary>{_intervals(organs)}</details>"
-    return _beyond(rows) + (_intervals(rows) if rows else "") + (folded if organs else "")
-
-
-def _beyond(rows: Rows) -> str:
-    """A number outside its own interval looks like a mistake where nothing is said of it."""
-    found = [row for row in rows if row["denoised"] is not None and row.get("calibrated")
-             and not row["low95"] <= row["denoised"] <= row["high95"]]  # fmt: skip
-    if not found:
-        return ""
-    one = found[0]
-    such = f"{escape(one['metric'])} {suv(one['denoised'])} of {escape(plain(str(one['name'])))}"
+    folded = (
+        f"<details><summary>{len(organs)} numbers of organs</summary>{_beyond(report, organs, 'organs')}"
+        f"{_intervals(report, organs)}</details>"
+    )
     return (
-        f'<p class="note">{len(found)} of {len(rows)} numbers of lesions lie outside their own interval, such as '
-        f"{such} ({suv(one['low95'])} to {suv(one['high95'])}). The intervals are for the normal-dose scan and hold "
-        "what the method is known to lose or add in lesions of that size: go by them.</p>"
+        _beyond(report, rows, "lesions") + (_intervals(report, rows) if rows else "") + (folded if organs else "")
     )
 
 
-def _intervals(rows: Rows) -> str:
+def _beyond(report: CaseReport, rows: Rows, whose: str) -> str:
+    found = [row for row in rows if _outside(row)]
+    if not found:
+        return ""
+    one, shown = found[0], _shown(report, rows)
+    such = f"{one['metric']} {shown(one['denoised'])} of {plain(str(one['name']))}"
+    return outside(len(found), len(rows), whose, such, f"{shown(one['low95'])} to {shown(one['high95'])}")
+
+
+def _outside(row: Mapping[str, Any]) -> bool:
+    inside = row["denoised"] is None or row["low95"] <= row["denoised"] <= row["high95"]
+    return bool(row.get("calibrated")) and not inside
+
+
+def _shown(report: CaseReport, rows: Rows) -> Written:
+    return written(report.quantity, (row[key] for row in rows for key in ("denoised", "low95", "high95")))
+
+
+def _intervals(report: CaseReport, rows: Rows) -> str:
+    shown = _shown(report, rows)
+    spread = written(report.quantity, (row["sd"] for row in rows), partial(number, decimals=3))
     heads = ("", "", "Output", "95 % interval", "Expected", "SD of samples")
     whose = groupby(rows[:400], key=lambda row: (row["name"], row.get("number")))
-    body = "".join(_named(list(same)) for _, same in whose)
+    body = "".join(_named(list(same), shown, spread) for _, same in whose)
     head = "".join(f"<th>{escape(h)}</th>" for h in heads)
     table = f'<table class="plain text"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
     return f'<div class="scroll">{table}</div>'
 
 
-def _named(rows: Rows) -> str:
+def _named(rows: Rows, shown: Written, spread: Written) -> str:
     """The numbers of one lesion or organ, its name once beside them."""
     name = f'<th rowspan="{len(rows)}">{escape(plain(str(rows[0]["name"])))}</th>'
     return "".join(
-        f"<tr>{'' if i else name}<td>{escape(row['metric'])}</td><td>{suv(row['denoised'])}</td>"
-        f"<td>{suv(row['low95'])}\u00a0to\u00a0{suv(row['high95'])}</td><td>{suv(row['expected'])}</td>"
-        f"<td>{number(row['sd'], 3)}</td></tr>"
+        f"<tr>{'' if i else name}<td>{escape(row['metric'])}</td>"
+        f"<td>{shown(row['denoised'])}{OUTSIDE if _outside(row) else ''}</td>"
+        f"<td>{shown(row['low95'])}\u00a0to\u00a0{shown(row['high95'])}</td><td>{shown(row['expected'])}</td>"
+        f"<td>{spread(row['sd'])}</td></tr>"
         for i, row in enumerate(rows)
     )
 
 
 def _table(report: CaseReport, rows: Rows, views: Views, sure: bool = True) -> str:
     prefix = "SUV" if report.quantity == "SUV" else ""
-    heads = ["", "", "Where", "x, y, z mm (LPS)", "Slice, from 0", "Size, mm", f"{prefix}mean scan",
+    heads = ["", "", "Where", "x, y, z mm (LPS)", "Axial slice, from 0", "Size, mm", f"{prefix}mean scan",
              f"{prefix}mean output", "Change, % (95\u00a0%)", "Spot’s height (95\u00a0%)", "p",
              "p, all places"]  # fmt: skip
     spots = any(row["kind"] in SPOTS for row in rows)
-    lines = [_cells(row, prefix, views, sure) for row in rows]
+    shown = _as_means(report.quantity, rows, prefix)
+    lines = [_cells(row, prefix, views, sure, *shown) for row in rows]
     if not spots:
         for line in (heads, *lines):
             del line[HEIGHT]
@@ -143,33 +156,38 @@ def _table(report: CaseReport, rows: Rows, views: Views, sure: bool = True) -> s
     )
 
 
-def _cells(row: Mapping[str, Any], prefix: str, views: Views, sure: bool) -> list[str]:
+def _cells(row: Mapping[str, Any], prefix: str, views: Views, sure: bool, coarse: Written, fine: Written) -> list[str]:
     where = ", ".join(plain(str(row[key])) for key in ("lesion", "organ") if row.get(key))
     place = [row.get(f"{axis}_mm") for axis in "xyz"]
     kind = escape(row["kind"])
-    spot = row["kind"] in SPOTS
+    spot, axial = row["kind"] in SPOTS, views.counted("axial")
     change = [row.get(f"{prefix}change{end}") for end in ("", "_low95", "_high95")]
     return [
-        go("show", views, row) if views.at(row) else "",
+        go("show", views, row, "go show") if views.at(row) else "",
         f"<b>{kind}</b>" if sure else kind,
         escape(where) or ("whole body" if row["kind"] == TOTAL else ""),
         NONE if None in place else ", ".join(number(v, 0) for v in place),
-        NONE if row.get("slice") is None else str(row["slice"]),
+        NONE if row.get(axial) is None else str(row[axial]),
         number(row.get("size_mm"), 1),
-        *((suv if spot else _fine)(row.get(f"{prefix}mean_{image}")) for image in ("low", "denoised")),
+        *((coarse if spot else fine)(row.get(f"{prefix}mean_{image}")) for image in ("low", "denoised")),
         _percent(row, change),
-        _with_ends(change, _signed) if spot else "",
-        _p(row.get("p")),
-        _p(row.get("p_adjusted")),
+        _with_ends(change, partial(_signed, coarse)) if spot else "",
+        escape(chance(row.get("p"))),
+        escape(chance(row.get("p_adjusted"))),
     ]
 
 
-def _signed(value: float) -> str:
-    return f"{'+' if value > 0 else ''}{suv(value)}"
+def _as_means(quantity: str, rows: Rows, prefix: str) -> tuple[Written, Written]:
+    """Of spots, and finer of organs and of the body, whose means are certain to a digit more and change there."""
+    values = [row.get(f"{prefix}mean_{image}") for row in rows for image in ("low", "denoised")]
+    return written(quantity, values), written(quantity, values, _fine, figures=4)
+
+
+def _signed(shown: Written, value: float) -> str:
+    return f"{'+' if value > 0 else ''}{shown(value)}"
 
 
 def _fine(value: Any) -> str:
-    """Means of organs and of the body are certain to the third decimal, and change there."""
     return number(value, 3) if value is not None and abs(value) < 10 else suv(value)
 
 
@@ -191,18 +209,14 @@ def _with_ends(value: Sequence[float | None], written: Callable[[Any], str]) -> 
     return f"{middle}<small>{low} to {high}</small>"
 
 
-def _p(value: Any) -> str:
-    if value is None:
-        return NONE
-    return "&lt;\u00a00.0001" if value < 1e-4 else number(value, 4 if value < 0.01 else 2)
-
-
-def _small_print(facts: Mapping[str, Any]) -> str:
+def _small_print(facts: Mapping[str, Any], quantity: str) -> str:
     if not facts.get("checked"):
         return ""
+    noise = facts["noise_sd_median"]
+    sd = written(quantity, [noise], partial(number, decimals=3))(noise)
     fwhm = " × ".join(f"{f:.1f}" for f in reversed(facts["noise_fwhm_mm"]))
     return (
-        f'<p class="small">Noise of the scan: SD {number(facts["noise_sd_median"], 3)} at the median, correlated over '
+        f'<p class="small">Noise of the scan: SD {sd} at the median, correlated over '
         f"{fwhm} mm (x, y, z); the output no longer has {number(facts['noise_removed_percent'], 0)} % of its variance. "
         "p: chance in one place of that kind; p, all places: chance anywhere among all that were looked at.</p>"
     )

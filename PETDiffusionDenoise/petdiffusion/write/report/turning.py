@@ -10,6 +10,10 @@ from ...threads import at_once
 from .views import Views
 
 ANGLES = 36
+SIDES = ("L", "LA", "A", "RA", "R", "RP", "P", "LP")
+"""What lies to the right of a picture as it turns."""
+VIEWS = ("the front", "the right", "the back", "the left")
+"""Whence the patient is seen as it turns."""
 LARGEST = 400
 """Voxels along the longest side; of a larger scan blocks' maxima are shown, so that nothing hot is missed."""
 
@@ -49,11 +53,18 @@ def facts(views: Views) -> dict[str, Any]:
         "w": bins,
         "h": height,
         "mm": [round(bins * step, 1), round(height * height_mm, 1)],
-        "edges": None,
+        "edges": [edges(turn) for turn in range(ANGLES)],
+        "from": [VIEWS[round(turn * len(VIEWS) / ANGLES) % len(VIEWS)] for turn in range(ANGLES)],
         "start": 0,
         "outlines": {},
         "thickness": 0,
     }
+
+
+def edges(turn: int) -> tuple[str, str, str, str]:
+    """Letters at the left, right, upper and lower edge, of the sides nearest to them."""
+    sector = round(turn * len(SIDES) / ANGLES) % len(SIDES)
+    return SIDES[(sector + len(SIDES) // 2) % len(SIDES)], SIDES[sector], "H", "F"
 
 
 def block_maxima(array: np.ndarray, factor: int) -> np.ndarray:

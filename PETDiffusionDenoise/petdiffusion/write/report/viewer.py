@@ -1,11 +1,13 @@
 """The slices to browse: every plane of every scan as one JPEG sheet, 8 bits over twice the grey scale.
 
-The page shows the sheets inverted and windowed by the browser, so the window can be changed offline.
+The page shows the sheets inverted and windowed by the browser, so the window can be changed offline: as far as the
+sheets reach, and no further.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.resources import files
@@ -17,6 +19,7 @@ from . import turning
 from .colour import jpeg
 from .model import DENOISED, LOW, REFERENCE
 from .views import AXES, EDGES, Views, oriented, paths
+from .words import tick
 
 HEADROOM = 2.0
 PIXELS_PER_SHEET = 5_000_000
@@ -35,6 +38,7 @@ def viewer(views: Views) -> str:
     """Controls, one canvas per scan, the sheets as JSON and the script that draws them."""
     data = {
         "planes": _planes(views),
+        "start": largest(views),
         "top": views.grey.high,
         "headroom": HEADROOM,
         "quantity": views.grey.label,
@@ -47,7 +51,8 @@ def viewer(views: Views) -> str:
     packed = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
     panes = "".join(
         f'<figure class="{SHORT[name]}"><figcaption>{escape(name)}</figcaption>'
-        f'<div class="screen"><canvas role="img" aria-label="{escape(name)}"></canvas>'
+        f'<div class="screen" role="group" aria-label="{escape(name)}, arrow keys change the slice">'
+        f'<canvas role="img" aria-label="{escape(name)}"></canvas>'
         '<canvas class="over" aria-hidden="true"></canvas></div></figure>'
         for name in views.report.scans
     )
@@ -55,11 +60,28 @@ def viewer(views: Views) -> str:
     outlines = "" if views.lesions is not None else " hidden"
     return (
         template.replace("@PANES@", panes)
-        .replace("@TOP@", f"{views.grey.high:g}")
+        .replace("@TOP@", tick(views.grey.high))
         .replace("@QUANTITY@", escape(views.grey.label))
         .replace("@OUTLINES@", outlines)
+        .replace("@THINNED@", _left_out(views))
         .replace("@DATA@", packed)
     )
+
+
+def largest(views: Views) -> str:
+    """The plane with the largest pictures, where the viewer begins: of a few slices the others are strips."""
+    mm = [count * step for count, step in zip(views.shape, views.turn.spacing, strict=True)]
+    return max(("coronal", "axial", "sagittal"), key=lambda plane: math.prod(mm) / mm[AXES[plane]])
+
+
+def _left_out(views: Views) -> str:
+    """Said of scans that are too large to be shown whole."""
+    said = [f"{len(kept)} of {views.count(plane)} {plane}" for plane in ("axial", "coronal", "sagittal")
+            if len(kept := chosen_slices(views, plane)) < views.count(plane)]  # fmt: skip
+    step = max(_thin(views, plane) for plane in AXES)
+    slices = [f"{', '.join(said)} slices, evenly spaced"] if said else []
+    pixels = [f"every {'second' if step == 2 else f'{step}th'} pixel of the longer planes"] if step > 1 else []
+    return f" Of so large a scan it shows {' and '.join(slices + pixels)}." if said or step > 1 else ""
 
 
 def _planes(views: Views) -> dict[str, Any]:
@@ -168,10 +190,10 @@ def spot(views: Views, voxel: Sequence[int]) -> dict[str, tuple[float, float]]:
     return {plane: (round(across, 4), round(down, 4)) for plane, (across, down) in places.items()}
 
 
-def go(label: str, views: Views, row: Mapping[str, Any]) -> str:
+def go(label: str, views: Views, row: Mapping[str, Any], kind: str = "go") -> str:
     """A button that shows the place of a table's row in the viewer; the label alone where the row has no place."""
     voxel = views.at(row)
     if voxel is None:
         return escape(label)
     place = escape(json.dumps({"frames": target(views, voxel), "spot": spot(views, voxel)}))
-    return f'<button type="button" class="go" data-at="{place}" title="Show in the viewer">{escape(label)}</button>'
+    return f'<button type="button" class="{kind}" data-at="{place}" title="Show in the viewer">{escape(label)}</button>'

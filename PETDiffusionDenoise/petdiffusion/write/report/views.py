@@ -12,6 +12,7 @@ import numpy as np
 from ...measure.checks import bounding_box
 from ...measure.lesions import split_lesions
 from ...measure.rows import place_of
+from ...prepare.upright import PLACES
 from ...volume import SUVBW
 from .colour import DIVERGING, SEQUENTIAL, Scale, grey_scale, resized, round_up
 from .model import DENOISED, LOW, REFERENCE, SD, CaseReport
@@ -94,6 +95,10 @@ class Views:
         axis = AXES[plane]
         index = np.arange(self.shape[axis]) + self.offset[axis]
         return self.file_count(plane) - 1 - index if self.turn.flips[axis] else index
+
+    def counted(self, plane: str) -> str:
+        """The tables' column that counts these slices: tables call the file's axes column, row and slice."""
+        return PLACES[2 - self.turn.axes[AXES[plane]]]
 
     def file_count(self, plane: str) -> int:
         """Slices of the plane in the file, of which these images are cut out."""

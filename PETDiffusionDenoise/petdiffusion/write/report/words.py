@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -17,6 +17,9 @@ from ...volume import DIGITAL_PATIENT, REDUCED_DOSE
 from .model import COLUMN, DENOISED, LOW, QUALITY, REFERENCE, CaseReport
 
 NONE = "–"
+LIMIT = 0.05
+"""Chances below it are called significant."""
+Written = Callable[[Any], str]
 SIMULATED = {DIGITAL_PATIENT: "Digital patient: anatomy, activity and scan are simulated",
              REDUCED_DOSE: "The reduced dose is simulated from a scan"}  # fmt: skip
 """What the head of the report says of a scan that nobody was scanned for, by its facts."""
@@ -39,13 +42,59 @@ def lesion_name(row: Mapping[str, Any]) -> str:
     return rest[1:-1] if rest.startswith("(") and rest.endswith(")") and rest.count("(") == 1 else rest
 
 
+def tick(value: float, signed: bool = False) -> str:
+    """A number at the end of a scale: three figures, and thousands in groups instead of powers of ten."""
+    figures = np.format_float_positional(abs(value), precision=3, fractional=False, trim="-")
+    text = number(abs(value), 0) if abs(value) >= 1000 else figures
+    return f"{'−' if value < 0 else '+' if signed and value > 0 else ''}{text}"
+
+
 def plain(name: str) -> str:
     return name.replace("_", " ")
 
 
 def suv(value: Any) -> str:
-    """Two decimals below 100, none from there on: Bq/ml need none, SUV needs two."""
+    """Two decimals below 100, none from there on."""
     return number(value, 2 if value is None or isinstance(value, str) or abs(value) < 100 else 0)
+
+
+def written(quantity: str, values: Iterable[Any], in_suv: Written = suv, figures: int = 3) -> Written:
+    """How numbers that stand together are written: SUV as readers know it, other units with so many figures (or one
+    more) of the largest, since they may be thousandths or tens of thousands."""
+    if quantity == "SUV":
+        return in_suv
+    known = [abs(v) for v in values if isinstance(v, (int, float)) and math.isfinite(v)]
+    largest = max(known, default=0.0)
+    decimals = max(0, figures - 1 - math.floor(math.log10(largest))) if largest else 2
+    return lambda value: number(value, decimals)
+
+
+OUTSIDE = '<abbr title="Outside its own interval">†</abbr>'
+"""Behind such a number."""
+
+
+def outside(found: int, of: int, whose: str, such: str, interval: str) -> str:
+    """A number outside its own interval looks like a mistake where nothing is said of it."""
+    return (
+        f'<p class="note">{found} of {of} numbers of {whose} lie outside their own interval (†), such as '
+        f"{escape(such)} ({escape(interval)}). The intervals are for the normal-dose scan and hold what the method is "
+        f"known to lose or add in such {whose}: go by them.</p>"
+    )
+
+
+def chance(p: float | None) -> str:
+    """A chance, with as many digits as it takes to see on which side of 0.05 it lies."""
+    if p is None:
+        return NONE
+    if p < 0.001:
+        return "<\u00a00.001"
+    decimals = (3 if p < 0.1 else 2, 4, 5, 6)
+    return number(p, next((d for d in decimals if (round(p, d) < LIMIT) == (p < LIMIT)), 6))
+
+
+def fact(value: float, decimals: int) -> str:
+    """With these decimals, or with two figures where they would leave fewer of a small value."""
+    return f"{value:.{decimals}f}" if value == 0 or abs(value) >= 10 ** (1 - decimals) else f"{value:.2g}"
 
 
 def ml(value: Any) -> str:
@@ -92,6 +141,9 @@ class Facts:
         """`SUV` in column names where the tables are in SUV."""
         return "SUV" if self.report.quantity == "SUV" else ""
 
+    def written(self, values: Iterable[Any], in_suv: Written = suv, figures: int = 3) -> Written:
+        return written(self.report.quantity, values, in_suv, figures)
+
     @property
     def tlg_unit(self) -> str:
         return "SUV·ml" if self.prefix else f"ml × {self.report.quantity}"
@@ -126,10 +178,10 @@ def _noise(facts: Facts) -> str:
     measure = "coefficient of variation" if where == "liver" else "local coefficient of variation"
     normal = facts.image(REFERENCE).get(column)
     beside = f"; in the normal-dose scan it is {number(normal, 1)}\u00a0%" if normal is not None else ""
-    return (
-        f"Noise in the {where} ({measure}) {verb} from {number(before, 1)}\u00a0% to "
-        f"<b>{number(after, 1)}\u00a0%</b>{beside}."
-    )
+    change = f"{verb} from {number(before, 1)}\u00a0% to"
+    if number(before, 1) == number(after, 1):
+        change = "stayed at"
+    return f"Noise in the {where} ({measure}) {change} <b>{number(after, 1)}\u00a0%</b>{beside}."
 
 
 def _liver(facts: Facts) -> str:
@@ -138,8 +190,10 @@ def _liver(facts: Facts) -> str:
     if before is None or after is None:
         return ""
     change = percent(row.get(f"{name}_denoised_vs_low_percent"))
+    shown = facts.written([before, after])
     return (
-        f"The liver’s mean {escape(facts.report.quantity)} went from {suv(before)} to <b>{suv(after)}</b> ({change})."
+        f"The liver’s mean {escape(facts.report.quantity)} went from {shown(before)} to <b>{shown(after)}</b> "
+        f"({change})."
     )
 
 
@@ -179,26 +233,32 @@ def _quality(facts: Facts) -> str:
 def keys(report: CaseReport) -> list[Key]:
     facts = Facts(report)
     column, where = facts.noise
-    found = [_key(f"Noise, {where}", *(facts.image(n).get(column) for n in (LOW, DENOISED, REFERENCE)), 1, "%")]
+
+    def key(label: str, row: Mapping[str, Any], metric: str) -> Key:
+        values = [row.get(f"{metric}_{column}") for column in COLUMN.values()]
+        return _key(label, *values, facts.written(values))
+
+    def decimals(count: int) -> Written:
+        return lambda value: number(value, count)
+
+    noise = (facts.image(n).get(column) for n in (LOW, DENOISED, REFERENCE))
+    found = [_key(f"Noise, {where}", *noise, decimals(1), "%")]
     liver, mean = facts.organ("liver"), f"{facts.prefix}mean"
     if liver:
-        found.append(_key(f"Liver {mean}", *(liver.get(f"{mean}_{c}") for c in COLUMN.values()), None, ""))
+        found.append(key(f"Liver {mean}", liver, mean))
     peak = f"{facts.prefix}peak"
     hot = [row for row in report.lesion_rows if not cold(row)]
     hottest = max(hot, key=lambda r: r.get(f"{peak}_denoised") or 0, default=None)
     if hottest:
-        found.append(_key(f"Hottest lesion {peak}", *(hottest.get(f"{peak}_{c}") for c in COLUMN.values()), None, ""))
-    for name, unit, decimals in (("PSNR_dB", "dB", 1), ("SSIM", "", 3)):
+        found.append(key(f"Hottest lesion {peak}", hottest, peak))
+    for name, unit, count in (("PSNR_dB", "dB", 1), ("SSIM", "", 3)):
         before, after = (facts.image(n).get(name) for n in (LOW, DENOISED))
         if after is not None:
-            found.append(_key(name.removesuffix("_dB"), before, after, None, decimals, unit))
+            found.append(_key(name.removesuffix("_dB"), before, after, None, decimals(count), unit))
     return [key for key in found if key.before != NONE and key.after != NONE]
 
 
-def _key(label: str, before: Any, after: Any, reference: Any, decimals: int | None, unit: str) -> Key:
-    def show(value: Any) -> str:
-        return suv(value) if decimals is None else number(value, decimals)
-
+def _key(label: str, before: Any, after: Any, reference: Any, show: Written, unit: str = "") -> Key:
     return Key(label, show(before), show(after), unit, "" if reference is None else show(reference))
 
 
