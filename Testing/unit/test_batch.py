@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 from petdiffusion import registry
 from petdiffusion.batch import run_batch
-from petdiffusion.errors import Cancelled, InputError, ModelError, OptionError
+from petdiffusion.errors import Cancelled, InputError, ModelError, OptionError, OutputError
 from petdiffusion.evaluate import evaluate
 from petdiffusion.evaluate.run import Ask
 from petdiffusion.methods.contract import MethodCard, Option, Output
 from petdiffusion.progress import Run
 from petdiffusion.rerun import rerun
 from petdiffusion.write import images
+from petdiffusion.write.lock import alone_in
 from petdiffusion.zoo import store
 from support.model_files import make_model
 from support.scans import small_patient, write_patient
@@ -210,6 +211,12 @@ def test_a_killed_batch_goes_on_where_it_was(manifest, tmp_path):
     rows = run_batch(manifest, tmp_path / "out", "gaussian", report=False)
     assert statuses(rows) == ["done before", "failed", "done"]
     assert not [p for p in (tmp_path / "out").rglob(".*")]
+
+
+def test_a_second_batch_into_the_same_folder_is_refused_while_the_first_is_at_work(manifest, tmp_path):
+    with alone_in(tmp_path / "out", "batch"), pytest.raises(OutputError, match="another batch is at work in it"):
+        run_batch(manifest, tmp_path / "out", "gaussian", report=False)
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_a_process_that_dies_costs_only_its_own_case(manifest, tmp_path):

@@ -13,6 +13,7 @@ from ..errors import OptionError
 from ..progress import Run, finite
 from ..request import Request
 from ..write import tables
+from ..write.lock import alone_in
 from . import engines
 from .manifest import BatchCase, read_manifest
 from .work import BAD, Row
@@ -43,10 +44,9 @@ def run_batch(
         raise OptionError(f"{workers} workers", "at least one is needed", "Give --workers 1 or more.")
     cases = read_manifest(manifest)
     jobs = [_job(case, method or registry.DEFAULT_METHOD, out, settings, report, overwrite) for case in cases]
-    out.mkdir(parents=True, exist_ok=True)
-    rows: dict[str, Row] = {}
-    earlier = (out / SUMMARY).exists()
-    with run.stage("batch", f"{len(jobs)} cases"):
+    with alone_in(out, "batch"), run.stage("batch", f"{len(jobs)} cases"):
+        rows: dict[str, Row] = {}
+        earlier = (out / SUMMARY).exists()
         for row in engines.choose(engine, jobs, run, workers, address, str(settings.get("device", "auto"))):
             rows[row["id"]] = row
             if not (earlier and _all_bad(rows, len(jobs))):
@@ -54,8 +54,8 @@ def run_batch(
             if row["status"] in BAD:
                 run.warn(f"Case {row['id']} {'failed' if row['status'] == 'failed' else 'was refused'}. {row['error']}")
             run.progress(len(rows) / len(jobs))
-    if earlier and _all_bad(rows, len(jobs)):
-        run.warn(f"{SUMMARY} in {out.name} was left as it was: it tells of the results that were not replaced.")
+        if earlier and _all_bad(rows, len(jobs)):
+            run.warn(f"{SUMMARY} in {out.name} was left as it was: it tells of the results that were not replaced.")
     return [rows[job[0]] for job in jobs]
 
 
