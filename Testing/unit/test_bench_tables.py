@@ -251,3 +251,9 @@ def test_two_folders_with_the_number_of_one_patient_are_told(tmp_path):
 def test_an_unknown_paper_names_the_nearest():
     with pytest.raises(OptionError, match="Did you mean 'csrd'"):
         paper("crsd")
+
+
+def test_markdown_has_no_minus_before_zero_and_no_bar_within_a_cell():
+    assert [render.number(v, 2) for v in (-0.004, 0.0, -0.006, None)] == ["0.00", "0.00", "-0.01", "–"]
+    head, _, line = render.aligned([["", "s"], ["a | b", "1"]]).split("\n")
+    assert line == r"| a \| b | 1 |" and len(head) == len(line)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from petdiffusion.evaluate import evaluate
 from petdiffusion.evaluate.numbers import LOW, METRICS, Gathered
+from petdiffusion.evaluate.page import _agreement_table, _cell
 from petdiffusion.evaluate.run import Ask, Evaluation
 from petdiffusion.evaluate.summary import agreements, metric_rows
 from petdiffusion.evaluate.words import paragraph
@@ -116,3 +117,19 @@ def test_failures_are_counted_in_good_english():
     unused = made(["PSNR_dB"], failed="xy")
     del unused.records["median"]  # none of its runs was finished
     assert "denoised by Gaussian filter, with" in paragraph(unused)
+
+
+def test_a_chance_is_never_0_and_on_its_side_of_the_limit():
+    row = {"mean": 30.0, "p_holm": 0.0001}
+    assert "p &lt;\u00a00.001 *<" in _cell(row, 2, False)
+    assert "p 0.0499 *<" in _cell({**row, "p_holm": 0.0499}, 2, False)
+    assert "p 0.050<" in _cell({**row, "p_holm": 0.0501}, 2, False)
+
+
+def test_agreement_in_another_unit_has_digits_enough():
+    row = {"of": "lesion", "metric": "max", "method": "a", "n": 9, "slope": 0.98, "r_squared": 0.99,
+           "concordance": 0.97}  # fmt: skip
+    for scale, said in ((1e-3, "0.00123"), (3000.0, "3\u202f690")):
+        numbers = dict.fromkeys(("intercept", "bias", "limit_high"), 1.23 * scale) | {"limit_low": -1.23 * scale}
+        html = _agreement_table(made(["PSNR_dB"]), [{**row, **numbers}], "a.u.")
+        assert f"<td>{said}</td>" in html and f"<td>−{said} to {said}</td>" in html and "<td>0.980</td>" in html

@@ -85,11 +85,15 @@ def plus_minus(mean: float | None, sd: float | None, digits: int) -> str:
 
 
 def number(value: float | None, digits: int) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"
+    if value is None:
+        return "–"
+    text = f"{value:.{digits}f}"
+    return text.lstrip("-") if float(text) == 0 else text
 
 
 def aligned(lines: Sequence[Sequence[str]]) -> str:
-    """A Markdown table with padded cells."""
+    """A Markdown table with padded cells; a bar within one ends no cell."""
+    lines = [[cell.replace("|", "\\|") for cell in line] for line in lines]
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
 
     def text(cells: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from .. import __version__
 from ..progress import Run
 from ..write import tables as csv_files
-from ..write.report.words import NONE, number
+from ..write.report.words import NONE, SIGNIFICANT, chance, number, written
 from . import plots
 from .numbers import LOW, METRICS, Row, title_of, unit_word, units_of, value_word
 from .run import Evaluation, put, saved
@@ -21,7 +21,6 @@ from .words import paragraph, scans_of, told_of
 BANNER = "For research use only. Not a medical device, not for diagnosis."
 LEVELS = {"whole": "Whole image", "organ": "Organs", "lesion": "Lesions", "patient": "Patient",
           "trust": "Supported by the scan", "cost": "Cost"}  # fmt: skip
-SIGNIFICANT = 0.05
 STYLE = """
 .plots { display: flex; flex-wrap: wrap; gap: 8px 22px; margin: 6px 0 18px; }
 .scroll + h3 { margin-top: 20px; }
@@ -31,6 +30,7 @@ td.best { font-weight: 650; } tbody th.group { font-weight: 650; color: var(--in
 td { vertical-align: top; }
 td .ci, td .p { color: var(--soft); font-size: 12px; font-weight: 400; line-height: 1.3; display: block; }
 pre { white-space: pre-wrap; background: var(--faint); padding: 14px 16px; font: 14px/1.55 inherit; }
+@media print { td .ci, td .p { font-size: 8px; } }
 table.plain th small { color: var(--soft); font-weight: 400; display: block; }
 """
 
@@ -214,8 +214,8 @@ def _cell(row: Row | None, digits: int, best: bool) -> str:
     digits = 0 if row["mean"] == 0 or abs(row["mean"]) >= 100 else digits
     interval = f'<span class="ci">{number(low, digits)} to {number(high, digits)}</span>' if low is not None else ""
     star = " *" if p is not None and p < SIGNIFICANT else ""
-    chance = f'<span class="p">p {number(p, 3)}{star}</span>' if p is not None else ""
-    return f'<td{" class=best" if best else ""}>{number(row["mean"], digits)}{interval}{chance}</td>'
+    tested = f'<span class="p">p {escape(chance(p))}{star}</span>' if p is not None else ""
+    return f'<td{" class=best" if best else ""}>{number(row["mean"], digits)}{interval}{tested}</td>'
 
 
 def _plots(drawn: Iterable[str]) -> str:
@@ -253,11 +253,13 @@ def _agreement(made: Evaluation, data: str) -> str:
 def _agreement_table(made: Evaluation, rows: Sequence[Row], unit: str) -> str:
     heads = ("of", "metric", "method", "n", "slope", f"intercept, {unit}", "R²", "concordance", f"bias, {unit}",
              f"95 % limits, {unit}")  # fmt: skip
+    limits = ("limit_low", "limit_high")
+    in_its_unit = written(unit, (r[k] for r in rows for k in ("intercept", "bias", *limits)), _short)
+    kinds = {"slope": _short, "intercept": in_its_unit, "r_squared": _short, "concordance": _short, "bias": in_its_unit}
     lines = "".join(
         f"<tr><td>{r['of']}</td><td>{r['metric']}</td><td>{escape(made.titles.get(r['method'], r['method']))}</td>"
-        f"<td>{r['n']}</td>" + "".join(f"<td>{_short(r[k])}</td>" for k in ("slope", "intercept", "r_squared",
-                                                                              "concordance", "bias"))
-        + f"<td>{_short(r['limit_low'])} to {_short(r['limit_high'])}</td></tr>"
+        f"<td>{r['n']}</td>" + "".join(f"<td>{shown(r[k])}</td>" for k, shown in kinds.items())
+        + f"<td>{' to '.join(in_its_unit(r[k]) for k in limits)}</td></tr>"
         for r in rows
     )  # fmt: skip
     head = "".join(f"<th>{escape(h)}</th>" for h in heads)
@@ -268,7 +270,7 @@ def _agreement_table(made: Evaluation, rows: Sequence[Row], unit: str) -> str:
 
 
 def _short(value: float | None) -> str:
-    """Bq/ml without decimals, SUV and slopes with three."""
+    """SUV and slopes with three decimals, what is large without."""
     return number(value, 0 if value is not None and abs(value) >= 100 else 3)
 
 

@@ -17,8 +17,8 @@ from ...volume import DIGITAL_PATIENT, REDUCED_DOSE
 from .model import COLUMN, DENOISED, LOW, QUALITY, REFERENCE, CaseReport
 
 NONE = "–"
-LIMIT = 0.05
-"""Chances below it are called significant."""
+SIGNIFICANT = 0.05
+"""Chances below it are called so."""
 Written = Callable[[Any], str]
 SIMULATED = {DIGITAL_PATIENT: "Digital patient: anatomy, activity and scan are simulated",
              REDUCED_DOSE: "The reduced dose is simulated from a scan"}  # fmt: skip
@@ -89,7 +89,7 @@ def chance(p: float | None) -> str:
     if p < 0.001:
         return "<\u00a00.001"
     decimals = (3 if p < 0.1 else 2, 4, 5, 6)
-    return number(p, next((d for d in decimals if (round(p, d) < LIMIT) == (p < LIMIT)), 6))
+    return number(p, next((d for d in decimals if (round(p, d) < SIGNIFICANT) == (p < SIGNIFICANT)), 6))
 
 
 def fact(value: float, decimals: int) -> str:
