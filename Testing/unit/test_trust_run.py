@@ -40,6 +40,19 @@ def test_a_place_of_a_finding_is_that_of_the_image(patient):
     assert [row["x_mm"], row["y_mm"], row["z_mm"]] == pytest.approx(list(point[:3]), abs=0.06)
 
 
+def test_an_organ_is_judged_without_its_lesions_as_in_every_other_table(patient):
+    """A lesion that a wide filter takes away is the lesion's change, not its liver's too."""
+    labels = patient.labels.array
+    organs = LabelMap(np.where(labels == 6, 4, labels), patient.labels.geometry, patient.labels.names)
+    lesions = LabelMap((labels == 6).astype(np.int16), patient.labels.geometry, {1: "tumour"})
+    made = petdiffusion.denoise(patient.noisy, "gaussian", labels=organs, lesions=lesions, fwhm_mm=14.0)
+    changed = {row["organ"]: row for row in made.tables["trust"] if row["kind"] == "organ changed"}
+    assert "liver" in changed and any(row["kind"] == "lesion changed" for row in made.tables["trust"])
+    for row in made.tables["organs"]:
+        for image in ("low", "denoised") if row["organ"] in changed else ():
+            assert changed[row["organ"]][f"SUVmean_{image}"] == pytest.approx(row[f"SUVmean_{image}"], rel=1e-4)
+
+
 def test_a_result_that_changes_nothing_has_nothing_to_say(patient):
     made = petdiffusion.denoise(patient.noisy, "gaussian", fwhm_mm=0.0)
     assert "trust" not in made.tables and made.record["trust"]["checked"] is False

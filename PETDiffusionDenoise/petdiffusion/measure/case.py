@@ -13,7 +13,15 @@ from ..volume import LabelMap, Volume
 from .checks import finite, or_none, percent_change, same_grid
 from .image import DEFAULT, ImageSettings, class_metrics, image_metrics
 from .lesions import lesion_table, lesion_totals
-from .organs import LIVER_MARGIN_MM, LOCAL_MM, coefficient_of_variation, liver_core, local_noise_percent, organ_table
+from .organs import (
+    LIVER_MARGIN_MM,
+    LOCAL_MM,
+    coefficient_of_variation,
+    liver_core,
+    local_noise_percent,
+    organ_table,
+    without_lesions,
+)
 from .rows import LOW, REFERENCE
 
 Rows = list[dict[str, Any]]
@@ -55,7 +63,7 @@ def tables(
     if organs is not None:
         found["organs"] = organ_table(volumes, organs, lesions)
         if REFERENCE in volumes:
-            found["organ_errors"] = _organ_errors(volumes, _without(organs, lesions), body, settings)
+            found["organ_errors"] = _organ_errors(volumes, without_lesions(organs, lesions), body, settings)
     run.check()
     if lesions is not None:
         found["lesions"] = lesion_table(volumes, lesions, None if drawn else organs, body)
@@ -114,11 +122,6 @@ def _activity(volume: Volume, body: np.ndarray | None, volumes: Mapping[str, Vol
         if base in volumes and volumes[base] is not volume
     }
     return {"body_mean": mean(volume), **changes}
-
-
-def _without(organs: LabelMap, lesions: LabelMap | None) -> LabelMap:
-    """Of the same voxels as the table of organs: a lesion's uptake is not its organ's."""
-    return organs if lesions is None else replace(organs, array=np.where(lesions.array > 0, 0, organs.array))
 
 
 def _organ_errors(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,11 @@ SMALLEST_LIVER_ML = 20.0
 LOCAL_MM = 15.0
 
 
+def without_lesions(organs: LabelMap, lesions: LabelMap | None) -> LabelMap:
+    """The voxels that count as an organ's: a lesion's uptake is not its organ's."""
+    return organs if lesions is None else replace(organs, array=np.where(lesions.array > 0, 0, organs.array))
+
+
 def organ_table(
     volumes: Mapping[str, Volume], labels: LabelMap, lesions: LabelMap | None = None
 ) -> list[dict[str, Any]]:
@@ -30,7 +36,7 @@ def organ_table(
     Lesion voxels, where given, are left out of the organs. Columns are called SUV... only where all images are in SUV.
     """
     geometry = same_grid({**volumes, "labels": labels, **({} if lesions is None else {"lesions": lesions})})
-    groups = Groups(labels.array if lesions is None else np.where(lesions.array > 0, 0, labels.array))
+    groups = Groups(without_lesions(labels, lesions).array)
     numbers = {image: _numbers(volume.array, groups) for image, volume in volumes.items()}
     suv, unit = prefix(volumes), next(iter(volumes.values())).unit
 

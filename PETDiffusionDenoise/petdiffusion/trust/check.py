@@ -105,7 +105,7 @@ def check(low: Volume, output: Volume, body: np.ndarray, organs: LabelMap | None
     found = [
         *_spots(seen, organs, lesions),
         *_lesions(seen.scene, lesions),
-        *_organs(seen.scene, organs),
+        *_organs(seen.scene, organs, lesions),
         *_total(seen.scene),
         *_structure(seen.scene, seen.maps),
     ]
@@ -169,9 +169,11 @@ def _lesions(scene: Scene, lesions: LabelMap | None) -> Iterator[Finding]:
         yield from _changes(scene, split_lesions(lesions), LESION, 0.0)
 
 
-def _organs(scene: Scene, organs: LabelMap | None) -> Iterator[Finding]:
+def _organs(scene: Scene, organs: LabelMap | None, lesions: LabelMap | None) -> Iterator[Finding]:
     if organs is not None:
-        yield from _changes(scene, organs, ORGAN, LEAST_ORGAN_ML)
+        from ..measure.organs import without_lesions
+
+        yield from _changes(scene, without_lesions(organs, lesions), ORGAN, LEAST_ORGAN_ML)
 
 
 def _changes(scene: Scene, labels: LabelMap, kind: str, least_ml: float) -> Iterator[Finding]:

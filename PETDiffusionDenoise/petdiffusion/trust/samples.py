@@ -9,6 +9,7 @@ import numpy as np
 from ..measure.checks import bounding_box
 from ..measure.groups import Groups
 from ..measure.lesions import split_lesions
+from ..measure.organs import without_lesions
 from ..measure.suvs import uptake
 from ..volume import Geometry, LabelMap
 from .conformal import size_of
@@ -42,8 +43,7 @@ class Numbers:
         self._lesions = [] if lesions is None or not lesions.array.any() else _cut(split_lesions(lesions))
         self._organ_names, self._groups = {}, None
         if organs is not None and organs.array.any():
-            labels = organs.array if lesions is None else np.where(lesions.array > 0, 0, organs.array)
-            self._organ_names, self._groups = organs.present(), Groups(labels)
+            self._organ_names, self._groups = organs.present(), Groups(without_lesions(organs, lesions).array)
 
     def __call__(self, image: np.ndarray) -> dict[Key, float]:
         found: dict[Key, float] = {}
