@@ -72,7 +72,7 @@ def denoise(
         given = _placed(given, case, run)
     if given.tune is not None:
         with run.stage("tune", "Finding the best settings on the validation pair"):
-            options, tuning = _tune(card, case, given.tune, request.options, run)
+            options, tuning = _tune(card, case, given, request.options, run)
     else:
         tuning = []
     with run.stage("denoise", f"Denoising: {card.title}"), believe.watched(case, given.lesions, run) as drawn:
@@ -104,6 +104,8 @@ class _Given:
     sources: tuple[str, ...]
     seen: np.ndarray | None = None
     """What the reference covers; None where it covers the body."""
+    tune_seen: np.ndarray | None = None
+    """The same of the validation image."""
 
 
 def _request(method: str, images: Mapping[str, Any], settings: Mapping[str, Any]) -> Request:
@@ -259,18 +261,22 @@ def _prepare(low: Volume, given: _Given, request: Request, run: Run) -> Case:
 def _placed(given: _Given, case: Case, run: Run) -> _Given:
     """Reference, validation image and lesions in the case's unit and on its grid; what cannot be is refused now."""
     from .prepare import lesions
-    from .prepare.case import seen_by
+    from .prepare.case import CHOSEN_THERE, seen_by
+
+    def seen(image: Volume | None, name: str, **said: str) -> np.ndarray | None:
+        return None if image is None else seen_by(image.geometry, name, case.pet, case.body, run, **said)
 
     return replace(
         given,
-        seen=given.reference and seen_by(given.reference.geometry, "reference", case.pet, case.body, run),
-        reference=_image_on(given.reference, "reference", case, run, beyond=""),
-        tune=_image_on(given.tune, "validation PET", case, run, "the rest is treated as air"),
+        seen=seen(given.reference, "reference"),
+        tune_seen=seen(given.tune, "validation PET", therefore=CHOSEN_THERE),
+        reference=_image_on(given.reference, "reference", case, run),
+        tune=_image_on(given.tune, "validation PET", case, run),
         lesions=given.lesions and lesions.place(given.lesions, case.pet, run, case.body),
     )
 
 
-def _image_on(image: Volume | None, name: str, case: Case, run: Run, beyond: str) -> Volume | None:
+def _image_on(image: Volume | None, name: str, case: Case, run: Run) -> Volume | None:
     from . import suv
     from .prepare import grids
     from .prepare.case import check_cover
@@ -287,18 +293,18 @@ def _image_on(image: Volume | None, name: str, case: Case, run: Run, beyond: str
         image = suv.to_suv(image) if case.pet.unit == SUVBW else suv.to_bqml(image)
     if image.geometry.close_to(case.pet.geometry):
         return replace(image, geometry=case.pet.geometry)
-    check_cover(image.geometry, name, case.pet, case.body, run, beyond=beyond)
+    check_cover(image.geometry, name, case.pet, case.body, run, beyond="")
     return grids.resample(image, case.pet.geometry)
 
 
 def _tune(
-    card: MethodCard, case: Case, reference: Volume, given: Mapping[str, Any], run: Run
+    card: MethodCard, case: Case, given: _Given, options: Mapping[str, Any], run: Run
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     from . import tune
 
     if not any(option.tune for option in card.options):
         raise OptionError(f"Method '{card.name}'", "has no option to tune", "Leave --tune out.")
-    return tune.tune(card, case, reference, run, given)
+    return tune.tune(card, case, given.tune, run, options, given.tune_seen)
 
 
 def _checked(output: Output, case: Case, card: MethodCard) -> Output:

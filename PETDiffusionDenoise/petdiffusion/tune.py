@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,21 +21,30 @@ SWEEPS = 3
 Row = dict[str, Any]
 
 
+class Pair(NamedTuple):
+    """A case and its reference; `seen` is what the reference shows, None where that is all of the body."""
+
+    case: Case
+    reference: Volume
+    seen: np.ndarray | None = None
+
+
 def tune(card: MethodCard, case: Case, reference: Volume, run: Run | None = None,
-         base_options: Mapping[str, Any] | None = None) -> tuple[dict[str, Any], list[Row]]:
+         base_options: Mapping[str, Any] | None = None, seen: np.ndarray | None = None
+         ) -> tuple[dict[str, Any], list[Row]]:
     """(best options, one row a trial) over the values that the card offers for tuning.
 
     Options named in `base_options` keep the value given there. Of equal results the first tried is taken, and
     the first tried is the starting point, so a tie changes nothing.
     """
-    return tune_on(card, [(case, reference)], run, base_options)
+    return tune_on(card, [Pair(case, reference, seen)], run, base_options)
 
 
-def tune_on(card: MethodCard, pairs: Sequence[tuple[Case, Volume]], run: Run | None = None,
+def tune_on(card: MethodCard, pairs: Sequence[Pair | tuple[Case, Volume]], run: Run | None = None,
             base_options: Mapping[str, Any] | None = None) -> tuple[dict[str, Any], list[Row]]:
     """The same over several pairs of a case and its reference: the highest mean of their PSNRs wins."""
-    run = run or Run()
-    for case, reference in pairs:
+    run, pairs = run or Run(), [Pair(*pair) for pair in pairs]
+    for case, reference, _ in pairs:
         if not reference.geometry.close_to(case.pet.geometry):
             raise GeometryError("The reference", "does not lie on the grid of the PET", "Resample it to the PET first.")
     base = card.resolve(base_options or {})
@@ -54,7 +63,7 @@ def tune_on(card: MethodCard, pairs: Sequence[tuple[Case, Volume]], run: Run | N
 class _Trials:
     """Runs each combination once and keeps the table."""
 
-    def __init__(self, card: MethodCard, pairs: Sequence[tuple[Case, Volume]], run: Run, free: list[Option]) -> None:
+    def __init__(self, card: MethodCard, pairs: Sequence[Pair], run: Run, free: list[Option]) -> None:
         self.card, self.pairs, self.run, self.free = card, pairs, run, free
         self.denoise = upright(card.load())
         self.rows: list[Row] = []
@@ -65,17 +74,17 @@ class _Trials:
         key = tuple(options[o.name] for o in self.free)
         if key not in self.known:
             self.run.progress(min(0.99, len(self.rows) / self.expected))
-            self.known[key] = float(np.mean([self._psnr(case, reference, options) for case, reference in self.pairs]))
+            self.known[key] = float(np.mean([self._psnr(pair, options) for pair in self.pairs]))
             self.rows.append({**dict(zip((o.name for o in self.free), key)), "psnr": self.known[key]})
         return self.known[key]
 
-    def _psnr(self, case: Case, reference: Volume, options: Mapping[str, Any]) -> float:
+    def _psnr(self, pair: Pair, options: Mapping[str, Any]) -> float:
         # The method reports its own progress; only that of the search is passed on.
         quiet = Run(seed=self.run.seed, device=self.run.device, model=self.run.model, cancelled=self.run.cancelled)
-        result = self.denoise(case, dict(options), quiet)
+        result = self.denoise(pair.case, dict(options), quiet)
         for text in quiet.warnings:
             self.run.warn(text)
-        return body_psnr(result.pet, reference, case.body)
+        return body_psnr(result.pet, pair.reference, pair.case.body, pair.seen)
 
 
 def _grid(trials: _Trials, base: dict[str, Any]) -> dict[str, Any]:
@@ -96,9 +105,11 @@ def _one_by_one(trials: _Trials, base: dict[str, Any]) -> dict[str, Any]:
     return best
 
 
-def body_psnr(image: Volume, reference: Volume, body: np.ndarray) -> float:
-    """PSNR inside the body in dB; the range is the reference's maximum there. Identical images: infinite."""
+def body_psnr(image: Volume, reference: Volume, body: np.ndarray, seen: np.ndarray | None = None) -> float:
+    """PSNR inside the body in dB, where the reference shows it; the range is the reference's maximum there. Identical
+    images: infinite."""
     inside = body if body.any() else np.ones_like(body)
+    inside = inside if seen is None else inside & seen
     truth = reference.array[inside].astype(np.float64)
     error = float(np.mean((image.array[inside] - truth) ** 2))
     peak = float(np.abs(truth).max())

@@ -22,6 +22,7 @@ from petdiffusion.prepare.mask import body_mask
 from petdiffusion.progress import Run
 from petdiffusion.request import Request
 from petdiffusion.rerun import rerun
+from petdiffusion.tune import body_psnr
 from petdiffusion.volume import ARBITRARY, BQML, SUVBW, Volume
 from petdiffusion.write import images, outputs
 from petdiffusion.write.report.result import settings_of
@@ -115,6 +116,21 @@ def test_tuning_is_at_least_as_good_as_the_default_and_is_recorded(files, tmp_pa
     assert psnr[1] >= psnr[0] - 1e-6
     assert len(tuned.tables["tuning"]) > 2 and Path(tuned.files["table_tuning"]).is_file()
     np.testing.assert_array_equal(rerun(tmp_path / "out").pet.array, tuned.pet.array)
+
+
+def test_settings_are_tuned_on_what_the_validation_pet_shows(tmp_path):
+    """The rest of the body is not air: a wide filter that empties it won by that."""
+    files = write_patient(tmp_path, 5)
+    part = _without_ends(files["reference"], tmp_path / "part.nii.gz", read.image(files["pet"]).geometry.shape[0] // 2)
+    result = petdiffusion.denoise(files["pet"], "gaussian", tune=part)
+    (said,) = [text for text in result.warnings if "The validation PET covers" in text]
+    assert "settings are chosen by that part alone" in said
+    low, whole = read.image(files["pet"]), read.image(files["reference"])
+    inside = body_mask(low)
+    inside[: low.geometry.shape[0] // 2] = False
+    for row in result.tables["tuning"]:
+        image = petdiffusion.denoise(files["pet"], "gaussian", fwhm_mm=row["fwhm_mm"]).pet
+        assert row["psnr"] == pytest.approx(body_psnr(image, whole, inside), abs=1e-3)
 
 
 def test_nothing_is_left_by_a_run_that_fails_or_is_stopped(files, tmp_path):

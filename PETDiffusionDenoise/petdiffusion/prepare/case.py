@@ -16,6 +16,9 @@ LEAST_COVER, GOOD_COVER = 0.05, 0.5
 """Part of the body inside an extra image: below the first an error, below the second a warning."""
 TOLD_COVER = 0.995
 """Part of the body that a reference shows, below which it is told: half a slice at the ends is no news."""
+COMPARED_THERE = "images, organs and lesions are compared there, and their tables are of that part alone"
+CHOSEN_THERE = "settings are chosen by that part alone"
+"""What becomes of a comparison with an image that shows a part."""
 LOWEST_SUV, HIGHEST_SUV = 0.02, 40.0
 """Of the mean over what the scan shows of the body, a full bladder or a brain alone included."""
 
@@ -104,7 +107,8 @@ def check_place(mask: Geometry, name: str, pet: Volume, run: Run, body: np.ndarr
         check_cover(mask, name, pet, body, run, beyond="it may have lost its place in space")
 
 
-def seen_by(geometry: Geometry, name: str, pet: Volume, body: np.ndarray, run: Run) -> np.ndarray | None:
+def seen_by(geometry: Geometry, name: str, pet: Volume, body: np.ndarray, run: Run,
+            therefore: str = COMPARED_THERE) -> np.ndarray | None:
     """Where an image to compare with is, on the PET's grid; None where that is all of the body. What it does not show
     would count as zero: it is left out of every comparison, and that is told."""
     if geometry.close_to(pet.geometry):
@@ -115,8 +119,7 @@ def seen_by(geometry: Geometry, name: str, pet: Volume, body: np.ndarray, run: R
     if part == 1.0:
         return None
     if LEAST_COVER <= part < TOLD_COVER:
-        run.warn(f"The {name} covers {part:.0%} of the body: images, organs and lesions are compared there, and their "
-                 "tables are of that part alone.")
+        run.warn(f"The {name} covers {part:.0%} of the body: {therefore}.")
     return seen
 
 
