@@ -26,7 +26,7 @@ _SAME_START_S = 60
 
 
 @contextmanager
-def alone_in(folder: Path, work: str) -> Iterator[None]:
+def alone_in(folder: Path, work: str = "run") -> Iterator[None]:
     """For as long as this lasts no other process does `work` ('batch', 'training') in the folder; where one does, it
     is an error."""
     with writing(folder):
