@@ -237,6 +237,24 @@ def told_counts(run: Run) -> float:
     return float(told.split("; ")[1].split(" were")[0])
 
 
+@pytest.mark.parametrize(("unit", "known", "told"), [
+    (BQML, {"frame_seconds": 180.0}, "the activity of the image in Bq/ml, and 180 s a bed position"),
+    (SUVBW, {"frame_seconds": 180.0, "injected_dose_bq": 3e8, "weight_kg": 75.0},
+     "dose and weight of the scan, and 180 s a bed position"),
+    (SUVBW, {}, "the usual dose of the Siemens Biograph mCT and the usual duration of a scan"),
+    (BQML, {}, "the activity of the image in Bq/ml and the usual duration of a scan"),
+])  # fmt: skip
+def test_where_counts_are_estimated_from_is_a_sentence(unit, known, told) -> None:
+    """Even images have no noise that could tell them."""
+    run = Run()
+    pet = volume(torch.ones(12, 30, 30) * 2.0, (5.0, 8.0, 8.0), unit=unit, facts=Facts(**known))
+    dose.reduce_dose(pet, 0.5, preset="mCT", run=run)
+    (said,) = [text for text in run.warnings if "true counts" in text]
+    start, _, rest = said.partition("; ")
+    assert start == "The scan's true counts are not known"
+    assert rest.split(" ", 1)[1] == f"were estimated from {told}. Give the counts to replace this."
+
+
 SCAN_MM = (8.0, PIXEL, PIXEL)
 KNOWN = Facts(frame_seconds=120.0, scanner="SIEMENS Biograph mCT")
 

@@ -23,13 +23,13 @@ _FEWEST_BLOCKS = 30
 
 
 def bqml_per_unit(unit: str, facts: Facts, scanner: Scanner) -> tuple[float | None, str]:
-    """Activity during the frame that one unit of the image stands for, and where the number comes from; None for
+    """Activity during the frame that one unit of the image stands for, and what it is estimated from; None for
     arbitrary units. An image is corrected for decay to some time before the frame; what is counted is what was left."""
     decayed = facts.decay_factor or 1.0
     if unit == BQML:
-        return 1.0 / decayed, "the image is in Bq/ml"
+        return 1.0 / decayed, "the activity of the image in Bq/ml"
     if unit != SUVBW:
-        return None, "the image is in arbitrary units"
+        return None, ""
     if facts.injected_dose_bq and facts.weight_kg:
         if facts.suv_factor and facts.decay_factor:  # both from one time, that of the scan's start or of the injection
             return 1.0 / (facts.suv_factor * decayed), "dose and weight of the scan"
