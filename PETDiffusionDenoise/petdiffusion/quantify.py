@@ -42,7 +42,9 @@ def quantify(
         said = _Said(unit, weight_kg)
         low = _pet(pet, said, "pet", run)
         seen: Seen = []
-        volumes = {"PET": low} | ({} if reference is None else {"reference": _aligned(reference, low, said, seen, run)})
+        volumes = {"PET": low}
+        if reference is not None:
+            volumes["reference"] = _aligned(reference, "reference", low, "PET", said, seen, run)
         organs, mask = _organs_on(labels, low, run), _lesions_on(lesions, low, run)
     with run.stage("measure", "Measuring"):
         if mask is None and find_above_suv is not None:
@@ -67,7 +69,8 @@ def compare(
         target = _pet(reference, said, "reference", run)
         volumes, seen = {}, []
         for image in images:
-            volumes[_name(image, volumes)] = _aligned(image, target, said, seen, run)
+            name = _name(image, volumes)
+            volumes[name] = _aligned(image, f"image '{name}'", target, "reference", said, seen, run)
         organs, mask = _organs_on(labels, target, run), _lesions_on(lesions, target, run)
     with run.stage("measure", "Measuring"):
         return _tables({**volumes, "reference": target}, organs, mask, seen, run)
@@ -143,12 +146,13 @@ def _pet(source: Any, said: _Said, role: str, run: Run) -> Volume:
     return volume
 
 
-def _aligned(source: Any, target: Volume, said: _Said, seen: Seen, run: Run) -> Volume:
+def _aligned(source: Any, name: str, target: Volume, its_name: str, said: _Said, seen: Seen, run: Run) -> Volume:
     """The image on the target's grid; where it does not show all of the body, `seen` gets what it shows."""
     from . import suv
     from .prepare import case, grids, mask
 
     volume = _pet(source, said, "pet", run)
+    case.tell_other_patient(volume, name, target, run, its_name)
     if volume.unit == ARBITRARY:
         volume = replace(volume, unit=target.unit)
     if {volume.unit, target.unit} == {SUVBW, BQML}:
@@ -157,8 +161,8 @@ def _aligned(source: Any, target: Volume, said: _Said, seen: Seen, run: Run) -> 
         return replace(volume, geometry=target.geometry)
     if grids.overlap(volume.geometry, target.geometry) < 0.05:
         raise InputError("The images", "do not overlap in space", "Give images of the same scan position.")
-    run.warn("An image lies on another grid and was resampled for the comparison.")
-    part = case.seen_by(volume.geometry, "image", target, mask.body_mask(target), run)
+    run.warn(f"The {name} lies on another grid than the {its_name} and was resampled for the comparison.")
+    part = case.seen_by(volume.geometry, name, target, mask.body_mask(target), run)
     seen.extend([] if part is None else [part])
     return grids.resample(volume, target.geometry)
 

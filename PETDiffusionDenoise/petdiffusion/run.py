@@ -165,12 +165,17 @@ def _read(images: Mapping[str, Any], request: Request, run: Run) -> _Given:
         _like(image("tune", "reference"), pet),
         tuple(v for name in IMAGES if (v := getattr(request, name)) not in (None, IN_MEMORY)),
     )
-    # a given weight may well mend what all headers of the patient say wrongly
-    own = pet.facts if request.weight_kg is None else replace(pet.facts, weight_kg=None)
-    for name, other in (("CT", given.ct), ("MR", given.mr), ("reference", given.reference)):
-        if other is not None and (told := own.other_patient(other.facts)):
-            run.warn(f"The {name} seems to be of another patient than the PET ({told}). Check that both are of one.")
+    _tell_other_patients(given, request, run)
     return given
+
+
+def _tell_other_patients(given: _Given, request: Request, run: Run) -> None:
+    from .prepare.case import tell_other_patient
+
+    others = {"CT": given.ct, "MR": given.mr, "reference": given.reference, "validation PET": given.tune}
+    for name, other in others.items():
+        if other is not None:
+            tell_other_patient(other, name, given.pet, run, weight_given=request.weight_kg is not None)
 
 
 def _at_dose(pet: Volume, fraction: float | None, run: Run) -> Volume:

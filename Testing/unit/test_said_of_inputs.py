@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import petdiffusion
@@ -11,12 +12,13 @@ from petdiffusion import measure, quantify, read
 from petdiffusion.cli import main
 from petdiffusion.errors import GeometryError, UnitError
 from petdiffusion.measure.cautions import cautions
+from petdiffusion.phantoms import commands
 from petdiffusion.physics import dose
 from petdiffusion.progress import Run
 from petdiffusion.volume import BQML, DIGITAL_PATIENT, REDUCED_DOSE, Geometry, LabelMap
 from petdiffusion.write import images
 from petdiffusion.write.tables import read_csv
-from support.scans import small_patient, write_patient
+from support.scans import GEOMETRY, small_patient, write_patient
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +80,45 @@ def test_labels_of_another_place_are_refused_and_not_measured_as_nothing(scans):
     far = Geometry(scans["lesions"].geometry.size, (4.0, 4.0, 5.0), (3000.0, 0.0, 0.0))
     with pytest.raises(GeometryError, match="lesion mask: covers only 0%"):
         quantify.quantify(scans["pet"], lesions=LabelMap(scans["lesions"].array, far))
+
+
+@pytest.mark.parametrize(("changed", "told"), [({"sex": "M"}, "sex M, not F"), ({"weight_kg": 92.0}, "weight 92 kg"),
+                                               ({"weight_kg": 74.0}, ""), ({}, "")])
+def test_every_command_tells_a_second_image_of_another_patient(scans, tmp_path, changed, told):
+    own, other = ({name: image.with_facts(**{"sex": "F", "weight_kg": 70.0, **more})
+                   for name, image in scans.items() if name in ("pet", "reference", "ct")}
+                  for more in ({}, changed))  # fmt: skip
+    ct, pet = images.write(other["ct"].with_facts(modality="CT"), tmp_path / "ct.nii.gz"), tmp_path / "pet.nii.gz"
+    images.write(own["pet"], pet)
+
+    def denoised(run):
+        petdiffusion.denoise(own["pet"], "gaussian", tune=other["reference"], run=run)
+
+    for name, than, asked in (
+        ("reference", "PET", lambda run: quantify.quantify(own["pet"], lesions=scans["lesions"],
+                                                           reference=other["reference"], run=run)),
+        ("image 'image 2'", "reference", lambda run: quantify.compare([own["pet"], other["pet"]], own["reference"],
+                                                                      run=run)),
+        ("CT", "PET", lambda run: commands.simulate_dose(pet, 0.5, 1, tmp_path / "low", counts=1e6, ct=ct, run=run)),
+        ("validation PET", "PET", denoised),
+    ):  # fmt: skip
+        asked(run := Run())
+        said = [text for text in run.warnings if "another patient" in text]
+        assert len(said) == bool(told), name
+        assert not told or said[0].startswith(f"The {name} seems to be of another patient than the {than} ({told}")
+
+
+def test_a_given_weight_mends_that_of_a_ct_that_gives_the_attenuation(scans, tmp_path):
+    pet = images.write(scans["pet"].with_facts(weight_kg=50.0), tmp_path / "pet.nii.gz")
+    ct = images.write(scans["ct"].with_facts(modality="CT", weight_kg=50.0), tmp_path / "ct.nii.gz")
+    commands.simulate_dose(pet, 0.5, 1, tmp_path / "low", counts=1e6, ct=ct, weight_kg=72.0, run=(run := Run()))
+    assert not any("another patient" in text for text in run.warnings)
+
+
+def test_an_image_that_is_resampled_is_named(scans):
+    moved = replace(scans["pet"], geometry=replace(GEOMETRY, origin=(-53.0, -50.0, 10.0)))
+    quantify.compare([scans["pet"], moved], scans["reference"], run=(run := Run()))
+    assert any(text.startswith("The image 'image 2' lies on another grid") for text in run.warnings)
 
 
 def test_a_dot_in_a_name_is_no_end_of_it(scans, tmp_path):

@@ -57,6 +57,8 @@ def simulate_dose(image: str | os.PathLike[str], fraction: float, seed: int, out
     with run.stage("read", "Reading the scan"):
         pet = read.image(image, "pet", unit=unit, weight_kg=weight_kg, run=run)
         attenuation = None if ct is None else read.image(ct, "ct", run=run)
+        if weight_kg is not None and attenuation is not None:  # it may well mend what all headers say wrongly
+            attenuation = attenuation.with_facts(weight_kg=None)
     reduced = reduce_dose(pet, fraction, seed=seed, preset=preset, counts=counts, ct=attenuation, run=run)
     with run.stage("write", "Writing the scan"), staging as folder:
         images.write(reduced.with_facts(source=None), folder / name)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from ..errors import PhysicsError
-from ..prepare.case import check_cover
+from ..prepare.case import check_cover, tell_other_patient
 from ..prepare.mask import body_mask
 from ..prepare.upright import Turn
 from ..progress import Run
@@ -196,6 +196,7 @@ def _noise(scan: Scan, scale: torch.Tensor, generator: torch.Generator, on_updat
 
 def _mu_of(ct: Volume, volume: Volume, image: torch.Tensor, run: Run) -> torch.Tensor:
     """By the CT, which has to show a part of the body; as water where it doesn't."""
+    tell_other_patient(ct, "CT", volume, run)
     if ct.geometry.close_to(volume.geometry):
         return mu_of_ct(ct, volume.geometry).to(image)
     check_cover(ct.geometry, "CT", volume, body_mask(volume), run,

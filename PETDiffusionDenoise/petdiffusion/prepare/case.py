@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from ..errors import GeometryError, InputError, UnitError
@@ -82,6 +84,14 @@ def _tell_other_frame(image: Volume, name: str, pet: Volume, run: Run) -> None:
     if None not in frames and len(frames) == 2:
         run.warn(f"The {name} lies in another frame of reference than the PET (0020,0052): nothing says that the two "
                  "fit. Align them with --register (in Python register=True), or make sure that they do.")
+
+
+def tell_other_patient(image: Volume, name: str, pet: Volume, run: Run, than: str = "PET", weight_given: bool = False
+                       ) -> None:  # fmt: skip
+    """Of files that speak of two people. A weight that was given may well mend what all headers say wrongly."""
+    own = replace(pet.facts, weight_kg=None) if weight_given else pet.facts
+    if told := own.other_patient(image.facts):
+        run.warn(f"The {name} seems to be of another patient than the {than} ({told}). Check that both are of one.")
 
 
 def check_cover(geometry: Geometry, name: str, pet: Volume, body: np.ndarray, run: Run,
