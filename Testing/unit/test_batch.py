@@ -8,15 +8,17 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from petdiffusion import registry
-from petdiffusion.batch import run_batch
+from petdiffusion.batch import engines, run_batch
 from petdiffusion.errors import Cancelled, InputError, ModelError, OptionError, OutputError
 from petdiffusion.evaluate import evaluate
 from petdiffusion.evaluate.run import Ask
 from petdiffusion.methods.contract import MethodCard, Option, Output
 from petdiffusion.progress import Run
+from petdiffusion.request import Request
 from petdiffusion.rerun import rerun
 from petdiffusion.write import images
 from petdiffusion.write.lock import alone_in
@@ -80,6 +82,22 @@ def test_a_finished_case_whose_image_was_replaced_is_refused_and_done_anew_when_
     assert statuses(anew) == ["done", "failed", "done"] and record.read_bytes() != before
 
 
+def test_a_study_stays_done_when_its_method_gains_an_option(manifest, tmp_path):
+    run_batch(manifest, tmp_path / "out", "nlm", report=False)
+    file = tmp_path / "out" / "case 0" / "record.json"
+    record = json.loads(file.read_text())
+    del record["request"]["options"]["strength"], record["options"]["strength"]  # as of the version before it came
+    file.write_text(json.dumps(record))
+    again = run_batch(manifest, tmp_path / "out", "nlm", report=False)
+    assert statuses(again) == ["done before", "failed", "done before"]
+    other = run_batch(manifest, tmp_path / "out", "nlm", report=False, options={"strength": 0.3})
+    assert statuses(other) == ["refused", "failed", "refused"]
+    record["request"]["options"]["long_gone"] = 1
+    file.write_text(json.dumps(record))
+    (told, *_) = run_batch(manifest, tmp_path / "out", "nlm", report=False)
+    assert told["status"] == "refused" and "another request" in told["error"]
+
+
 def test_a_finished_case_with_another_unit_or_dose_in_its_sidecar_is_refused(manifest, tmp_path):
     run_batch(manifest, tmp_path / "out", "gaussian", report=False)
     notes = tmp_path / "p2" / "reference.json"
@@ -106,7 +124,7 @@ def reader(tmp_path, monkeypatch):
                       options=(Option("prompts", "str", "", "a table", file=True),))  # fmt: skip
 
     def denoise(case, options, run):
-        used = store.find(run.model or "own", "reader").card
+        used = store.find(run.model or min(store.models("reader")), "reader").card
         return Output(case.pet, details={"model": used.id, "model_sha256": used.sha256})
 
     monkeypatch.setattr(MethodCard, "load", lambda self: denoise)
@@ -135,6 +153,23 @@ def test_a_finished_case_whose_model_is_no_longer_here_stays_done(reader, tmp_pa
     for file in (tmp_path / "models").iterdir():
         file.unlink()
     assert statuses(run_batch(reader, tmp_path / "out", "reader", report=False)) == ["done before"]
+
+
+def test_results_by_two_models_are_told_when_a_better_one_came_between_two_runs(reader, tmp_path):
+    out, run = tmp_path / "out", Run()
+    run_batch(reader, out, "reader", report=False, run=run)
+    one = reader.read_text().splitlines()[1]
+    reader.write_text(f"id,pet\n{one}\n{one.replace('a', 'b', 1)}\n")
+    make_model(tmp_path / "models", "another-region", method="reader", regions=["brain"])
+    run_batch(reader, out, "reader", report=False, run=run)
+    assert not [text for text in run.warnings if "models" in text]  # a model each for brain and body is as it should be
+    reader.write_text(f"{reader.read_text()}{one.replace('a', 'c', 1)}\n")
+    make_model(tmp_path / "models", "a-better-one", method="reader", refines="own")
+    rows = run_batch(reader, out, "reader", report=False, run=run)
+    assert [row["model"] for row in rows] == ["own", "another-region", "a-better-one"]
+    assert "a-better-one" in (out / "summary.csv").read_text(encoding="utf-8-sig")
+    (said,) = [text for text in run.warnings if "models" in text]
+    assert "own (1 case) and a-better-one (1 case)" in said and "--model" in said and "--overwrite" in said
 
 
 def test_a_finished_case_whose_prompts_were_edited_is_refused(reader, tmp_path, monkeypatch):
@@ -183,7 +218,7 @@ def test_processes_give_the_same_as_one(manifest, tmp_path):
 DRIVER = """
 import os, sys, time
 import petdiffusion.batch.work as work
-from petdiffusion.batch import run_batch
+from petdiffusion.batch import engines, run_batch
 plain = work._denoise
 def slow(request, folder, *rest):
     mark = {marks!r} + "/" + folder.name.replace(" ", "-")
@@ -272,14 +307,52 @@ def test_a_cancel_stops_a_batch(manifest, tmp_path):
     assert not (tmp_path / "out" / "case 2").exists()
 
 
+@pytest.mark.parametrize("method, device, gpus, wanted", [
+    ("csrd", "auto", 2.0, {"num_gpus": 1, "memory": 4e9}), ("csrd", "cuda:0", 0.0, {"num_gpus": 1, "memory": 4e9}),
+    ("csrd", "auto", 0.0, {"num_cpus": 1, "memory": 4e9}), ("csrd", "cpu", 2.0, {"num_cpus": 1, "memory": 4e9}),
+    ("gaussian", "auto", 2.0, {"num_cpus": 1, "memory": 4e9})])  # fmt: skip
+def test_a_case_asks_a_ray_cluster_for_what_it_takes(method, device, gpus, wanted):
+    request = Request("a.nii", method, device=device).to_json()
+    assert engines.need(("a", request, "out", False, False), gpus, 64e9) == wanted
+    assert engines.need(("a", request, "out", False, False), gpus, 3e9)["memory"] == 3e9  # or it would wait for ever
+
+
+def test_no_more_cases_than_asked_for_are_given_to_a_ray_cluster(manifest, tmp_path, monkeypatch):
+    """A cluster that is pretended: what is told is how many cases it holds at a time."""
+    now, most = [], []
+
+    class Ray:
+        exceptions = SimpleNamespace(RayError=RuntimeError)
+        is_initialized = cluster_resources = nodes = staticmethod(lambda: {})
+        get, cancel = staticmethod(lambda reference: reference), None
+
+        @staticmethod
+        def remote(**need):
+            return lambda work: SimpleNamespace(remote=lambda job: now.append(job[0]) or Ref({"id": job[0]}))
+
+        @staticmethod
+        def wait(waiting, num_returns, timeout):
+            most.append(len(now))
+            now.remove(waiting[0]["id"])
+            return waiting[:1], waiting[1:]
+
+    class Ref(dict):
+        __hash__ = object.__hash__
+
+    monkeypatch.setitem(sys.modules, "ray", Ray)
+    monkeypatch.setattr(Ray, "is_initialized", staticmethod(lambda: True))
+    jobs = [(name, Request("a.nii", "gaussian").to_json(), "out", False, False) for name in "abcde"]
+    assert sorted(row["id"] for row in engines.ray_cluster(jobs, Run(), None, 2)) == list("abcde") and max(most) == 2
+    most.clear()
+    assert len(list(engines.ray_cluster(jobs, Run(), None, None))) == 5 and max(most) == 5
+
+
 def test_a_ray_cluster_does_every_case_though_a_worker_is_killed(manifest, tmp_path):
     ray = pytest.importorskip("ray")
     marks = tmp_path / "marks"
     marks.mkdir()
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     try:
-        from petdiffusion.batch import engines
-
         plain = engines._on_worker
 
         def dies_once(job, _plain=plain, _marks=str(marks)):

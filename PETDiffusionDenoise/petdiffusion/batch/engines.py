@@ -10,6 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
+from .. import registry
 from ..errors import DependencyError, OptionError, ResourceError
 from ..parent import leave_with_parent
 from ..progress import Run
@@ -20,6 +21,8 @@ Job = tuple[str, dict[str, Any], str, bool, bool]
 """id, request, folder, report, overwrite"""
 POLL_S = 0.5
 ATTEMPTS = 3
+CASE_BYTES = 4e9
+"""A whole-body scan takes about that much."""
 
 
 def serial(jobs: list[Job], run: Run) -> Iterator[Row]:
@@ -98,7 +101,7 @@ def _lost(id_: str, attempts: int) -> Row:
     }
 
 
-def ray_cluster(jobs: list[Job], run: Run, address: str | None, device: str) -> Iterator[Row]:
+def ray_cluster(jobs: list[Job], run: Run, address: str | None, workers: int | None) -> Iterator[Row]:
     """Over an existing Ray cluster (or a local one without an address); Ray starts a case again when a worker dies."""
     try:
         import ray
@@ -107,12 +110,16 @@ def ray_cluster(jobs: list[Job], run: Run, address: str | None, device: str) -> 
     started = not ray.is_initialized()
     if started:
         _connect(ray, address)
-    need = {"num_gpus": 1} if device.startswith("cuda") else {"num_cpus": 1}
-    task = ray.remote(**need, max_retries=ATTEMPTS)(_on_worker)
-    waiting = {task.remote(job): job[0] for job in jobs}
+    gpus = ray.cluster_resources().get("GPU", 0.0)
+    memory = max((node["Resources"].get("memory", 0.0) for node in ray.nodes() if node["Alive"]), default=0.0)
+    todo, waiting = deque(jobs), {}
     try:
-        while waiting:
+        while todo or waiting:
             run.check()
+            while todo and len(waiting) < (workers or len(jobs)):
+                job = todo.popleft()
+                task = ray.remote(**need(job, gpus, memory), max_retries=ATTEMPTS)(_on_worker)
+                waiting[task.remote(job)] = job[0]
             for reference in ray.wait(list(waiting), num_returns=1, timeout=POLL_S)[0]:
                 yield _row_of(ray, reference, waiting.pop(reference))
     finally:
@@ -120,6 +127,15 @@ def ray_cluster(jobs: list[Job], run: Run, address: str | None, device: str) -> 
             ray.cancel(reference, force=True)
         if started:
             ray.shutdown()
+
+
+def need(job: Job, gpus: float, memory: float) -> dict[str, float]:
+    """What a case takes of a cluster that has so many GPUs, and so much memory in its largest machine: a GPU to itself
+    where networks run on one, and memory, so that no machine gets as many cases as it has cores and runs out of it."""
+    _, request, *_ = job
+    device, networks = request["device"], registry.card(request["method"]).runs_networks
+    on_gpu = networks and (device.startswith("cuda") or (device == "auto" and gpus > 0))
+    return {"num_gpus" if on_gpu else "num_cpus": 1, "memory": min(CASE_BYTES, memory)}
 
 
 def _connect(ray: Any, address: str | None) -> None:
@@ -144,12 +160,12 @@ def _row_of(ray: Any, reference: Any, id_: str) -> Row:
         return {**_lost(id_, ATTEMPTS + 1), "trace": str(error)}
 
 
-def choose(engine: str, jobs: list[Job], run: Run, workers: int, address: str | None, device: str) -> Iterator[Row]:
+def choose(engine: str, jobs: list[Job], run: Run, workers: int | None, address: str | None) -> Iterator[Row]:
     if engine == "ray":
-        return ray_cluster(jobs, run, address, device)
+        return ray_cluster(jobs, run, address, workers)
     if engine != "local":
         raise OptionError(f"Engine '{engine}'", "is not one of local, ray", "Choose one of them.")
-    return serial(jobs, run) if workers == 1 else _processes(jobs, run, workers)
+    return serial(jobs, run) if workers in (None, 1) else _processes(jobs, run, workers)
 
 
 def _processes(jobs: list[Job], run: Run, workers: int) -> Iterator[Row]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from ..progress import Run, finite
 from ..request import Request
 from ..write import tables
 from ..write.lock import alone_in
+from ..zoo import store
 from . import engines
 from .manifest import BatchCase, read_manifest
 from .work import BAD, Row
@@ -27,7 +29,7 @@ def run_batch(
     method: str | None = None,
     *,
     engine: str = "local",
-    workers: int = 1,
+    workers: int | None = None,
     address: str | None = None,
     report: bool = True,
     overwrite: bool = False,
@@ -37,17 +39,18 @@ def run_batch(
     """Denoise every case of a manifest; returns its rows in the manifest's order.
 
     A case that fails becomes a row with its error; a case that is done already is not done again, and one whose folder
-    holds another result is refused. A run that adds no result to those leaves an earlier summary as it is.
+    holds another result is refused. A run that adds no result to those leaves an earlier summary as it is. So many
+    `workers` are so many cases at a time; without it one here, and as many on a Ray cluster as it holds.
     """
     run, out = run or Run(), Path(out)
-    if workers < 1:
+    if workers is not None and workers < 1:
         raise OptionError(f"{workers} workers", "at least one is needed", "Give --workers 1 or more.")
     cases = read_manifest(manifest)
     jobs = [_job(case, method or registry.DEFAULT_METHOD, out, settings, report, overwrite) for case in cases]
     with alone_in(out, "batch"), run.stage("batch", f"{len(jobs)} cases"):
         rows: dict[str, Row] = {}
         earlier = (out / SUMMARY).exists()
-        for row in engines.choose(engine, jobs, run, workers, address, str(settings.get("device", "auto"))):
+        for row in engines.choose(engine, jobs, run, workers, address):
             rows[row["id"]] = row
             if not (earlier and _all_bad(rows, len(jobs))):
                 _save(out, [rows[job[0]] for job in jobs if job[0] in rows], run)
@@ -56,6 +59,8 @@ def run_batch(
             run.progress(len(rows) / len(jobs))
         if earlier and _all_bad(rows, len(jobs)):
             run.warn(f"{SUMMARY} in {out.name} was left as it was: it tells of the results that were not replaced.")
+        for text in _mixed(jobs, rows):
+            run.warn(text)
     return [rows[job[0]] for job in jobs]
 
 
@@ -81,6 +86,24 @@ def _all_bad(rows: Mapping[str, Row], expected: int) -> bool:
     """No case has a result of this request, and one was refused or may still be: the summary is another run's."""
     found = {row["status"] for row in rows.values()}
     return found <= set(BAD) and ("refused" in found or len(rows) < expected)
+
+
+def _mixed(jobs: Sequence[engines.Job], rows: Mapping[str, Row]) -> list[str]:
+    """Of methods with results by several models that are for one region and take the same: a better one was added
+    between two runs, and the cases do not compare."""
+    known = store.models()
+    made: dict[tuple[Any, ...], Counter[str]] = {}
+    for id_, request, *_ in jobs:
+        if (name := rows[id_].get("model")) in known:
+            card = known[name].card
+            made.setdefault((request["method"], card.regions, card.needs), Counter())[name] += 1
+    return [f"Results of {method} are of different models: {_counted(models)}. To compare them name one with --model, "
+            "into a new folder or with --overwrite."
+            for (method, *_), models in made.items() if len(models) > 1]  # fmt: skip
+
+
+def _counted(models: Mapping[str, int]) -> str:
+    return " and ".join(f"{name} ({n} case{'s' if n > 1 else ''})" for name, n in models.items())
 
 
 def _number(id_: str, name: str, text: str, kind: type) -> Any:

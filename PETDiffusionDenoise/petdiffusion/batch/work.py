@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import time
 import traceback
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from .. import registry
 from ..errors import Cancelled, InputError, ModelError, OptionError, PETDiffusionError
 from ..progress import Run
 from ..request import Request, changed_input, changed_model, read_record
@@ -14,7 +17,7 @@ from ..request import Request, changed_input, changed_model, read_record
 Row = dict[str, Any]
 BAD = ("failed", "refused")
 """Of the statuses: could not be done; not begun, because its folder holds what this request did not make."""
-ANEW = "Choose another --out, remove this folder, or replace it (petdiffusion batch --overwrite)."
+ANEW = "Choose another --out, remove this folder, or replace it (--overwrite)."
 
 
 def do_case(
@@ -55,7 +58,7 @@ def _denoise(request: dict[str, Any], folder: Path, report: bool, overwrite: boo
     pet, method = fields.pop("pet"), fields.pop("method")
     fields.pop("tune")
     result = denoise(pet, method, out=folder, report=report, overwrite=overwrite, run=run, **fields)
-    return numbers(result.tables, result.warnings, result.record["check"])
+    return numbers(result.tables, result.record)
 
 
 def finished(request: Request, folder: Path) -> Row | None:
@@ -64,7 +67,7 @@ def finished(request: Request, folder: Path) -> Row | None:
     if not (folder / "record.json").exists():
         return None
     record = read_record(folder)
-    if Request.from_json(record["request"]) != request:  # fields that came later have their defaults
+    if _as_today(Request.from_json(record["request"])) != request:  # fields that came later have their defaults
         raise OptionError(
             f"Folder {folder.name}",
             "holds the result of another request",
@@ -79,10 +82,20 @@ def finished(request: Request, folder: Path) -> Row | None:
     image = folder / "tables" / "image.csv"
     rows = {"image": tables.read_csv(image)} if image.exists() else {}
     seconds = round(sum(record.get("seconds", {}).values()), 2)
-    return {"status": "done before", "seconds": seconds, **numbers(rows, record["warnings"], record.get("check", []))}
+    return {"status": "done before", "seconds": seconds, **numbers(rows, record)}
 
 
-def numbers(tables: Any, warnings: Any, check: Any) -> Row:
-    """What the summary shows of a case: the denoised image's row of the image table."""
+def _as_today(request: Request) -> Request:
+    """With the defaults of options that its method has got since; as it is where it names one that is no more."""
+    try:
+        return replace(request, options=registry.card(request.method).resolve(request.options))
+    except OptionError:
+        return request
+
+
+def numbers(tables: Mapping[str, Any], record: Mapping[str, Any]) -> Row:
+    """What the summary shows of a case: the denoised image's row of the image table, and the model, if there is one."""
     rows = [row for row in tables.get("image", []) if row.get("image") == "denoised"]
-    return {**(rows[0] if rows else {}), "check": " ".join(check), "warnings": "; ".join(warnings)}
+    made_by = {key: value for key, value in record.get("details", {}).items() if key == "model"}
+    said = {"check": " ".join(record.get("check", [])), "warnings": "; ".join(record["warnings"])}
+    return {**(rows[0] if rows else {}), **made_by, **said}

@@ -26,7 +26,8 @@ def add(commands: Any) -> None:
     parser.add_argument("--option", metavar="NAME=VALUE", action="append", default=[])
     parser.add_argument("--engine", choices=("local", "ray"), default="local")
     parser.add_argument("--address", metavar="A", help="of the Ray cluster; 'auto' finds a running one")
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes on this machine (default 1)")
+    parser.add_argument("--workers", type=int, metavar="N",
+                        help="cases at a time (default: 1 here, and as many on a Ray cluster as it holds)")  # fmt: skip
     parser.add_argument("--model", metavar="ID")
     parser.add_argument("--seed", type=int, default=0, metavar="S")
     add_device(parser)

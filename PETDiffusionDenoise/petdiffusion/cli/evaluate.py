@@ -16,9 +16,11 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "evaluate",
         help="compare methods on many cases: tables, tests, plots, a report and a methods paragraph",
-        description="CASES.csv is a manifest of `petdiffusion batch`; with a column 'reference' images, organs and "
-        "lesions are compared with the normal dose. 'patient' joins the scans of one person, 'data' names the kind of "
-        "data; simulated and real are never put together. What was finished is not done again.",
+        description="CASES.csv is a manifest of `petdiffusion batch` with a column 'pet'; it may have id, ct, mr, "
+        "labels, lesions, reference, unit, dose_fraction (or fraction), weight_kg, text and seed, and no 'method': "
+        "--methods names them. With 'reference' images, organs and lesions are compared with the normal dose. 'patient' "
+        "joins the scans of one person, 'data' (or 'kind') names the kind of data; simulated and real are never put "
+        "together. What was finished is not done again.",
     )
     parser.add_argument("--manifest", required=True, metavar="CASES.csv")
     parser.add_argument("--methods", required=True, metavar="A,B,…", help="the first is what others are tested against")
@@ -28,8 +30,10 @@ def add(commands: Any) -> None:
     parser.add_argument("--model", metavar="METHOD=ID", action="append", default=[])
     parser.add_argument("--engine", choices=("local", "ray"), default="local")
     parser.add_argument("--address", metavar="A", help="of the Ray cluster")
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes on this machine (default 1)")
+    parser.add_argument("--workers", type=int, metavar="N",
+                        help="cases at a time (default: 1 here, and as many on a Ray cluster as it holds)")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, metavar="S")
+    parser.add_argument("--overwrite", action="store_true", help="do finished cases again, by all methods")
     add_device(parser)
     add_unit(parser)
     add_reporting(parser)
@@ -41,7 +45,8 @@ def _execute(args: argparse.Namespace, run: Run) -> int:
 
     models = {name.replace("_", "-"): id_ for name, id_ in assignments(args.model).items()}
     ask = Ask(Path(args.manifest), _methods(args), Path(args.out), args.baseline, _by_method(args.option), models,
-              args.seed, args.device, args.unit, args.workers, args.engine, args.address, _command(args))  # fmt: skip
+              args.seed, args.device, args.unit, args.workers, args.engine, args.address, _command(args),
+              args.overwrite)  # fmt: skip
     made = evaluate(ask, run)
     files = {"report": str(ask.out / "report.html"), "methods": str(ask.out / "methods.txt"),
              "tables": str(ask.out / "tables")}  # fmt: skip

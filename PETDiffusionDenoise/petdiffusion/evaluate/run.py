@@ -48,10 +48,12 @@ class Ask:
     seed: int = 0
     device: str = "auto"
     unit: str | None = None
-    workers: int = 1
+    workers: int | None = None
     engine: str = "local"
     address: str | None = None
     command: str = ""
+    overwrite: bool = False
+    """Do finished cases again."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,8 @@ class Evaluation:
 
 
 def evaluate(ask: Ask, run: Run | None = None) -> Evaluation:
-    """Runs what is missing, and writes everything into `ask.out`. Failed cases are listed, not raised."""
+    """Runs what is missing, and writes everything into `ask.out`. Failed cases are listed, not raised; a method that is
+    refused in all cases is an error, and an earlier report stays."""
     from .page import write
 
     run = run or Run()
@@ -112,8 +115,19 @@ def _runs(ask: Ask, method: str, run: Run) -> list[Row]:
         settings["model"] = ask.models[method]
     run.report({"event": "stage", "stage": method, "text": f"Method {method}"})
     rows = run_batch(ask.manifest, ask.out / "runs" / method, method, engine=ask.engine, workers=ask.workers,
-                     address=ask.address, report=False, run=run, **settings)  # fmt: skip
+                     address=ask.address, report=False, overwrite=ask.overwrite, run=run, **settings)  # fmt: skip
+    _check_not_refused(method, rows)
     return [{"case": r["id"], "method": method, "error": r["error"]} for r in rows if r["status"] in BAD]
+
+
+def _check_not_refused(method: str, rows: Sequence[Row]) -> None:
+    """A report that lost a method whose results lie there would replace a better one."""
+    refused = sum(row["status"] == "refused" for row in rows)
+    if refused and all(row["status"] in BAD for row in rows):
+        raise OptionError(f"Method '{method}'", f"has results of other settings, images or models in runs/{method} for "
+                          f"{refused} of {len(rows)} cases and none of these, so the report is left as it was",
+                          f"Choose another --out, remove runs/{method}, or do all cases of all methods again "
+                          "(petdiffusion evaluate --overwrite).")  # fmt: skip
 
 
 def without_folders(error: str, images: Iterable[str]) -> str:
@@ -190,7 +204,7 @@ def names_alone(method: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
 def saved(made: Evaluation, names: Mapping[str, str]) -> str:
     """`evaluation.json`: what was asked, what was found, where it is."""
-    ask = {k: v for k, v in vars(made.ask).items() if k not in ("manifest", "out", "address")}
+    ask = {k: v for k, v in vars(made.ask).items() if k not in ("manifest", "out", "address", "overwrite")}
     ask["options"] = {method: names_alone(method, options) for method, options in made.ask.options.items()}
     ask["models"] = {method: Path(model).name for method, model in made.ask.models.items()}
     data = {"program": "petdiffusion", "version": __version__, "research_use_only": True, "ask": ask,
