@@ -214,6 +214,23 @@ def test_what_is_done_is_not_done_again_and_a_new_method_joins(study, done, monk
     assert {p: p.stat().st_mtime_ns for p in done.rglob("record.json")} == before
 
 
+def test_a_method_that_is_wholly_refused_leaves_the_report_as_it_was(study, tmp_path, capsys):
+    out, cases = tmp_path / "out", tmp_path / "cases.csv"
+    cases.write_text(f"id,pet\nx,{study / 'real-pet.nii.gz'}\ny,{study / 'a-0.1-pet.nii.gz'}\n")
+    words = ["evaluate", "--manifest", str(cases), "--methods", "gaussian,median", "--out", str(out)]
+    assert main([*words, "--option", "gaussian.fwhm_mm=5"]) == 0
+    before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file() and "runs" not in p.parts}
+    assert len(before) > 4
+    capsys.readouterr()
+    assert main([*words, "--option", "gaussian.fwhm_mm=7"]) == 1
+    assert {p: p.read_bytes() for p in before} == before
+    said = capsys.readouterr().err
+    assert "Method 'gaussian'" in said and "so the report is left as it was" in said
+    assert "petdiffusion evaluate --overwrite" in said and "batch --overwrite" not in said
+    assert main([*words, "--option", "gaussian.fwhm_mm=7", "--overwrite"]) == 0
+    assert json.loads((out / "runs" / "gaussian" / "x" / "record.json").read_text())["options"]["fwhm_mm"] == 7
+
+
 def test_a_failed_case_is_told_and_the_rest_goes_on(study, tmp_path):
     rows = list(csv.reader((study / "cases.csv").open()))
     broken = [rows[0], *([str(study / c) if c.endswith(".gz") else c for c in row] for row in rows[1:3])]

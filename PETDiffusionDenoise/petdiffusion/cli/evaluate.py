@@ -18,9 +18,9 @@ def add(commands: Any) -> None:
         help="compare methods on many cases: tables, tests, plots, a report and a methods paragraph",
         description="CASES.csv is a manifest of `petdiffusion batch` with a column 'pet'; it may have id, ct, mr, "
         "labels, lesions, reference, unit, dose_fraction (or fraction), weight_kg, text and seed, and no 'method': "
-        "--methods names them. With 'reference' images, organs and lesions are compared with the normal dose. 'patient' "
-        "joins the scans of one person, 'data' (or 'kind') names the kind of data; simulated and real are never put "
-        "together. What was finished is not done again.",
+        "--methods names them. With 'reference' images, organs and lesions are compared with the normal dose. "
+        "'patient' joins the scans of one person, 'data' (or 'kind') names the kind of data; simulated and real are "
+        "never put together. What was finished is not done again.",
     )
     parser.add_argument("--manifest", required=True, metavar="CASES.csv")
     parser.add_argument("--methods", required=True, metavar="A,B,…", help="the first is what others are tested against")
