@@ -156,15 +156,19 @@ def test_a_calibration_survives_json_and_a_broken_one_is_refused():
         fit_family([1.0], [1.0], [0.1], 5)
 
 
-def test_the_map_covers_after_its_factor():
+@pytest.mark.parametrize("count", [2, 3, SAMPLES, 20])
+def test_the_map_covers_after_its_factor_with_as_many_samples_as_one_likes(count):
     rng = np.random.default_rng(3)
-    true_sd = rng.uniform(0.2, 2.0, 20_000)
-    samples = 0.4 * true_sd * rng.standard_normal((SAMPLES, true_sd.size))
-    sd, error = samples.std(axis=0, ddof=1), true_sd * rng.standard_normal(true_sd.size)
-    known = Calibration(SAMPLES, 3, "simulated", families={"voxel": fit_voxels(error[:10_000], sd[:10_000], SAMPLES)})
-    factor = voxel_factor(known, SAMPLES)
-    assert np.mean(np.abs(error[10_000:]) <= 1.96 * factor * sd[10_000:]) == pytest.approx(0.95, abs=0.01)
-    assert factor > 2 and voxel_factor(None, SAMPLES) is None
+
+    def voxels(samples, n=20_000):
+        true_sd = rng.uniform(0.2, 2.0, n)
+        drawn = 0.4 * true_sd * rng.standard_normal((samples, n))
+        return true_sd * rng.standard_normal(n), drawn.std(axis=0, ddof=1)
+
+    known = Calibration(SAMPLES, 3, "simulated", families={"voxel": fit_voxels(*voxels(SAMPLES), SAMPLES)})
+    (error, sd), factor = voxels(count), voxel_factor(known, count)
+    assert np.mean(np.abs(error) <= 1.96 * factor * sd) == pytest.approx(0.95, abs=0.01)
+    assert factor > 1.5 and voxel_factor(None, count) is None
 
 
 def test_numbers_of_samples_and_their_rows():

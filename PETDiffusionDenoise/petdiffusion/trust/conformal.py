@@ -7,7 +7,8 @@ On patients that no training saw, the error of each number is measured in units 
 where r_low and r_high are the order statistics of the calibration patients' r that leave (1 - level) / 2 on either
 side, counted with n + 1: then the interval covers the truth of a new patient like these with at least that chance,
 whatever the model's own spread is worth. A few samples give a poor spread, so it is drawn towards what is usual for
-numbers of its family: spread^2 = (PRIOR (relative x centre)^2 + (n - 1) SD^2) / (PRIOR + n - 1).
+numbers of its family: spread^2 = (PRIOR (relative x centre)^2 + (n - 1) SD^2) / (PRIOR + n - 1). Of voxels nothing is
+usual: their SDs count alone, and how widely these scatter with n is Student's t's business.
 
 Numbers of one patient err alike, so a hundred lesions of nine patients tell less than a hundred patients would. They
 are counted as so many independent numbers as their likeness leaves (`independent`), and where no order statistic of so
@@ -112,7 +113,11 @@ class Calibration:
         if known is None or level not in self.levels:
             return None
         i = self.levels.index(level)
-        scale = spread(sd, centre, samples, known.relative) * _wider(samples, self.samples, level)
+        if family == VOXEL:  # in the unit that its arms were fitted in, whatever the number of samples now
+            wider = _student(level, samples - 1) / _student(level, self.samples - 1)
+            scale = spread(sd, 0.0, self.samples, 0.0) * wider
+        else:
+            scale = spread(sd, centre, samples, known.relative) * _wider(samples, self.samples, level)
         return centre + known.low[i] * scale, centre + known.high[i] * scale
 
 
@@ -123,12 +128,13 @@ def spread(sd: float, centre: float, samples: int, relative: float) -> float:
 
 def _wider(samples: int, calibrated: int, level: float) -> float:
     """Fewer samples than in calibration tell less: as Student's t does."""
+    return max(_student(level, PRIOR + samples - 1) / _student(level, PRIOR + calibrated - 1), 1.0)
+
+
+def _student(level: float, freedom: float) -> float:
     from scipy import stats
 
-    if samples == calibrated:
-        return 1.0
-    t = [float(stats.t.ppf((1 + level) / 2, PRIOR + n - 1)) for n in (samples, calibrated)]
-    return max(t[0] / t[1], 1.0)
+    return float(stats.t.ppf((1 + level) / 2, freedom))
 
 
 def fit_family(truth: Sequence[float], centre: Sequence[float], sd: Sequence[float], samples: int,
@@ -176,12 +182,10 @@ def conformal_ends(r: np.ndarray, level: float, count: float | None = None) -> t
 
 def ends(r: np.ndarray, level: float, count: float) -> tuple[float, float]:
     """Order statistics; of too few, the wider of these and of where one more falls if errors are normal."""
-    from scipy import stats
-
     low, high = conformal_ends(r, level, count)
     if (count + 1) * (1 + level) / 2 <= count or count < 2:
         return low, high
-    half = float(stats.t.ppf((1 + level) / 2, count - 1)) * float(np.std(r, ddof=1)) * math.sqrt(1 + 1 / count)
+    half = _student(level, count - 1) * float(np.std(r, ddof=1)) * math.sqrt(1 + 1 / count)
     return min(low, float(r.mean()) - half), max(high, float(r.mean()) + half)
 
 
@@ -214,7 +218,5 @@ def likeness(values: np.ndarray, patients: Sequence[str]) -> float:
 
 def uncalibrated(centre: float, sd: float, samples: int, level: float = 0.95) -> tuple[float, float]:
     """Where no calibration is known: where one more sample would fall (Student's t)."""
-    from scipy import stats
-
-    half = float(stats.t.ppf((1 + level) / 2, samples - 1)) * sd * math.sqrt(1 + 1 / samples)
+    half = _student(level, samples - 1) * sd * math.sqrt(1 + 1 / samples)
     return centre - half, centre + half
