@@ -107,6 +107,8 @@ class Run:
     """Of all stages together."""
     on_sample: Callable[[Any], None] | None = None
     """Sees every sample that a method draws: an array on the PET's grid, in the unit the method works in."""
+    case: str = ""
+    """What the user calls the scan; reports of one batch are told apart by it."""
     _stage: str = ""
     _began: float = 0.0
 

@@ -56,6 +56,18 @@ def test_a_failing_case_does_not_stop_the_others_and_the_summary_tells(manifest,
     assert [r["id"] for r in summary] == ["case 0", "case 1", "case 2"] and float(summary[0]["PSNR_dB"]) > 10
 
 
+def test_reports_of_a_batch_are_told_apart_by_the_users_ids_and_by_no_file_name(tmp_path):
+    """Without an id in the manifest a case is called as its file, which may name the patient."""
+    paths = [write_patient(tmp_path / f"p{number}", number)["pet"] for number in range(2)]
+    (tmp_path / "cases.csv").write_text(f"id,pet\nknee 7,{paths[0]}\n,{paths[1]}\n")
+    rows = run_batch(tmp_path / "cases.csv", tmp_path / "out", "gaussian")
+    pages = {row["id"]: (tmp_path / "out" / row["id"] / "report.html").read_text() for row in rows}
+    own = next(id_ for id_ in pages if id_ != "knee 7")
+    title = "Low-count PET denoised with Gaussian filter"
+    for tag in ("title", "h1"):
+        assert f"<{tag}>knee 7 · {title}</{tag}>" in pages["knee 7"] and f"<{tag}>{title}</{tag}>" in pages[own]
+
+
 def test_a_finished_case_is_not_done_twice_and_other_settings_are_refused(manifest, tmp_path):
     run_batch(manifest, tmp_path / "out", "gaussian", report=False)
     record = tmp_path / "out" / "case 0" / "record.json"

@@ -65,7 +65,7 @@ def _case(file: Path, number: int, row: dict[str, str]) -> BatchCase:
     values = {name: (value or "").strip() for name, value in row.items()}
     if not values["pet"]:
         raise InputError(f"Manifest {file.name}, line {number}", "names no PET", "Fill in the column 'pet'.")
-    id_ = values.get("id") or _name_of(Path(values["pet"]))
+    id_ = values.get("id") or name_of(Path(values["pet"]))
     if fault := _fault(id_):
         raise InputError(f"Manifest {file.name}, line {number}: id '{id_}'", *fault)
     images = {name: str((file.parent / values[name]).absolute()) for name in PATHS if values.get(name)}
@@ -83,7 +83,7 @@ def _fault(id_: str) -> tuple[str, str] | None:
     return (f"cannot name a folder: Windows keeps '{stem}' for a device", remedy) if DEVICE.fullmatch(id_) else None
 
 
-def _name_of(pet: Path) -> str:
+def name_of(pet: Path) -> str:
     """`low_0.1.nii.gz` is `low_0.1`."""
     endings = [e for e in (*NIFTI, *ITK, ".dcm") if pet.name.lower().endswith(e)]
     return pet.name[: len(pet.name) - max(map(len, endings), default=0)]

@@ -13,6 +13,7 @@ from .. import registry
 from ..errors import Cancelled, InputError, ModelError, OptionError, PETDiffusionError
 from ..progress import Run
 from ..request import Request, changed_input, changed_model, read_record
+from .manifest import name_of
 
 Row = dict[str, Any]
 BAD = ("failed", "refused")
@@ -28,7 +29,7 @@ def do_case(
     try:
         row = _before(request, folder) if not overwrite else None
         if row is None:
-            row = {"status": "done", **_denoise(request, folder, report, overwrite or cut_short(folder), run)}
+            row = {"status": "done", **_denoise(request, folder, report, overwrite or cut_short(folder), run, id_)}
     except Cancelled:
         raise
     except PETDiffusionError as error:
@@ -51,9 +52,11 @@ def cut_short(folder: Path) -> bool:
     return any(folder.glob(".petdiffusion-*"))
 
 
-def _denoise(request: dict[str, Any], folder: Path, report: bool, overwrite: bool, run: Run | None) -> Row:
+def _denoise(request: dict[str, Any], folder: Path, report: bool, overwrite: bool, run: Run | None, id_: str) -> Row:
     from ..run import denoise
 
+    run = run or Run()
+    run.case = "" if id_ == name_of(Path(request["pet"])) else id_  # a file's name may name the patient
     fields = dict(request)
     pet, method = fields.pop("pet"), fields.pop("method")
     fields.pop("tune")

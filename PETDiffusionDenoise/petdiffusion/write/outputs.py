@@ -43,7 +43,7 @@ def write(
             files |= masks_as_dicom(result, card, folder, run)
             result = with_warnings(result, run)
         if report:
-            files["report"] = _report(result, case, card, folder)
+            files["report"] = _report(result, case, card, folder, run.case)
         run.progress(0.9)
         files["record"] = folder / RECORD
         names = {name: path.relative_to(folder).as_posix() for name, path in files.items()}
@@ -181,9 +181,9 @@ def _settings(record: Mapping[str, Any]) -> str:
     return (f"Model {model}. " if model else "") + ", ".join(f"{k} {v}" for k, v in settings.items()) + "."
 
 
-def _report(result: Result, case: Case, card: MethodCard, folder: Path) -> Path:
+def _report(result: Result, case: Case, card: MethodCard, folder: Path, name: str) -> Path:
     from . import report
 
     path = folder / "report.html"
-    path.write_text(report.of_result(result, case, card), encoding="utf-8")
+    path.write_text(report.of_result(result, case, card, name), encoding="utf-8")
     return path

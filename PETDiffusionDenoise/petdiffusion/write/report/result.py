@@ -36,14 +36,15 @@ HEADINGS = {"tuning": "Settings tried", "prompts": "Text prompts", "matches": "B
             "quality": QUALITY}  # fmt: skip
 
 
-def of_result(result: Result, case: Case, card: MethodCard) -> str:
-    """The report in the unit the numbers were measured in (SUV where it is known)."""
+def of_result(result: Result, case: Case, card: MethodCard, name: str = "") -> str:
+    """The report in the unit the numbers were measured in (SUV where it is known). `name`: what the user calls it."""
     sd = None if result.sd is None else _in_unit_of(result.sd, case.pet)
     images = {LOW: case.pet, DENOISED: _in_unit_of(result.pet, case.pet), REFERENCE: result.reference, SD: sd}
     tables, alone = result.tables, bool(result.record.get("options", {}).get("masks_only"))
+    title = f"{'Lesions and organs by' if alone else 'Low-count PET denoised with'} {card.title}"
     return case_report(
         CaseReport(
-            title=f"{'Lesions and organs by' if alone else 'Low-count PET denoised with'} {card.title}",
+            title=f"{name} · {title}" if name else title,
             method=card.title,
             masks_only=alone,
             images={name: volume for name, volume in images.items() if volume is not None},
