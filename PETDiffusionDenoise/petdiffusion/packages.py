@@ -25,8 +25,6 @@ class Package:
     module: str
     needed: bool = True
     why: str = ""
-    extra: str = ""
-    """The part of petdiffusion that brings it, where a plain installation does not."""
 
     def found(self) -> str:
         """The version that is installed."""
@@ -36,8 +34,11 @@ class Package:
             return ABSENT
 
     def remedy(self) -> str:
-        source = f'"petdiffusion[{self.extra}]"' if self.extra else f'"{self.name}>={self.least}"'
-        return f"{self.why or 'Run'}: pip install {source}"
+        """By the package's own name, as indices have it: this program is in none."""
+        return f"{self.why or 'Run'}: {self.command()}"
+
+    def command(self) -> str:
+        return f'pip install "{self.name}>={self.least}"'
 
 
 _NETWORKS, _WEIGHTS = "Simulation and all learned methods need it", "All learned methods need it"
@@ -55,12 +56,12 @@ PACKAGES = (
     Package("psutil", "5.9", "psutil"),
     Package("torch", "2.6", "torch", False, _NETWORKS),
     Package("safetensors", "0.4", "safetensors", False, _WEIGHTS),
-    Package("highdicom", "0.28", "highdicom", False, "DICOM SEG and structured reports", "seg"),
-    Package("lightning-fabric", "2.4", "lightning_fabric", False, "Training", "train"),
-    Package("open_clip_torch", "2.30", "open_clip", False, "Text prompts", "text"),
-    Package("TotalSegmentator", "2.4", "totalsegmentator", False, "Organs from CT or MR", "organs"),
-    Package("ray", "2.40", "ray", False, "Batches over a cluster", "cluster"),
-    Package("nilearn", "0.10", "nilearn", False, "Digital brains", "brain"),
+    Package("highdicom", "0.28", "highdicom", False, "DICOM SEG and structured reports"),
+    Package("lightning-fabric", "2.4", "lightning_fabric", False, "Training"),
+    Package("open_clip_torch", "2.30", "open_clip", False, "Text prompts"),
+    Package("TotalSegmentator", "2.4", "totalsegmentator", False, "Organs from CT or MR"),
+    Package("ray", "2.40", "ray", False, "Batches over a cluster"),
+    Package("nilearn", "0.10", "nilearn", False, "Digital brains"),
 )
 NETWORKS = ("torch", "safetensors")
 """What every method with a network needs."""
@@ -74,6 +75,11 @@ def at_least(found: str, least: str) -> bool:
     have, want = ([int(figure) for figure in text.split(".")] for text in (known[0], least))
     length = max(len(have), len(want))
     return have + [0] * (length - len(have)) >= want + [0] * (length - len(want))
+
+
+def to_install(name: str) -> str:
+    """The remedy where this package is not there."""
+    return f"Run: {next(p for p in PACKAGES if p.name == name).command()}"
 
 
 def missing(error: Exception) -> DependencyError | None:

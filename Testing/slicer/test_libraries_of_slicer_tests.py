@@ -11,4 +11,4 @@ import pytest
 @pytest.mark.skipif(sys.version_info >= (3, 13), reason="slicer-core has no wheel for this Python; use 3.11 or 3.12")
 @pytest.mark.parametrize("module", ["slicer", "PySide6"])
 def test_the_libraries_of_the_slicer_tests_are_installed(module: str) -> None:
-    assert importlib.util.find_spec(module) is not None, f"{module} is missing: pip install petdiffusion[test]"
+    assert importlib.util.find_spec(module) is not None, f"{module} is missing: pip install '.[test]'"

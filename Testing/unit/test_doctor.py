@@ -53,6 +53,17 @@ def test_an_old_package_is_told_and_makes_the_program_unusable(monkeypatch):
     assert row["remedy"] == 'Run: pip install "pydicom>=3.0"'
 
 
+def test_every_remedy_names_a_package_that_an_index_has(monkeypatch):
+    """The program itself is in none: `pip install "petdiffusion[text]"` finds nothing."""
+    monkeypatch.setattr(packages.Package, "found", lambda self: packages.ABSENT)
+    remedies = {row["name"]: row["remedy"] for row in doctor.examine()["checks"]}
+    for package in packages.PACKAGES:
+        assert remedies[package.name].endswith(f'pip install "{package.name}>={package.least}"')
+    home = Path(packages.__file__).parent
+    for file in (*home.rglob("*.py"), *home.rglob("*.md"), *Path(__file__).parents[2].glob("Resources/docs/*.md")):
+        assert "petdiffusion[" not in file.read_text(encoding="utf-8"), file.name
+
+
 def test_an_old_torch_leaves_the_filters_ready(monkeypatch):
     plain = metadata.version
     monkeypatch.setattr(metadata, "version", lambda name: "1.13.1" if name == "torch" else plain(name))

@@ -400,7 +400,7 @@ ASK = "from petdiffusion.methods.text_ddpm.clip import open_clip; print(open_cli
 
 @pytest.mark.parametrize("library, said", [(TORCHVISION_OF_ANOTHER_TORCH, "stand-in"),
                                            ("raise RuntimeError('no kernel')", "cannot be used here (no kernel)"),
-                                           ("import torchvision_is_missing", "pip install petdiffusion[text]")])
+                                           ("import torchvision_is_missing", 'pip install "open_clip_torch>=2.30"')])
 def test_a_torchvision_of_another_torch_does_not_stand_in_the_way(library, said, tmp_path):
     """It fails when it registers its operators, as this stand-in does; what fails otherwise is said."""
     (tmp_path / "open_clip.py").write_text(library)

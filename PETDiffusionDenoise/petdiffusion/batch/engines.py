@@ -12,6 +12,7 @@ from typing import Any
 
 from .. import registry
 from ..errors import DependencyError, OptionError, ResourceError
+from ..packages import to_install
 from ..parent import leave_with_parent
 from ..progress import Run
 from ..threads import shared_among
@@ -106,7 +107,7 @@ def ray_cluster(jobs: list[Job], run: Run, address: str | None, workers: int | N
     try:
         import ray
     except ImportError:
-        raise DependencyError("Ray", "is not installed", "Run: pip install petdiffusion[cluster]") from None
+        raise DependencyError("Ray", "is not installed", to_install("ray")) from None
     started = not ray.is_initialized()
     if started:
         _connect(ray, address)

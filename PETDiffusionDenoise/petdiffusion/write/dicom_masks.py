@@ -15,6 +15,7 @@ import numpy as np
 
 from .. import __version__
 from ..errors import DependencyError, GeometryError, InputError
+from ..packages import to_install
 from ..suv import header
 from ..volume import LabelMap
 from .dicom_pet import RESEARCH, SERIES_NUMBER_STEP
@@ -86,7 +87,7 @@ def _require() -> None:
     try:
         import highdicom  # noqa: F401
     except ImportError:
-        raise DependencyError("highdicom", "is not installed", "Run: pip install petdiffusion[seg]") from None
+        raise DependencyError("highdicom", "is not installed", to_install("highdicom")) from None
 
 
 def _templates(mask: LabelMap, original: Path, run: Run | None) -> list[Dataset]:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ...errors import DependencyError
 from ...networks.blocks import ResidualBlock, convolution, half_size, space_to_depth
 from ...networks.config import Config
+from ...packages import to_install
 from .prompts import MAX_TOKENS
 
 PIXEL_MM, SIZE = 6.0, (64, 96)
@@ -39,7 +40,7 @@ def open_clip() -> Any:
         return _imported()
     except (ImportError, RuntimeError) as error:
         raise DependencyError("open_clip_torch", f"cannot be used here ({str(error)[:80]})",
-                              "Run: pip install petdiffusion[text].") from None  # fmt: skip
+                              f"{to_install('open_clip_torch')}.") from None  # fmt: skip
 
 
 def _imported() -> Any:

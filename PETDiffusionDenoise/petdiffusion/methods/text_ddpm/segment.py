@@ -19,6 +19,7 @@ import numpy as np
 import psutil
 
 from ...errors import DependencyError, GeometryError, InputError, PETDiffusionError
+from ...packages import to_install
 from ...prepare import grids
 from ...progress import Run
 from ...volume import Geometry, LabelMap, Volume
@@ -38,7 +39,7 @@ def program() -> str:
     found = shutil.which(PROGRAM) or beside
     if found is None:
         raise DependencyError(PROGRAM, "is not installed",
-                              "Run: pip install petdiffusion[organs], or give organs with --labels.")  # fmt: skip
+                              f"{to_install('TotalSegmentator')}, or give organs with --labels.")  # fmt: skip
     return found
 
 

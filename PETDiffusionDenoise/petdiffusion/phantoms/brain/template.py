@@ -14,6 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 from ...errors import DependencyError
+from ...packages import to_install
 from .anatomy import CEREBELLUM, DEEP
 from .shapes import Chain, Ellipsoid, Points, Union
 
@@ -98,7 +99,7 @@ def _maps() -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[float, float, flo
         from nilearn import datasets
     except ImportError as error:
         raise DependencyError("The MNI brain maps", "come with the package nilearn, which is not installed",
-                              "Install it with: pip install 'petdiffusion[brain]'") from error
+                              to_install("nilearn")) from error
     images = [load(resolution=1) for load in (datasets.load_mni152_template, datasets.load_mni152_gm_template,
                                               datasets.load_mni152_wm_template)]
     box = ndimage.find_objects((np.asarray(images[0].dataobj) > 0).astype(np.uint8))[0]
