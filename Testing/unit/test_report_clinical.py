@@ -98,6 +98,8 @@ def test_a_marks_number_outside_its_own_interval_is_spoken_of(case):
     said = text(mark(**SD), TOTAL, liver)
     assert ("1 of 2 numbers of lesions and organs lie outside their own interval (†), such as SUVmean 2.25 of liver "
             "(2.50 to 2.90)") in said  # fmt: skip
+    large = {**LIVER, "volume_ml_low95": 507.5, "volume_ml_high95": 751.4}
+    assert "such as Volume 500.0 ml of liver (507.5 to 751.4)" in text(mark(**SD), TOTAL, large)
     assert "liver 500.0 2.25 † 2.50 to 2.90" in said and "6.00 5.50 to 6.50" in said
     assert "outside their own" not in text(mark(**SD), TOTAL, LIVER)
 

@@ -55,7 +55,8 @@ def _beyond(rows: Rows) -> str:
         return ""
     (row, key), whose = found[0], "lesions and organs"
     low, value, high = (_written(key)(row[name]) for name in (f"{key}_low95", key, f"{key}_high95"))
-    such = f"{dict(LESIONS)[key]} {value} of {plain(str(row['name']))}"
+    word, _, unit = dict(LESIONS)[key].partition(", ")
+    such = " ".join(part for part in (word, value, unit, "of", plain(str(row["name"]))) if part)
     return outside(len(found), len(numbers), whose, such, f"{low} to {high}")
 
 
