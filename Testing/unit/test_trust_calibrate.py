@@ -1,6 +1,7 @@
 """`petdiffusion calibrate`: learns on cases with a reference, goes on after a stop, and its result is used."""
 
 import json
+import shutil
 
 import numpy as np
 import petdiffusion
@@ -13,6 +14,8 @@ from petdiffusion.progress import Run
 from petdiffusion.trust import calibrate, conformal, coverage
 from petdiffusion.volume import LabelMap
 from petdiffusion.write import images, labels
+from petdiffusion.zoo import store
+from safetensors.numpy import load_file, save_file
 from support import tiny_models
 from support.blobs import blobs
 
@@ -146,7 +149,44 @@ def test_data_must_be_named_where_something_is_learnt(study, model, tmp_path, ca
 def test_other_settings_are_not_taken_for_these(study, model, tmp_path, capsys):
     ask(study, tmp_path / "work")
     assert ask(study, tmp_path / "work", "--seed", "1") == 1
-    assert "another method, model or setting" in capsys.readouterr().err
+    assert "another method, model, image or setting" in capsys.readouterr().err
+
+
+def another_model(study, model):
+    weights = model.with_suffix(".safetensors")
+    save_file({name: 1.5 * values for name, values in load_file(weights).items()}, weights)
+    model.write_text(json.dumps(json.loads(model.read_text()) | {"sha256": store.sha256(weights)}))
+
+
+def another_card(study, model):
+    card = json.loads(model.read_text())
+    model.write_text(json.dumps(card | {"config": card["config"] | {"sigma_max": 10.0}}))
+
+
+def another_image(study, model):
+    images.write(blobs((20, 24, 28), seed=9).noisy, study / "b-0.1-truth.nii.gz", overwrite=True)
+
+
+def another_sidecar(study, model):
+    (study / "b-0.1-pet.json").write_text('{"Units": "SUVbw", "note": "edited"}')
+
+
+def another_dose(study, model):
+    lines = (study / "cases.csv").read_text().splitlines()
+    (study / "cases.csv").write_text("\n".join([f"{lines[0]},dose_fraction", *(f"{line},0.1" for line in lines[1:])]))
+
+
+@pytest.mark.parametrize("change, more", [
+    (another_model, "--write"), (another_model, "--check"), (another_card, "--write"), (another_image, "--write"),
+    (another_sidecar, "--write"), (another_dose, "--check")])  # fmt: skip
+def test_scores_of_another_model_image_or_row_are_not_taken_for_these(study, model, tmp_path, capsys, change, more):
+    """Under the same id, the same paths and the same settings: they would come onto the card of another model."""
+    copy = shutil.copytree(study, tmp_path / "study")
+    assert ask(copy, tmp_path / "work", "--write") == 0
+    change(copy, model)
+    before = model.read_text()
+    assert ask(copy, tmp_path / "work", more) == 1
+    assert "another method, model, image or setting" in capsys.readouterr().err and model.read_text() == before
 
 
 def test_a_manifest_without_references_is_refused(study, model, tmp_path):

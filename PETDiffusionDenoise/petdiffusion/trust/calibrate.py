@@ -5,6 +5,7 @@ Each case leaves a small file of numbers, so that a stopped run goes on; images 
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -20,9 +21,10 @@ from ..errors import InputError
 from ..prepare import grids
 from ..prepare.mask import body_mask
 from ..progress import Run, finite
-from ..request import Result
+from ..request import Result, sha256_of, sidecar_sha256_of
 from ..volume import LabelMap
 from ..write.staging import writing
+from ..zoo import store
 from . import clinical
 from .conformal import BY_SCANNER, LEAST, VOXEL, Calibration, fit_family, fit_voxels, pooled
 from .samples import Key, Numbers
@@ -68,7 +70,8 @@ def collect(manifests: Sequence[Path], method: str, settings: dict[str, Any], fo
     found = []
     with run.stage("calibrate", f"Drawing samples for {len(cases)} cases"):
         for done, case in enumerate(cases, 1):
-            scores = _kept(case, method, settings, folder) or _made(case, method, settings, folder, run)
+            made_by = _maker(case, method, settings)
+            scores = _kept(case, made_by, folder) or _made(case, method, settings, made_by, folder, run)
             scanner, person = (case.about.get(column, "") for column in ("preset", "patient"))
             found.append(replace(scores, scanner=scanner, person=person))
             run.progress(done / len(cases))
@@ -82,33 +85,51 @@ def _with_reference(manifest: Path) -> list[BatchCase]:
     return cases
 
 
-def _kept(case: BatchCase, method: str, settings: dict[str, Any], folder: Path) -> Scores | None:
+def _kept(case: BatchCase, made_by: dict[str, Any], folder: Path) -> Scores | None:
     file = folder / f"{case.id}.json"
     if not file.exists():
         return None
     data = json.loads(file.read_text(encoding="utf-8"))
-    if data.pop("made_by") != _maker(case, method, settings):
-        raise InputError(f"{file.name} in {folder.name}", "comes from another method, model or setting",
+    if data.pop("made_by") != made_by:
+        raise InputError(f"{file.name} in {folder.name}", "comes from another method, model, image or setting",
                          "Choose another folder.")  # fmt: skip
     return Scores(**data)
 
 
 def _maker(case: BatchCase, method: str, settings: dict[str, Any]) -> dict[str, Any]:
-    return finite(json.loads(json.dumps({"method": method, **settings, "images": case.images}, default=str)))
+    """All that the scores depend on. Ids and paths stay when a model or an image is replaced: what they hold counts."""
+    digests = {name: [sha256_of(path), sidecar_sha256_of(path)] for name, path in case.images.items()}
+    facts = {"method": method, **settings, **_of_model(method, settings), "row": _own(case), "images": case.images,
+             "images_sha256": digests}  # fmt: skip
+    return finite(json.loads(json.dumps(facts, default=str)))
 
 
-def _made(case: BatchCase, method: str, settings: dict[str, Any], folder: Path, run: Run) -> Scores:
+def _of_model(method: str, settings: dict[str, Any]) -> dict[str, str]:
+    """Its weights, and its configuration: a card can get another one for the same weights."""
+    if "model" not in settings:
+        return {}
+    card = store.find(settings["model"], method).card
+    config = hashlib.sha256(json.dumps(card.config, sort_keys=True).encode()).hexdigest()
+    return {"model_sha256": card.sha256, "model_config_sha256": config}
+
+
+def _own(case: BatchCase) -> dict[str, Any]:
+    """What the manifest's row says of its PET."""
+    words = {k: v for k, v in case.settings.items() if k in ("unit", "text")}
+    return words | {k: float(case.settings[k]) for k in ("dose_fraction", "weight_kg") if k in case.settings}
+
+
+def _made(case: BatchCase, method: str, settings: dict[str, Any], made_by: dict[str, Any], folder: Path,
+          run: Run) -> Scores:  # fmt: skip
     from ..run import denoise
 
     inner = Run(cancelled=run.cancelled)
-    own = {k: v for k, v in case.settings.items() if k in ("unit", "text")}
-    own |= {k: float(case.settings[k]) for k in ("dose_fraction", "weight_kg") if k in case.settings}
     images = dict(case.images)
-    result = denoise(images.pop("pet"), method, report=False, run=inner, **images, **own, **settings)
+    result = denoise(images.pop("pet"), method, report=False, run=inner, **images, **_own(case), **settings)
     if "lesions" not in images:
         result = replace(result, lesions=None)  # what the method marked itself is no truth
     scores = scores_of(result, case.id, _organs(images.get("labels"), result))
-    text = json.dumps({**scores.to_json(), "made_by": _maker(case, method, settings)}, allow_nan=False)
+    text = json.dumps({**scores.to_json(), "made_by": made_by}, allow_nan=False)
     with writing(folder / f"{case.id}.json"):
         aside = folder / f".{case.id}.partial"
         aside.write_text(text, encoding="utf-8")
