@@ -8,7 +8,7 @@ import pytest
 import torch
 from petdiffusion.filters import gaussian
 from petdiffusion.infer.device import Policy
-from petdiffusion.methods.self_taught import guided_decoder, lesson, noise2void, noisier2noise, painting
+from petdiffusion.methods.self_taught import deep_prior, guided_decoder, lesson, noise2void, noisier2noise, painting
 from petdiffusion.prepare.frame import Frame
 from petdiffusion.progress import Run
 
@@ -169,6 +169,55 @@ def test_learning_stops_where_the_noise_explains_the_rest():
 
     lesson.learn(network, loss, 500, Run(), enough=enough)
     assert 30 < len(seen) < 100
+
+
+# ---- deep image prior ---------------------------------------------------------------------------------------------
+
+
+def test_the_painter_is_told_where_each_block_lies_in_mm():
+    """Of two voxels a wave apart along an axis it is told the same for that wave, half a wave apart the opposite."""
+    array = np.zeros((4, 6, 200), np.float32)
+    frame = replace(frame_of(array), spacing=(3.0, 2.0, 2.0))
+    places = deep_prior.places(frame)
+    assert places[:, 3, 5, 100].tolist() == [9.0, 10.0, 200.0]
+    painter, told = deep_prior.Painter(), []
+    painter.network.forward = lambda x: told.append(x) or x[:, :8]
+    painted = painter(torch.cat((torch.zeros(1, *array.shape), places))[None])
+    assert painted.shape == (1, 1, *array.shape) and told[0].shape == (1, 8 + 24, 2, 3, 100)
+    sines = told[0][0, 8:20].reshape(4, 3, 2, 3, 100)  # waves, axes
+    for wave, size in enumerate(deep_prior.WAVES_MM):
+        along_x, half = sines[wave, 2, 0, 0], round(size / 2 / 4)  # blocks of 4 mm
+        torch.testing.assert_close(along_x[:-half], -along_x[half:], atol=1e-4, rtol=0)
+        assert along_x.abs().max() > 0.9 and sines[wave, 2].std(dim=(0, 1)).max() < 1e-6
+
+
+def test_a_prior_paints_the_hot_one_of_two_organs_that_are_alike_in_the_anatomy():
+    z, y, x = np.meshgrid(*[np.arange(n) for n in (16, 16, 48)], indexing="ij")
+    hot, cold = ((z - 8) ** 2 + (y - 8) ** 2 + (x - middle) ** 2 < 16 for middle in (10, 38))
+    truth = (10 + 20.0 * hot).astype(np.float32)
+    frame, run = frame_of(truth + white(truth.shape, 3)), Run()
+    source = torch.cat((torch.from_numpy((hot | cold).astype(np.float32))[None] * 4, deep_prior.places(frame)))
+    network = lesson.begun(run, deep_prior.Painter)
+    image = painting.fitted(frame, network, source, 80, run, random(), network.multiple, deep_prior.RATE,
+                            deep_prior.CLIP)  # fmt: skip
+    assert image[hot].mean() == pytest.approx(30, abs=2.5) and image[cold].mean() == pytest.approx(10, abs=0.5)
+    assert rms(image - truth) < 0.8
+
+
+def test_longer_gradients_are_cut():
+    """Plain descent would follow the gradient of 1000: after it each step is as if it had been 0.5."""
+    network, seen = torch.nn.Linear(1, 1), []
+    network.weight.register_hook(lambda gradient: seen.append(float(gradient.norm())))
+    step = torch.optim.AdamW.step
+
+    def watched(self, *given):
+        seen.append(float(network.weight.grad.norm()))
+        return step(self, *given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.optim.AdamW, "step", watched)
+        lesson.learn(network, lambda policy: network.weight.sum() * 1000, 1, Run(), clip=0.5)
+    assert seen == [1000.0, pytest.approx(0.5, rel=1e-4)]
 
 
 # ---- guided decoder -----------------------------------------------------------------------------------------------

@@ -49,6 +49,11 @@ CARDS = (
         Option("corrected", "bool", False, "Estimate by Moran's equation from noisier scans, instead of from the scan",
                advanced=True)),
     _card(
+        "dip", "Deep image prior", "A U-net paints the scan from MR or CT until what is left is noise; no model.",
+        "deep_prior", "Cui et al., Eur J Nucl Med Mol Imaging 2019; Ulyanov, Vedaldi and Lempitsky, CVPR 2018",
+        _steps(1000, (500, 1000, 2000)), _GUIDE,
+        conditions=_ANATOMY, activity_tolerance=_PAINTED),
+    _card(
         "mr-gdd", "Guided deep decoder", "A decoder paints the scan from noise, led by the borders of MR or CT.",
         "guided_decoder", "Onishi et al., Med Image Anal 2021 (MR-GDD); Uezato et al., ECCV 2020",
         _steps(800, (400, 800, 1600)), _GUIDE,

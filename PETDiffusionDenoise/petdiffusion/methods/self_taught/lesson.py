@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -126,9 +127,10 @@ def mean_square(error: Tensor, counts: Tensor) -> Tensor:
 
 
 def learn(network: nn.Module, loss: Callable[[Policy], Tensor], steps: int, run: Run,
-          enough: Callable[[float], bool] | None = None, rate: float = RATE, exact: bool = False) -> None:  # fmt: skip
-    """Trains in place by the loss of fresh patches, until `enough` of what the loss has come down to. `exact`: in
-    single precision."""
+          enough: Callable[[float], bool] | None = None, rate: float = RATE, clip: float = math.inf,
+          exact: bool = False) -> None:  # fmt: skip
+    """Trains in place by the loss of fresh patches, until `enough` of what the loss has come down to. `clip`: longer
+    gradients are cut to this length. `exact`: in single precision."""
     policy = choose_policy(run.device)
     policy = replace(policy, bf16=policy.bf16 and not exact)
     network.to(policy.device).train()
@@ -140,7 +142,7 @@ def learn(network: nn.Module, loss: Callable[[Policy], Tensor], steps: int, run:
         found = loss(policy)
         optimiser.zero_grad()
         found.backward()
-        if nn.utils.clip_grad_norm_(network.parameters(), float("inf")).isfinite():
+        if nn.utils.clip_grad_norm_(network.parameters(), clip).isfinite():
             optimiser.step()
         schedule.step()
         level = found.item() if step == 0 else 0.95 * level + 0.05 * found.item()

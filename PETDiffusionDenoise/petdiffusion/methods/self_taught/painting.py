@@ -6,6 +6,8 @@ or after `steps`. It paints what the scan has beyond its mean over centimetres.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -17,7 +19,7 @@ from . import lesson
 
 
 def fitted(frame: Frame, network: nn.Module, source: Tensor, steps: int, run: Run, random: torch.Generator,
-           multiple: int) -> np.ndarray:  # fmt: skip
+           multiple: int, rate: float = lesson.PAINTING_RATE, clip: float = math.inf) -> np.ndarray:  # fmt: skip
     """The network after it has painted this frame from the source, as well as the noise allows."""
     patches = lesson.Patches.of(frame, multiple, random)
     level = smooth(frame.array, RESTORE_FWHM_MM, frame.spacing) / np.float32(frame.noise * lesson.UNIT)
@@ -31,7 +33,7 @@ def fitted(frame: Frame, network: nn.Module, source: Tensor, steps: int, run: Ru
         return lesson.mean_square(image.float().cpu() - seen, body)
 
     lesson.learn(network, loss, steps, run.part(0.0, lesson.LEARNT), enough=explained,
-                 rate=lesson.PAINTING_RATE, exact=patches.thin)  # fmt: skip
+                 rate=rate, clip=clip, exact=patches.thin)  # fmt: skip
     image = lesson.painted(network, source, multiple, run.part(lesson.LEARNT, 1.0))
     return lesson.restored(frame, level + image)
 
