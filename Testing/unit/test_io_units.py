@@ -1,7 +1,10 @@
 """Whose word on the unit counts: the file's with its scale, and a declaration only where the file says nothing."""
 
+import json
+
+import numpy as np
 import pytest
-from petdiffusion import read
+from petdiffusion import quantify, read, suv
 from petdiffusion.errors import UnitError
 from petdiffusion.progress import Run
 from petdiffusion.volume import ARBITRARY, BQML, Geometry, Volume
@@ -110,3 +113,35 @@ def test_philips_factors_that_differ_are_not_set_aside_by_a_declaration(tmp_path
     folder = bad.dicom(tmp_path, edit, vendor="Philips", units="CNTS")
     with pytest.raises(UnitError, match="7053"):
         read.image(folder, unit="Bq/ml")
+
+
+def administered(ds, k):
+    ds.DecayCorrection = "ADMIN"
+    del ds.DecayFactor
+
+
+@pytest.mark.parametrize(("edit", "corrected_to"), [(None, 3600.0), (administered, 0.0)])
+def test_a_converted_series_says_by_pet_bids_alone_what_makes_its_suv(tmp_path, edit, corrected_to):
+    """As another program reads it; and as this one does where its own notes lost the factor."""
+    series = factory.pet(tmp_path / "dicom", edit=edit)
+    wanted = suv.to_suv(read.image(series.folder)).array
+    written = quantify.convert(series.folder, tmp_path / "pet.nii.gz")
+    notes = json.loads((tmp_path / "pet.json").read_text())
+    assert notes["ImageDecayCorrected"] is True and notes["ImageDecayCorrectionTime"] == pytest.approx(corrected_to)
+    assert (notes["InjectionStart"], notes["ScanStart"]) == (0, pytest.approx(3600.0))
+    own = notes.pop("PETDiffusion")
+    facts = {name: value for name, value in own["facts"].items() if name != "suv_factor"}
+    for kept in (notes, notes | {"PETDiffusion": {"facts": facts}}):
+        (tmp_path / "pet.json").write_text(json.dumps(kept))
+        pet = read.image(written)
+        np.testing.assert_allclose(suv.to_suv(pet).array, wanted, rtol=1e-5)
+        assert pet.facts.uptake_minutes == pytest.approx(60.0)
+        assert pet.facts.decay_factor == pytest.approx(facts["decay_factor"])
+
+
+def test_a_factor_of_another_time_than_the_headers_is_not_explained_by_it(tmp_path):
+    """Philips' private factor is what it is: no time of decay correction is made up for it."""
+    quantify.convert(philips(tmp_path / "dicom")[0], tmp_path / "pet.nii.gz")
+    notes = json.loads((tmp_path / "pet.json").read_text())
+    assert "suv_factor" in notes["PETDiffusion"]["facts"] and "ScanStart" in notes
+    assert "ImageDecayCorrected" not in notes and "ImageDecayCorrectionTime" not in notes

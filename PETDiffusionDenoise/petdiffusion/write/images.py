@@ -16,6 +16,7 @@ import numpy as np
 from ..errors import OutputError
 from ..read.sidecar import HEADER_KEY, OWN_KEY, path_of
 from ..read.sources import ITK, NIFTI, suffix_of
+from ..suv.factor import corrected_to
 from ..volume import ARBITRARY, BQML, HU, SUVBW, Facts, Volume
 from . import gzipped
 from .staging import Staging, check_space, writing
@@ -92,8 +93,23 @@ def _bids(facts: Facts) -> dict[str, Any]:
             "InjectedRadioactivity": None if dose is None else dose / 1e6,
             "InjectedRadioactivityUnits": None if dose is None else "MBq",
             "BodyWeight": facts.weight_kg, "PatientSex": facts.sex, "ScannerName": facts.scanner,
-            "FrameDuration": None if facts.frame_seconds is None else [facts.frame_seconds]}
+            "FrameDuration": _of_frame(facts.frame_seconds), "DecayCorrectionFactor": _of_frame(facts.decay_factor),
+            **_times(facts)}
     return {key: value for key, value in _plain(keys).items() if value is not None}
+
+
+def _of_frame(value: float | None) -> list[float] | None:
+    """A list of one, as PET-BIDS has what differs from frame to frame."""
+    return [float(value)] if value is not None and np.isfinite(value) else None
+
+
+def _times(facts: Facts) -> dict[str, Any]:
+    """In seconds from the injection; the time of day is nobody's business."""
+    if facts.uptake_minutes is None:
+        return {}
+    reference = corrected_to(facts)
+    decay = {} if reference is None else {"ImageDecayCorrected": True, "ImageDecayCorrectionTime": reference}
+    return {"InjectionStart": 0, "ScanStart": 60.0 * facts.uptake_minutes, **decay}
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
