@@ -4,10 +4,14 @@ import json
 import zipfile
 
 import pytest
+from petdiffusion import doctor
 from petdiffusion.cli import main
 from petdiffusion.errors import ModelError
+from petdiffusion.progress import Run
 from petdiffusion.zoo import store
 from petdiffusion.zoo.card import ModelCard
+from petdiffusion.zoo.choose import choose
+from support.blobs import blobs
 from support.model_files import make_model
 
 
@@ -82,6 +86,19 @@ def test_the_list_of_models_names_all_the_methods_of_one(capsys):
         ({"id": "../../etc"}, "may hold small letters"),
         ({"sha256": "abc"}, "is not one"),
         ({"schema": 99}, "schema 99"),
+        ({"voxel_mm": ["4", "5"]}, "voxel_mm"),
+        ({"voxel_mm": [5.0, 4.0]}, "voxel_mm"),
+        ({"voxel_mm": [4.0, float("nan")]}, "voxel_mm"),
+        ({"dose_fractions": [0.1]}, "dose_fractions"),
+        ({"dose_fractions": [False, True]}, "dose_fractions"),
+        ({"seen": {"noise_percent": 5}}, "seen"),
+        ({"seen": {"contrast": [9, 3]}}, "seen"),
+        ({"config": {"network": None}}, "config"),
+        ({"tracers": [1]}, "tracers"),
+        ({"regions": [["body"]]}, "regions"),
+        ({"summary": 5}, "summary"),
+        ({"results": ["good"]}, "results"),
+        ({"bytes": True}, "bytes"),
     ],
 )
 def test_a_wrong_card_is_refused(model, change, message):
@@ -127,6 +144,20 @@ def test_pickles_and_garbage_are_refused(tmp_path):
         store.add(tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize("ruin", [lambda data: bytes(b ^ 0xA5 for b in data), lambda data: data[:-20] + bytes(20)])
+def test_a_zip_with_a_damaged_stream_is_refused(model, tmp_path, ruin):
+    archive = tmp_path / "model.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as target:
+        for file in (model, model.with_suffix(".json")):
+            target.write(file, file.name)
+    info = zipfile.ZipFile(archive).infolist()[0]
+    whole, start = archive.read_bytes(), info.header_offset + 30 + len(info.filename)
+    end = start + info.compress_size
+    archive.write_bytes(whole[:start] + ruin(whole[start:end]) + whole[end:])
+    with pytest.raises(ModelError, match="cannot be unpacked"):
+        store.add(archive)
+
+
 def test_a_model_is_not_added_twice_and_bundled_ones_stay(model, monkeypatch):
     store.add(model)
     with pytest.raises(ModelError, match="installed already"):
@@ -150,6 +181,18 @@ def test_unknown_models_say_what_there_is(model):
     store.add(model)
     with pytest.raises(ModelError, match="is not one of tiny"):
         store.find("tyni")
+
+
+@pytest.mark.parametrize("change", [{"voxel_mm": ["4", "5"]}, {"seen": {"noise_percent": 5}}, {"tracers": [1]},
+                                    {"config": {"network": None}}])  # fmt: skip
+def test_a_bad_card_is_skipped_by_runs_of_its_method_and_the_doctor_tells_it(tmp_path, no_bundled_models, change):
+    make_model(store.user_folder(), "sound", voxel_mm=[3.0, 5.0])
+    make_model(store.user_folder(), "a-bad-one", **change)
+    run = Run()
+    assert choose("csrd", blobs((20, 28, 32), (4.0, 4.0, 4.0)).case(), run).card.id == "sound"
+    assert [text for text in run.warnings if "a-bad-one.json" in text and "left out" in text]
+    row = doctor._models()
+    assert not row["ok"] and "a-bad-one.json" in row["found"]
 
 
 def test_one_broken_card_does_not_hide_the_others(model):

@@ -3,17 +3,49 @@
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import ModelError
 
 SCHEMA = 1
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class _Shape(NamedTuple):
+    """What a field of a card may hold. One that a comparison of models stumbled over would end all runs of a method."""
+
+    said: str
+    fits: Callable[[Any], bool]
+
+
+def _is_range(value: Any) -> bool:
+    numbers = isinstance(value, list) and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in value)
+    return numbers and len(value) == 2 and all(map(math.isfinite, value)) and value[0] <= value[1]
+
+
+_TEXT = _Shape("text", lambda v: isinstance(v, str))
+_WORDS = _Shape("a list of words", lambda v: isinstance(v, list) and all(isinstance(word, str) for word in v))
+_FACTS = _Shape("a JSON object", lambda v: isinstance(v, dict))
+_RANGE = _Shape("two numbers, the smaller first", _is_range)
+_COUNT = _Shape("a whole number", lambda v: isinstance(v, int) and not isinstance(v, bool))
+_SHAPES = {
+    **dict.fromkeys(("id", "method", "version", "sha256", "summary", "training_data", "data_licence", "licence",
+                     "intended_use", "limits", "refines"), _TEXT),
+    **dict.fromkeys(("tracers", "regions", "serves", "needs"), _WORDS),
+    **dict.fromkeys(("voxel_mm", "dose_fractions"), _RANGE),
+    **dict.fromkeys(("results", "training"), _FACTS),
+    **dict.fromkeys(("bytes", "schema"), _COUNT),
+    "config": _Shape("a JSON object, and so its 'network'",
+                     lambda v: isinstance(v, dict) and isinstance(v.get("network", {}), dict)),
+    "seen": _Shape("two numbers for each name, the smaller first",
+                   lambda v: isinstance(v, dict) and all(map(_is_range, v.values()))),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -88,17 +120,11 @@ class ModelCard:
                 f"has missing or unknown fields: {', '.join(wrong)}",
                 "Give the card that came with the model.",
             )
-        lists = dict.fromkeys(("tracers", "regions", "voxel_mm", "dose_fractions", "serves", "needs"), list)
-        shapes = {**lists, "config": dict, "seen": dict, "bytes": int}
-        if wrong := sorted(k for k, kind in shapes.items() if k in data and not isinstance(data[k], kind)):
+        if wrong := [f"{k} ({_SHAPES[k].said})" for k in sorted(data) if not _SHAPES[k].fits(data[k])]:
             raise ModelError(
                 f"Model card {name}", f"has fields of the wrong kind: {', '.join(wrong)}", "Give the card as it came."
             )
-        if len(data["voxel_mm"]) != 2 or len(data["dose_fractions"]) != 2:
-            raise ModelError(
-                f"Model card {name}", "needs two voxel sizes and two dose fractions", "Give the card as it came."
-            )
-        pairs = {name: tuple(data[name]) for name in lists if name in data}
+        pairs = {k: tuple(v) for k, v in data.items() if isinstance(v, list)}
         return cls(**{**data, **pairs})
 
     @classmethod

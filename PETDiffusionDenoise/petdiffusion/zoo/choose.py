@@ -22,14 +22,16 @@ _SIDE = 1.4
 
 def choose(method: str, case: Case, run: Run) -> Model:
     """The model asked for, or the one made for scans most like this one; what does not fit is warned about."""
-    model = _fed(store.find(run.model, method), case) if run.model else _best(method, case)
+    model = _fed(store.find(run.model, method), case) if run.model else _best(method, case, run)
     if reasons := misfits(model.card, case):
         run.warn(f"The model {model.card.id} was not trained for this scan: {'; '.join(reasons)}. "
                  "Compare its result with a classical filter before you rely on it.")  # fmt: skip
     return model
 
 
-def _best(method: str, case: Case) -> Model:
+def _best(method: str, case: Case, run: Run) -> Model:
+    for error in store.broken():
+        run.warn(f"A model was left out. {error}")
     known = list(store.models(method).values())
     if not known:
         raise ModelError(

@@ -10,6 +10,7 @@ import os
 import shutil
 import tempfile
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -172,7 +173,7 @@ def _unpack(archive: Path, scratch: Path) -> None:
             for info in wanted:
                 with zipped.open(info) as source, (scratch / Path(info.filename).name).open("xb") as target:
                     shutil.copyfileobj(source, target)
-    except (zipfile.BadZipFile, FileExistsError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, FileExistsError, RuntimeError) as error:
         raise ModelError(
             f"Archive {archive.name}", f"cannot be unpacked ({error})", "Give a sound zip of one model."
         ) from None
