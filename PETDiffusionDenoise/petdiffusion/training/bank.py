@@ -137,8 +137,14 @@ def _scan(
     images, numbers = derive(low.array, low.geometry.spacing, body, shared)
     return Scan(
         {"low": half(low.array), **{k: half(v) for k, v in images.items()}},
-        {"fraction": float(row.get("fraction") or 0.1), **numbers},
+        {"fraction": fraction_of(row, low), **numbers},
     )
+
+
+def fraction_of(row: Row, low: Volume) -> float:
+    """Part of a normal dose as the manifest says it, else as the file does; NaN where nobody does."""
+    said = manifest.dose_of(row) or low.facts.dose_fraction
+    return float("nan") if said is None else said
 
 
 def box(body: np.ndarray) -> np.ndarray:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +17,7 @@ from ..errors import PETDiffusionError, TrainingError
 from ..phantoms.splits import split_of_row
 from ..progress import Run
 from ..volume import ARBITRARY, LabelMap, Volume
+from ..write.tables import separator
 
 P = TypeVar("P")
 Manifests = str | Path | Sequence[str | Path]
@@ -66,8 +69,12 @@ def collect(manifests: Manifests, make: Make[P], run: Run, what: str = "patients
 
 
 def groups(manifests: Manifests) -> list[tuple[Path, list[Row]]]:
-    """Rows of one patient together, with the folder they count from; a test patient among them is refused."""
-    return [(path.parent, group) for path in _paths(manifests) for group in _groups_of(path)]
+    """Rows of one patient together, with the folder they count from. Refused are a test patient among them, a patient
+    in two splits, and a scan that is there twice."""
+    found = [(path, group) for path in _paths(manifests) for group in _groups_of(path)]
+    _refuse_mixed(found)
+    _refuse_twice(found)
+    return [(path.parent, group) for path, group in found]
 
 
 def _paths(manifests: Manifests) -> list[Path]:
@@ -76,6 +83,7 @@ def _paths(manifests: Manifests) -> list[Path]:
 
 
 def _groups_of(path: Path) -> list[list[Row]]:
+    """Scans with the same normal-dose scan, however its path is written."""
     found: dict[str, list[Row]] = {}
     for row in rows(path):
         if split_of_row(row) == "test":
@@ -84,21 +92,57 @@ def _groups_of(path: Path) -> list[list[Row]]:
                 "is a test patient",
                 "Test patients may never be trained on: take them out of the manifest.",
             )
-        found.setdefault(row["reference"], []).append(row)
-    for group in found.values():
-        if len(said := {split_of_row(row) for row in group}) > 1:
-            raise TrainingError(
-                f"Reference {group[0]['reference']} of {path.name}",
-                f"is in several splits ({', '.join(sorted(said))})",
-                "Give all scans of a patient the same split.",
-            )
+        found.setdefault(_file(path, row, "reference"), []).append(row)
     return list(found.values())
+
+
+def _file(manifest: Path, row: Row, column: str) -> str:
+    return os.path.normcase((manifest.parent / row[column]).resolve())
+
+
+def _refuse_mixed(found: Sequence[tuple[Path, list[Row]]]) -> None:
+    """A patient is one normal-dose scan, or all scans with the same word in the column patient."""
+    said: dict[tuple[str, str], set[str]] = {}
+    for path, row in ((path, row) for path, group in found for row in group):
+        names = {"reference": _file(path, row, "reference"), "patient": (row.get("patient") or "").strip()}
+        for column, name in names.items():
+            splits = said.setdefault((column, name), set())
+            splits.add(split_of_row(row))
+            if name and len(splits) > 1:
+                raise TrainingError(
+                    f"{column.capitalize()} {row[column]} of {_shown(path)}",
+                    f"is in several splits ({', '.join(sorted(splits))})",
+                    "Give all scans of a patient the same split, and different patients different names.",
+                )
+
+
+def _refuse_twice(found: Sequence[tuple[Path, list[Row]]]) -> None:
+    """A patient whose rows are in two manifests would count twice, and so would a scan with two rows."""
+    where: dict[str, Path] = {}
+    for path, group in found:
+        reference = _file(path, group[0], "reference")
+        if reference in where:
+            raise TrainingError(
+                f"Reference {group[0]['reference']} of {_shown(path)}",
+                f"is given by {_shown(where[reference])} too",
+                "Give every data set once, and all scans of a patient in one manifest.",
+            )
+        where[reference] = path
+        scans: dict[str, Row] = {}
+        for row in (row for row in group if row["pet"]):
+            if (first := scans.setdefault(_file(path, row, "pet"), row)) is not row:
+                raise TrainingError(f"Rows {first['id']} and {row['id']} of {_shown(path)}",
+                                    f"name the same scan, {row['pet']}", "Give every scan one row.")  # fmt: skip
+
+
+def _shown(path: Path) -> str:
+    return f"{path.absolute().parent.name}/{path.name}"
 
 
 def rows(path: Path) -> list[Row]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
-            found = list(csv.DictReader(stream))
+            found = list(csv.DictReader(stream, restval="", delimiter=separator(stream)))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise TrainingError(f"Manifest {path.name}", f"cannot be read ({error})", "Give a data set's folder.") from None
     if not found or not {"pet", "reference"} <= set(found[0]):
@@ -108,6 +152,19 @@ def rows(path: Path) -> list[Row]:
             "Make one with 'petdiffusion simulate dataset', or write your own.",
         )
     return [{**row, "id": row.get("id") or str(n)} for n, row in enumerate(found)]
+
+
+def dose_of(row: Row) -> float | None:
+    """Part of a normal dose, by the column `fraction` of digital patients or `dose_fraction`, as `batch` reads it."""
+    text = (row.get("fraction") or row.get("dose_fraction") or "").strip()
+    try:
+        found = float(text) if text else None
+    except ValueError:
+        found = math.nan
+    if found is not None and not 0 < found <= 1:
+        raise TrainingError(f"Dose fraction '{text}' of row {row['id']}", "is not a number above 0 and up to 1",
+                            "Write for example 0.1, or leave it empty.")  # fmt: skip
+    return found
 
 
 def image(folder: Path, row: Row, column: str) -> Volume:

@@ -19,7 +19,7 @@ from ...errors import TrainingError
 from ...prepare.mask import body_mask
 from ...progress import Run
 from ...training import manifest
-from ...training.bank import Scan
+from ...training.bank import Scan, fraction_of
 from ...training.manifest import Found, Manifests, Row, collect, half, image, same_grid
 from ...training.patches import collate, continued
 from ...training.settings import TrainSettings
@@ -82,11 +82,10 @@ def _patient(derive: Derive, folder: Path, group: Sequence[Row]) -> Patient:
     for row in group:
         low = image(folder, row, "pet")
         same_grid(low, normal, "Low-count scan")
-        fraction = float(row.get("fraction") or 0.1)
         images, numbers = derive(low.array, low.geometry.spacing, body)
         found.scans.append(Scan({"low": half(low.array), **{k: half(v) for k, v in images.items()}},
-                                {"fraction": fraction, **numbers}))  # fmt: skip
-        found.words.append(metadata.words_of(Case(low, body, 0.0, dose_fraction=fraction)))
+                                {"fraction": fraction_of(row, low), **numbers}))  # fmt: skip
+        found.words.append(metadata.words_of(Case(low, body, 0.0, dose_fraction=manifest.dose_of(row))))
     return found
 
 

@@ -1,0 +1,96 @@
+"""Which patients a training may have: none in two splits, none twice, under whatever names and paths they come."""
+
+import math
+
+import pytest
+from petdiffusion import read
+from petdiffusion.errors import TrainingError
+from petdiffusion.methods.text_ddpm.data import load_patients
+from petdiffusion.progress import Run
+from petdiffusion.training import manifest
+from petdiffusion.training.bank import load_bank
+from petdiffusion.training.settings import TrainSettings
+from petdiffusion.write import images
+from support.tiny_bank import write_dataset
+
+HEADER = "id,pet,reference,split,patient"
+
+
+def written(folder, name, *rows, header=HEADER):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text("\n".join((header, *rows)) + "\n")
+    return folder / name
+
+
+def test_one_patient_in_two_splits_is_refused_by_the_column_patient(tmp_path):
+    file = written(tmp_path, "m.csv", "a,a.nii.gz,A.nii.gz,train,P1", "b,b.nii.gz,B.nii.gz,validation,P1")
+    with pytest.raises(TrainingError, match=r"Patient P1 of .*m\.csv: is in several splits \(train, validation\)"):
+        manifest.groups(file)
+
+
+def test_the_column_patient_counts_over_all_manifests(tmp_path):
+    one = written(tmp_path / "one", "m.csv", "a,a.nii.gz,A.nii.gz,train,P1")
+    other = written(tmp_path / "other", "m.csv", "b,b.nii.gz,B.nii.gz,validation,P1")
+    with pytest.raises(TrainingError, match=r"Patient P1 of other/m\.csv: is in several splits"):
+        manifest.groups([one, other])
+
+
+def test_a_scan_is_the_same_however_its_path_is_written(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path, target_is_directory=True)
+    rows = "a,a.nii.gz,A.nii.gz,train,", "b,b.nii.gz,./x/../A.nii.gz,validation,"
+    with pytest.raises(TrainingError, match="is in several splits"):
+        manifest.groups(written(tmp_path, "m.csv", *rows))
+    same = written(tmp_path, "same.csv", rows[0], "b,b.nii.gz,link/A.nii.gz,train,")
+    assert [[row["id"] for row in group] for _, group in manifest.groups(same)] == [["a", "b"]]
+
+
+def test_a_scan_in_two_manifests_is_refused_whatever_they_say_of_it(tmp_path):
+    one = written(tmp_path, "one.csv", "a,a.nii.gz,A.nii.gz,train,")
+    with pytest.raises(TrainingError, match="is in several splits"):
+        manifest.groups([one, written(tmp_path, "two.csv", "a,a.nii.gz,A.nii.gz,validation,")])
+    with pytest.raises(TrainingError, match=r"A\.nii\.gz of .*three\.csv: is given by .*one\.csv too"):
+        manifest.groups([one, written(tmp_path, "three.csv", "a,b.nii.gz,A.nii.gz,train,")])
+    with pytest.raises(TrainingError, match=r"of .*one\.csv: is given by .*one\.csv too"):
+        manifest.groups([one, one])
+
+
+def test_a_scan_with_two_rows_is_refused(tmp_path):
+    file = written(tmp_path, "m.csv", "a,a.nii.gz,A.nii.gz,train,", "b,./a.nii.gz,A.nii.gz,train,")
+    with pytest.raises(TrainingError, match=r"Rows a and b of .*m\.csv: name the same scan"):
+        manifest.groups(file)
+
+
+def test_rows_without_a_low_count_scan_stay_for_methods_that_open_none(tmp_path):
+    file = written(tmp_path, "m.csv", "a,,A.nii.gz,train,", "b,,B.nii.gz,train,P1", "c,,C.nii.gz,train,P1")
+    assert [len(group) for _, group in manifest.groups(file)] == [1, 1, 1]
+
+
+def test_semicolons_are_read_as_batch_reads_them(tmp_path):
+    file = written(tmp_path, "m.csv", "a;a.nii.gz;A.nii.gz;train;P1", header=HEADER.replace(",", ";"))
+    (row,) = manifest.rows(file)
+    assert row["reference"] == "A.nii.gz" and row["patient"] == "P1"
+
+
+@pytest.mark.parametrize(("column", "value", "of_file", "dose"), [
+    ("fraction", "0.05", 0.25, 0.05), ("dose_fraction", "0.05", 0.25, 0.05), ("fraction", "", 0.05, 0.05),
+    ("note", "", 0.05, 0.05), ("fraction", "", None, None), ("note", "", None, None)])
+def test_training_is_told_the_dose_that_somebody_knows(tmp_path, column, value, of_file, dose):
+    """By the manifest's column, else by the file; where neither says it, nothing is told."""
+    folder = write_dataset(tmp_path / "set", ("train",))
+    file, scan = folder / "manifest.csv", folder / "p0" / "pet.nii.gz"
+    file.write_text(file.read_text().replace("fraction", column).replace(",0.1,", f",{value},"))
+    images.write(read.image(scan, "pet").with_facts(dose_fraction=of_file, source=None), scan, overwrite=True)
+    (person,) = load_bank(file, lambda *_: ({}, {}), TrainSettings(steps=1), Run()).train
+    (words,) = load_patients(file, lambda *_: ({}, {}), Run()).train[0].words
+    told = person.scans[0].numbers["fraction"]
+    assert math.isnan(told) if dose is None else told == pytest.approx(dose)
+    assert ("1/20 dose" in words) if dose else ("dose" not in words)
+
+
+@pytest.mark.parametrize("value", ["1/20", "0", "-1", "5", "nan"])
+def test_a_dose_that_is_none_is_named(tmp_path, value):
+    folder, run = write_dataset(tmp_path / "set", ("train", "train")), Run()
+    file = folder / "manifest.csv"
+    file.write_text(file.read_text().replace(",0.1,", f",{value},", 1))
+    assert load_bank(file, lambda *_: ({}, {}), TrainSettings(steps=1), run).skipped == 1
+    assert f"Dose fraction '{value}' of row p0: is not a number above 0" in run.warnings[0]
