@@ -9,7 +9,7 @@ import pytest
 import torch
 from petdiffusion import read, registry
 from petdiffusion.errors import OptionError
-from petdiffusion.methods.amdiff import data
+from petdiffusion.methods.amdiff import data, parts
 from petdiffusion.methods.amdiff.config import CONFIGS
 from petdiffusion.methods.amdiff.data import LabelledBank, cropped, grouped, lesion_voxels
 from petdiffusion.methods.amdiff.task import AmdiffTask, DenoiserTask, NnmambaTask
@@ -155,6 +155,23 @@ def test_the_papers_form_learns_too(dataset):
     loss, reached = losses_of(dataset, {"network": network, "base": "none", "predict": "epsilon", "power": 1,
                                         "mean_share": 0.0, "sigma_top": 1e9})  # fmt: skip
     assert np.isfinite(loss) and any(name.startswith("segmenter.") for name in reached)
+
+
+@pytest.mark.parametrize(("batch", "accumulate", "steps", "means"), [
+    (1, 1, 8, [1, 1, 1, 0, 1, 1, 1, 0]), (2, 1, 4, [2, 1, 2, 1]), (4, 1, 3, [3, 3, 3]), (8, 1, 1, [6]),
+    (1, 4, 2, [1, 1, 1, 0, 1, 1, 1, 0])])
+def test_a_quarter_of_the_patches_is_diffused_however_small_the_batches(
+    dataset, tmp_path, monkeypatch, batch, accumulate, steps, means
+):
+    trust, told = parts.trust, []
+    monkeypatch.setattr(parts, "trust", lambda sigma, alone, c: told.append(alone.tolist()) or trust(sigma, alone, c))
+    chosen = settings(steps=steps, batch=batch, accumulate=accumulate, validate_every=100)
+    job = DenoiserTask(changes={"network": tiny_models.NETWORK, "sigma_data": 1.0})
+    patients = job.load([dataset], chosen, Run())
+    patients.validation(1)
+    train(job, patients, chosen, tmp_path / "t", Run(device="cpu"))
+    assert [sum(alone) for alone in told] == means
+    assert all(sorted(alone, reverse=True) == alone for alone in told), "the first ones of a batch"
 
 
 @pytest.mark.parametrize("task", [AmdiffTask, DenoiserTask, NnmambaTask])

@@ -107,7 +107,7 @@ def test_half_of_a_batch_is_poisson_half_gaussian_and_the_ct_is_withheld_at_rand
     data = task.load([dataset], settings(batch=64, patch=8), Run())
     task.calibrate(data.validation())
     network, batch = task.network(), data.batch(0, 0)
-    kind = task._kinds(batch["own"])
+    kind = task._kinds(batch["own"], range(len(batch["own"])))
     assert kind.tolist() == [parts.POISSON, parts.GAUSSIAN] * 32
     told = task._told(network, batch, kind, torch.Generator().manual_seed(0))
     there = told.images[:, -1].flatten(1)[:, 0]
@@ -119,6 +119,24 @@ def test_half_of_a_batch_is_poisson_half_gaussian_and_the_ct_is_withheld_at_rand
     assert float(white.std()) == pytest.approx(0.2 * task.settings.latent_noise, rel=0.1)
     flat = white.flatten(2)
     assert abs(float((flat[..., 1:] * flat[..., :-1]).mean() / flat.square().mean())) < 0.1, "white along x"
+
+
+@pytest.mark.parametrize(("batch", "accumulate"), [(1, 1), (3, 1), (1, 2), (2, 1)])
+def test_both_noises_come_in_turn_however_small_the_batches(dataset, tmp_path, batch, accumulate):
+    class Noted(UpeteTask):
+        def _kinds(self, *of):
+            dealt.append(super()._kinds(*of).tolist())
+            return torch.tensor(dealt[-1])
+
+        def judge(self, network, batch):
+            return {"denoised": batch["normal"]}
+
+    dealt, chosen = [], settings(steps=2, batch=batch, accumulate=accumulate)
+    task = Noted(changes=SMALL)
+    train(task, task.load([dataset], chosen, Run()), chosen, tmp_path / "t")
+    assert len(dealt) == 2 * accumulate
+    wanted = [parts.POISSON, parts.GAUSSIAN] * 6
+    assert [kind for kinds in dealt for kind in kinds] == wanted[: 2 * batch * accumulate]
 
 
 def test_the_command_line_trains_and_exports_a_model_that_runs(dataset, tmp_path):

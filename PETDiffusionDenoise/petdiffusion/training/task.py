@@ -10,7 +10,11 @@ if TYPE_CHECKING:
     from torch import nn
 
 Batch = Mapping[str, "torch.Tensor"]
-"""Tensors [batch, channel, z, y, x] by name: low, normal, truth, ct, mr, lesions; and [batch] fraction, spacing."""
+"""Tensors [batch, channel, z, y, x] by name: low, normal, truth, ct, mr, lesions; and [batch] fraction, spacing, and
+ITEM."""
+ITEM = "item"
+"""Number of each of a batch in the whole training, over all devices: by it a task deals out what only some items get,
+so that batches of one are served in turn as well."""
 
 
 class Trained(Protocol):
@@ -44,3 +48,10 @@ class Scored(Trained, Protocol):
 
 
 Task = Judged | Scored
+
+
+def items_of(batch: Batch, count: int) -> torch.Tensor:
+    """Numbers of the items; of a batch outside a training those of the first one."""
+    import torch
+
+    return batch[ITEM] if ITEM in batch else torch.arange(count)

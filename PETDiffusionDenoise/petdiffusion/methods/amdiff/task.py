@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from ...diffusion.schedules import sigma_of
 from ...prepare.whiten import whiten
 from ...progress import Run
 from ...training.settings import TrainSettings
-from ...training.task import Batch
+from ...training.task import Batch, items_of
 from . import beside, losses, parts
 from .config import CONFIGS, DENOISER_ALONE, SEPARATE, AmdiffConfig
 from .data import LabelledBank, load
@@ -78,7 +79,7 @@ class AmdiffTask:
         if c.beside is not None:
             return self._masks_alone(network, batch, units)
         x = units.forward(batch["normal"])
-        sigma, noisy, alone = self._noised(x, generator)
+        sigma, noisy, alone = self._noised(x, generator, int(items_of(batch, len(x))[0]))
         estimate = parts.denoiser(network, c)(noisy, sigma, told(batch, units, c))
         total = self._diffusion(estimate - x, sigma, alone, batch)
         warm = losses.warm_up(float(batch["done"][0]), c.warm_from)
@@ -97,10 +98,13 @@ class AmdiffTask:
         return losses.segmentation(logits, batch["lesions"], batch["organs"], (c.lesion_weight, c.organ_weight), c.dice,
                                    torch.ones_like(batch["done"]))  # fmt: skip
 
-    def _noised(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """t uniform over the schedule; the first `mean_share` of the patches at the top, without any noise."""
+    def _noised(self, x: Tensor, generator: torch.Generator, first: int) -> tuple[Tensor, Tensor, Tensor]:
+        """t uniform over the schedule; the first `mean_share` of the patches at the top, without any noise. What a
+        batch's share leaves over, as of a single patch, the next batches make up: `first` is its first item's number.
+        """
         c, count = self.settings, len(x)
-        alone = (torch.arange(count) < round(c.mean_share * count)).to(x.device)
+        due = [math.ceil(round(c.mean_share * items, 6)) for items in (first, first + count)]
+        alone = (torch.arange(count) < due[1] - due[0]).to(x.device)
         every = sigma_of(parts.alpha_bar(c)).float()
         sigma = every[torch.randint(len(every), (count,), generator=generator)].to(x)
         noise = torch.randn(x.shape, generator=generator).to(x)

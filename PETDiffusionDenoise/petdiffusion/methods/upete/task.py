@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from ...diffusion.parameterisation import broadcast
 from ...networks.blocks import space_to_depth
 from ...progress import Run
 from ...training.settings import TrainSettings
-from ...training.task import Batch
+from ...training.task import Batch, items_of
 from . import data, parts, perturb
 from .autoencoder import Autoencoder, AutoencoderConfig
 from .config import CONFIGS
@@ -80,7 +80,7 @@ class UpeteTask:
 
     def _diffusion(self, network: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
         """The blend of `parts.blended` against the encoded normal dose, all steps alike but for `late_share`."""
-        c, kind = self.settings, self._kinds(batch["own"])
+        c, kind = self.settings, self._kinds(batch["own"], items_of(batch, len(batch["own"])))
         own = parts.own_of(batch["own"], kind, c)
         g = perturb.strength(self._steps(len(own), generator).to(own), c)
         with torch.no_grad():
@@ -91,11 +91,11 @@ class UpeteTask:
         error = (parts.blended(clean, z, g, own) - z0) / broadcast(sigma, z)
         return (self._weight(batch["scale"]) * error.square()).mean()
 
-    def _kinds(self, like: Tensor) -> Tensor:
-        """Which noise each of a batch gets."""
+    def _kinds(self, like: Tensor, items: Iterable[int]) -> Tensor:
+        """Which noise each of these items gets: in turn over the whole training."""
         every = {"poisson": [parts.POISSON], "gaussian": [parts.GAUSSIAN], "both": [parts.POISSON, parts.GAUSSIAN]}
         kinds = every[self.settings.diffusion]
-        return like.new_tensor([kinds[i % len(kinds)] for i in range(len(like))])
+        return like.new_tensor([kinds[int(item) % len(kinds)] for item in items])
 
     def noised(self, network: nn.Module, batch: Batch, z0: Tensor, g: Tensor, kind: Tensor,
                generator: torch.Generator) -> Tensor:  # fmt: skip
@@ -135,7 +135,7 @@ class UpeteTask:
             return found | {"denoised": made * scale}
         g = JUDGED_AT * own
         low = perturb.perturbed(batch["normal"], batch["noise"] * broadcast(g, scale))
-        z, kind = network(low, part="encode")[0], self._kinds(own[:1]).expand_as(own)
+        z, kind = network(low, part="encode")[0], self._kinds(own, [0]).expand_as(own)
         sigma = parts.total(g, parts.own_of(own, kind, c)) * c.latent_noise
         clean = parts.LatentDenoiser(network, c)(z, sigma, parts.told(batch["ct"], batch["voxel_mm"], kind, network.f))
         return found | {"low": low * scale, "denoised": network(clean, part="decode") * scale}
