@@ -1,6 +1,7 @@
 """Data sets on disk: whole patients or none, resumed where they were stopped, readable by batch and training."""
 
 import json
+import os
 import threading
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from petdiffusion.phantoms import commands, dataset, recipe
 from petdiffusion.phantoms.splits import split_of
 from petdiffusion.progress import Run
 from petdiffusion.write import tables
+from petdiffusion.write.lock import alone_in
 from support.cylinder import cylinder
 
 SETTINGS = {"kinds": ("brain",), "fractions": (1.0, 0.25, 0.1)}
@@ -164,6 +166,38 @@ def test_impossible_settings_are_refused_before_anything_is_written(tmp_path, er
     with pytest.raises(error):
         dataset.make(tmp_path / "set", 2, **{**SETTINGS, **change})
     assert not (tmp_path / "set").exists()
+
+
+@pytest.mark.parametrize("make", [
+    lambda out, doses: dataset.make(out, 1, **{**SETTINGS, "fractions": doses}),
+    lambda out, doses: commands.simulate_patient("brain", 4, out, fractions=doses)])
+def test_doses_that_would_be_one_file_are_refused(tmp_path, make) -> None:
+    with pytest.raises(OptionError, match=r"0\.3333333 and 0\.3333334: would both be named 0\.333333"):
+        make(tmp_path / "set", (1.0, 0.3333333, 0.3333334))
+    assert not (tmp_path / "set").exists()
+    make(tmp_path / "set", (0.3333333, 0.25))
+    assert len(list((tmp_path / "set").rglob("low_*.nii.gz"))) == 2
+
+
+def test_a_second_run_in_the_folder_is_refused_while_the_first_is_at_work(tmp_path) -> None:
+    dataset.make(tmp_path / "set", 1, **SETTINGS)
+    before = contents(tmp_path / "set")
+    for name in ("set", "new"):
+        with alone_in(tmp_path / name), pytest.raises(OutputError, match="another simulation is at work in it"):
+            dataset.make(tmp_path / name, 2, **SETTINGS)
+    assert contents(tmp_path / "set") == before
+    dataset.make(tmp_path / "set", 2, **SETTINGS)
+    assert not list((tmp_path / "set").glob(".*"))
+
+
+def test_what_a_killed_run_of_another_machine_left_is_removed_too(tmp_path) -> None:
+    """Its number may be that of a process here: whoever holds the folder is alone in it all the same."""
+    dataset.make(tmp_path / "set", 1, **SETTINGS)
+    left = tmp_path / "set" / f".part-brain-000001-{os.getpid()}"
+    left.mkdir()
+    (left / "normal.nii.gz").write_text("half")
+    dataset.make(tmp_path / "set", 2, **SETTINGS)
+    assert not left.exists() and (tmp_path / "set" / "brain-000001" / "patient.json").exists()
 
 
 def test_a_data_set_of_nobody_is_refused(tmp_path) -> None:

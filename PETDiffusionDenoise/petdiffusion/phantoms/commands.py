@@ -11,6 +11,7 @@ from typing import Any
 from .. import __version__
 from ..progress import Run
 from .dataset import make, write_scan
+from .recipe import check_names
 from .scan import patient_of, scan
 
 
@@ -85,6 +86,7 @@ def _check(fractions: Sequence[float], counts: float | None, preset: str | None)
 
     for fraction in fractions:
         check_fraction(fraction)
+    check_names(fractions)
     if counts is not None:
         check_total(counts)
     if preset is not None:

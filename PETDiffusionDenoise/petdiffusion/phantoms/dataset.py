@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -25,13 +24,13 @@ from .. import __version__
 from ..errors import OptionError, OutputError
 from ..progress import Run, silent
 from ..write import images, labels, tables
+from ..write.lock import PREFIX, alone_in
 from ..write.staging import writing
 from .recipe import Job, Recipe
 from .scan import Scan
 from .splits import seeds_of, split_of
 
 CARD, MANIFEST, README, PATIENT = "dataset.json", "manifest.csv", "README.md", "patient.json"
-_PART = re.compile(r"\.part-.*-(\d+)")
 
 
 def make(out: str | os.PathLike[str], n: int, *, kinds: Sequence[str] = ("body",), tracers: Sequence[str] = ("FDG",),
@@ -48,9 +47,15 @@ def make(out: str | os.PathLike[str], n: int, *, kinds: Sequence[str] = ("body",
     jobs = [recipe.job(number, seed) for number, seed in enumerate(seeds_of(split, n, first_seed))]
     if not jobs:
         raise OptionError("A data set of 0 patients", "holds nothing", "Ask for at least one.")
-    folder = Path(out)
-    _claim(folder, {"made_by": "petdiffusion simulate dataset", "version": __version__, "patients": len(jobs),
-                    "split": split, "first_seed": first_seed, **recipe.to_json()})
+    folder, settings = Path(out), {"made_by": "petdiffusion simulate dataset", "version": __version__,
+                                   "patients": len(jobs), "split": split, "first_seed": first_seed, **recipe.to_json()}
+    with alone_in(folder, "simulation"):
+        return _grown(folder, settings, jobs, workers, run)
+
+
+def _grown(folder: Path, settings: dict[str, Any], jobs: Sequence[Job], workers: int, run: Run) -> dict[str, str]:
+    """What is missing of the data set, and what describes it."""
+    _claim(folder, settings)
     todo = [job for job in jobs if not (folder / job.name / PATIENT).exists()]
     with run.stage("dataset", f"Making {len(todo)} of {len(jobs)} digital patients"):
         for done, _ in enumerate(_made(todo, folder, workers, run), 1):
@@ -64,11 +69,9 @@ def make(out: str | os.PathLike[str], n: int, *, kinds: Sequence[str] = ("body",
 def _claim(folder: Path, settings: dict[str, Any]) -> None:
     """Begins the folder, or checks that it is this very data set; it may only have grown."""
     card = folder / CARD
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
     if card.exists():
         _check_same(_read(card), settings, folder)
-    elif any(folder.iterdir()):
+    elif any(not file.name.startswith(PREFIX) for file in folder.iterdir()):
         raise OutputError(f"Folder {folder}", "holds other files and no data set", "Choose an empty or new folder.")
     _remove_stale(folder)
     _write_text(card, json.dumps(settings, indent=2) + "\n")
@@ -85,13 +88,9 @@ def _check_same(before: dict[str, Any], now: dict[str, Any], folder: Path) -> No
 
 
 def _remove_stale(folder: Path) -> None:
-    """What a killed run left behind."""
-    import psutil
-
+    """What a killed run left behind, on this machine or another: whoever holds the folder works alone in it."""
     for part in folder.glob(".part-*"):
-        match = _PART.fullmatch(part.name)
-        if match and not psutil.pid_exists(int(match.group(1))):
-            shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def _made(jobs: Sequence[Job], folder: Path, workers: int, run: Run) -> Iterator[str]:

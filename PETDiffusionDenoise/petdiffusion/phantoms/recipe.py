@@ -11,6 +11,15 @@ from ..progress import Run
 from .scan import DEFAULT_SPACING_MM, PROTOCOLS, Scan, checked_kind, patient_of, scan
 
 
+def check_names(fractions: Sequence[float]) -> None:
+    """Files and ids are named by the dose to six digits: doses that are one name would be one file."""
+    known: dict[str, float] = {}
+    for fraction in fractions:
+        if (other := known.setdefault(f"{fraction:g}", fraction)) != fraction:
+            raise OptionError(f"Dose fractions {other} and {fraction}", f"would both be named {fraction:g}",
+                              "Give doses that differ in their first six digits.")
+
+
 @dataclass(frozen=True)
 class Job:
     """One patient to draw and scan."""
@@ -53,6 +62,7 @@ class Recipe:
 
         for fraction in fractions:
             check_fraction(fraction)
+        check_names(fractions)
         low = tuple(sorted({float(f) for f in fractions} - {1.0}, reverse=True))
         if not low:
             raise OptionError("Dose fractions", "name no reduced dose", "Give at least one below 1, such as 0.1.")

@@ -18,8 +18,8 @@ from pathlib import Path
 from ..errors import OutputError
 from .staging import output_error, visible, writing
 
-_PREFIX = ".in-use-"
-_NAME = re.compile(rf"{re.escape(_PREFIX)}(?P<pid>\d+)-(?P<start>\d+)-(?P<host>.+)")
+PREFIX = ".in-use-"
+_NAME = re.compile(rf"{re.escape(PREFIX)}(?P<pid>\d+)-(?P<start>\d+)-(?P<host>.+)")
 _TRIES = 4
 _SAME_START_S = 60
 """A system's clock may be set while a process runs; one that got the number of a dead one started later than that."""
@@ -50,7 +50,7 @@ def _taken(folder: Path, work: str) -> Path:
             raise _refusal(folder, mine, work) from None
         except OSError as error:
             raise output_error(folder, error) from error
-        others = [one for one in folder.glob(f"{_PREFIX}*") if one != mine and not _is_left_over(one)]
+        others = [one for one in folder.glob(f"{PREFIX}*") if one != mine and not _is_left_over(one)]
         if not others:
             return mine
         mine.unlink(missing_ok=True)
@@ -60,7 +60,7 @@ def _taken(folder: Path, work: str) -> Path:
 def _own_name() -> str:
     import psutil
 
-    return f"{_PREFIX}{os.getpid()}-{int(psutil.Process().create_time())}-{_host()}"
+    return f"{PREFIX}{os.getpid()}-{int(psutil.Process().create_time())}-{_host()}"
 
 
 def _host() -> str:
