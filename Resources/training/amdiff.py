@@ -58,7 +58,8 @@ def commands(work: Path, variant: str, real: str | None, go_on: str | None) -> I
     yield [*PROGRAM, "train", method, "--config", config, "--data", *data, "--steps", str(steps),
            "--from", go_on or "csrd-body", *said, "--out", str(work / id_)]  # fmt: skip
     facts = HERE / ("nnmamba-body.json" if variant == "separate" else "amdiff-body.json")
-    yield [*PROGRAM, "export", str(work / id_), "--id", id_, "--facts", str(facts), "--out", str(work / "models")]
+    yield [*PROGRAM, "export", "--overwrite", str(work / id_), "--id", id_, "--facts", str(facts), "--out",
+           str(work / "models")]  # fmt: skip
 
 
 def search(model: str, data: Path) -> list[dict[str, Any]]:

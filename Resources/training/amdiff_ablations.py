@@ -35,8 +35,8 @@ def commands(work: Path, variants: tuple[str, ...], steps: int) -> Iterator[list
         yield [*PROGRAM, "train", "amdiff", "--config", config, "--data", str(work / "body-train"),
                str(work / "body-valid"), "--steps", str(steps), "--from", "csrd-body", *said,
                "--out", str(work / id_)]  # fmt: skip
-        yield [*PROGRAM, "export", str(work / id_), "--id", id_, "--facts", str(HERE / "amdiff-ablations.json"),
-               "--out", str(work / "models")]  # fmt: skip
+        yield [*PROGRAM, "export", "--overwrite", str(work / id_), "--id", id_,
+               "--facts", str(HERE / "amdiff-ablations.json"), "--out", str(work / "models")]  # fmt: skip
 
 
 def main() -> None:

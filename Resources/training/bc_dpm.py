@@ -53,7 +53,8 @@ def commands(work: Path, real: Path | None = None) -> list[list[str]]:
     train = [*PROGRAM, "train", "bc-dpm", "--data", *sets, "--minutes", "58"]
     train += [word for setting in SETTINGS for word in ("--set", setting)]
     train += [word for change in CHANGES for word in ("--change", change)]
-    export = [*PROGRAM, "export", str(training), "--id", ID, "--facts", str(HERE / "bc-dpm.json"), "--out"]
+    export = [*PROGRAM, "export", "--overwrite", str(training), "--id", ID, "--facts",
+              str(HERE / "bc-dpm.json"), "--out"]  # fmt: skip
     return [*made, [*train, "--out", str(training)], [*export, str(work / "models")]]
 
 

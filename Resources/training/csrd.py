@@ -135,7 +135,8 @@ def trained(stage: Stage, folder: Path, data: Path, more: list[str]) -> list[lis
     if stage.model:
         facts, kept = str(HERE / f"{stage.facts or stage.model}.json"), ["--part", stage.part] if stage.part else []
         target = str(folder.parent / "models")
-        found.append([*PROGRAM, "export", str(out), "--id", stage.model, "--facts", facts, *kept, "--out", target])
+        found.append([*PROGRAM, "export", "--overwrite", str(out), "--id", stage.model, "--facts", facts,
+                      *kept, "--out", target])  # fmt: skip
     return found
 
 

@@ -71,7 +71,7 @@ def train_on(data: list[Path], name: str, steps: int, settings: tuple[str, ...])
 
 
 def export(training: Path, id_: str, facts: str, models: Path) -> list[object]:
-    return [*PROGRAM, "export", training, "--id", id_, "--facts", HERE / facts, "--out", models]
+    return [*PROGRAM, "export", "--overwrite", training, "--id", id_, "--facts", HERE / facts, "--out", models]
 
 
 if __name__ == "__main__":

@@ -309,7 +309,7 @@ def _exported(name: str, work: Path) -> Path:
         folder, id_ = name, AMDIFF[name]
         facts = "amdiff-ablations" if name in VARIANTS else id_
     said = json.loads((HERE / f"{facts}.json").read_text(encoding="utf-8"))
-    return export(work / folder, work / "models", id_, said, parts)
+    return export(work / folder, work / "models", id_, said, parts, overwrite=True)
 
 
 if __name__ == "__main__":

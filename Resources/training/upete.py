@@ -49,8 +49,8 @@ def commands(work: Path, f: int, minutes: tuple[float, float]) -> list[list[str]
         found.append([*PROGRAM, "train", "upete", "--config", config, *begin, *data, *change, *length, *chosen,
                       "--out", str(work / config)])  # fmt: skip
         begin = ["--from", str(work / config)]
-    found.append([*PROGRAM, "export", begin[1], "--id", id_, "--facts", str(HERE / f"{id_}.json"), "--out",
-                  str(work / "models")])  # fmt: skip
+    found.append([*PROGRAM, "export", "--overwrite", begin[1], "--id", id_, "--facts",
+                  str(HERE / f"{id_}.json"), "--out", str(work / "models")])  # fmt: skip
     return found
 
 

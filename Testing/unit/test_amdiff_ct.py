@@ -114,7 +114,8 @@ def test_lesions_are_those_of_pet_alone_unless_they_are_its_own(trained, base):
 def test_a_file_without_a_decoder_of_lesions_is_enough_where_they_are_left_to_the_base(trained, base):
     case = blobs(relative_noise=0.3).case()
     whole = run(case)[0]
-    export(trained, base, "amdiff-tiny-ct", FACTS, ("segmenter.first", "segmenter.stages", "segmenter.organs"))
+    kept = ("segmenter.first", "segmenter.stages", "segmenter.organs")
+    export(trained, base, "amdiff-tiny-ct", FACTS, kept, overwrite=True)
     names = set(load_file(base / "amdiff-tiny-ct.safetensors"))
     assert "segmenter.organs.last.weight" in names and not any(name.startswith("segmenter.lesions.") for name in names)
     less = run(case)[0]

@@ -20,8 +20,8 @@ from petdiffusion.training.origins import begin_from, name_of
 from petdiffusion.training.patches import coordinates
 from petdiffusion.training.residual import conditions
 from petdiffusion.training.settings import TrainSettings
-from petdiffusion.zoo import store
 from safetensors.torch import load_file
+from support.line import Line, Points
 from support.tiny_bank import same, write_dataset
 
 SMALL = {"network": {"channels": 8, "multipliers": (1, 2), "blocks": 1, "resample": "light", "attention": False,
@@ -153,19 +153,6 @@ def test_another_config_or_a_finished_folder_is_refused(dataset, tmp_path):
         train(task, bank(dataset, task), settings(), folder)
 
 
-def test_a_training_becomes_a_verified_model(dataset, tmp_path):
-    task = CsrdTask(changes=SMALL)
-    folder = train(task, bank(dataset, task, steps=2), settings(steps=2), tmp_path / "t")
-    path = export(folder, tmp_path / "models", "csrd-tiny", FACTS)
-    card = store.find(str(path), "csrd").card
-    assert card.config["sigma_data"] == task.config["sigma_data"] > 0 and card.training["steps"] == 2
-    weights = load_file(path)
-    assert all(w.dtype == torch.float16 for w in weights.values())
-    assert path.stat().st_mode == path.with_suffix(".json").stat().st_mode  # whoever may read the card may read these
-    network = CsrdTask(changes=SMALL).network()
-    network.load_state_dict({k: v.float() for k, v in weights.items()})
-
-
 def test_a_loss_that_is_never_finite_ends_the_training(dataset, tmp_path):
     class Broken(Unet3dTask):
         def loss(self, network, batch, generator):
@@ -180,6 +167,22 @@ def test_a_loss_that_is_never_finite_ends_the_training(dataset, tmp_path):
 def test_impossible_settings_are_refused(wrong):
     with pytest.raises(OptionError):
         TrainSettings(**wrong)
+
+
+@pytest.mark.parametrize(("name", "value", "why"), [
+    ("batch", "abc", "is not a whole number"), ("batch", 2.5, "is not a whole number"), ("seed", -1, "below zero"),
+    ("accumulate", 1.5, "is not a whole number"), ("patch", 16.5, "is not a whole number"),
+    ("devices", 0, "above zero"),
+    ("seed", 10**15, "too large"), ("learning_rate", float("nan"), "too large"), ("clip", 0, "above zero"),
+    ("warmup_steps", -1, "below zero"), ("ema_decay", 1.0, "below 1"), ("batch", True, "is not a whole number")])
+def test_a_setting_that_no_training_could_have_is_named(name, value, why):
+    with pytest.raises(OptionError, match=f"{name} = {value}: .*{why}"):
+        settings(**{name: value})
+
+
+def test_the_least_settings_are_possible():
+    least = {"seed": 0, "warmup_steps": 0, "weight_decay": 0, "ema_decay": 0, "checkpoint_minutes": 0}
+    assert settings(**least).to_json().items() >= least.items()
 
 
 def test_unknown_settings_and_configs_are_refused():
@@ -361,36 +364,6 @@ def test_a_gradient_that_stays_infinite_ends_the_training(dataset, tmp_path):
     task.bad = range(100)
     with pytest.raises(TrainingError, match="gradient was not finite"):
         train(task, bank(dataset, task, steps=30), settings(steps=30, validate_every=30), tmp_path / "run")
-
-
-class Line:
-    """A task whose network gives no image: it has numbers of its own, and no `judge`."""
-
-    method, config = "line", {}
-
-    def network(self):
-        return torch.nn.Linear(1, 1)
-
-    def calibrate(self, batches):
-        """Nothing is left open."""
-
-    def loss(self, network, batch, generator):
-        return ((network(batch["x"]) - batch["y"]) ** 2).mean()
-
-    def score(self, network, batches):
-        return {"batches": float(len(batches)), "at_0": float(network(torch.zeros(1)))}
-
-
-class Points:
-    def batch(self, step, rank):
-        x = torch.linspace(-1, 1, 5)[:, None]
-        return {"x": x, "y": 2 * x}
-
-    def validation(self):
-        return [self.batch(0, 0)] * 3
-
-    def describe(self):
-        return {"source": "a line"}
 
 
 def test_a_task_with_numbers_of_its_own_is_judged_by_them(tmp_path):

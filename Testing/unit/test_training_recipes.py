@@ -79,7 +79,7 @@ def test_trainings_side_by_side(script, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_files", lambda *where: [])
     monkeypatch.setattr(module.loop, "train", lambda task, data, settings, folder, run, origin=None: begun.update(
         {folder.name: (task, settings, origin)}))  # fmt: skip
-    monkeypatch.setattr(module, "export", lambda folder, models, id_, facts, parts: made.update(
+    monkeypatch.setattr(module, "export", lambda folder, models, id_, facts, parts, overwrite: made.update(
         {folder.name: (id_, facts) + ((parts,) if any(parts) else ())}))  # fmt: skip
     for name in (*module.AMDIFF, *module.MASKS, *module.LATER):
         module.alone(SimpleNamespace(only=name, steps=8, minutes=1, work=tmp_path, device="cpu", channels_last=False))

@@ -53,6 +53,7 @@ def add(commands: Any) -> None:
     export.add_argument("--facts", required=True, metavar="JSON", help="file with the card's descriptive fields")
     export.add_argument("--part", default="", metavar="PREFIX,…", help="only the weights whose names begin so")
     export.add_argument("--out", required=True, metavar="DIR")
+    export.add_argument("--overwrite", action="store_true", help="replace a model of this id in DIR")
     export.set_defaults(execute=_export)
 
 
@@ -109,4 +110,5 @@ def _export(args: argparse.Namespace, run: Run) -> None:
         facts = json.loads(Path(args.facts).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise TrainingError(f"Facts {args.facts}", f"cannot be read ({error})", "Give a JSON file.") from None
-    print(export(args.training, args.out, args.id, facts, tuple(args.part.split(","))))
+    parts = tuple(args.part.split(","))
+    print(export(args.training, args.out, args.id, facts, parts, overwrite=args.overwrite))

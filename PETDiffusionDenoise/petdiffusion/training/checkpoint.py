@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,23 +36,33 @@ def save(
     (folder / FACTS).write_text(json.dumps(facts, indent=2), encoding="utf-8")
 
 
-def load(folder: Path, network: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Put a saved state back; returns its facts."""
-    from safetensors import SafetensorError, safe_open
+def facts_of(folder: Path) -> dict[str, Any]:
+    """What was saved beside a state."""
+    from safetensors import safe_open
 
-    path = folder / STATE
-    try:
-        tensors = load_file(path)
-        with safe_open(str(path), framework="pt") as stream:
-            facts = json.loads(stream.metadata()["facts"])
+    with _damage_named(), safe_open(str(folder / STATE), framework="pt") as stream:
+        return json.loads(stream.metadata()["facts"])
+
+
+def load(folder: Path, network: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Put a saved state back."""
+    with _damage_named():
+        tensors = load_file(folder / STATE)
         network.load_state_dict(_part(tensors, "network."))
         average.load_state_dict(_part(tensors, "average."))
         _load_optimizer(optimizer, _part(tensors, "optimizer."))
-    except (SafetensorError, RuntimeError, KeyError, ValueError, OSError) as error:
+
+
+@contextmanager
+def _damage_named() -> Iterator[None]:
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (SafetensorError, RuntimeError, KeyError, ValueError, TypeError, OSError) as error:
         raise TrainingError(
-            f"Checkpoint {path.name}", f"does not fit this training ({error})", "Start anew in another folder."
+            f"Checkpoint {STATE}", f"does not fit this training ({error})", "Start anew in another folder."
         ) from None
-    return facts
 
 
 def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

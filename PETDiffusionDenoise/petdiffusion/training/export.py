@@ -3,59 +3,77 @@
 from __future__ import annotations
 
 import json
-import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from .. import __version__
-from ..errors import TrainingError
+from ..errors import ModelError, TrainingError
+from ..write.staging import Staging
 from ..zoo.card import ModelCard
 from ..zoo.store import sha256
 from . import checkpoint
+from .begun import PLAN, STAGE, read_plan
+from .log import rows_of
+
+_AVERAGE = "average.module."
+_UNKNOWN = {"sha256": "0" * 64, "bytes": 0}
+"""What the card says of a file that is not written yet."""
 
 
-def export(folder: str | Path, target: str | Path, id_: str, facts: dict[str, Any],
-           parts: tuple[str, ...] = ("",)) -> Path:  # fmt: skip
+def export(folder: str | Path, target: str | Path, id_: str, facts: dict[str, Any], parts: tuple[str, ...] = ("",),
+           overwrite: bool = False) -> Path:  # fmt: skip
     """Write `<id>.safetensors` and `<id>.json` into `target`. `facts` fills the card's descriptive fields.
 
     Weights whose names begin with none of `parts` are left out, as where a model takes the rest from another one.
+    Whatever cannot become a model is refused before anything is written.
     """
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import save_file
 
-    folder, target = Path(folder), Path(target)
-    state = folder / checkpoint.STATE
-    if not state.exists():
+    folder = Path(folder)
+    if not (folder / checkpoint.STATE).exists():
         raise TrainingError(f"Folder {folder.name}", "holds no finished training", "Train first.")
-    prefix = "average.module."
-    weights = {
-        key.removeprefix(prefix): _half(value)
-        for key, value in load_file(state).items()
-        if key.startswith(tuple(prefix + part for part in parts))
-    }
-    target.mkdir(parents=True, exist_ok=True)
-    path = target / f"{id_}.safetensors"
-    aside = path.with_name(f".{path.name}.partial")
-    save_file(weights, aside)
-    plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
-    card = ModelCard(
-        **{
-            "id": id_,
-            "method": plan["method"],
-            "version": __version__,
-            "sha256": sha256(aside),
-            "bytes": aside.stat().st_size,
-            "config": _config(folder, plan),
-            "training": _training(folder, plan),
-            **facts,
-        }
-    )
-    os.replace(aside, path)
-    said = path.with_suffix(".json")
-    said.write_text(json.dumps(card.to_json(), indent=2) + "\n", encoding="utf-8")
-    path.chmod(said.stat().st_mode)  # safetensors writes for the owner alone; a folder of models is often shared
-    return path
+    said = {**_of_training(folder), **_checked(facts), "id": id_}
+    _card(said, _UNKNOWN)
+    weights = _weights(folder, parts)
+    name, described = f"{id_}.safetensors", f"{id_}.json"
+    staging = Staging(target, overwrite=overwrite, last=described)
+    staging.check(name, described)
+    with staging as aside:
+        save_file(weights, aside / name)
+        card = _card(said, {"sha256": sha256(aside / name), "bytes": (aside / name).stat().st_size})
+        (aside / described).write_text(json.dumps(card.to_json(), indent=2) + "\n", encoding="utf-8")
+        # safetensors writes for the owner alone; a folder of models is often shared
+        (aside / name).chmod((aside / described).stat().st_mode)
+    return staging.folder / name
+
+
+def _checked(facts: Any) -> Mapping[str, Any]:
+    if not isinstance(facts, Mapping):
+        raise TrainingError("The facts", "are not a JSON object", 'Write them as {"summary": "…", …}.')
+    return facts
+
+
+def _card(said: Mapping[str, Any], file: Mapping[str, Any]) -> ModelCard:
+    """As the store will read it."""
+    try:
+        return ModelCard.from_json({**said, **file}, f"{said['id']}.json")
+    except ModelError as error:
+        raise ModelError(error.what, error.why, "Correct the id, or the file of --facts.") from None
+
+
+def _weights(folder: Path, parts: tuple[str, ...]) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+
+    averaged = {key.removeprefix(_AVERAGE): value for key, value in load_file(folder / checkpoint.STATE).items()
+                if key.startswith(_AVERAGE)}  # fmt: skip
+    if strange := [part for part in parts if not any(name.startswith(part) for name in averaged)]:
+        there = dict.fromkeys(name.split(".")[0] for name in averaged)
+        raise TrainingError(f"Part {', '.join(strange)}", "is the beginning of no weight's name",
+                            f"Names begin with {', '.join(there)}.")  # fmt: skip
+    return {name: _half(value) for name, value in averaged.items() if name.startswith(parts)}
 
 
 def _half(value: torch.Tensor) -> torch.Tensor:
@@ -65,23 +83,29 @@ def _half(value: torch.Tensor) -> torch.Tensor:
     return half.contiguous()
 
 
-def _without_names(data: dict[str, Any]) -> dict[str, Any]:
+def _without_names(data: Mapping[str, Any]) -> dict[str, Any]:
     """Numbers of patients, not their names: a model may be given away."""
-    return {k: len(v) if isinstance(v, list) else v for k, v in data.items() if k != "source"}
+    return {k: len(v) if k.endswith("_patients") and isinstance(v, list) else v for k, v in data.items()
+            if k != "source"}  # fmt: skip
 
 
-def _config(folder: Path, plan: dict[str, Any]) -> dict[str, Any]:
-    return json.loads((folder / checkpoint.FACTS).read_text(encoding="utf-8"))["config"]
+def _stage(said: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings and data of the training, or of a part of it."""
+    return {**said, "data": _without_names(said["data"])}
 
 
-def _training(folder: Path, plan: dict[str, Any]) -> dict[str, Any]:
-    facts = json.loads((folder / checkpoint.FACTS).read_text(encoding="utf-8"))
-    log = (folder / "log.csv").read_text(encoding="utf-8").splitlines()
-    return {
-        "settings": plan["settings"],
-        "data": _without_names(plan["data"]),
+def _of_training(folder: Path) -> dict[str, Any]:
+    plan, facts, log = read_plan(folder), checkpoint.facts_of(folder), rows_of(folder)
+    if not {"method", *STAGE} <= set(plan):
+        raise TrainingError(f"Folder {folder.name}", f"has no {PLAN} that says what was trained",
+                            "Put back the one that was written there.")  # fmt: skip
+    training = {
+        **_stage({name: plan[name] for name in STAGE}),
         "begun_from": plan.get("begun_from"),
         "steps": facts["step"],
         "minutes": round(facts["seconds"] / 60, 1),
-        "last_validation": dict(zip(log[0].split(","), log[-1].split(","))),
+        "last_validation": log[-1] if log else {},
     }
+    if earlier := [_stage(stage) for stage in plan.get("earlier", ())]:
+        training["earlier"] = earlier
+    return {"method": plan["method"], "version": __version__, "config": facts["config"], "training": training}

@@ -5,12 +5,11 @@ The batch of a step depends on (seed, step) alone, so a resumed training sees wh
 
 from __future__ import annotations
 
-import csv
-import json
 import math
 import time
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,12 +17,16 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from ..errors import DependencyError, TrainingError
-from ..progress import Run
+from ..errors import DependencyError, OutputError, TrainingError
+from ..packages import to_install
+from ..progress import Run, silent
+from ..write.lock import alone_in
 from . import checkpoint, origins
 from .average import moving_average
+from .begun import begun_in, calibrate, check_same, explain
+from .log import Log
 from .settings import TrainSettings
-from .task import Batch, Task
+from .task import ITEM, Batch, Task
 from .validation import scores_of
 
 LARGEST_GAP = 20
@@ -58,21 +61,51 @@ def train(
     """
     run, folder = run or Run(), Path(folder)
     fabric = _fabric(settings, run)
-    folder.mkdir(parents=True, exist_ok=True)
-    task.calibrate(data.validation())
+    if not fabric.is_global_zero:
+        run.report = silent  # one process speaks for all
+    with _folder_of_all(folder, fabric):
+        begun = begun_in(folder, resume)
+        calibrate(task, data.validation(), begun)
+        described = data.describe()
+        if begun is not None:
+            check_same(begun, task, described, settings, origin)
+        network, average, model, optimizer = _built(task, settings, fabric, origin if begun is None else None)
+        state = _State()
+        if begun is not None:
+            checkpoint.load(folder, network, average, optimizer)
+            state = _State(*(begun.facts[name] for name in ("step", "seconds", "skipped")))
+        fabric.barrier()  # until all have read the plan that is written anew here
+        if fabric.is_global_zero:
+            explain(folder, task, described, settings, origin, begun)
+        millions = sum(p.numel() for p in network.parameters()) / 1e6
+        with run.stage("train", f"Training {task.method} ({millions:.2f} M parameters)"):
+            _loop(task, data, settings, folder, run, fabric, model, network, average, optimizer, state)
+    return folder
+
+
+@contextmanager
+def _folder_of_all(folder: Path, fabric: Any) -> Iterator[None]:
+    """The folder, for the processes of this training alone: the first holds it for all, or all are refused."""
+    with ExitStack() as stack:
+        refusal = None
+        if fabric.is_global_zero:
+            try:
+                stack.enter_context(alone_in(folder, "training"))
+            except OutputError as error:
+                refusal = error
+        if (refusal := fabric.broadcast(refusal)) is not None:
+            raise refusal
+        yield
+
+
+def _built(task: Task, settings: TrainSettings, fabric: Any, origin: str | None) -> tuple[Any, ...]:
+    """Network, its average, the network as the devices share it, and the optimizer."""
     torch.manual_seed(settings.seed)  # only the weights' first values come from the global generator
     network = task.network()
     if origin is not None:
         origins.begin_from(network, origin)
     average = moving_average(network, settings.ema_decay).to(fabric.device)
-    model, optimizer = fabric.setup(network, _optimizer(network, settings))
-    state = _restored(folder, network, average, optimizer, resume, task, settings)
-    _explain(folder, task, data, settings, origin)
-    with run.stage(
-        "train", f"Training {task.method} ({sum(p.numel() for p in network.parameters()) / 1e6:.2f} M parameters)"
-    ):
-        _loop(task, data, settings, folder, run, fabric, model, network, average, optimizer, state)
-    return folder
+    return network, average, *fabric.setup(network, _optimizer(network, settings))
 
 
 def _loop(
@@ -102,24 +135,32 @@ def _loop(
             }
             checkpoint.save(folder, network, average, optimizer, facts)
 
-    with closing(Log(folder)) as log, closing(Batches(data, fabric.global_rank, fabric.device)) as batches:
+    with ExitStack() as stack:
+        log = stack.enter_context(closing(Log(folder, state.step))) if fabric.is_global_zero else None
+        batches = stack.enter_context(closing(Batches(data, fabric.global_rank, fabric.device)))
         try:
-            while (done := settings.fraction(state.step, state.seconds)) < 1:
+            while (done := _done(settings, state, fabric)) < 1:
                 loss = _step(task, batches, settings, fabric, model, optimizer, state, done)
                 average.update_parameters(network)
                 state.step += 1
                 state.seconds = time.monotonic() - began
                 state.losses.append(loss)
-                if state.step % settings.validate_every == 0:
+                if log is not None and state.step % settings.validate_every == 0:
                     _report(task, batches, average.module, state, optimizer, log, run)
                 if time.monotonic() - saved > 60 * settings.checkpoint_minutes:
                     save()
                     saved = time.monotonic()
                 run.progress(settings.fraction(state.step, state.seconds))
-            if state.losses:
+            if log is not None and state.losses:
                 _report(task, batches, average.module, state, optimizer, log, run)
         finally:
             save()  # first: closing waits for a batch that is being made, and may be broken off
+
+
+def _done(settings: TrainSettings, state: _State, fabric: Any) -> float:
+    """How much is done, the same on all devices: by the first one's clock where the length is in minutes."""
+    done = settings.fraction(state.step, state.seconds)
+    return done if settings.minutes is None else fabric.broadcast(done)
 
 
 class Batches:
@@ -171,6 +212,7 @@ def _step(
     for part in range(settings.accumulate):
         index = state.step * settings.accumulate + part
         batch = batches.take(index)
+        batch = {**batch, ITEM: _items(batch, index, fabric)}
         generator = torch.Generator(device="cpu").manual_seed(
             (settings.seed * 1_000_003 + index) * 64 + fabric.global_rank
         )
@@ -187,10 +229,17 @@ def _step(
             raise TrainingError(
                 f"The loss at step {state.step}",
                 f"or its gradient was not finite {LARGEST_GAP} times in a row",
-                "Lower the learning rate, or use --set precision=32-true.",
+                "Go on with --set precision=32-true, or begin anew with a lower learning rate.",
             )
     optimizer.zero_grad(set_to_none=True)
     return total
+
+
+def _items(batch: Batch, index: int, fabric: Any) -> torch.Tensor:
+    """Numbers of a batch's items: batch by batch, and within each number device by device."""
+    one = next(iter(batch.values()))
+    first = (index * fabric.world_size + fabric.global_rank) * len(one)
+    return torch.arange(first, first + len(one), device=one.device)
 
 
 def _clipped(fabric: Any, model: nn.Module, optimizer: Any, largest: float) -> bool:
@@ -234,7 +283,7 @@ def _fabric(settings: TrainSettings, run: Run) -> Any:
     try:
         from lightning_fabric import Fabric
     except ImportError:
-        raise DependencyError("Lightning Fabric", "is not installed", "Run: pip install petdiffusion[train]") from None
+        raise DependencyError("Lightning Fabric", "is not installed", to_install("lightning-fabric")) from None
     from ..infer import device as devices
 
     kind = devices.pick_device(run.device).split(":")[0]
@@ -256,64 +305,3 @@ def _optimizer(network: nn.Module, settings: TrainSettings) -> torch.optim.Optim
     plain = [p for p in network.parameters() if p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.99))
-
-
-def _restored(
-    folder: Path,
-    network: nn.Module,
-    average: nn.Module,
-    optimizer: Any,
-    resume: bool,
-    task: Task,
-    settings: TrainSettings,
-) -> _State:
-    if not (folder / checkpoint.STATE).exists():
-        return _State()
-    if not resume:
-        raise TrainingError(f"Folder {folder.name}", "holds a training already", "Resume it, or choose another folder.")
-    facts = checkpoint.load(folder, network, average, optimizer)
-    if facts["config"] != json.loads(json.dumps(dict(task.config))):
-        raise TrainingError(f"Folder {folder.name}", "holds a training of another config", "Choose another folder.")
-    return _State(facts["step"], facts["seconds"], facts["skipped"])
-
-
-def _explain(folder: Path, task: Task, data: Data, settings: TrainSettings, origin: str | None) -> None:
-    plan = {
-        "method": task.method,
-        "config": dict(task.config),
-        "settings": settings.to_json(),
-        "data": data.describe(),
-        "begun_from": origins.name_of(origin),
-    }
-    (folder / "plan.json").write_text(json.dumps(plan, indent=2, default=str), encoding="utf-8")
-
-
-class Log:
-    """log.csv, and TensorBoard where it is installed."""
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "log.csv"
-        self.writer = _tensorboard(folder)
-
-    def write(self, row: dict[str, Any]) -> None:
-        new = not self.path.exists()
-        with self.path.open("a", newline="", encoding="utf-8") as stream:
-            writer = csv.DictWriter(stream, row)
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
-        for name, value in row.items():
-            if self.writer is not None and name != "step":
-                self.writer.add_scalar(name, value, row["step"])
-
-    def close(self) -> None:
-        if self.writer is not None:
-            self.writer.close()
-
-
-def _tensorboard(folder: Path) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        return None
-    return SummaryWriter(str(folder / "tensorboard"))

@@ -1,0 +1,195 @@
+"""A training that goes on: longer or with other patients, which stay on record; whatever would change it is refused."""
+
+import csv
+import json
+import shutil
+
+import pytest
+from petdiffusion.errors import OutputError, TrainingError
+from petdiffusion.methods.csrd.task import CsrdTask
+from petdiffusion.progress import Run
+from petdiffusion.training import loop
+from petdiffusion.training.bank import load_bank
+from petdiffusion.training.checkpoint import FACTS, STATE
+from petdiffusion.training.log import Log
+from petdiffusion.training.loop import train
+from petdiffusion.training.settings import TrainSettings
+from petdiffusion.write.lock import alone_in
+from support.line import Line, People
+from support.tiny_bank import write_dataset
+from support.tiny_models import NETWORK
+
+
+def settings(**changes):
+    return TrainSettings(**{"steps": 2, "validate_every": 1, "precision": "32-true", **changes})
+
+
+def go(folder, people="ab", origin=None, valid="v", **changes):
+    train(Line(), People(people, valid), settings(**changes), folder, origin=origin)
+    return plan_of(folder)
+
+
+def plan_of(folder):
+    return json.loads((folder / "plan.json").read_text())
+
+
+def steps_in(folder):
+    return [int(row["step"]) for row in csv.DictReader((folder / "log.csv").open())]
+
+
+def contents(folder):
+    return {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
+
+
+@pytest.mark.parametrize("change", [{"seed": 7}, {"learning_rate": 0.01}, {"batch": 8}, {"accumulate": 2},
+                                    {"patch": 32}, {"ema_decay": 0.5}])  # fmt: skip
+def test_another_setting_midway_is_refused_and_nothing_is_rewritten(tmp_path, change):
+    go(tmp_path / "t")
+    before, (name, value) = contents(tmp_path / "t"), *change.items()
+    with pytest.raises(TrainingError, match=f"was begun with {name} = .*, not {value}"):
+        go(tmp_path / "t", steps=4, **change)
+    assert contents(tmp_path / "t") == before
+
+
+def test_a_longer_training_with_more_patients_keeps_on_record_what_it_was(tmp_path):
+    first = go(tmp_path / "t", "a")
+    longer = go(tmp_path / "t", "abc", steps=4, validate_every=2)
+    assert longer["data"]["training_patients"] == ["a", "b", "c"] and longer["settings"]["steps"] == 4
+    assert longer["earlier"] == [{"until_step": 2, "settings": first["settings"], "data": first["data"]}]
+    assert go(tmp_path / "t", "abc", steps=4, validate_every=2) == longer
+    last = go(tmp_path / "t", "c", steps=6)
+    assert last["earlier"] == [*longer["earlier"], {"until_step": 4, "settings": longer["settings"],
+                                                    "data": longer["data"]}]  # fmt: skip
+
+
+def test_patients_from_whom_nothing_was_learnt_are_no_stage(tmp_path):
+    go(tmp_path / "t", "a")
+    go(tmp_path / "t", "b")  # of two steps, both of which are done
+    assert [stage["data"]["training_patients"] for stage in go(tmp_path / "t", "c", steps=4)["earlier"]] == [["a"]]
+
+
+def test_who_was_learnt_from_cannot_judge_later(tmp_path):
+    go(tmp_path / "t", "ab")
+    go(tmp_path / "t", "c", steps=3)
+    with pytest.raises(TrainingError, match="Patient a: was learnt from in t and is now for validation"):
+        go(tmp_path / "t", "c", valid="va", steps=4)
+
+
+def test_the_origin_is_that_of_the_beginning(tmp_path):
+    go(tmp_path / "first")
+    origin = str(tmp_path / "first")
+    with pytest.raises(TrainingError, match="was begun with the weights of no model, not of"):
+        go(tmp_path / "first", steps=4, origin=origin)
+    assert go(tmp_path / "second", origin=origin)["begun_from"] == "a training of line"
+    assert go(tmp_path / "second", origin=origin, steps=3)["begun_from"] == "a training of line"
+    shutil.rmtree(tmp_path / "first")
+    assert go(tmp_path / "second", steps=4)["begun_from"] == "a training of line"
+
+
+def test_a_training_whose_plan_is_gone_goes_on_and_a_damaged_plan_is_named(tmp_path):
+    go(tmp_path / "t")
+    (tmp_path / "t" / "plan.json").unlink()
+    assert "earlier" not in go(tmp_path / "t", steps=3)
+    (tmp_path / "t" / "plan.json").write_text("{")
+    with pytest.raises(TrainingError, match=r"plan\.json of t: cannot be read"):
+        go(tmp_path / "t", steps=4)
+
+
+def test_another_method_is_refused(tmp_path):
+    class Curve(Line):
+        method = "curve"
+
+    go(tmp_path / "t")
+    with pytest.raises(TrainingError, match="holds a training of line, not of curve"):
+        train(Curve(), People("ab"), settings(), tmp_path / "t")
+
+
+def test_what_was_measured_on_the_first_patients_stays_when_others_come(tmp_path):
+    """CSRD measures sigma_data on validation patches, and so on what is there when the training begins."""
+    first, more = write_dataset(tmp_path / "first", ("train", "validation")), tmp_path / "more"
+    write_dataset(more, ("train", "train", "validation"))
+    measured = []
+    for data, steps in ((first, 1), ([first, more], 2)):
+        task, chosen = CsrdTask(changes={"network": NETWORK}), settings(steps=steps, batch=1, patch=16)
+        train(task, load_bank(data, task.derive, chosen, Run()), chosen, tmp_path / "t")
+        measured.append(task.config["sigma_data"])
+    assert measured[0] == measured[1] == plan_of(tmp_path / "t")["config"]["sigma_data"]
+    alone = CsrdTask(changes={"network": NETWORK})
+    alone.calibrate(load_bank([first, more], alone.derive, chosen, Run()).validation())
+    assert alone.config["sigma_data"] != measured[0], "or this test would show nothing"
+
+
+def test_steps_that_a_kill_took_away_are_in_the_log_once(tmp_path):
+    folder, kept = tmp_path / "t", tmp_path / "kept"
+    go(folder)
+    kept.mkdir()
+    for name in (STATE, FACTS):
+        shutil.copy(folder / name, kept)
+    go(folder, steps=4)
+    for name in (STATE, FACTS):  # as if it had been killed after step 4 and before its checkpoint
+        shutil.copy(kept / name, folder)
+    go(folder, steps=5)
+    assert steps_in(folder) == [1, 2, 3, 4, 5]
+    for name in (STATE, FACTS):
+        (folder / name).unlink()  # killed before the first checkpoint
+    go(folder)
+    assert steps_in(folder) == [1, 2]
+
+
+def test_numbers_that_came_later_have_columns_of_their_own(tmp_path):
+    """As where the first patients have no lesions."""
+    log = Log(tmp_path, 0)
+    log.write({"step": 1, "psnr": 30.5})
+    log.write({"step": 2, "bias": -0.25, "psnr": 31.0})
+    log.write({"step": 3, "psnr": 32.0})
+    rows = list(csv.DictReader((tmp_path / "log.csv").open()))
+    assert rows == [{"step": "1", "psnr": "30.5", "bias": ""}, {"step": "2", "psnr": "31.0", "bias": "-0.25"},
+                    {"step": "3", "psnr": "32.0", "bias": ""}]  # fmt: skip
+    log.close()
+
+
+def test_a_second_training_in_the_folder_is_refused_while_the_first_runs(tmp_path):
+    go(tmp_path / "t")
+    before = contents(tmp_path / "t")
+    with alone_in(tmp_path / "t", "training"), pytest.raises(OutputError, match="another training is at work in it"):
+        go(tmp_path / "t", steps=4)
+    assert contents(tmp_path / "t") == before
+    assert go(tmp_path / "t", steps=4)["settings"]["steps"] == 4
+
+
+class Second:
+    """A fabric as the second of several processes has it; `said` is what the first one says."""
+
+    is_global_zero, global_rank, world_size = False, 1, 2
+
+    def __init__(self, fabric, said):
+        self.fabric, self.said = fabric, iter(said)
+
+    def __getattr__(self, name):
+        return getattr(self.fabric, name)
+
+    def broadcast(self, value):
+        return next(self.said)
+
+
+class Counted(People):
+    """No more batches than a test waits for."""
+
+    def batch(self, step, rank):
+        assert step < 20
+        return super().batch(step, rank)
+
+
+def test_other_devices_go_by_the_clock_of_the_first_and_leave_the_talking_to_it(tmp_path, monkeypatch):
+    make, schedule, done, heard = loop._fabric, loop._schedule, [], []
+    monkeypatch.setattr(loop, "_fabric", lambda s, run: Second(make(s, run), [None, 0.0, 0.5, 1.0]))
+    monkeypatch.setattr(loop, "_schedule", lambda step, part, warmup: done.append(part) or schedule(step, part, warmup))
+    train(Line(), Counted("ab"), settings(steps=None, minutes=1000), tmp_path / "t", Run(report=heard.append))
+    assert sorted(set(done)) == [0.0, 0.5] and not heard and not list(tmp_path.rglob("*.*"))
+
+
+def test_what_the_first_process_is_refused_all_are(tmp_path, monkeypatch):
+    make, refusal = loop._fabric, OutputError("Folder t", "is in use")
+    monkeypatch.setattr(loop, "_fabric", lambda s, run: Second(make(s, run), [refusal]))
+    with pytest.raises(OutputError, match="is in use"):
+        train(Line(), Counted("ab"), settings(), tmp_path / "t")
