@@ -8,10 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["LabelMap", "PETDiffusionError", "Volume", "__version__", "denoise", "segment"]
+__all__ = ["LabelMap", "PETDiffusionError", "Volume", "__version__", "compare", "convert", "denoise", "quantify",
+           "run_batch", "segment"]  # fmt: skip
 
-_HOMES = {"denoise": "run", "segment": "segmenting", "Volume": "volume", "LabelMap": "volume",
+_HOMES = {"denoise": "run", "segment": "segmenting", "quantify": "quantifying", "compare": "quantifying",
+          "convert": "quantifying", "run_batch": "batch", "Volume": "volume", "LabelMap": "volume",
           "PETDiffusionError": "errors"}  # fmt: skip
+"""No function has a module's name: that would take its place once anything imports it."""
 
 
 def __getattr__(name: str) -> Any:

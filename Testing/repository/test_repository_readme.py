@@ -53,3 +53,15 @@ def test_importing_the_package_loads_nothing_heavy():
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+def test_functions_of_the_package_are_functions_whatever_was_imported():
+    """A module of the same name would take a function's place as soon as anything imports it."""
+    code = (
+        "import pkgutil, importlib, petdiffusion as p;"
+        "[importlib.import_module(m.name) for m in pkgutil.iter_modules(p.__path__, 'petdiffusion.')"
+        " if m.name != 'petdiffusion.__main__'];"
+        "print(*(name for name in p.__all__ if name != '__version__' and callable(getattr(p, name))))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert {"denoise", "segment", "quantify", "compare", "convert", "run_batch"} <= set(out.stdout.split())

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import petdiffusion
 import pytest
-from petdiffusion import quantify, read, suv
+from petdiffusion import quantifying, read, suv
 from petdiffusion.batch import run_batch
 from petdiffusion.cli import main
 from petdiffusion.errors import OptionError, UnitError
@@ -148,7 +148,7 @@ def test_quantify_compare_and_convert_take_it(tmp_path):
 
 def test_without_it_numbers_are_no_suv(tmp_path):
     files = write_patient(tmp_path / "masks")
-    rows = quantify.quantify(bids(tmp_path), lesions=files["lesions"])["lesions"]
+    rows = quantifying.quantify(bids(tmp_path), lesions=files["lesions"])["lesions"]
     assert not any(key.startswith("SUV") for key in rows[0])
 
 

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from petdiffusion import quantify, read, suv
+from petdiffusion import quantifying, read, suv
 from petdiffusion.errors import UnitError
 from petdiffusion.progress import Run
 from petdiffusion.volume import ARBITRARY, BQML, Geometry, Volume
@@ -125,7 +125,7 @@ def test_a_converted_series_says_by_pet_bids_alone_what_makes_its_suv(tmp_path, 
     """As another program reads it; and as this one does where its own notes lost the factor."""
     series = factory.pet(tmp_path / "dicom", edit=edit)
     wanted = suv.to_suv(read.image(series.folder)).array
-    written = quantify.convert(series.folder, tmp_path / "pet.nii.gz")
+    written = quantifying.convert(series.folder, tmp_path / "pet.nii.gz")
     notes = json.loads((tmp_path / "pet.json").read_text())
     assert notes["ImageDecayCorrected"] is True and notes["ImageDecayCorrectionTime"] == pytest.approx(corrected_to)
     assert (notes["InjectionStart"], notes["ScanStart"]) == (0, pytest.approx(3600.0))
@@ -141,7 +141,7 @@ def test_a_converted_series_says_by_pet_bids_alone_what_makes_its_suv(tmp_path, 
 
 def test_a_factor_of_another_time_than_the_headers_is_not_explained_by_it(tmp_path):
     """Philips' private factor is what it is: no time of decay correction is made up for it."""
-    quantify.convert(philips(tmp_path / "dicom")[0], tmp_path / "pet.nii.gz")
+    quantifying.convert(philips(tmp_path / "dicom")[0], tmp_path / "pet.nii.gz")
     notes = json.loads((tmp_path / "pet.json").read_text())
     assert "suv_factor" in notes["PETDiffusion"]["facts"] and "ScanStart" in notes
     assert "ImageDecayCorrected" not in notes and "ImageDecayCorrectionTime" not in notes

@@ -9,7 +9,7 @@ import pytest
 from petdiffusion.errors import GeometryError, InputError
 from petdiffusion.prepare.lesions import place
 from petdiffusion.progress import Run
-from petdiffusion.quantify import compare, quantify
+from petdiffusion.quantifying import compare, quantify
 from petdiffusion.volume import HU, SUVBW, Facts, Geometry, LabelMap, Volume
 from support.scans import small_patient
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import petdiffusion
 import pytest
-from petdiffusion import quantify, read, registry
+from petdiffusion import quantifying, read, registry
 from petdiffusion.errors import (
     ConditionError,
     GeometryError,
@@ -418,7 +418,7 @@ def test_compare_leaves_out_what_an_image_does_not_show(files, tmp_path):
     cut = read.image(files["pet"]).geometry.shape[0] // 3
     short = _without_ends(files["pet"], tmp_path / "short.nii.gz", cut)
     run = Run()
-    (row, _) = quantify.compare([short], files["reference"], run=run)["image"]
+    (row, _) = quantifying.compare([short], files["reference"], run=run)["image"]
     low, reference = read.image(files["pet"]).array[cut:], read.image(files["reference"]).array
     body = body_mask(read.image(files["reference"]))[cut:]
     assert row["RMSE"] == pytest.approx(np.sqrt(np.square(low - reference[cut:])[body].mean()), rel=1e-4)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import petdiffusion
 import pytest
-from petdiffusion import measure, quantify, read
+from petdiffusion import measure, quantifying, read
 from petdiffusion.cli import main
 from petdiffusion.errors import GeometryError, UnitError
 from petdiffusion.measure.cautions import cautions
@@ -31,7 +31,7 @@ def test_a_mean_suv_that_no_patient_has_is_told(scans):
     petdiffusion.denoise(scans["pet"].with_array(scans["pet"].array * 3000), "gaussian", run=run)
     assert any("which no patient has" in text for text in run.warnings)
     run = Run()
-    quantify.quantify(scans["pet"].with_array(scans["pet"].array * 3000), lesions=scans["lesions"], run=run)
+    quantifying.quantify(scans["pet"].with_array(scans["pet"].array * 3000), lesions=scans["lesions"], run=run)
     assert any("which no patient has" in text for text in run.warnings)
     run = Run()
     petdiffusion.denoise(scans["pet"], "gaussian", run=run)
@@ -57,10 +57,10 @@ def test_an_image_that_the_method_does_not_use_is_told(tmp_path, capsys):
 
 def test_a_threshold_says_what_it_leaves_out_and_when_nothing_is_above_it(scans):
     run = Run()
-    quantify.quantify(scans["pet"], find_above_suv=4, run=run)
+    quantifying.quantify(scans["pet"], find_above_suv=4, run=run)
     assert any("at or above 4, at least 0.5 ml: physiological" in text for text in run.warnings)
     run = Run()
-    found = quantify.quantify(scans["pet"], find_above_suv=90, run=run)
+    found = quantifying.quantify(scans["pet"], find_above_suv=90, run=run)
     assert run.warnings == ["There is no connected region of SUV at or above 90, at least 0.5 ml."]
     assert found["lesion_totals"][0]["lesions"] == 0
 
@@ -68,18 +68,18 @@ def test_a_threshold_says_what_it_leaves_out_and_when_nothing_is_above_it(scans)
 def test_bqml_without_the_dose_is_measured_in_bqml_and_no_number_is_called_suv(scans):
     pet = scans["pet"].with_facts(suv_factor=None).with_array(scans["pet"].array * 5000, unit=BQML)
     run = Run()
-    row = quantify.quantify(pet, lesions=scans["lesions"], run=run)["lesions"][0]
+    row = quantifying.quantify(pet, lesions=scans["lesions"], run=run)["lesions"][0]
     inside = scans["lesions"].array > 0
     assert row["mean_PET"] == pytest.approx(pet.array[inside].mean(), rel=1e-5)
     assert not any(key.startswith("SUV") for key in row) and any("Measured in Bq/ml" in text for text in run.warnings)
     with pytest.raises(UnitError, match="the SUV of this one is not known"):
-        quantify.quantify(pet, find_above_suv=4)
+        quantifying.quantify(pet, find_above_suv=4)
 
 
 def test_labels_of_another_place_are_refused_and_not_measured_as_nothing(scans):
     far = Geometry(scans["lesions"].geometry.size, (4.0, 4.0, 5.0), (3000.0, 0.0, 0.0))
     with pytest.raises(GeometryError, match="lesion mask: covers only 0%"):
-        quantify.quantify(scans["pet"], lesions=LabelMap(scans["lesions"].array, far))
+        quantifying.quantify(scans["pet"], lesions=LabelMap(scans["lesions"].array, far))
 
 
 @pytest.mark.parametrize(("changed", "told"), [({"sex": "M"}, "sex M, not F"), ({"weight_kg": 92.0}, "weight 92 kg"),
@@ -95,9 +95,9 @@ def test_every_command_tells_a_second_image_of_another_patient(scans, tmp_path, 
         petdiffusion.denoise(own["pet"], "gaussian", tune=other["reference"], run=run)
 
     for name, than, asked in (
-        ("reference", "PET", lambda run: quantify.quantify(own["pet"], lesions=scans["lesions"],
+        ("reference", "PET", lambda run: quantifying.quantify(own["pet"], lesions=scans["lesions"],
                                                            reference=other["reference"], run=run)),
-        ("image 'image 2'", "reference", lambda run: quantify.compare([own["pet"], other["pet"]], own["reference"],
+        ("image 'image 2'", "reference", lambda run: quantifying.compare([own["pet"], other["pet"]], own["reference"],
                                                                       run=run)),
         ("CT", "PET", lambda run: commands.simulate_dose(pet, 0.5, 1, tmp_path / "low", counts=1e6, ct=ct, run=run)),
         ("validation PET", "PET", denoised),
@@ -117,14 +117,14 @@ def test_a_given_weight_mends_that_of_a_ct_that_gives_the_attenuation(scans, tmp
 
 def test_an_image_that_is_resampled_is_named(scans):
     moved = replace(scans["pet"], geometry=replace(GEOMETRY, origin=(-53.0, -50.0, 10.0)))
-    quantify.compare([scans["pet"], moved], scans["reference"], run=(run := Run()))
+    quantifying.compare([scans["pet"], moved], scans["reference"], run=(run := Run()))
     assert any(text.startswith("The image 'image 2' lies on another grid") for text in run.warnings)
 
 
 def test_a_dot_in_a_name_is_no_end_of_it(scans, tmp_path):
     for name in ("low_0.1.nii.gz", "low_0.25.NII.GZ"):
         images.write(scans["pet"], tmp_path / name)
-    rows = quantify.compare([tmp_path / "low_0.1.nii.gz", tmp_path / "low_0.25.NII.GZ"], scans["reference"])["image"]
+    rows = quantifying.compare([tmp_path / "low_0.1.nii.gz", tmp_path / "low_0.25.NII.GZ"], scans["reference"])["image"]
     assert [row["image"] for row in rows] == ["low_0.1", "low_0.25", "reference"]
 
 

@@ -62,9 +62,9 @@ def _add_convert(commands: Any) -> None:
 
 
 def _quantify(args: argparse.Namespace, run: Run) -> None:
-    from .. import quantify
+    from .. import quantifying
 
-    rows = quantify.quantify(
+    rows = quantifying.quantify(
         args.pet,
         labels=args.labels,
         lesions=args.lesions,
@@ -78,9 +78,9 @@ def _quantify(args: argparse.Namespace, run: Run) -> None:
 
 
 def _compare(args: argparse.Namespace, run: Run) -> None:
-    from .. import quantify
+    from .. import quantifying
 
-    rows = quantify.compare(
+    rows = quantifying.compare(
         args.images,
         args.reference,
         labels=args.labels,
@@ -109,9 +109,9 @@ def _finish(tables: dict[str, list[dict[str, Any]]], args: argparse.Namespace, r
 
 
 def _convert(args: argparse.Namespace, run: Run) -> None:
-    from .. import quantify
+    from .. import quantifying
 
-    path = quantify.convert(
+    path = quantifying.convert(
         args.image,
         args.target,
         role=args.role,
