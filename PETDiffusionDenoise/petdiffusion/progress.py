@@ -98,6 +98,8 @@ class Run:
     seed: int = 0
     device: str = "auto"
     model: str | None = None
+    others: Mapping[str, str] = field(default_factory=dict)
+    """Models of further methods that the method itself asks, by method; the best one where none is named."""
     report: Reporter = silent
     cancelled: threading.Event = field(default_factory=threading.Event)
     warnings: list[str] = field(default_factory=list)

@@ -151,13 +151,17 @@ def changed_input(record: Mapping[str, Any], leave_out: tuple[str, ...] = ()) ->
 
 
 def changed_model(record: Mapping[str, Any]) -> str | None:
-    """The id of the model of a recorded run, where another one has its place now. Reads cards alone."""
+    """The id of a model of a recorded run, where another one has its place now. Reads cards alone."""
     from .zoo import store
 
     details = record.get("details", {})
-    sha256, wanted = details.get("model_sha256"), record["request"].get("model") or details.get("model")
-    card = store.card_of(wanted) if sha256 and wanted else None
-    return None if card is None or card.sha256 == sha256 else card.id
+    used = ((details.get("model_sha256"), record["request"].get("model") or details.get("model")),
+            (details.get("organ_model_sha256"), details.get("organ_model")))  # fmt: skip
+    for sha256, wanted in used:
+        card = store.card_of(wanted) if sha256 and wanted else None
+        if card is not None and card.sha256 != sha256:
+            return card.id
+    return None
 
 
 def versions() -> dict[str, str]:

@@ -32,6 +32,7 @@ def rerun(
         )
     run = run or Run()
     _refuse_changed(data)
+    run.others = _others(data)
     if data.get("version") != __version__:
         run.warn(f"The record was made by version {data.get('version')}, this is {__version__}: results may differ.")
     model = request.model or data.get("details", {}).get("model")
@@ -51,3 +52,14 @@ def _refuse_changed(data: Mapping[str, Any]) -> None:
         raise InputError(changed, "has changed since", "Denoise it anew, or put the file back.")
     if model := changed_model(data):
         raise ModelError(f"Model {model}", "is another one than this run used", "Add the model of that run.")
+
+
+def _others(data: Mapping[str, Any]) -> dict[str, str]:
+    """The model that found organs for the method. A run goes on without organs where it is missing: refused here."""
+    from .zoo import store
+
+    details = data.get("details", {})
+    model = details.get("organ_model")
+    if model and store.card_of(model) is None:
+        raise ModelError(f"Model {model}", "found the organs of this run and is not installed", "Add that model.")
+    return {details["organ_method"]: model} if model else {}

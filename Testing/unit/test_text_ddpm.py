@@ -15,15 +15,14 @@ import torch
 from petdiffusion import registry
 from petdiffusion.cli import main
 from petdiffusion.errors import DependencyError, InputError, ModelError
-from petdiffusion.methods.amdiff.config import ORGANS
-from petdiffusion.methods.text_ddpm import guidance, method, pet_organs
+from petdiffusion.methods.text_ddpm import guidance, method
 from petdiffusion.methods.text_ddpm.clip_task import ClipTask
 from petdiffusion.methods.text_ddpm.prompts import Prompt, slice_prompts
 from petdiffusion.methods.text_ddpm.task import TextDdpmTask
 from petdiffusion.progress import Run
 from petdiffusion.training.loop import train
 from petdiffusion.training.settings import TrainSettings
-from petdiffusion.volume import Geometry, LabelMap
+from petdiffusion.volume import LabelMap
 from petdiffusion.write import labels
 from petdiffusion.zoo import store
 from safetensors.torch import load_file, save_file
@@ -146,23 +145,6 @@ def test_organs_that_another_method_finds_in_the_pet_are_named_where_asked(model
     assert "No organs were found in the PET: Method 'amdiff': has no model" in " ".join(run.warnings)
     with pytest.raises(ModelError, match="has no model"):
         run_on(alone, pet_organs=True, segment="required")
-
-
-@pytest.mark.parametrize("towards_x", [1, -1])
-def test_paired_organs_are_told_apart_by_the_patients_left(towards_x):
-    """A body that is not in the middle of the field; +x of the patient is left, whichever way the array runs."""
-    array, body = np.zeros((2, 2, 20), np.int16), np.zeros((2, 2, 20), bool)
-    body[..., 6:18] = True
-    array[..., 7:9], array[..., 14:17], array[0, 0, 11] = 2, 2, 1
-    array[1, 1, 10] = 4
-    direction = (towards_x, 0, 0, 0, towards_x, 0, 0, 0, 1)
-    geometry = Geometry((20, 2, 2), (4.0, 4.0, 4.0), (30.0, 0.0, 0.0), direction)
-    found = pet_organs.sided(LabelMap(array, geometry, dict(enumerate(ORGANS, 1))), body)
-    assert set(found.present().values()) == {"liver", "lung_left", "lung_right"}, "no muscle, none that is not there"
-    value = {name: number for number, name in found.names.items()}
-    left = slice(14, 17) if towards_x == 1 else slice(7, 9)
-    assert (found.array[..., left] == value["lung_left"]).all() and found.array[0, 0, 11] == value["liver"]
-    assert (found.array == value["lung_left"]).sum() == 4 * (left.stop - left.start)
 
 
 def test_a_missing_segmentation_is_a_fallback_or_an_error_as_asked(models, case, monkeypatch, tmp_path):

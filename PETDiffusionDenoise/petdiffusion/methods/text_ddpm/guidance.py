@@ -32,6 +32,8 @@ class Guidance:
     source: str = "none"
     organs: LabelMap | None = None
     """A segmentation that was made for it."""
+    by: Mapping[str, Any] = field(default_factory=dict)
+    """The facts of the model that made it, where one of this program's did."""
 
     def rows(self, case: Case) -> list[dict[str, Any]]:
         rows = table.rows_of(self.prompts, case.pet.geometry)
@@ -88,13 +90,13 @@ def _scan_text(case: Case, options: Mapping[str, Any], reader: Any) -> str:
 
 
 def _of_labels(labels: LabelMap, reader: Any, scan: str, source: str, run: Run,
-               organs: LabelMap | None = None) -> Guidance:  # fmt: skip
+               organs: LabelMap | None = None, by: Mapping[str, Any] = {}) -> Guidance:  # fmt: skip
     unnamed = structures_of(labels).unnamed
     if unnamed:
         values = ", ".join(map(str, unnamed[:8]))
         run.warn(f"The label map names no structure for the values {values}: they are in no prompt. Names can be given "
                  "in a table beside it (value, name).")  # fmt: skip
-    return Guidance(slice_prompts(labels, reader.count), scan, source, organs)
+    return Guidance(slice_prompts(labels, reader.count), scan, source, organs, by)
 
 
 def _of_images(case: Case, options: Mapping[str, Any], reader: Any, scan: str, run: Run) -> Guidance:
@@ -109,7 +111,7 @@ def _of_images(case: Case, options: Mapping[str, Any], reader: Any, scan: str, r
         run.warn(f"There is nothing to name organs by (labels, CT or MR): {_instead(scan)}.{asked}")
         return alone
     try:
-        organs, by = _organs(kind, case, options, run)
+        organs, who, by = _organs(kind, case, options, run)
     except Cancelled:
         raise
     except PETDiffusionError as error:
@@ -117,15 +119,16 @@ def _of_images(case: Case, options: Mapping[str, Any], reader: Any, scan: str, r
             raise
         run.warn(f"No organs were found in the {kind.upper()}: {error} So {_instead(scan)}.")
         return alone
-    return _of_labels(organs, reader, scan, f"{by} on the {kind.upper()}", run, organs)
+    return _of_labels(organs, reader, scan, f"{who} on the {kind.upper()}", run, organs, by)
 
 
-def _organs(kind: str, case: Case, options: Mapping[str, Any], run: Run) -> tuple[LabelMap, str]:
-    """And by what they were found."""
+def _organs(kind: str, case: Case, options: Mapping[str, Any], run: Run) -> tuple[LabelMap, str, dict[str, Any]]:
+    """And by what they were found, with the facts of its model."""
     if kind == "pet":
-        return pet_organs.found(case, run), pet_organs.METHOD
+        organs, by = pet_organs.found(case, run)
+        return organs, pet_organs.METHOD, by
     source = segment.source_of(case.ct if kind == "ct" else case.mr)
-    return segment.segmented(source, kind, case.pet.geometry, options["segment_wait"], run), segment.PROGRAM
+    return segment.segmented(source, kind, case.pet.geometry, options["segment_wait"], run), segment.PROGRAM, {}
 
 
 def _instead(scan: str) -> str:

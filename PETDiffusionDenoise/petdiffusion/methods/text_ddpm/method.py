@@ -45,7 +45,8 @@ def text_ddpm(case: Case, options: Mapping[str, Any], run: Run) -> Output:
     words = context(used, reader, len(case.pet.array), config.network["context"])
     estimate, evaluations = _sampled(model, config, seen, words, options, run)
     details = {"prompts_from": told.source, "scan_text": told.scan, "order": options["order"],
-               "encoder": config.encoder, "guided": any(p.text for p in used.prompts)}  # fmt: skip
+               "encoder": config.encoder, "guided": any(p.text for p in used.prompts),
+               **told.by}  # fmt: skip
     tables = {"prompts": told.rows(case)} if told.prompts else {}
     output = seen.output(estimate, model, evaluations, details, tables, told.organs)
     return _with_matches(output, reader, case, run) if options["matches"] and hasattr(reader, "look") else output
