@@ -21,7 +21,9 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "train", help="train a method on digital patients or on your own scans",
         description="Trains on a data set's folder or manifest ('petdiffusion simulate dataset' makes one). A training "
-                    "that was stopped goes on where it was when the same command is given again.",
+                    "that was stopped goes on where it was when the same command is given again. It may then be longer "
+                    "and have other patients, which plan.json keeps on record; other settings are refused. A "
+                    "manifest's column 'patient' says which scans are of one person: nobody may be in two splits.",
     )  # fmt: skip
     parser.add_argument("method", metavar="METHOD", help=f"one of {', '.join(names) or 'none yet'}")
     patients = parser.add_mutually_exclusive_group(required=True)
