@@ -25,7 +25,7 @@ CARDS = (
             Option("steps", "int", 8, "noise levels of each sample", 1, 1000, advanced=True),
             Option("sampler", "str", "dpmpp_2m", "how a sample is walked down the levels",
                    choices=("euler", "heun", "dpmpp_2m"), advanced=True),
-            Option("churn", "float", 0.0, "S_churn of the sampler; 0 is deterministic", 0, 100, advanced=True),
+            Option("churn", "float", 0.0, "S_churn of euler and heun; 0 is deterministic", 0, 100, advanced=True),
         ),
         outputs=("denoised", "uncertainty"),
         needs_suv=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import pairwise
@@ -24,8 +25,14 @@ from ...zoo.choose import choose
 from ..contract import Case, Output
 from .config import CsrdConfig
 
+CHURNED = ("euler", "heun")
+"""Samplers that can add noise on their way."""
+
 
 def denoise(case: Case, options: Mapping[str, Any], run: Run) -> Output:
+    if options["churn"] and options["sampler"] not in CHURNED:
+        run.warn(f"churn = {options['churn']:g} was left aside: the sampler {options['sampler']} adds no noise on its "
+                 f"way. Give {' or '.join(f'sampler={name}' for name in CHURNED)} with it.")  # fmt: skip
     model = choose("csrd", case, run)
     config = CsrdConfig.from_json(model.card.config)
     network, chains = residual.load_network(model), sampling(options, config)
@@ -95,5 +102,14 @@ def sampling(options: Mapping[str, Any], config: CsrdConfig) -> Sampling:
     """Levels from sigma_max (where the mean is found) down to sigma_min; churn as in the paper's stochastic sampler."""
     levels = karras_sigmas(options["steps"], config.sigma_min, config.sigma_max)
     wanted = max(options["samples"], 1 if options["estimate"] == "sample" else 0)
-    extra = {"s_churn": options["churn"]} if options["sampler"] in ("euler", "heun") else {}
+    extra = churned(options, config) if options["sampler"] in CHURNED else {}
     return Sampling(tuple(levels.tolist()), options["sampler"], wanted, options["estimate"], extra=extra)
+
+
+def churned(options: Mapping[str, Any], config: CsrdConfig) -> dict[str, float]:
+    """No level is raised to the highest or above it: a trained mean is of that level, and taken for the estimate at all
+    that are as high."""
+    if options["churn"] == 0 or config.mean_share == 0:
+        return {"s_churn": options["churn"]}
+    raised = 1 + min(options["churn"] / options["steps"], math.sqrt(2) - 1)
+    return {"s_churn": options["churn"], "s_tmax": 0.999 * config.sigma_max / raised}
