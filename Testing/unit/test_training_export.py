@@ -53,7 +53,7 @@ def test_a_training_becomes_a_verified_model(tmp_path):
 
 
 @pytest.mark.parametrize(("change", "why"), [
-    ({"tracers": "FDG"}, "wrong kind: tracers"), ({"voxel_mm": [4.0]}, "two voxel sizes"),
+    ({"tracers": "FDG"}, "wrong kind: tracers"), ({"voxel_mm": [4.0]}, "wrong kind: voxel_mm"),
     ({"colour": "red"}, "unknown fields: colour"), ({"summary": None}, "missing or unknown fields: summary")])
 def test_facts_that_the_store_would_not_read_are_refused_before_anything_is_written(line, tmp_path, change, why):
     facts = {name: value for name, value in {**FACTS, **change}.items() if value is not None}

@@ -12,7 +12,7 @@ from typing import Any
 
 from .. import registry
 from ..errors import OptionError, TrainingError
-from ..progress import Run
+from ..progress import Run, silent
 from .common import add_device, add_reporting, assignments, check_device
 
 
@@ -75,7 +75,8 @@ def _train(args: argparse.Namespace, run: Run) -> None:
     settings = TrainSettings.from_json({**_values(args.set), "minutes": args.minutes, "steps": args.steps})
     with _patients(args, task, settings, run) as patients:
         folder = train(task, patients, settings, args.out, run, origin=args.origin)
-    print(f"Trained: {folder}. Next: petdiffusion export {folder} --id ID --facts facts.json --out DIR")
+    if run.report is not silent:  # as it is in all but the first of several devices' processes
+        print(f"Trained: {folder}. Next: petdiffusion export {folder} --id ID --facts facts.json --out DIR")
 
 
 @contextlib.contextmanager
