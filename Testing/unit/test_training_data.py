@@ -24,14 +24,14 @@ def written(folder, name, *rows, header=HEADER):
 
 def test_one_patient_in_two_splits_is_refused_by_the_column_patient(tmp_path):
     file = written(tmp_path, "m.csv", "a,a.nii.gz,A.nii.gz,train,P1", "b,b.nii.gz,B.nii.gz,validation,P1")
-    with pytest.raises(TrainingError, match=r"Patient P1 of .*m\.csv: is in several splits \(train, validation\)"):
+    with pytest.raises(TrainingError, match=r"P1: is in several splits \(train, validation\): row a of .* and row b of"):
         manifest.groups(file)
 
 
 def test_the_column_patient_counts_over_all_manifests(tmp_path):
     one = written(tmp_path / "one", "m.csv", "a,a.nii.gz,A.nii.gz,train,P1")
     other = written(tmp_path / "other", "m.csv", "b,b.nii.gz,B.nii.gz,validation,P1")
-    with pytest.raises(TrainingError, match=r"Patient P1 of other/m\.csv: is in several splits"):
+    with pytest.raises(TrainingError, match=r"P1: .*: row a of one/m\.csv and row b of other/m\.csv"):
         manifest.groups([one, other])
 
 

@@ -102,16 +102,16 @@ def _file(manifest: Path, row: Row, column: str) -> str:
 
 def _refuse_mixed(found: Sequence[tuple[Path, list[Row]]]) -> None:
     """A patient is one normal-dose scan, or all scans with the same word in the column patient."""
-    said: dict[tuple[str, str], set[str]] = {}
+    said: dict[tuple[str, str], dict[str, str]] = {}
     for path, row in ((path, row) for path, group in found for row in group):
         names = {"reference": _file(path, row, "reference"), "patient": (row.get("patient") or "").strip()}
         for column, name in names.items():
-            splits = said.setdefault((column, name), set())
-            splits.add(split_of_row(row))
+            splits = said.setdefault((column, name), {})
+            splits.setdefault(split_of_row(row), f"row {row['id']} of {_shown(path)}")
             if name and len(splits) > 1:
                 raise TrainingError(
-                    f"{column.capitalize()} {row[column]} of {_shown(path)}",
-                    f"is in several splits ({', '.join(sorted(splits))})",
+                    f"{column.capitalize()} {row[column]}",
+                    f"is in several splits ({', '.join(sorted(splits))}): {' and '.join(splits.values())}",
                     "Give all scans of a patient the same split, and different patients different names.",
                 )
 
