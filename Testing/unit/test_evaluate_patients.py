@@ -150,6 +150,15 @@ def test_no_written_page_or_table_names_the_folder_of_an_original(scans, tmp_pat
         assert not any(word in text for word in ("Smith", "xxx", "yyy", str(tmp_path))), name
 
 
+def test_a_table_of_an_evaluation_before_is_not_left_where_there_is_none_now(scans, tmp_path):
+    fine, gone = ["fine", scans / "c-pet.nii.gz", "", "", ""], ["gone", "none.nii.gz", "", "", ""]
+    tables = tmp_path / "out" / "tables"
+    evaluate(Ask(manifest(tmp_path, fine, gone), ("median",), tmp_path / "out"))
+    assert (tables / "failed.csv").is_file()
+    evaluate(Ask(manifest(tmp_path, fine), ("median",), tmp_path / "out"))
+    assert (tables / "metrics.csv").is_file() and not (tables / "failed.csv").exists()
+
+
 def test_the_command_that_is_given_again_asks_the_same_without_paths():
     from petdiffusion.cli.app import parser
     from petdiffusion.cli.evaluate import _command

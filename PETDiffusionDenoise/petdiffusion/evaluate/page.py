@@ -36,13 +36,15 @@ table.plain th small { color: var(--soft); font-weight: 400; display: block; }
 
 
 def write(made: Evaluation, run: Run) -> None:
-    """Tables first, the report last."""
+    """Tables first, the report last. Of a table without rows none is left from an evaluation before."""
     out, names = made.ask.out, {}
     for name, rows in tables(made).items():
         if rows:
             (out / "tables").mkdir(parents=True, exist_ok=True)
             csv_files.write_csv(rows, out / "tables" / f"{name}.csv")
             names[f"table_{name}"] = f"tables/{name}.csv"
+        else:
+            (out / "tables" / f"{name}.csv").unlink(missing_ok=True)
     run.progress(0.3)
     put(paragraph(made), out / "methods.txt")
     put(html(made), out / "report.html")
