@@ -94,6 +94,22 @@ def test_training_patients_are_told(study, model, tmp_path):
     assert [text[:37] for text in run.warnings] == ["2 of 3 cases are training patients (c"]
 
 
+def test_what_the_runs_say_is_told_with_how_many_said_it_also_of_cases_made_before(study, model, tmp_path, monkeypatch):
+    """A model that is calibrated on scans that it was not made for must not pass for calibrated without a word."""
+    data = json.loads(model.read_text())
+    data["voxel_mm"] = [1.0, 2.0]
+    model.write_text(json.dumps(data))
+    settings = {"model": "csrd-tiny", "seed": 0, "device": "auto", "samples": 2}
+    for _ in range(2):
+        run = Run()
+        calibrate.collect([study / "cases.csv"], "csrd", settings, tmp_path / "cases", run)
+        told = [text for text in run.warnings if "voxels measure" in text]
+        assert len(told) == 1 and told[0].startswith("3 of 3 cases: "), run.warnings
+    monkeypatch.setattr(calibrate, "MOST_SAID", 0)
+    calibrate.collect([study / "cases.csv"], "csrd", settings, tmp_path / "cases", run)
+    assert "more notes of single cases are in cases/*.json." in run.warnings[-1]
+
+
 def test_a_family_without_numbers_is_left_out():
     rows = [(1.0, 1.1, 0.1), (2.0, 1.9, 0.1)]
     scores = [calibrate.Scores(f"{name}-1", 5, {"organ_mean": rows, "voxel": []}) for name in "ab"]

@@ -31,6 +31,8 @@ from .samples import Key, Numbers
 
 VOXELS = 4000
 """Drawn from the body of each case; neighbours tell little more."""
+MOST_SAID = 8
+"""Different notes of the runs that are said, those of most cases first."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Scores:
     """By the manifest's column `preset`."""
     person: str = ""
     """By the manifest's column `patient`."""
+    warnings: Sequence[str] = ()
+    """What its run said."""
 
     def of(self, families: Sequence[str]) -> list[tuple[float, float, float]]:
         return [row for name in families for row in self.numbers.get(name, ())]
@@ -54,7 +58,7 @@ class Scores:
         return self.person or self.id.rsplit("-", 1)[0]
 
     def to_json(self) -> dict[str, Any]:
-        return {"id": self.id, "samples": self.samples, "numbers": self.numbers}
+        return {"id": self.id, "samples": self.samples, "numbers": self.numbers, "warnings": list(self.warnings)}
 
 
 def collect(manifests: Sequence[Path], method: str, settings: dict[str, Any], folder: Path, run: Run) -> list[Scores]:
@@ -75,6 +79,11 @@ def collect(manifests: Sequence[Path], method: str, settings: dict[str, Any], fo
             scanner, person = (case.about.get(column, "") for column in ("preset", "patient"))
             found.append(replace(scores, scanner=scanner, person=person))
             run.progress(done / len(cases))
+    said = Counter(text for scores in found for text in scores.warnings)
+    for text, count in said.most_common(MOST_SAID):
+        run.warn(f"{count} of {len(cases)} cases: {text}")
+    if len(said) > MOST_SAID:
+        run.warn(f"{len(said) - MOST_SAID} more notes of single cases are in {folder.name}/*.json.")
     return found
 
 
@@ -129,6 +138,7 @@ def _made(case: BatchCase, method: str, settings: dict[str, Any], made_by: dict[
     if "lesions" not in images:
         result = replace(result, lesions=None)  # what the method marked itself is no truth
     scores = scores_of(result, case.id, _organs(images.get("labels"), result))
+    scores = replace(scores, warnings=result.warnings)
     text = json.dumps({**scores.to_json(), "made_by": made_by}, allow_nan=False)
     with writing(folder / f"{case.id}.json"):
         aside = folder / f".{case.id}.partial"
