@@ -9,6 +9,7 @@ from typing import Any
 from .. import registry
 from ..progress import Run
 from .common import said, table
+from .trainable import training_of
 
 
 def add(commands: Any) -> None:
@@ -68,7 +69,7 @@ def _in_full(card: Any) -> str:
         }
         for o in card.options
     ]
-    return "\n".join([*lines, table(rows, limit=1000)])
+    return "\n".join([*lines, table(rows, limit=1000), *(training_of(card) if card.trainer else ())])
 
 
 def _range(option: Any) -> str:

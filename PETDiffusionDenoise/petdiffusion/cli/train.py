@@ -35,16 +35,20 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--from", dest="origin", metavar="MODEL", help="begin with the weights of a model, or of a training's folder"
     )
-    parser.add_argument("--config", default="compact", help="configuration of the method (default %(default)s)")
+    parser.add_argument("--config", default="compact",
+                        help="configuration of the method, of those that 'petdiffusion methods METHOD' lists "
+                             "(default %(default)s)")  # fmt: skip
     length = parser.add_mutually_exclusive_group(required=True)
     length.add_argument("--minutes", type=float)
     length.add_argument("--steps", type=int)
     parser.add_argument(
-        "--set", metavar="NAME=VALUE", action="append", default=[], help="a training setting, such as batch=8"
-    )
+        "--set", metavar="NAME=VALUE", action="append", default=[],
+        help="a training setting, such as batch=8; 'petdiffusion methods METHOD' lists them, with their defaults",
+    )  # fmt: skip
     parser.add_argument(
-        "--change", metavar="NAME=VALUE", action="append", default=[], help="a field of the configuration"
-    )
+        "--change", metavar="NAME=VALUE", action="append", default=[],
+        help="a field of the configuration; 'petdiffusion methods METHOD' lists them",
+    )  # fmt: skip
     add_device(parser)
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the training")
     add_reporting(parser)
@@ -62,7 +66,6 @@ def add(commands: Any) -> None:
 def _train(args: argparse.Namespace, run: Run) -> None:
     from ..infer import device
     from ..training.loop import train
-    from ..training.settings import TrainSettings
 
     check_device(args.device)
     device.prepare_process()
@@ -72,11 +75,20 @@ def _train(args: argparse.Namespace, run: Run) -> None:
         raise OptionError(f"Method '{card.name}'", "cannot be trained", "See 'petdiffusion methods'.")
     module, name = card.trainer.split(":")
     task = getattr(importlib.import_module(module), name)(args.config, _values(args.change))
-    settings = TrainSettings.from_json({**_values(args.set), "minutes": args.minutes, "steps": args.steps})
+    settings = _settings(args)
     with _patients(args, task, settings, run) as patients:
         folder = train(task, patients, settings, args.out, run, origin=args.origin)
     if run.report is not silent:  # as it is in all but the first of several devices' processes
         print(f"Trained: {folder}. Next: petdiffusion export {folder} --id ID --facts facts.json --out DIR")
+
+
+def _settings(args: argparse.Namespace) -> Any:
+    from ..training.settings import LENGTH, TrainSettings
+
+    said = _values(args.set)
+    if length := [name for name in LENGTH if name in said]:
+        raise OptionError(f"Training setting '{length[0]}'", "is an option of its own", f"Give --{length[0]}.")
+    return TrainSettings.from_json({**said, **{name: getattr(args, name) for name in LENGTH}})
 
 
 @contextlib.contextmanager

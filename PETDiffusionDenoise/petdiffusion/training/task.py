@@ -18,7 +18,8 @@ so that batches of one are served in turn as well."""
 
 
 class Trained(Protocol):
-    """A method's side of the training. Built as `Task(config)` from the method card's `trainer`."""
+    """A method's side of the training. Built as `Task(config, changes)` from the method card's `trainer`; the class
+    lists its `configs` by name, for `choices.config_of` and `petdiffusion methods`."""
 
     method: str
     config: Mapping[str, Any]

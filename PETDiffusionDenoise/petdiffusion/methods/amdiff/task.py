@@ -18,6 +18,7 @@ from ...diffusion.parameterisation import broadcast
 from ...diffusion.schedules import sigma_of
 from ...prepare.whiten import whiten
 from ...progress import Run
+from ...training.choices import config_of
 from ...training.settings import TrainSettings
 from ...training.task import Batch, items_of
 from . import beside, losses, parts
@@ -37,7 +38,7 @@ class AmdiffTask:
     configs: Mapping[str, AmdiffConfig] = CONFIGS
 
     def __init__(self, config: str = "compact", changes: Mapping[str, Any] | None = None) -> None:
-        self.settings = replace(self.configs[config], **(changes or {}))
+        self.settings = config_of(self.configs, config, changes)
         if self.settings.beside is not None:
             later = {name: value for name, value in (changes or {}).items() if name not in ("beside", "segmenter")}
             self.settings = replace(beside.config_on(self.settings), **later)

@@ -16,6 +16,7 @@ from ...diffusion.schedules import sigma_of
 from ...networks.unet import UNet, UNetConfig
 from ...prepare.noise import measure
 from ...progress import Run
+from ...training.choices import config_of
 from ...training.settings import TrainSettings
 from ...training.slices import Slices, load_slices
 from ...training.task import Batch
@@ -35,9 +36,10 @@ class BcDpmTask:
     """Built by `petdiffusion train bc-dpm`."""
 
     method = "bc-dpm"
+    configs = CONFIGS
 
     def __init__(self, config: str = "compact", changes: Mapping[str, Any] | None = None) -> None:
-        self.settings = replace(CONFIGS[config], **(changes or {}))
+        self.settings = config_of(self.configs, config, changes)
         self._noise: list[float] = []
 
     @property

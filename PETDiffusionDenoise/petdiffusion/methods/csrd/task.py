@@ -13,6 +13,7 @@ from ...diffusion.conditions import Conditions
 from ...diffusion.losses import edm_weight, lognormal_sigmas
 from ...diffusion.parameterisation import Edm, Preconditioned, broadcast
 from ...infer.regression import named
+from ...training.choices import config_of
 from ...training.residual import ResidualTask, conditions
 from ...training.task import Batch
 from .config import CONFIGS, CsrdConfig
@@ -24,9 +25,10 @@ class CsrdTask(ResidualTask):
     """Built by `petdiffusion train csrd`."""
 
     method = "csrd"
+    configs = CONFIGS
 
     def __init__(self, config: str = "compact", changes: Mapping[str, Any] | None = None) -> None:
-        chosen = replace(CONFIGS[config], **(changes or {}))
+        chosen = config_of(self.configs, config, changes)
         if chosen.regression:
             chosen = replace(chosen, regression_sha256=named(chosen.regression).card.sha256)
         super().__init__(chosen)

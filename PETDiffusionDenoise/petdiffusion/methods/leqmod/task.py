@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ...progress import Run
 from ...training.bank import Bank, load_bank
+from ...training.choices import config_of
 from ...training.residual import RegressionTask
 from ...training.settings import TrainSettings
 from ...training.task import Batch
@@ -24,9 +25,10 @@ class LeqmodTask(RegressionTask):
     """Built by `petdiffusion train leqmod-gan`."""
 
     method = "leqmod-gan"
+    configs = CONFIGS
 
     def __init__(self, config: str = "compact", changes: Mapping[str, Any] | None = None) -> None:
-        super().__init__(replace(CONFIGS[config], **(changes or {})))
+        super().__init__(config_of(self.configs, config, changes))
 
     def network(self) -> LeqmodNetwork:
         return LeqmodNetwork(self.settings.network, self.settings.critic_channels)

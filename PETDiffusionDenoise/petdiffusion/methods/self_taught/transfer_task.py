@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ...progress import Run
+from ...training.choices import config_of
 from ...training.settings import TrainSettings
 from ...training.task import Batch
 from . import noise2void
@@ -23,9 +23,10 @@ class TransferTask:
     """Built by `petdiffusion train n2v-pt`."""
 
     method = "n2v-pt"
+    configs = CONFIGS
 
     def __init__(self, config: str = "compact", changes: Mapping[str, Any] | None = None) -> None:
-        self.settings = replace(CONFIGS[config], **(changes or {}))
+        self.settings = config_of(self.configs, config, changes)
 
     @property
     def config(self) -> Mapping[str, Any]:

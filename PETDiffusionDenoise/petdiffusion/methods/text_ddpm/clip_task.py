@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from ...errors import TrainingError
 from ...progress import Run
+from ...training.choices import config_of
 from ...training.settings import TrainSettings
 from ...training.task import Batch
 from . import vocabulary
@@ -39,9 +40,10 @@ class ClipTask:
     """Built by Resources/training/text_ddpm.py."""
 
     method = METHOD
+    configs = CONFIGS
 
     def __init__(self, config: str = "compact", changes: Mapping[str, Any] | None = None) -> None:
-        self.settings = replace(CONFIGS[config], **(changes or {}))
+        self.settings = config_of(self.configs, config, changes)
         if not self.settings.vocabulary:
             self.settings = replace(self.settings, vocabulary=vocabulary_of(vocabulary.texts()))
 

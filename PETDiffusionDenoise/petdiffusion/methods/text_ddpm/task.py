@@ -17,6 +17,7 @@ from ...diffusion.parameterisation import broadcast
 from ...diffusion.schedules import sigma_of
 from ...prepare.whiten import whiten
 from ...progress import Run
+from ...training.choices import config_of
 from ...training.settings import TrainSettings
 from ...training.task import Batch
 from . import parts
@@ -31,10 +32,11 @@ class PairTask:
     """Base of the three. `fixed` are the fields that make the method."""
 
     method = ""
+    configs = CONFIGS
     fixed: Mapping[str, Any] = {}
 
     def __init__(self, config: str = "compact", changes: Mapping[str, Any] | None = None) -> None:
-        self.settings: PairConfig = replace(CONFIGS[config], **{**(changes or {}), **self.fixed})
+        self.settings: PairConfig = config_of(self.configs, config, {**(changes or {}), **self.fixed})
         self.table: Tensor | None = None
         """Texts as the encoder reads them (n + 1, 77, width); the first is none."""
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ...diffusion.parameterisation import broadcast
 from ...networks.blocks import space_to_depth
 from ...progress import Run
+from ...training.choices import config_of
 from ...training.settings import TrainSettings
 from ...training.task import Batch, items_of
 from . import data, parts, perturb
@@ -29,9 +30,10 @@ class UpeteTask:
     """Built by `petdiffusion train upete`."""
 
     method = "upete"
+    configs = CONFIGS
 
     def __init__(self, config: str = "compact", changes: Mapping[str, Any] | None = None) -> None:
-        self.settings = replace(CONFIGS[config], **(changes or {}))
+        self.settings = config_of(self.configs, config, changes)
         self._perceptual: Perceptual | None = None
 
     @property
