@@ -32,10 +32,12 @@ def test_what_a_method_has_not_is_told_with_what_it_has(method):
 
 @pytest.mark.parametrize(("field", "value", "kind"), [
     ("drop_anatomy", "much", "a number"), ("base", 3, "a text"), ("stack", 3, "a list"),
-    ("drop_anatomy", True, "a number")])
+    ("drop_anatomy", True, "a number"), ("base", None, "a text"), ("sigma_data", "x", "a number or null")])
 def test_a_field_of_another_kind_is_told(field, value, kind):
     with pytest.raises(OptionError, match=f"Field {field} = .*is not {kind}.*default"):
         task_of("csrd")(changes={field: value})
+    with pytest.raises(OptionError, match=r"T = 9\.5 .*is not a whole number"):
+        task_of("amdiff")(changes={"T": 9.5})
 
 
 def test_the_nearest_name_is_told():
@@ -54,11 +56,18 @@ def test_a_length_given_as_a_setting_is_told_its_own_option(tmp_path, capsys):
     assert main(words) == 1 and "Training setting 'minutes'" in capsys.readouterr().err
 
 
-def test_what_is_open_may_be_given_and_what_is_given_be_left_open():
+def test_what_is_open_may_be_given_or_stay_open():
     configs = task_of("csrd").configs
     assert configs["compact"].sigma_data is None
     assert config_of(configs, "compact", {"sigma_data": 0.7}).sigma_data == 0.7
     assert config_of(configs, "compact", {"sigma_data": None, "drop_anatomy": 1}).drop_anatomy == 1
+
+
+@pytest.mark.parametrize("method", TRAINED)
+def test_every_field_takes_the_value_that_it_has(method):
+    configs = task_of(method).configs
+    for name, config in configs.items():
+        assert config_of(configs, name, config.to_json()).to_json() == config.to_json()
 
 
 @pytest.mark.parametrize("method", TRAINED)

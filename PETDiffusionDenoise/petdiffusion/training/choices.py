@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
-from dataclasses import fields, replace
-from typing import TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from types import NoneType, UnionType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from ..errors import OptionError
 from ..networks.config import Config
 
 C = TypeVar("C", bound=Config)
-_KINDS: tuple[tuple[tuple[type, ...], str], ...] = (
-    ((bool,), "true or false"), ((int, float), "a number"), ((str,), "a text"), ((Mapping,), "a JSON object"),
-    ((list, tuple), "a list"),
-)  # fmt: skip
-"""The first that fits is a value's: a bool is an int to Python."""
+_LIST = ((list, tuple), "a list")
+_KINDS: Mapping[Any, tuple[tuple[type, ...], str]] = {
+    bool: ((bool,), "true or false"), int: ((int,), "a whole number"), float: ((int, float), "a number"),
+    str: ((str,), "a text"), Mapping: ((Mapping,), "a JSON object"), tuple: _LIST, Sequence: _LIST,
+    NoneType: ((NoneType,), "null"),
+}  # fmt: skip
+"""By a field's type: what may be given for it, and how that is said."""
 
 
-def config_of(configs: Mapping[str, C], name: str, changes: Mapping[str, object] | None = None) -> C:
+def config_of(configs: Mapping[str, C], name: str, changes: Mapping[str, Any] | None = None) -> C:
     """The configuration of this name with these fields changed."""
     check_known(f"Configuration '{name}'", name, configs)
     chosen = configs[name]
+    hints = get_type_hints(type(chosen))
     for field, value in (changes or {}).items():
-        check_known(f"Field '{field}' of the configuration", field, [f.name for f in fields(chosen)])
-        _check_kind(field, value, getattr(chosen, field))
+        check_known(f"Field '{field}' of the configuration", field, chosen.to_json())
+        _check_kind(field, value, getattr(chosen, field), hints[field])
     return replace(chosen, **(changes or {}))
 
 
@@ -37,13 +41,9 @@ def check_known(what: str, name: str, known: Iterable[str]) -> None:
                           )  # fmt: skip
 
 
-def _check_kind(field: str, value: object, default: object) -> None:
-    """What is left open until the training may be of any kind, and anything may be left open."""
-    wanted = _kind(default)
-    if value is not None and wanted is not None and _kind(value) != wanted:
-        raise OptionError(f"Field {field} = {value} of the configuration", f"is not {wanted}",
-                          f"The default is {default}.")  # fmt: skip
-
-
-def _kind(value: object) -> str | None:
-    return next((said for types, said in _KINDS if isinstance(value, types)), None)
+def _check_kind(field: str, value: Any, default: Any, hint: Any) -> None:
+    members = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    kinds = [_KINDS[get_origin(member) or member] for member in members]
+    if not any(isinstance(value, types) and (isinstance(value, bool) == (types == (bool,))) for types, _ in kinds):
+        raise OptionError(f"Field {field} = {value} of the configuration",
+                          f"is not {' or '.join(said for _, said in kinds)}", f"The default is {default}.")  # fmt: skip
