@@ -115,7 +115,7 @@ def _shared(folder: Path, row: Row, normal: Volume) -> dict[str, torch.Tensor]:
         return half(grids.resample(manifest.image(folder, row, column), normal.geometry).array)
 
     images = {"normal": half(normal.array), "ct": on_grid("ct"), "mr": half(mr_scaled(on_grid("mr").float()).numpy())}
-    images["truth"] = images["normal"]
+    images["truth"] = torch.tensor(float("nan"), dtype=torch.float16).expand(normal.array.shape)  # not known
     if row.get("truth"):
         truth = manifest.image(folder, row, "truth")
         manifest.same_grid(truth, normal, "Truth")

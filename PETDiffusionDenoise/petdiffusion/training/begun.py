@@ -18,6 +18,7 @@ from ..write.staging import writing
 from . import checkpoint, origins
 from .settings import TrainSettings
 from .task import Batch, Task
+from .validation import judged_by
 
 PLAN = "plan.json"
 FREE = ("steps", "minutes", "validate_every", "checkpoint_minutes", "precision", "devices", "nodes")
@@ -104,7 +105,7 @@ def explain(folder: Path, task: Task, data: Mapping[str, Any], settings: TrainSe
             begun: Begun | None) -> None:  # fmt: skip
     """Write the plan: what is trained now, and under `earlier` what it was until which step where that was other."""
     now = _plain({"method": task.method, "config": dict(task.config), "settings": settings.to_json(),
-                  "data": data, "begun_from": origins.name_of(origin)})  # fmt: skip
+                  "data": data, "judged_by": judged_by(data), "begun_from": origins.name_of(origin)})  # fmt: skip
     if begun is not None:
         now["begun_from"] = begun.plan.get("begun_from", now["begun_from"])
         if earlier := _earlier(begun, now):
@@ -119,7 +120,8 @@ def _earlier(begun: Begun, now: Mapping[str, Any]) -> list[dict[str, Any]]:
     known, plan, step = list(begun.plan.get("earlier", ())), begun.plan, begun.facts["step"]
     began = known[-1]["until_step"] if known else 0
     if step > began and any(name in plan and plan[name] != now[name] for name in STAGE):
-        known.append({"until_step": step, **{name: plan.get(name) for name in STAGE}})
+        judged = {"judged_by": plan["judged_by"]} if "judged_by" in plan else {}
+        known.append({"until_step": step, **{name: plan.get(name) for name in STAGE}, **judged})
     return known
 
 

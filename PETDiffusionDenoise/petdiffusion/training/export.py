@@ -17,6 +17,7 @@ from ..zoo.store import sha256
 from . import checkpoint
 from .begun import PLAN, STAGE, read_plan
 from .log import rows_of
+from .validation import LEARNT, VALIDATION, judged_by
 
 _AVERAGE = "average.module."
 _UNKNOWN = {"sha256": "0" * 64, "bytes": 0}
@@ -94,6 +95,14 @@ def _stage(said: Mapping[str, Any]) -> dict[str, Any]:
     return {**said, "data": _without_names(said["data"])}
 
 
+def _last(log: list[dict[str, str]], data: Mapping[str, Any]) -> dict[str, Any]:
+    """The last numbers by the name of those they are of: only patients for validation make a validation."""
+    row = {name: value for name, value in log[-1].items() if value != ""} if log else {}
+    if judged_by(data) == VALIDATION and not any(name.startswith(LEARNT) for name in row):
+        return {"last_validation": row}
+    return {"last_validation": {}, "last_on_training_patients": row}
+
+
 def _of_training(folder: Path) -> dict[str, Any]:
     plan, facts, log = read_plan(folder), checkpoint.facts_of(folder), rows_of(folder)
     if not {"method", *STAGE} <= set(plan):
@@ -104,7 +113,7 @@ def _of_training(folder: Path) -> dict[str, Any]:
         "begun_from": plan.get("begun_from"),
         "steps": facts["step"],
         "minutes": round(facts["seconds"] / 60, 1),
-        "last_validation": log[-1] if log else {},
+        **_last(log, plan["data"]),
     }
     if earlier := [_stage(stage) for stage in plan.get("earlier", ())]:
         training["earlier"] = earlier

@@ -27,7 +27,7 @@ from .begun import begun_in, calibrate, check_same, explain
 from .log import Log
 from .settings import TrainSettings
 from .task import ITEM, Batch, Task
-from .validation import scores_of
+from .validation import scores_of, warn_of_judges
 
 LARGEST_GAP = 20
 """Steps with a non-finite loss in a row before the training is given up."""
@@ -67,6 +67,7 @@ def train(
         begun = begun_in(folder, resume)
         calibrate(task, data.validation(), begun)
         described = data.describe()
+        warn_of_judges(described, run)
         if begun is not None:
             check_same(begun, task, described, settings, origin)
         network, average, model, optimizer = _built(task, settings, fabric, origin if begun is None else None)
@@ -256,7 +257,7 @@ def _schedule(step: int, done: float, warmup: int) -> float:
 @torch.no_grad()
 def _report(task: Task, source: Batches, network: nn.Module, state: _State, optimizer: Any, log: Log, run: Run) -> None:
     network.eval()
-    scores = scores_of(task, network, source.validation())
+    scores = scores_of(task, network, source.validation(), source.data.describe())
     network.train()
     recent = [x for x in state.losses if math.isfinite(x)]
     log.write(
