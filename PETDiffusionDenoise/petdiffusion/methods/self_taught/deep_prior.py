@@ -28,7 +28,7 @@ BLOCK = 2
 WAVES_MM = (48.0, 96.0, 192.0, 384.0)
 """Of the sines and cosines along each axis: from a kidney's width to the trunk's."""
 RATE, CLIP = 2e-3, 0.1
-"""Of learning. At four times the rate, or with steps of any length, some scans' networks ended painting nothing."""
+"""Of learning. At twice the rate, with gradients of any length, a network ended painting nothing."""
 
 
 def denoise(case: Case, options: Mapping[str, Any], run: Run) -> Output:
