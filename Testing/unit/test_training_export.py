@@ -1,18 +1,22 @@
 """A training becomes a model: whole, checked as the store reads it, and never over another one unasked."""
 
 import json
+from dataclasses import fields
+from pathlib import Path
 
 import pytest
 import torch
 from petdiffusion.cli import main
 from petdiffusion.errors import ModelError, OutputError, TrainingError
 from petdiffusion.methods.csrd.task import CsrdTask
+from petdiffusion.methods.unet3d.task import Unet3dTask
 from petdiffusion.progress import Run
 from petdiffusion.training.bank import load_bank
-from petdiffusion.training.export import export
+from petdiffusion.training.export import NEEDED, POSSIBLE, export
 from petdiffusion.training.loop import train
 from petdiffusion.training.settings import TrainSettings
 from petdiffusion.zoo import store
+from petdiffusion.zoo.card import ModelCard
 from safetensors.torch import load_file
 from support.line import Line, People
 from support.tiny_bank import write_dataset
@@ -22,6 +26,7 @@ FACTS = {"summary": "a test", "training_data": "made up", "data_licence": "none"
          "tracers": ["FDG"], "voxel_mm": [4.0, 5.0], "dose_fractions": [0.1, 0.1], "intended_use": "tests",
          "limits": "all"}  # fmt: skip
 SMALL = {"network": NETWORK}
+ROOT = Path(__file__).parents[2]
 
 
 def settings(**changes):
@@ -54,12 +59,39 @@ def test_a_training_becomes_a_verified_model(tmp_path):
 
 @pytest.mark.parametrize(("change", "why"), [
     ({"tracers": "FDG"}, "wrong kind: tracers"), ({"voxel_mm": [4.0]}, "wrong kind: voxel_mm"),
-    ({"colour": "red"}, "unknown fields: colour"), ({"summary": None}, "missing or unknown fields: summary")])
+    ({"colour": "red"}, "cannot have colour"), ({"sha256": "0" * 64}, "cannot have sha256"),
+    ({"summary": None, "limits": None, "config": {}}, "lack summary, limits, and cannot have config")])
 def test_facts_that_the_store_would_not_read_are_refused_before_anything_is_written(line, tmp_path, change, why):
     facts = {name: value for name, value in {**FACTS, **change}.items() if value is not None}
-    with pytest.raises(ModelError, match=why):
+    with pytest.raises((ModelError, TrainingError), match=why):
         export(line, tmp_path / "models", "line", facts)
     assert not (tmp_path / "models").exists()
+
+
+def test_wrong_facts_are_answered_with_all_fields_and_the_template(line, tmp_path):
+    with pytest.raises(TrainingError) as refused:
+        export(line, tmp_path, "line", {**FACTS, "colour": "red"})
+    assert all(name in str(refused.value) for name in (*NEEDED, *POSSIBLE, "Resources/examples/facts.json"))
+
+
+def test_the_template_is_one_for_a_training_as_it_is(tmp_path, capsys):
+    """What a card needs is in it, what is not needed is explained beside it."""
+    task = Unet3dTask(changes=SMALL)
+    trained = train(task, load_bank(write_dataset(tmp_path / "data"), task.derive, settings(), Run()), settings(),
+                    tmp_path / "t")  # fmt: skip
+    template, page = ROOT / "Resources" / "examples" / "facts.json", ROOT / "Resources" / "docs" / "training.md"
+    words = ["export", str(trained), "--id", "mine", "--facts", str(template), "--out", str(tmp_path / "models")]
+    assert main(words) == 0 and capsys.readouterr().out.strip().endswith("mine.safetensors")
+    card = store.find(str(tmp_path / "models" / "mine.safetensors"), "unet-3d").card
+    assert card.tracers == ("FDG",) and set(json.loads(template.read_text())) == {*NEEDED, "regions"}
+    described = page.read_text(encoding="utf-8")
+    assert [name for name in (*NEEDED, *POSSIBLE) if f"`{name}`" not in described] == []
+
+
+def test_the_fields_of_facts_and_those_of_the_training_are_the_cards():
+    """A new field of cards is either told by whoever exports, or by the training."""
+    of_training = {"id", "method", "version", "sha256", "bytes", "schema", "config", "training"}
+    assert {*NEEDED, *POSSIBLE} == {known.name for known in fields(ModelCard)} - of_training
 
 
 def test_facts_that_are_no_object_are_refused(line, tmp_path):

@@ -56,7 +56,9 @@ def add(commands: Any) -> None:
     export = commands.add_parser("export", help="make a model out of a training")
     export.add_argument("training", metavar="DIR", help="folder of the training")
     export.add_argument("--id", required=True, metavar="ID")
-    export.add_argument("--facts", required=True, metavar="JSON", help="file with the card's descriptive fields")
+    export.add_argument("--facts", required=True, metavar="JSON",
+                        help="what only people know of a model; Resources/examples/facts.json is a template, "
+                             "explained in Resources/docs/training.md")  # fmt: skip
     export.add_argument("--part", default="", metavar="PREFIX,…", help="only the weights whose names begin so")
     export.add_argument("--out", required=True, metavar="DIR")
     export.add_argument("--overwrite", action="store_true", help="replace a model of this id in DIR")

@@ -20,6 +20,11 @@ from .log import rows_of
 from .validation import LEARNT, VALIDATION, judged_by
 
 _AVERAGE = "average.module."
+NEEDED = ("summary", "training_data", "data_licence", "licence", "tracers", "voxel_mm", "dose_fractions",
+          "intended_use", "limits")  # fmt: skip
+POSSIBLE = ("regions", "results", "seen", "needs", "serves", "refines")
+"""What only people know of a model: fields of its card that the facts give."""
+TEMPLATE = "Resources/examples/facts.json is a template; Resources/docs/training.md explains the fields."
 _UNKNOWN = {"sha256": "0" * 64, "bytes": 0}
 """What the card says of a file that is not written yet."""
 
@@ -53,7 +58,12 @@ def export(folder: str | Path, target: str | Path, id_: str, facts: dict[str, An
 
 def _checked(facts: Any) -> Mapping[str, Any]:
     if not isinstance(facts, Mapping):
-        raise TrainingError("The facts", "are not a JSON object", 'Write them as {"summary": "…", …}.')
+        raise TrainingError("The facts", "are not a JSON object", TEMPLATE)
+    missing, strange = [n for n in NEEDED if n not in facts], [n for n in facts if n not in (*NEEDED, *POSSIBLE)]
+    wrong = [f"lack {', '.join(missing)}"] * bool(missing) + [f"cannot have {', '.join(strange)}"] * bool(strange)
+    if wrong:
+        fields = f"Needed are {', '.join(NEEDED)}; possible are {', '.join(POSSIBLE)}."
+        raise TrainingError("The facts", ", and ".join(wrong), f"{fields} {TEMPLATE}")
     return facts
 
 
