@@ -55,12 +55,11 @@ def test_a_longer_training_with_more_patients_keeps_on_record_what_it_was(tmp_pa
     first = go(tmp_path / "t", "a")
     longer = go(tmp_path / "t", "abc", steps=4, validate_every=2)
     assert longer["data"]["training_patients"] == ["a", "b", "c"] and longer["settings"]["steps"] == 4
-    before = {name: first[name] for name in ("settings", "data", "judged_by")}
-    assert longer["earlier"] == [{"until_step": 2, **before}]
+    until_2, until_4 = ({name: plan[name] for name in ("settings", "data", "judged_by")} for plan in (first, longer))
+    assert longer["earlier"] == [{"until_step": 2, **until_2}]
     assert go(tmp_path / "t", "abc", steps=4, validate_every=2) == longer
     last = go(tmp_path / "t", "c", steps=6)
-    assert last["earlier"] == [*longer["earlier"], {"until_step": 4, "settings": longer["settings"],
-                                                    "data": longer["data"]}]  # fmt: skip
+    assert last["earlier"] == [*longer["earlier"], {"until_step": 4, **until_4}]
 
 
 def test_patients_from_whom_nothing_was_learnt_are_no_stage(tmp_path):
