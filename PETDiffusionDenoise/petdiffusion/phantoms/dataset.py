@@ -23,8 +23,7 @@ import numpy as np
 from .. import __version__
 from ..errors import OptionError, OutputError
 from ..progress import Run, silent
-from ..write import images, labels, tables
-from ..write.lock import PREFIX, alone_in
+from ..write import images, labels, lock, tables
 from ..write.staging import writing
 from .recipe import Job, Recipe
 from .scan import Scan
@@ -49,7 +48,7 @@ def make(out: str | os.PathLike[str], n: int, *, kinds: Sequence[str] = ("body",
         raise OptionError("A data set of 0 patients", "holds nothing", "Ask for at least one.")
     folder, settings = Path(out), {"made_by": "petdiffusion simulate dataset", "version": __version__,
                                    "patients": len(jobs), "split": split, "first_seed": first_seed, **recipe.to_json()}
-    with alone_in(folder, "simulation"):
+    with lock.alone_in(folder, "simulation"):
         return _grown(folder, settings, jobs, workers, run)
 
 
@@ -71,7 +70,7 @@ def _claim(folder: Path, settings: dict[str, Any]) -> None:
     card = folder / CARD
     if card.exists():
         _check_same(_read(card), settings, folder)
-    elif any(not file.name.startswith(PREFIX) for file in folder.iterdir()):
+    elif any(file.name != lock.FILE for file in folder.iterdir()):
         raise OutputError(f"Folder {folder}", "holds other files and no data set", "Choose an empty or new folder.")
     _remove_stale(folder)
     _write_text(card, json.dumps(settings, indent=2) + "\n")

@@ -1,94 +1,118 @@
 """One run at a time in a folder whose files all of its runs share.
 
-Each run leaves a file whose name says process, start and machine, and refuses where it finds another run's. Nobody
-takes a file over, so a file that is left by a killed run can be removed by whoever comes next.
+A file in the folder is locked by the operating system for as long as the run lives. A killed run's lock is gone with
+it, whatever its number, its clock or its container; what the file says is for people alone.
 """
 
 from __future__ import annotations
 
 import os
 import platform
-import random
-import re
-import time
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from ..errors import OutputError
 from .staging import output_error, visible, writing
 
-PREFIX = ".in-use-"
-_NAME = re.compile(rf"{re.escape(PREFIX)}(?P<pid>\d+)-(?P<start>\d+)-(?P<host>.+)")
-_TRIES = 4
-_SAME_START_S = 60
-"""A system's clock may be set while a process runs; one that got the number of a dead one started later than that."""
+FILE = ".in-use"
+_TRIES = 5
+_FAR = 1 << 30
+"""Windows locks bytes, which nobody else can read then: one beyond all that is written."""
 
 
 @contextmanager
 def alone_in(folder: Path, work: str = "run") -> Iterator[None]:
     """For as long as this lasts no other process does `work` ('batch', 'training') in the folder; where one does, it
-    is an error."""
+    is an error. On a file system without locks nobody is refused."""
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    mine = _taken(folder, work)
+    file = folder / FILE
+    stream = _taken(file, work)
     try:
         yield
     finally:
-        with suppress(OSError):  # what cannot be removed now is a dead run's file soon
-            mine.unlink()
+        _remove(file, sys.platform != "win32")
+        _release(stream)
+        _remove(file, sys.platform == "win32")
 
 
-def _taken(folder: Path, work: str) -> Path:
-    """My file, once no other is there. Two that come at the same moment see each other, step back and try again."""
-    mine, others = folder / _own_name(), []
-    for attempt in range(_TRIES):
-        time.sleep(random.uniform(0.0, 0.2) if attempt else 0.0)
+def _taken(file: Path, work: str) -> BinaryIO:
+    for _ in range(_TRIES):
         try:
-            mine.touch(exist_ok=False)
-        except FileExistsError:  # another thread of this very process
-            raise _refusal(folder, mine, work) from None
+            stream = file.open("a+b")
         except OSError as error:
-            raise output_error(folder, error) from error
-        others = [one for one in folder.glob(f"{PREFIX}*") if one != mine and not _is_left_over(one)]
-        if not others:
-            return mine
-        mine.unlink(missing_ok=True)
-    raise _refusal(folder, others[0], work)
+            raise output_error(file.parent, error) from error
+        if not _locked(stream):
+            with stream:
+                raise _refusal(file.parent, stream, work)
+        if _is_still(file, stream):
+            _sign(stream)
+            return stream
+        _release(stream)  # the run before took the file away in this very moment
+    raise OutputError(f"Folder {visible(file.parent).name}", "is taken and left by other runs all the time",
+                      "Try again, or choose another folder.")  # fmt: skip
 
 
-def _own_name() -> str:
-    import psutil
-
-    return f"{PREFIX}{os.getpid()}-{int(psutil.Process().create_time())}-{_host()}"
-
-
-def _host() -> str:
-    return re.sub(r"[^\w.-]", "_", platform.node())[:80] or "unnamed"
-
-
-def _is_left_over(file: Path) -> bool:
-    """Whether its run was of this machine and is no more; the file is removed then."""
-    import psutil
-
-    found = _NAME.fullmatch(file.name)
-    if not found or found["host"] != _host():
-        return False
-    try:
-        process = psutil.Process(int(found["pid"]))
-        same = abs(process.create_time() - int(found["start"])) < _SAME_START_S
-        gone = not same or process.status() == psutil.STATUS_ZOMBIE
-    except psutil.Error as error:
-        gone = isinstance(error, psutil.NoSuchProcess)
-    if gone:
+def _remove(file: Path, now: bool) -> None:
+    """While it is locked, where an open file can be removed, and on Windows after. One that stays stops nobody."""
+    if now:
         with suppress(OSError):
             file.unlink()
-    return gone
 
 
-def _refusal(folder: Path, file: Path, work: str) -> OutputError:
-    found = _NAME.fullmatch(file.name)
-    who = f"process {found['pid']} on {found['host']}" if found else file.name
-    away = "" if found and found["host"] == _host() else f" If that one runs no more, remove {file.name} in the folder."
-    return OutputError(f"Folder {visible(folder).name}", f"another {work} is at work in it ({who})",
-                       f"Wait until it has ended, or choose another folder.{away}")  # fmt: skip
+def _locked(stream: BinaryIO) -> bool:
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            stream.seek(_FAR)
+            msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError:
+        return True  # no locks here, such as on some network drives: results matter more
+    return True
+
+
+def _is_still(file: Path, stream: BinaryIO) -> bool:
+    try:
+        return os.path.samestat(file.stat(), os.fstat(stream.fileno()))
+    except FileNotFoundError:
+        return False
+
+
+def _sign(stream: BinaryIO) -> None:
+    with suppress(OSError):
+        stream.truncate(0)
+        stream.write(f"process {os.getpid()} on {platform.node() or 'this machine'}".encode())
+        stream.flush()
+
+
+def _release(stream: BinaryIO) -> None:
+    with suppress(OSError):
+        if sys.platform == "win32":
+            import msvcrt
+
+            stream.seek(_FAR)
+            msvcrt.locking(stream.fileno(), msvcrt.LK_UNLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(stream, fcntl.LOCK_UN)
+    stream.close()
+
+
+def _refusal(folder: Path, stream: BinaryIO, work: str) -> OutputError:
+    who = b""
+    with suppress(OSError):
+        stream.seek(0)
+        who = stream.read(200)
+    reason = f"another {work} is at work in it" + (f" ({who.decode('utf-8', 'replace')})" if who else "")
+    return OutputError(f"Folder {visible(folder).name}", reason, "Wait until it has ended, or choose another folder.")
