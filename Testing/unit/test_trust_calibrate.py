@@ -205,6 +205,16 @@ def test_scores_of_another_model_image_or_row_are_not_taken_for_these(study, mod
     assert "another method, model, image or setting" in capsys.readouterr().err and model.read_text() == before
 
 
+def test_scores_of_an_earlier_version_are_refused_for_what_they_are(study, model, tmp_path, capsys):
+    assert ask(study, tmp_path / "work") == 0
+    for file in (tmp_path / "work" / "cases").iterdir():
+        data = json.loads(file.read_text())
+        del data["made_by"]["images_sha256"]
+        file.write_text(json.dumps(data))
+    assert ask(study, tmp_path / "work") != 0
+    assert "is of an earlier version, which did not note" in capsys.readouterr().err
+
+
 def test_a_manifest_without_references_is_refused(study, model, tmp_path):
     (tmp_path / "bare.csv").write_text(f"id,pet\na,{study / 'a-0.1-pet.nii.gz'}\n")
     with pytest.raises(InputError, match="no case with a reference"):

@@ -99,9 +99,11 @@ def _kept(case: BatchCase, made_by: dict[str, Any], folder: Path) -> Scores | No
     if not file.exists():
         return None
     data = json.loads(file.read_text(encoding="utf-8"))
-    if data.pop("made_by") != made_by:
-        raise InputError(f"{file.name} in {folder.name}", "comes from another method, model, image or setting",
-                         "Choose another folder.")  # fmt: skip
+    before = data.pop("made_by")
+    if before != made_by:
+        why = ("comes from another method, model, image or setting" if "images_sha256" in before else
+               "is of an earlier version, which did not note which model and images it was made from")
+        raise InputError(f"{file.name} in {folder.name}", why, "Choose another folder.")
     return Scores(**data)
 
 
