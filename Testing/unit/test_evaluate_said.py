@@ -116,7 +116,7 @@ def test_failures_are_counted_in_good_english():
     assert "1 run failed and was left out." in alone
     unused = made(["PSNR_dB"], failed="xy")
     del unused.records["median"]  # none of its runs was finished
-    assert "denoised by Gaussian filter, with" in paragraph(unused)
+    assert "denoised by gaussian, with" in paragraph(unused)
 
 
 def test_a_chance_is_never_0_and_on_its_side_of_the_limit():

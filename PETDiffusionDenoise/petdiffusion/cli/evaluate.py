@@ -23,7 +23,9 @@ def add(commands: Any) -> None:
         "never put together. What was finished is not done again.",
     )
     parser.add_argument("--manifest", required=True, metavar="CASES.csv")
-    parser.add_argument("--methods", required=True, metavar="A,B,…", help="the first is what others are tested against")
+    parser.add_argument("--methods", required=True, metavar="A,B,…",
+                        help="the first is what others are tested against; A@fast is A once more, with options or a "
+                        "model of its own")  # fmt: skip
     parser.add_argument("--out", required=True, metavar="DIR", help="gets report.html, tables and all runs")
     parser.add_argument("--baseline", metavar="M", help="another method that others are tested against")
     parser.add_argument("--option", metavar="METHOD.NAME=VALUE", action="append", default=[])
@@ -69,12 +71,14 @@ def _short(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _by_method(pairs: list[str]) -> dict[str, dict[str, str]]:
+    from ..evaluate.arms import method_of
+
     found: dict[str, dict[str, str]] = {}
     for pair in pairs:
         method, dot, rest = pair.partition(".")
         if not dot:
             raise OptionError(f"Option '{pair}'", "names no method", "Write for example --option nlm.strength=0.8.")
-        found.setdefault(method, {}).update(options_of(method, [rest], prefix=f"{method}."))
+        found.setdefault(method, {}).update(options_of(method_of(method), [rest], prefix=f"{method}."))
     return found
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .. import __version__, registry
+from .. import __version__
 from ..batch import run_batch
 from ..batch.manifest import BatchCase, read_manifest
 from ..batch.work import BAD
@@ -25,6 +25,7 @@ from ..read.sources import shorten
 from ..request import read_record
 from ..volume import DIGITAL_PATIENT, REDUCED_DOSE
 from ..write.staging import writing
+from . import arms
 from .numbers import Gathered, Row, gathered
 from .summary import agreements, all_metrics, by_dose, metrics_by_dose
 
@@ -40,6 +41,7 @@ class Ask:
 
     manifest: Path
     methods: tuple[str, ...]
+    """`csrd`, or `csrd@fast` for the same with options or a model of its own (`arms.py`)."""
     out: Path
     baseline: str | None = None
     options: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -92,11 +94,9 @@ def evaluate(ask: Ask, run: Run | None = None) -> Evaluation:
 
 
 def _checked(ask: Ask) -> list[BatchCase]:
-    if len(set(ask.methods)) != len(ask.methods) or not ask.methods:
-        named = ", ".join(ask.methods) or "(none)"
-        raise OptionError(f"Methods {named}", "must be one or more, each named once", "Name them with --methods.")
+    arms.check(ask.methods)
     for method in ask.methods:
-        registry.card(method).resolve(ask.options.get(method, {}))
+        arms.card_of(method).resolve(ask.options.get(method, {}))
     for name in (*ask.options, *ask.models, *([ask.baseline] if ask.baseline else [])):
         if name not in ask.methods:
             raise OptionError(f"'{name}'", f"is not one of the methods {', '.join(ask.methods)}", "Correct the name.")
@@ -114,8 +114,9 @@ def _runs(ask: Ask, method: str, run: Run) -> list[Row]:
     if method in ask.models:
         settings["model"] = ask.models[method]
     run.report({"event": "stage", "stage": method, "text": f"Method {method}"})
-    rows = run_batch(ask.manifest, ask.out / "runs" / method, method, engine=ask.engine, workers=ask.workers,
-                     address=ask.address, report=False, overwrite=ask.overwrite, run=run, **settings)  # fmt: skip
+    rows = run_batch(ask.manifest, ask.out / "runs" / method, arms.method_of(method), engine=ask.engine,
+                     workers=ask.workers, address=ask.address, report=False, overwrite=ask.overwrite, run=run,
+                     **settings)  # fmt: skip
     _check_not_refused(method, rows)
     return [{"case": r["id"], "method": method, "error": r["error"]} for r in rows if r["status"] in BAD]
 
@@ -160,7 +161,7 @@ def _evaluation(ask: Ask, cases: Sequence[BatchCase], failed: list[Row]) -> Eval
     for data in dict.fromkeys(f["data"] for f, *_ in done):
         groups[data] = gathered(entry for entry in done if entry[0]["data"] == data)
     baseline = ask.baseline or ask.methods[0]
-    titles = {m: registry.card(m).title for m in ask.methods}
+    titles = {m: arms.title_of(m) for m in ask.methods}
     return Evaluation(
         ask,
         groups,
@@ -198,7 +199,7 @@ def _number(text: str | None) -> float | None:
 
 def names_alone(method: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Settings with files by their names alone, for what is handed on."""
-    files = {option.name for option in registry.card(method).options if option.file}
+    files = {option.name for option in arms.card_of(method).options if option.file}
     return {name: Path(value).name if value and name in files else value for name, value in options.items()}
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from .. import __version__, registry
+from .. import __version__
 from ..volume import SUVBW
+from . import arms
 from .numbers import LOW, WORDS, Row, unit_word, units_of
 from .run import Evaluation, names_alone
 from .summary import in_unit, referenced
@@ -151,12 +152,12 @@ def _methods(made: Evaluation) -> str:
     """Those that finished a scan."""
     said, papers = [], _papers(made)
     for method in _used(made):
-        card, record = registry.card(method), made.records[method]
+        card, record = arms.card_of(method), made.records[method]
         options = ", ".join(f"{k} {v}" for k, v in told_of(method, record.get("options", {})).items())
         model = _model(record.get("details", {}))
         cited = f" [{papers.index(card.paper) + 1}]" if card.paper else ""
         inside = "; ".join(t for t in (options, model) if t)
-        said.append(f"{card.title}{cited}" + (f" ({inside})" if inside else ""))
+        said.append(f"{made.titles[method]}{cited}" + (f" ({inside})" if inside else ""))
     they = "It was" if len({row["case"] for row in _cases(made)}) == 1 else "They were"
     return (f"{they} denoised by {'; '.join(said)}, with PETDiffusion {__version__} and seed {made.ask.seed}, "
             "for research use.")  # fmt: skip
@@ -185,4 +186,4 @@ def _model(details: Mapping[str, Any]) -> str:
 
 
 def _papers(made: Evaluation) -> list[str]:
-    return list(dict.fromkeys(p for m in _used(made) if (p := registry.card(m).paper)))
+    return list(dict.fromkeys(p for m in _used(made) if (p := arms.card_of(m).paper)))
