@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 from petdiffusion.errors import OutputError, TrainingError
@@ -11,11 +12,13 @@ from petdiffusion.progress import Run
 from petdiffusion.training import loop
 from petdiffusion.training.bank import load_bank
 from petdiffusion.training.checkpoint import FACTS, STATE
+from petdiffusion.training.export import _without_names
 from petdiffusion.training.log import Log
 from petdiffusion.training.loop import train
+from petdiffusion.training.manifest import collect
 from petdiffusion.training.settings import TrainSettings
 from petdiffusion.write.lock import alone_in
-from support.line import Line, People
+from support.line import Line, People, Points
 from support.tiny_bank import write_dataset
 from support.tiny_models import NETWORK
 
@@ -73,6 +76,69 @@ def test_who_was_learnt_from_cannot_judge_later(tmp_path):
     go(tmp_path / "t", "c", steps=3)
     with pytest.raises(TrainingError, match="Patient a: was learnt from in t and is now for validation"):
         go(tmp_path / "t", "c", valid="va", steps=4)
+
+
+class Listed(Points):
+    """Points that are said to be of the patients of a manifest: rows of `scan,split` and columns more, whose
+    normal-dose scans hold their names."""
+
+    def __init__(self, folder, *rows, header="pet,reference,split,id,patient"):
+        lines = [header, *(f"{row.split(',')[0]}-low,{row}" for row in rows)]
+        folder.mkdir(exist_ok=True)
+        (folder / "manifest.csv").write_text("\n".join(lines))
+        for row in rows:
+            (folder / row.split(",")[0]).write_text(row.split(",")[0])
+        self.found = collect(folder, lambda _, group: SimpleNamespace(id=group[0]["id"]), Run())
+
+    def describe(self):
+        return self.found.describe()
+
+
+def go_with(folder, data, steps):
+    train(Line(), data, settings(steps=steps), folder)
+    return plan_of(folder)
+
+
+def test_another_scan_of_who_was_learnt_from_cannot_judge(tmp_path):
+    go_with(tmp_path / "t", Listed(tmp_path / "one", "A,train,a,P1", "V,validation,v,P2"), 2)
+    later = Listed(tmp_path / "two", "B,train,b,P3", "D,validation,d,P1")
+    with pytest.raises(TrainingError, match="Patient P1: was learnt from in t and is now for validation: row a then, "
+                                            "row d now"):  # fmt: skip
+        go_with(tmp_path / "t", later, 4)
+
+
+def test_the_same_scan_elsewhere_and_under_another_id_cannot_judge(tmp_path):
+    go_with(tmp_path / "t", Listed(tmp_path / "one", "A,train,a,", "V,validation,v,"), 2)
+    with pytest.raises(TrainingError, match="Patient z: was learnt from in t"):
+        go_with(tmp_path / "t", Listed(tmp_path / "two", "B,train,b,", "A,validation,z,"), 4)
+
+
+@pytest.mark.parametrize("ids", [None, ("s1", "s1", "s2")])
+def test_others_with_the_same_number_of_row_or_id_may_judge(tmp_path, ids):
+    header = "pet,reference,split" + (",id" if ids else "")
+    a, b, v = (f",{one}" for one in ids) if ids else ("", "", "")
+    go_with(tmp_path / "t", Listed(tmp_path / "one", f"A,train{a}", header=header), 2)
+    after = go_with(tmp_path / "t", Listed(tmp_path / "two", f"V,validation{b}", f"B,train{v}", header=header), 4)
+    assert set(after["data"]["validation_patients"]) == set(after["earlier"][0]["data"]["training_patients"])
+
+
+def test_a_plan_that_knows_ids_alone_goes_on_by_them(tmp_path):
+    """As plans were before they said who the people are."""
+    now = Listed(tmp_path / "one", "A,train,a,P1", "V,validation,v,P2")
+    plan = go_with(tmp_path / "t", now, 2)
+    assert [one["patient"] for one in plan["data"].pop("people")["training"]] == ["P1"]
+    (tmp_path / "t" / "plan.json").write_text(json.dumps(plan))
+    assert "earlier" not in go_with(tmp_path / "t", now, 2)
+    (tmp_path / "t" / "plan.json").write_text(json.dumps(plan))
+    with pytest.raises(TrainingError, match="Patient a: was learnt from in t"):
+        go_with(tmp_path / "t", Listed(tmp_path / "two", "B,train,b,", "C,validation,a,"), 4)
+    assert go_with(tmp_path / "t", now, 4)["earlier"][0]["data"] == plan["data"]
+
+
+def test_who_the_people_are_stays_out_of_cards(tmp_path):
+    data = Listed(tmp_path / "one", "A,train,a,Miller", "V,validation,v,Smith").describe()
+    assert _without_names(data) == {"training_patients": 1, "validation_patients": 1, "skipped_rows": 0}
+    assert str(tmp_path) not in json.dumps(data)
 
 
 def test_the_origin_is_that_of_the_beginning(tmp_path):

@@ -87,7 +87,7 @@ def load_bank(manifests: Manifests, derive: Derive, settings: TrainSettings, run
 
 def bank_of(found: Found[Patient], settings: TrainSettings) -> Bank:
     used = sum(len(patient.scans) for patient in (*found.train, *found.valid))
-    return Bank(found.train, found.valid, settings, found.source, found.rows - used)
+    return Bank(found.train, found.valid, settings, found.source, found.rows - used, found.people)
 
 
 def patient_of(derive: Derive, run: Run, folder: Path, group: Sequence[Row]) -> Patient | None:

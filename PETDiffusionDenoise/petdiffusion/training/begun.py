@@ -83,11 +83,26 @@ def _check_judges(begun: Begun, data: Mapping[str, Any]) -> None:
     """Who was learnt from can no longer say how good the training is."""
     before = begun.plan.get("data", {})
     sets = [before, *(stage["data"] for stage in begun.plan.get("earlier", ()))]
-    learnt = {name for one in sets for name in one.get("training_patients", ())}
-    new = set(data.get("validation_patients", ())) - set(before.get("validation_patients", ()))
-    if both := sorted(new & learnt):
-        raise TrainingError(f"Patient {both[0]}", f"was learnt from in {begun.folder.name} and is now for validation",
-                            "Leave every patient in his split, or choose another folder.")  # fmt: skip
+    learnt, judges = [one for had in sets for one in _people(had, "training")], _people(before, "validation")
+    for new in (one for one in _people(data, "validation") if not any(_same(one, judge) for judge in judges)):
+        if (known := next((one for one in learnt if _same(one, new)), None)) is not None:
+            rows = "" if known["id"] == new["id"] else f": row {known['id']} then, row {new['id']} now"
+            raise TrainingError(f"Patient {new.get('patient') or new['id']}",
+                                f"was learnt from in {begun.folder.name} and is now for validation{rows}",
+                                "Leave every patient in his split, or choose another folder.")  # fmt: skip
+
+
+def _people(data: Mapping[str, Any], role: str) -> list[Mapping[str, str]]:
+    """Ids alone in plans of older versions, and of data that is not of manifests."""
+    ids = [{"id": name} for name in data.get(f"{role}_patients", ())]
+    return data["people"].get(role, []) if "people" in data else ids
+
+
+def _same(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
+    """Ids are for people to read, and often numbers of rows: they tell only where nothing else is known."""
+    if "scan" not in one or "scan" not in other:
+        return one["id"] == other["id"]
+    return one["scan"] == other["scan"] or (one["patient"] != "" and one["patient"] == other["patient"])
 
 
 def _other(begun: Begun, why: str) -> TrainingError:
@@ -119,10 +134,15 @@ def explain(folder: Path, task: Task, data: Mapping[str, Any], settings: TrainSe
 def _earlier(begun: Begun, now: Mapping[str, Any]) -> list[dict[str, Any]]:
     known, plan, step = list(begun.plan.get("earlier", ())), begun.plan, begun.facts["step"]
     began = known[-1]["until_step"] if known else 0
-    if step > began and any(name in plan and plan[name] != now[name] for name in STAGE):
+    if step > began and any(name in plan and _differ(plan[name], now[name]) for name in STAGE):
         judged = {"judged_by": plan["judged_by"]} if "judged_by" in plan else {}
         known.append({"until_step": step, **{name: plan.get(name) for name in STAGE}, **judged})
     return known
+
+
+def _differ(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Plans of older versions do not say who the people are."""
+    return before != {name: value for name, value in now.items() if name != "people" or name in before}
 
 
 def _plain(value: Any) -> Any:

@@ -97,7 +97,7 @@ def _half(value: torch.Tensor) -> torch.Tensor:
 def _without_names(data: Mapping[str, Any]) -> dict[str, Any]:
     """Numbers of patients, not their names: a model may be given away."""
     return {k: len(v) if k.endswith("_patients") and isinstance(v, list) else v for k, v in data.items()
-            if k != "source"}  # fmt: skip
+            if k not in ("source", "people")}  # fmt: skip
 
 
 def _stage(said: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,7 @@ import torch
 from ..errors import PETDiffusionError, TrainingError
 from ..phantoms.splits import split_of_row
 from ..progress import Run
+from ..request import sha256_of
 from ..volume import ARBITRARY, LabelMap, Volume
 from ..write.tables import separator
 
@@ -35,6 +37,8 @@ class Found(Generic[P]):
     train: list[P] = field(default_factory=list)
     valid: list[P] = field(default_factory=list)
     skipped: int = 0
+    people: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+    """Who those of `training` and of `validation` are, whatever their ids."""
 
     def describe(self) -> dict[str, Any]:
         return described(self)
@@ -42,8 +46,9 @@ class Found(Generic[P]):
 
 def described(data: Any) -> dict[str, Any]:
     """What a training says of the data it had."""
-    return {"source": data.source, "training_patients": [p.id for p in data.train],
-            "validation_patients": [p.id for p in data.valid], "skipped_rows": data.skipped}  # fmt: skip
+    found = {"source": data.source, "training_patients": [p.id for p in data.train],
+             "validation_patients": [p.id for p in data.valid], "skipped_rows": data.skipped}  # fmt: skip
+    return found | ({"people": data.people} if data.people else {})
 
 
 def collect(manifests: Manifests, make: Make[P], run: Run, what: str = "patients") -> Found[P]:
@@ -55,17 +60,32 @@ def collect(manifests: Manifests, make: Make[P], run: Run, what: str = "patients
         for number, (folder, group) in enumerate(everyone):
             try:
                 patient = make(folder, group)
+                person = None if patient is None else _person(folder, group)
             except PETDiffusionError as error:
                 run.warn(f"Patient {group[0]['id']} was skipped. {error}")
                 patient = None
             if patient is None:
                 found.skipped += 1
             else:
-                (found.valid if split_of_row(group[0]) == "validation" else found.train).append(patient)
+                judges = split_of_row(group[0]) == "validation"
+                (found.valid if judges else found.train).append(patient)
+                found.people.setdefault("validation" if judges else "training", []).append(person)
             run.progress((number + 1) / len(everyone))
     if not found.train:
         raise TrainingError(f"Data {names}", "gave no patient to train on", "See the warnings above.")
     return found
+
+
+def _person(folder: Path, group: Sequence[Row]) -> dict[str, str]:
+    """By the word of the column patient and by what the normal-dose scan holds, wherever it lies; by its place where
+    it isn't there, as it needn't be for methods that do not open it."""
+    scan = (folder / group[0]["reference"]).resolve()
+    known = sha256_of(scan) if scan.exists() else hashlib.sha256(os.path.normcase(scan).encode()).hexdigest()
+    return {"id": group[0]["id"], "patient": next(filter(None, map(_word, group)), ""), "scan": known}
+
+
+def _word(row: Row) -> str:
+    return (row.get("patient") or "").strip()
 
 
 def groups(manifests: Manifests) -> list[tuple[Path, list[Row]]]:
@@ -104,7 +124,7 @@ def _refuse_mixed(found: Sequence[tuple[Path, list[Row]]]) -> None:
     """A patient is one normal-dose scan, or all scans with the same word in the column patient."""
     said: dict[tuple[str, str], dict[str, str]] = {}
     for path, row in ((path, row) for path, group in found for row in group):
-        names = {"reference": _file(path, row, "reference"), "patient": (row.get("patient") or "").strip()}
+        names = {"reference": _file(path, row, "reference"), "patient": _word(row)}
         for column, name in names.items():
             splits = said.setdefault((column, name), {})
             splits.setdefault(split_of_row(row), f"row {row['id']} of {_shown(path)}")

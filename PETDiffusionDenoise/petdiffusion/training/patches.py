@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -27,6 +27,7 @@ class Drawn(ABC, Generic[P]):
     settings: TrainSettings
     source: str
     skipped: int = 0
+    people: Mapping[str, Any] = field(default_factory=dict)
     _fixed: list[Batch] | None = None
 
     FIXED = (6, 2)

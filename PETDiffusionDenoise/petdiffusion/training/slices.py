@@ -66,7 +66,7 @@ class Slices(Drawn[SlicePatient]):
 def load_slices(manifests: Manifests, prepare: Prepare, settings: TrainSettings, run: Run) -> Slices:
     """Normal-dose scans of manifests with a column reference, as data sets have them. Test patients are refused."""
     found = collect(manifests, lambda folder, group: _patient(folder, group[0], prepare), run, "normal-dose scans")
-    return Slices(found.train, found.valid, settings, found.source, found.skipped)
+    return Slices(found.train, found.valid, settings, found.source, found.skipped, found.people)
 
 
 def _patient(folder: Path, row: Row, prepare: Prepare) -> SlicePatient:

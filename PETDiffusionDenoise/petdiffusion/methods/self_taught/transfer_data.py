@@ -54,7 +54,7 @@ class LowSlices(Drawn[Scans]):
 def load(manifests: Manifests, settings: TrainSettings, run: Run) -> LowSlices:
     """Low-count scans of manifests, as data sets have them. Test patients are refused."""
     found = collect(manifests, lambda folder, group: _patient(folder, group, run), run)
-    return LowSlices(found.train, found.valid, settings, found.source, found.skipped)
+    return LowSlices(found.train, found.valid, settings, found.source, found.skipped, found.people)
 
 
 def _patient(folder: Path, group: Sequence[Row], run: Run) -> Scans | None:

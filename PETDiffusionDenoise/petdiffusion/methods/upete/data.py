@@ -54,7 +54,7 @@ def load(manifests: Manifests, config: UpeteConfig, settings: TrainSettings, run
     """Normal-dose scans of manifests with a column reference. Test patients are refused."""
     found = collect(manifests, lambda folder, group: normal_scan(folder, group[0], config), run,
                     "normal-dose scans, and drawing their noise once")  # fmt: skip
-    return NormalCubes(found.train, found.valid, settings, found.source, found.skipped)
+    return NormalCubes(found.train, found.valid, settings, found.source, found.skipped, found.people)
 
 
 def normal_scan(folder: Path, row: Row, config: UpeteConfig) -> NormalScan:
