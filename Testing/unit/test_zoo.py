@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from dataclasses import fields
 
 import pytest
 from petdiffusion import doctor
@@ -96,9 +97,9 @@ def test_the_list_of_models_names_all_the_methods_of_one(capsys):
         ({"config": {"network": None}}, "config"),
         ({"tracers": [1]}, "tracers"),
         ({"regions": [["body"]]}, "regions"),
-        ({"summary": 5}, "summary"),
         ({"results": ["good"]}, "results"),
         ({"bytes": True}, "bytes"),
+        ({"tracers": None}, "tracers"),
     ],
 )
 def test_a_wrong_card_is_refused(model, change, message):
@@ -106,6 +107,25 @@ def test_a_wrong_card_is_refused(model, change, message):
     card.write_text(json.dumps({**json.loads(card.read_text()), **change}))
     with pytest.raises(ModelError, match=message):
         store.find(str(model))
+
+
+@pytest.mark.parametrize("change", [{"training": "2 h on one GPU"}, {"version": 1.0}, {"schema": 1.0}, {"summary": 5},
+                                    {"limits": ["none known"]}, {"bytes": 100.0}])  # fmt: skip
+def test_what_no_run_reads_may_be_written_as_one_likes(model, change, capsys):
+    card = model.with_suffix(".json")
+    card.write_text(json.dumps(json.loads(card.read_text()) | change))
+    store.add(model)
+    run = Run()
+    assert choose("csrd", blobs((20, 28, 32), (4.0, 4.0, 4.0)).case(), run).card.id == "tiny"
+    assert not [text for text in run.warnings if "left out" in text]
+    assert main(["models"]) == main(["models", "show", "tiny"]) == 0
+
+
+def test_null_of_a_field_that_may_be_missing_is_its_default(model):
+    needed = json.loads(model.with_suffix(".json").read_text())
+    optional = {known.name for known in fields(ModelCard)} - set(needed)
+    assert "refines" in optional
+    assert ModelCard.from_json(needed | dict.fromkeys(optional), "x") == ModelCard.from_json(needed, "x")
 
 
 def test_a_card_with_a_field_missing_is_refused(model):
@@ -193,6 +213,25 @@ def test_a_bad_card_is_skipped_by_runs_of_its_method_and_the_doctor_tells_it(tmp
     assert [text for text in run.warnings if "a-bad-one.json" in text and "left out" in text]
     row = doctor._models()
     assert not row["ok"] and "a-bad-one.json" in row["found"]
+
+
+@pytest.mark.parametrize(("change", "told_to"), [({"method": "unet-3d"}, {"unet-3d"}),
+                                                 ({"method": "unet-3d", "serves": ["csrd"]}, {"unet-3d", "csrd"}),
+                                                 ({"method": 5}, {"unet-3d", "csrd"})])  # fmt: skip
+def test_a_bad_card_is_told_to_runs_of_its_methods_alone(no_bundled_models, change, told_to):
+    make_model(store.user_folder(), "bad", **change, voxel_mm=[4.0])
+    assert {method for method in ("unet-3d", "csrd") if store.broken(method)} == told_to
+    (store.user_folder() / "bad.json").write_text("{")
+    assert store.broken("csrd") and store.broken("unet-3d") and store.broken()
+
+
+def test_a_run_is_not_told_of_another_methods_bad_card(no_bundled_models):
+    make_model(store.user_folder(), "sound", voxel_mm=[3.0, 5.0])
+    make_model(store.user_folder(), "bad", method="unet-3d", voxel_mm=[4.0])
+    run = Run()
+    choose("csrd", blobs((20, 28, 32), (4.0, 4.0, 4.0)).case(), run)
+    assert not [text for text in run.warnings if "left out" in text]
+    assert "bad.json" in doctor._models()["found"]
 
 
 def test_one_broken_card_does_not_hide_the_others(model):

@@ -18,7 +18,8 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class _Shape(NamedTuple):
-    """What a field of a card may hold. One that a comparison of models stumbled over would end all runs of a method."""
+    """What a field of a card may hold that is read by choosing a model, running it or listing models: one that they
+    stumbled over would end all runs of a method. What only people read may hold anything."""
 
     said: str
     fits: Callable[[Any], bool]
@@ -33,14 +34,13 @@ _TEXT = _Shape("text", lambda v: isinstance(v, str))
 _WORDS = _Shape("a list of words", lambda v: isinstance(v, list) and all(isinstance(word, str) for word in v))
 _FACTS = _Shape("a JSON object", lambda v: isinstance(v, dict))
 _RANGE = _Shape("two numbers, the smaller first", _is_range)
-_COUNT = _Shape("a whole number", lambda v: isinstance(v, int) and not isinstance(v, bool))
+_NUMBER = _Shape("a number", lambda v: isinstance(v, (int, float)) and not isinstance(v, bool))
 _SHAPES = {
-    **dict.fromkeys(("id", "method", "version", "sha256", "summary", "training_data", "data_licence", "licence",
-                     "intended_use", "limits", "refines"), _TEXT),
+    **dict.fromkeys(("id", "method", "sha256", "refines"), _TEXT),
     **dict.fromkeys(("tracers", "regions", "serves", "needs"), _WORDS),
     **dict.fromkeys(("voxel_mm", "dose_fractions"), _RANGE),
-    **dict.fromkeys(("results", "training"), _FACTS),
-    **dict.fromkeys(("bytes", "schema"), _COUNT),
+    "results": _FACTS,
+    "bytes": _NUMBER,
     "config": _Shape("a JSON object, and so its 'network'",
                      lambda v: isinstance(v, dict) and isinstance(v.get("network", {}), dict)),
     "seen": _Shape("two numbers for each name, the smaller first",
@@ -109,7 +109,7 @@ class ModelCard:
 
     @classmethod
     def from_json(cls, data: Any, name: str) -> ModelCard:
-        """A card from parsed JSON; missing and unknown fields are errors."""
+        """A card from parsed JSON; missing and unknown fields are errors, null is as good as a missing one."""
         if not isinstance(data, Mapping):
             raise ModelError(f"Model card {name}", "is not a JSON object", "Give the card that came with the model.")
         known = {f.name for f in fields(cls)}
@@ -120,7 +120,8 @@ class ModelCard:
                 f"has missing or unknown fields: {', '.join(wrong)}",
                 "Give the card that came with the model.",
             )
-        if wrong := [f"{k} ({_SHAPES[k].said})" for k in sorted(data) if not _SHAPES[k].fits(data[k])]:
+        data = {name: value for name, value in data.items() if value is not None or name in needed}
+        if wrong := [f"{k} ({s.said})" for k, s in sorted(_SHAPES.items()) if k in data and not s.fits(data[k])]:
             raise ModelError(
                 f"Model card {name}", f"has fields of the wrong kind: {', '.join(wrong)}", "Give the card as it came."
             )
@@ -135,3 +136,15 @@ class ModelCard:
             raise ModelError(
                 f"Model card {path.name}", f"cannot be read ({error})", "Give the card that came with the model."
             ) from None
+
+
+def methods_said(path: Path) -> tuple[str, ...]:
+    """The methods that a card names, be the rest of it as it may; none where that can't be read."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ()
+    said = data if isinstance(data, Mapping) else {}
+    serves = said.get("serves")
+    named = [said.get("method"), *(serves if isinstance(serves, list) else [])]
+    return tuple(name for name in named if isinstance(name, str))

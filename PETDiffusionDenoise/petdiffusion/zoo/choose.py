@@ -30,7 +30,7 @@ def choose(method: str, case: Case, run: Run) -> Model:
 
 
 def _best(method: str, case: Case, run: Run) -> Model:
-    for error in store.broken():
+    for error in store.broken(method):
         run.warn(f"A model was left out. {error}")
     known = list(store.models(method).values())
     if not known:

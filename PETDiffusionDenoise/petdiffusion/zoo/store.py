@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ModelError
-from .card import ModelCard
+from .card import ModelCard, methods_said
 
 BUNDLED = Path(__file__).parent
 LARGEST_ARCHIVE = 8 << 30
@@ -59,20 +59,28 @@ def models(method: str | None = None) -> dict[str, Model]:
     return {id_: m for id_, m in sorted(found.items()) if method in (None, *m.card.methods)}
 
 
-def broken() -> list[ModelError]:
-    """What is wrong with the cards that cannot be used, for `doctor`."""
-    return [error for error in _all() if isinstance(error, ModelError)]
+@dataclass(frozen=True)
+class _Broken:
+    error: ModelError
+    methods: tuple[str, ...]
+    """That it names; none where nobody can tell."""
 
 
-def _all() -> list[Model | ModelError]:
+def broken(method: str | None = None) -> list[ModelError]:
+    """What is wrong with the cards that cannot be used: all for `doctor`, or those that may be this method's."""
+    found = [one for one in _all() if isinstance(one, _Broken)]
+    return [one.error for one in found if method is None or not one.methods or method in one.methods]
+
+
+def _all() -> list[Model | _Broken]:
     """Bundled models first; hidden files (as some systems leave beside copies) do not count."""
-    found: list[Model | ModelError] = []
+    found: list[Model | _Broken] = []
     for folder, bundled in ((BUNDLED, True), (user_folder(), False)):
         for path in sorted(folder.glob("[!.]*.json")) if folder.is_dir() else ():
             try:
                 found.append(Model(ModelCard.read(path), path.with_suffix(".safetensors"), bundled))
             except ModelError as error:
-                found.append(error)
+                found.append(_Broken(error, methods_said(path)))
     return found
 
 
