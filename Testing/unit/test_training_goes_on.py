@@ -6,6 +6,8 @@ import shutil
 from types import SimpleNamespace
 
 import pytest
+import torch
+from petdiffusion.cli import main
 from petdiffusion.errors import OutputError, TrainingError
 from petdiffusion.methods.csrd.task import CsrdTask
 from petdiffusion.progress import Run
@@ -248,14 +250,51 @@ class Counted(People):
 
 def test_other_devices_go_by_the_clock_of_the_first_and_leave_the_talking_to_it(tmp_path, monkeypatch):
     make, schedule, done, heard = loop._fabric, loop._schedule, [], []
-    monkeypatch.setattr(loop, "_fabric", lambda s, run: Second(make(s, run), [None, 0.0, 0.5, 1.0]))
+    monkeypatch.setattr(loop, "_fabric", lambda s, run: Second(make(s, run), [None, None, 0.0, 0.5, 1.0]))
     monkeypatch.setattr(loop, "_schedule", lambda step, part, warmup: done.append(part) or schedule(step, part, warmup))
     train(Line(), Counted("ab"), settings(steps=None, minutes=1000), tmp_path / "t", Run(report=heard.append))
     assert sorted(set(done)) == [0.0, 0.5] and not heard and not list(tmp_path.rglob("*.*"))
 
 
-def test_what_the_first_process_is_refused_all_are(tmp_path, monkeypatch):
+@pytest.mark.parametrize("said", [[], [None]])
+def test_what_the_first_process_is_refused_all_are(tmp_path, monkeypatch, said):
+    """The folder, or that its plan cannot be written."""
     make, refusal = loop._fabric, OutputError("Folder t", "is in use")
-    monkeypatch.setattr(loop, "_fabric", lambda s, run: Second(make(s, run), [refusal]))
+    monkeypatch.setattr(loop, "_fabric", lambda s, run: Second(make(s, run), [*said, refusal]))
     with pytest.raises(OutputError, match="is in use"):
         train(Line(), Counted("ab"), settings(), tmp_path / "t")
+
+
+@pytest.mark.parametrize("where", ["alone_in", "explain"])
+def test_whatever_the_first_process_stumbles_over_the_others_hear_of(tmp_path, monkeypatch, where):
+    """Or they would wait for it for ever."""
+    make, told = loop._fabric, []
+
+    def stumbles(*_):
+        raise RuntimeError("unforeseen")
+
+    def first(s, run):
+        fabric = make(s, run)
+        monkeypatch.setattr(fabric, "broadcast", lambda value: told.append(value) or value)
+        return fabric
+
+    monkeypatch.setattr(loop, "_fabric", first)
+    monkeypatch.setattr(loop, where, stumbles)
+    with pytest.raises(RuntimeError, match="unforeseen"):
+        train(Line(), People("ab"), settings(), tmp_path / "t")
+    assert str(told[-1]) == "unforeseen"
+
+
+def test_a_folder_in_use_is_told_before_patients_are_loaded(tmp_path, capsys):
+    words = ["train", "unet-3d", "--data", str(tmp_path / "nowhere"), "--steps", "1", "--out", str(tmp_path / "t")]
+    with alone_in(tmp_path / "t", "training"):
+        assert main(words) and "another training is at work in it" in capsys.readouterr().err
+    shutil.rmtree(tmp_path / "t")
+    assert main(words) and "Manifest" in capsys.readouterr().err
+    assert not (tmp_path / "t").exists()
+
+
+def test_numbers_of_a_batchs_items_wait_for_no_device(tmp_path):
+    """A task deals by them what is decided on the host."""
+    batch, fabric = {"x": torch.zeros(3, device="meta")}, SimpleNamespace(world_size=2, global_rank=1)
+    assert loop._items(batch, 5, fabric).tolist() == [33, 34, 35]

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from ..errors import DependencyError, OutputError, TrainingError
+from ..errors import DependencyError, TrainingError
 from ..packages import to_install
 from ..progress import Run, silent
 from ..write.lock import alone_in
@@ -76,27 +76,43 @@ def train(
             checkpoint.load(folder, network, average, optimizer)
             state = _State(*(begun.facts[name] for name in ("step", "seconds", "skipped")))
         fabric.barrier()  # until all have read the plan that is written anew here
-        if fabric.is_global_zero:
-            explain(folder, task, described, settings, origin, begun)
+        _by_first(fabric, lambda: explain(folder, task, described, settings, origin, begun))
         millions = sum(p.numel() for p in network.parameters()) / 1e6
         with run.stage("train", f"Training {task.method} ({millions:.2f} M parameters)"):
             _loop(task, data, settings, folder, run, fabric, model, network, average, optimizer, state)
     return folder
 
 
+def check_free(folder: str | Path) -> None:
+    """A look at the folder before patients are loaded, which may take minutes; `train` holds it. Only the first of
+    several processes looks: two looks at once would refuse each other."""
+    if _lightning().utilities.rank_zero_only.rank == 0 and Path(folder).is_dir():
+        with _alone_in(Path(folder)):
+            pass
+
+
+def _alone_in(folder: Path) -> AbstractContextManager[None]:
+    return alone_in(folder, "training")
+
+
 @contextmanager
 def _folder_of_all(folder: Path, fabric: Any) -> Iterator[None]:
     """The folder, for the processes of this training alone: the first holds it for all, or all are refused."""
     with ExitStack() as stack:
-        refusal = None
-        if fabric.is_global_zero:
-            try:
-                stack.enter_context(alone_in(folder, "training"))
-            except OutputError as error:
-                refusal = error
-        if (refusal := fabric.broadcast(refusal)) is not None:
-            raise refusal
+        _by_first(fabric, lambda: stack.enter_context(_alone_in(folder)))
         yield
+
+
+def _by_first(fabric: Any, work: Callable[[], Any]) -> None:
+    """Done by the first process alone. Where it fails, all do: the others would wait for it for ever."""
+    failure = None
+    if fabric.is_global_zero:
+        try:
+            work()
+        except Exception as error:
+            failure = error
+    if (failure := fabric.broadcast(failure)) is not None:
+        raise failure
 
 
 def _built(task: Task, settings: TrainSettings, fabric: Any, origin: str | None) -> tuple[Any, ...]:
@@ -237,10 +253,10 @@ def _step(
 
 
 def _items(batch: Batch, index: int, fabric: Any) -> torch.Tensor:
-    """Numbers of a batch's items: batch by batch, and within each number device by device."""
+    """Numbers of a batch's items, on the host: batch by batch, and within each number device by device."""
     one = next(iter(batch.values()))
     first = (index * fabric.world_size + fabric.global_rank) * len(one)
-    return torch.arange(first, first + len(one), device=one.device)
+    return torch.arange(first, first + len(one))
 
 
 def _clipped(fabric: Any, model: nn.Module, optimizer: Any, largest: float) -> bool:
@@ -280,18 +296,23 @@ def _report(task: Task, source: Batches, network: nn.Module, state: _State, opti
     )
 
 
-def _fabric(settings: TrainSettings, run: Run) -> Any:
+def _lightning() -> Any:
     try:
-        from lightning_fabric import Fabric
+        import lightning_fabric
     except ImportError:
         raise DependencyError("Lightning Fabric", "is not installed", to_install("lightning-fabric")) from None
+    return lightning_fabric
+
+
+def _fabric(settings: TrainSettings, run: Run) -> Any:
+    lightning = _lightning()
     from ..infer import device as devices
 
     kind = devices.pick_device(run.device).split(":")[0]
     precision = settings.precision
     if precision == "auto":
         precision = "bf16-mixed" if devices.bf16_pays(kind) else "32-true"
-    fabric = Fabric(
+    fabric = lightning.Fabric(
         accelerator=kind,
         devices=settings.devices,
         num_nodes=settings.nodes,

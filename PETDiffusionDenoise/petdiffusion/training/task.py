@@ -14,7 +14,7 @@ Batch = Mapping[str, "torch.Tensor"]
 ITEM."""
 ITEM = "item"
 """Number of each of a batch in the whole training, over all devices: by it a task deals out what only some items get,
-so that batches of one are served in turn as well."""
+so that batches of one are served in turn as well. They stay on the host, where that is decided."""
 
 
 class Trained(Protocol):

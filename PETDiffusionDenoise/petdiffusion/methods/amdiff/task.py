@@ -20,7 +20,7 @@ from ...prepare.whiten import whiten
 from ...progress import Run
 from ...training.choices import config_of
 from ...training.settings import TrainSettings
-from ...training.task import Batch, items_of
+from ...training.task import ITEM, Batch, items_of
 from . import beside, losses, parts
 from .config import CONFIGS, DENOISER_ALONE, SEPARATE, AmdiffConfig
 from .data import LabelledBank, load
@@ -88,8 +88,8 @@ class AmdiffTask:
         if warm == 0 or not (items > 0).any():
             return total
         chosen = items > 0
-        return total + warm * self._semantic(network, estimate[chosen], units.chosen(chosen),
-                                             {k: v[chosen] for k, v in batch.items()}, items[chosen])  # fmt: skip
+        some = {name: value[chosen] for name, value in batch.items() if name != ITEM}
+        return total + warm * self._semantic(network, estimate[chosen], units.chosen(chosen), some, items[chosen])
 
     def _masks_alone(self, network: nn.Module, batch: Batch, units: Units) -> Tensor:
         c = self.settings
