@@ -68,6 +68,11 @@ def test_facts_that_the_store_would_not_read_are_refused_before_anything_is_writ
     assert not (tmp_path / "models").exists()
 
 
+def test_a_fact_that_is_null_is_lacking(line, tmp_path):
+    with pytest.raises(TrainingError, match="lack limits"):
+        export(line, tmp_path / "models", "line", FACTS | {"limits": None})
+
+
 def test_wrong_facts_are_answered_with_all_fields_and_the_template(line, tmp_path):
     with pytest.raises(TrainingError) as refused:
         export(line, tmp_path, "line", {**FACTS, "colour": "red"})

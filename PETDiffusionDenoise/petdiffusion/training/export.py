@@ -59,7 +59,7 @@ def export(folder: str | Path, target: str | Path, id_: str, facts: dict[str, An
 def _checked(facts: Any) -> Mapping[str, Any]:
     if not isinstance(facts, Mapping):
         raise TrainingError("The facts", "are not a JSON object", TEMPLATE)
-    missing, strange = [n for n in NEEDED if n not in facts], [n for n in facts if n not in (*NEEDED, *POSSIBLE)]
+    missing, strange = [n for n in NEEDED if facts.get(n) is None], [n for n in facts if n not in (*NEEDED, *POSSIBLE)]
     wrong = [f"lack {', '.join(missing)}"] * bool(missing) + [f"cannot have {', '.join(strange)}"] * bool(strange)
     if wrong:
         fields = f"Needed are {', '.join(NEEDED)}; possible are {', '.join(POSSIBLE)}."
