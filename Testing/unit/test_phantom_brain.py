@@ -243,5 +243,5 @@ def test_impossible_patients_are_refused(error, options) -> None:
 
 def test_a_missing_nilearn_is_named(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "nilearn", None)
-    with pytest.raises(DependencyError, match="pip install .nilearn"):
+    with pytest.raises(DependencyError, match=r"pip install .nilearn"):
         templates._maps()
