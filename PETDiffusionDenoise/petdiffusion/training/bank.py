@@ -27,7 +27,6 @@ Derive = Callable[
     tuple[dict[str, np.ndarray], dict[str, float]],
 ]
 """Of a low-count scan, its voxels' sizes, the body and the images of the patient (`ct`, `mr`): images and numbers."""
-SHARED = ("normal", "truth", "ct", "mr", "lesions")
 LESION_SHARE, SCALE_JITTER = 0.3, 0.15
 
 
