@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["LabelMap", "PETDiffusionError", "Volume", "__version__", "compare", "convert", "denoise", "quantify",
-           "run_batch", "segment"]  # fmt: skip
+__all__ = ["LabelMap", "PETDiffusionError", "Volume", "__version__", "compare", "convert", "denoise",
+           "denoise_frames", "quantify", "run_batch", "segment"]  # fmt: skip
 
-_HOMES = {"denoise": "run", "segment": "segmenting", "quantify": "quantifying", "compare": "quantifying",
-          "convert": "quantifying", "run_batch": "batch", "Volume": "volume", "LabelMap": "volume",
-          "PETDiffusionError": "errors"}  # fmt: skip
+_HOMES = {"denoise": "run", "denoise_frames": "dynamic", "segment": "segmenting", "quantify": "quantifying",
+          "compare": "quantifying", "convert": "quantifying", "run_batch": "batch", "Volume": "volume",
+          "LabelMap": "volume", "PETDiffusionError": "errors"}  # fmt: skip
 """No function has a module's name: that would take its place once anything imports it."""
 
 

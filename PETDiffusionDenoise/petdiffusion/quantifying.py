@@ -84,10 +84,12 @@ def convert(
     unit: str | None = None,
     weight_kg: float | None = None,
     to: str | None = None,
+    frames: str | None = None,
     overwrite: bool = False,
     run: Run | None = None,
 ) -> Path:
-    """Write an image in another format or unit."""
+    """Write an image in another format or unit. `frames` such as '3' or '10-24' makes one image of some frames of a
+    dynamic or gated PET: their mean, weighted by how long each lasted."""
     from . import read, suv
     from .write import images, staging
     from .write import labels as label_files
@@ -103,7 +105,8 @@ def convert(
         if role == "labels":
             label_files.write(read.labels(image), folder / target.name)
         else:
-            volume = _of_role(image, role, _Said(unit, weight_kg), run)
+            said = _Said(unit, weight_kg)
+            volume = _of_role(image, role, said, run) if frames is None else _of_frames(image, role, frames, said, run)
             volume = {None: lambda v: v, SUVBW: suv.to_suv, BQML: suv.to_bqml}[to](volume)
             images.write(volume.with_facts(source=None), folder / target.name)
     return target
@@ -129,6 +132,16 @@ def _of_role(image: Any, role: str, said: _Said, run: Run) -> Volume:
         if role != "pet":
             raise
         raise InputError(error.what, error.why, f"{error.remedy} A CT, MR or label map needs --role.") from None
+
+
+def _of_frames(image: Any, role: str, frames: str, said: _Said, run: Run) -> Volume:
+    from . import read
+    from .read.dynamic import chosen, mean
+
+    if role != "pet":
+        raise OptionError(f"Frames of a {role.upper()}", "are not known", "Leave --frames out.")
+    found = read.frames(image, unit=said.unit, weight_kg=said.weight_kg, run=run)
+    return mean(found, chosen(frames, len(found)))
 
 
 def _pet(source: Any, said: _Said, role: str, run: Run) -> Volume:

@@ -14,7 +14,17 @@ from . import __version__, registry
 from .errors import InputError, ModelError, OptionError, UnitError
 from .methods.contract import Case, MethodCard, Output
 from .progress import Run
-from .request import IMAGES, IN_MEMORY, RECORD_VERSION, Request, Result, sha256_of, sidecar_sha256_of, versions
+from .request import (
+    IMAGES,
+    IN_MEMORY,
+    RECORD_VERSION,
+    Request,
+    Result,
+    check_device_word,
+    sha256_of,
+    sidecar_sha256_of,
+    versions,
+)
 from .volume import ARBITRARY, BQML, SUVBW, LabelMap, Volume
 
 
@@ -58,7 +68,7 @@ def denoise(
     run = run or Run()
     run.seed, run.device, run.model = request.seed, request.device, request.model
     if request.device != "auto":
-        _device(card, request.device)
+        check_device(card, request.device)
 
     with run.stage("read", "Reading the images"):
         given = _read(images, request, run)
@@ -117,8 +127,9 @@ def _request(method: str, images: Mapping[str, Any], settings: Mapping[str, Any]
     ).absolute()
 
 
-def _device(card: MethodCard, wanted: str) -> str:
+def check_device(card: MethodCard, wanted: str) -> str:
     """The device that does the work; a missing one is refused. Filters run on the CPU, and torch is not loaded."""
+    check_device_word(wanted)
     if not card.runs_networks or wanted == "cpu":
         return "cpu"
     from .infer.device import pick_device
@@ -391,7 +402,7 @@ def _record(
         "research_use_only": True,
         "request": request.to_json(),
         "options": dict(options),
-        "device": _device(card, request.device),
+        "device": check_device(card, request.device),
         "method": {"name": card.name, "title": card.title, "paper": card.paper},
         "input": {
             "unit": result.low.unit,

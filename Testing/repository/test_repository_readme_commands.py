@@ -10,6 +10,7 @@ from petdiffusion import read
 from petdiffusion.cli import main
 from petdiffusion.cli.app import parser
 from petdiffusion.write import images
+from petdiffusion.write.frames import write as write_frames
 from support import dicom_factory
 from support.scans import small_patient, write_patient
 
@@ -30,8 +31,10 @@ def workplace(tmp_path_factory):
     (place / "cases.csv").write_text(f"id,pet,reference\none,{files['pet']},{files['reference']}\n")
     for name in ("A.nii.gz", "B.nii.gz"):
         images.write(small_patient(3)["pet"], place / name)
-    words = {"PET": files["pet"], "CT": files["ct"], "ORGANS": files["labels"], "LESIONS": files["lesions"],
-             "NORMAL_DOSE": files["reference"], "DICOM_FOLDER": str(place / "series")}  # fmt: skip
+    like, frames = read.image(files["pet"]), [small_patient(seed)["pet"].array for seed in range(3)]
+    dynamic = write_frames(like, frames, 3, place / "dynamic.nii.gz", {"FrameDuration": [60, 60, 60]})
+    words = {"PET": files["pet"], "DYNAMIC": str(dynamic), "CT": files["ct"], "ORGANS": files["labels"],
+             "LESIONS": files["lesions"], "NORMAL_DOSE": files["reference"], "DICOM_FOLDER": str(place / "series")}  # fmt: skip
     return place, words
 
 

@@ -10,6 +10,7 @@ from support.scans import write_patient
 COMMANDS = {
     "denoise": ("denoise", "{pet}", "--method", "csrd", "--out", "{out}"),
     "segment": ("segment", "{pet}", "--out", "{out}"),
+    "dynamic": ("dynamic", "{pet}", "--method", "csrd", "--out", "{out}"),
     "batch": ("batch", "{manifest}", "--method", "csrd", "--out", "{out}"),
     "evaluate": ("evaluate", "--manifest", "{manifest}", "--methods", "csrd", "--out", "{out}"),
     "bench": ("bench", "csrd", "--quick", "--out", "{out}"),
@@ -43,7 +44,7 @@ def test_a_device_that_is_none_is_refused_before_any_work(words, command, tmp_pa
     assert "Device 'foo'" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("command", ["denoise", "segment", "bench", "calibrate", "train"])
+@pytest.mark.parametrize("command", ["denoise", "segment", "dynamic", "bench", "calibrate", "train"])
 def test_a_device_that_is_not_here_is_refused_before_any_work(words, command, tmp_path, capsys):
     """The hundredth GPU. A batch may go to machines that have it."""
     assert main([*words(command), "--device", "cuda:99"]) == 1

@@ -184,7 +184,7 @@ def test_plots_of_agreement_share_their_axes(monkeypatch):
         seen.append((axes.get_xlim(), axes.get_ylim(), axes.get_ylabel(), [line.get_xydata() for line in axes.lines]))
         return alt
 
-    monkeypatch.setattr(plots, "_picture", limits)
+    monkeypatch.setattr(plots, "as_image", limits)
     pairs = [{"method": m, "max": factor * v + 1, "max_reference": v}
              for m, factor in (("a", 0.5), ("b", 2.0)) for v in (2.0, 4.0, 8.0)]  # fmt: skip
     for draw in (plots.regression, plots.bland_altman):

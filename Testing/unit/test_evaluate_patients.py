@@ -207,7 +207,7 @@ def test_no_title_of_a_plot_is_cut(monkeypatch, methods):
         assert axes.get_window_extent(renderer).y1 <= box.y0, "the title lies in the picture"
         return alt
 
-    monkeypatch.setattr(plots, "_picture", measured)
+    monkeypatch.setattr(plots, "as_image", measured)
     names = [f"m{i}" for i in range(methods)]
     for metric in METRICS:
         values = {name: {"p": 1.0, "q": 2.0} for name in [*names, LOW]}

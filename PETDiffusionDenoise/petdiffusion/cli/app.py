@@ -13,10 +13,10 @@ from .. import __version__, memory
 from ..errors import Cancelled, OutputError, PETDiffusionError, ResourceError
 from ..packages import missing
 from ..progress import Bar, JsonLines, Run, only_warnings, silent
-from . import batch, bench, calibrate, demo, denoise, evaluate, info, models, numbers, segment, simulate, train
+from . import batch, bench, calibrate, demo, denoise, dynamic, evaluate, info, models, numbers, segment, simulate, train
 from .interrupt import EXIT_CANCELLED, PATIENCE_S, stops_on_signals
 
-COMMANDS = (denoise, segment, batch, evaluate, bench, numbers, info, models, calibrate, simulate, train, demo)
+COMMANDS = (denoise, segment, dynamic, batch, evaluate, bench, numbers, info, models, calibrate, simulate, train, demo)
 EXIT_ERROR, EXIT_BUG, EXIT_UNREAD = 1, 70, 141
 
 

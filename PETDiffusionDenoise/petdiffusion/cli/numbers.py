@@ -54,6 +54,8 @@ def _add_convert(commands: Any) -> None:
     parser.add_argument("target", metavar="OUT", help="file ending in .nii.gz, .nii, .nrrd, .mha")
     parser.add_argument("--role", choices=("pet", "ct", "mr", "labels"), default="pet", help="what the image is")
     parser.add_argument("--to", choices=("SUVbw", "Bq/ml"), help="unit of the result")
+    parser.add_argument("--frames", metavar="N-M", help="of a dynamic or gated PET: one image of these frames, their "
+                        "mean weighted by how long each lasted, such as 3 or 10-24")  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="replace OUT")
     add_unit(parser)
     add_weight(parser)
@@ -118,6 +120,7 @@ def _convert(args: argparse.Namespace, run: Run) -> None:
         unit=args.unit,
         weight_kg=args.weight_kg,
         to=args.to,
+        frames=args.frames,
         overwrite=args.overwrite,
         run=run,
     )

@@ -2,45 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import io
-import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
-from html import escape
 from typing import Any
 
 import numpy as np
 
 from ..measure.agreement import agreement
 from ..measure.agreement import regression as line_of
+from ..write.plots import COLOURS, GREY, INK, LINE, SOFT, as_image, blank, headed, legend, styled, thousands
 from .numbers import LOW, Row, unit_word, value_word
 from .summary import paired
-
-INK, SOFT, LINE = "#16202a", "#55616d", "#dfe4e8"
-COLOURS = ("#0b63b5", "#d61f69", "#2f8f5b", "#c47a11", "#7a4fb3", "#0f8b8d", "#a33c2e", "#5b6770")
-GREY = "#8b96a0"
-LARGE = 1000
-LETTER = 0.1
-"""Inches: a letter of a title, on average at most."""
-STYLE = {
-    "font.family": "sans-serif", "font.size": 9, "svg.fonttype": "none", "svg.hashsalt": "petdiffusion",
-    "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": SOFT, "axes.labelcolor": INK,
-    "xtick.color": SOFT, "ytick.color": SOFT, "axes.titlesize": 10, "axes.titleweight": "bold", "axes.grid": True,
-    "grid.color": LINE, "grid.linewidth": 0.6, "axes.axisbelow": True,
-}  # fmt: skip
-
-
-def styled(draw: Callable[..., Any]) -> Callable[..., Any]:
-    """Matplotlib takes its style when a thing is drawn; nobody else's is changed."""
-    @wraps(draw)
-    def within(*args: Any, **settings: Any) -> Any:
-        import matplotlib
-
-        with matplotlib.rc_context(STYLE):
-            return draw(*args, **settings)
-
-    return within
 
 
 def colour(method: str, methods: Sequence[str]) -> str:
@@ -53,7 +24,7 @@ def boxes(values: Mapping[str, Mapping[str, float]], title: str, unit: str, titl
     """A box per method, every patient a point; the same patient is joined by a line. As wide as for `places` boxes, so
     that pictures of all metrics stand in columns."""
     methods = [m for m in values if values[m]]
-    figure, axes = _figure(1.0 + 0.68 * places, 2.9)
+    figure, axes = blank(1.0 + 0.68 * places, 2.9)
     columns = [list(values[m].values()) for m in methods]
     axes.boxplot(columns, widths=0.5, showfliers=False, medianprops={"color": INK},
                  boxprops={"color": SOFT}, whiskerprops={"color": SOFT}, capprops={"color": SOFT})  # fmt: skip
@@ -63,9 +34,9 @@ def boxes(values: Mapping[str, Mapping[str, float]], title: str, unit: str, titl
     for i, (method, column) in enumerate(zip(methods, columns), 1):
         axes.scatter([i] * len(column), column, s=13, color=colour(method, named), alpha=0.85, zorder=3, linewidths=0)
     axes.set_xticks(range(1, len(methods) + 1), [titles.get(m, m) for m in methods], rotation=28, ha="right")
-    _title(figure, title)
+    headed(figure, title)
     axes.set_ylabel(unit)
-    return _picture(figure, f"{title} by method")
+    return as_image(figure, f"{title} by method")
 
 
 @styled
@@ -125,7 +96,7 @@ def _levels(both: np.ndarray) -> tuple[float, float, float]:
 @styled
 def curves(rows: Sequence[Row], methods: Sequence[str], ylabel: str, titles: Mapping[str, str]) -> str:
     """Quality against the dose fraction."""
-    figure, axes = _figure(4.4, 2.9)
+    figure, axes = blank(4.4, 2.9)
     for method in [*methods, LOW]:
         line = [(r["fraction"], r["mean"]) for r in rows if r["method"] == method]
         if line:
@@ -137,15 +108,15 @@ def curves(rows: Sequence[Row], methods: Sequence[str], ylabel: str, titles: Map
     axes.minorticks_off()
     axes.set_xlabel("dose fraction")
     axes.set_ylabel(ylabel)
-    _legend(figure)
-    return _picture(figure, f"{ylabel} against the dose fraction")
+    legend(figure)
+    return as_image(figure, f"{ylabel} against the dose fraction")
 
 
 @styled
 def against_time(points: Mapping[str, tuple[float, float]], methods: Sequence[str], ylabel: str,
                  titles: Mapping[str, str]) -> str:
     """{method: (median seconds, mean quality)}."""
-    figure, axes = _figure(4.4, 2.9)
+    figure, axes = blank(4.4, 2.9)
     for method, (seconds, quality) in points.items():
         axes.scatter([seconds], [quality], s=34, color=colour(method, methods), linewidths=0,
                      label=titles.get(method, method))  # fmt: skip
@@ -153,8 +124,8 @@ def against_time(points: Mapping[str, tuple[float, float]], methods: Sequence[st
     axes.margins(x=0.25, y=0.2)
     axes.set_xlabel("seconds a scan, on this machine")
     axes.set_ylabel(ylabel)
-    _legend(figure)
-    return _picture(figure, f"{ylabel} against time")
+    legend(figure)
+    return as_image(figure, f"{ylabel} against time")
 
 
 def _found(pairs: Sequence[Row], methods: Sequence[str], metric: str) -> list[tuple[str, np.ndarray]]:
@@ -166,44 +137,11 @@ def _panels(found: Sequence[tuple[str, np.ndarray]], draw: Callable[[Any, np.nda
     """A picture each, so that a narrow screen can put them below one another."""
     drawn = []
     for method, both in found:
-        figure, axes = _figure(2.8, 2.6)
+        figure, axes = blank(2.8, 2.6)
         draw(axes, both, method)
-        _thousands(axes)
-        _title(figure, titles.get(method, method))
-        drawn.append(_picture(figure, f"{titles.get(method, method)}: {alt}"))
+        thousands(axes)
+        headed(figure, titles.get(method, method))
+        drawn.append(as_image(figure, f"{titles.get(method, method)}: {alt}"))
     return drawn
 
 
-def _thousands(axes: Any) -> None:
-    """Bq/ml as 25k: in full they would run into one another."""
-    from matplotlib.ticker import EngFormatter
-
-    for axis, (_, high) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
-        if high >= LARGE:
-            axis.set_major_formatter(EngFormatter(sep=""))
-
-
-def _figure(width: float, height: float) -> tuple[Any, Any]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots()
-
-
-def _title(figure: Any, text: str) -> None:
-    """In as many lines as the picture's width needs, over the whole of it: over the axes alone a long one is cut."""
-    figure.suptitle(textwrap.fill(text, int(figure.get_figwidth() / LETTER)), fontsize=10, fontweight="bold")
-
-
-def _legend(figure: Any) -> None:
-    """Above the picture, where neither points nor lines are."""
-    figure.legend(loc="outside upper left", ncols=2, frameon=False, fontsize=8)
-
-
-def _picture(figure: Any, alt: str) -> str:
-    """An SVG of its own inside the page, which the page's style does not reach; the same numbers give the same text."""
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    data = base64.b64encode(buffer.getvalue().encode()).decode()
-    width, height = (round(96 * inches) for inches in figure.get_size_inches())
-    return f'<img alt="{escape(alt)}" width="{width}" height="{height}" src="data:image/svg+xml;base64,{data}">'

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ..progress import Run
     from ..volume import LabelMap, Volume
+    from .dynamic import Frames
 
 ROLES = ("pet", "ct", "mr", "reference")
 
@@ -34,3 +35,13 @@ def labels(source: Any, *, totalsegmentator: bool = False, allow_empty: bool = T
     from .label_maps import labels as read
 
     return read(source, totalsegmentator=totalsegmentator, allow_empty=allow_empty)
+
+
+def frames(source: Any, *, unit: str | None = None, weight_kg: float | None = None, run: Run | None = None) -> Frames:
+    """The frames of a dynamic or gated PET: a 4D file (3D Slicer's sequences too) or the DICOM series of all frames.
+
+    Units and facts are each frame's own; where only some frames tell the way to SUV it serves all.
+    """
+    from .dynamic import frames as read
+
+    return read(source, unit=unit, weight_kg=weight_kg, run=run)

@@ -33,8 +33,13 @@ DERIVED = "Denoised by "
 def read(path: Path, role: str, declared: tuple[str, float] | None = None, weight_kg: float | None = None,
          run: Run | None = None) -> Volume:  # fmt: skip
     """The series of this role in a folder, or the one a file belongs to."""
-    found = series.find(path, role)
-    ordered, geometry = slices.arrange(series.load(found), run)
+    return of_slices(series.load(series.find(path, role)), path, role, declared, weight_kg, run)
+
+
+def of_slices(loaded: Sequence[Dataset], path: Path, role: str, declared: tuple[str, float] | None = None,
+              weight_kg: float | None = None, run: Run | None = None) -> Volume:  # fmt: skip
+    """The volume that slices of one series make."""
+    ordered, geometry = slices.arrange(loaded, run)
     unit, scale = _agreed_unit(ordered, role, declared, path.name, run)
     array = pixels.stack(ordered, geometry, needs_rescale=role != "mr")
     if scale != 1.0:

@@ -13,6 +13,7 @@ from ..errors import GeometryError, InputError, PETDiffusionError
 from ..volume import Geometry
 from . import checks
 from .sidecar import HEADER_KEY
+from .slices import SEVERAL
 
 if TYPE_CHECKING:
     import nibabel
@@ -37,6 +38,54 @@ def opened(path: Path) -> Any:
 
             return nibabel.load(path, mmap=False)
         return _read_itk(path)
+
+
+def opened_frames(path: Path) -> Any:
+    """The library's own image of several frames; voxels of NIfTI stay on the disk until a frame is asked for."""
+    with _named(path.name):
+        if path.name.lower().endswith((".nii", ".nii.gz")):
+            import nibabel
+
+            # kept open, since each frame would else unpack the file from its start
+            return nibabel.load(path, mmap=False, keep_file_open=True)
+        import SimpleITK as sitk
+
+        with quiet_itk():
+            return sitk.ReadImage(str(path))
+
+
+def frames_in(image: Any) -> tuple[int, float | None]:
+    """How many, and the seconds of one where the header tells them."""
+    if hasattr(image, "dataobj"):
+        shape = tuple(int(n) for n in image.shape)
+        if len(shape) > 4 and max(shape[4:]) > 1:
+            raise InputError(f"Image of size {shape}", "has more than one axis beside the three of space",
+                             "Give a 4D image, its last axis the frames.")
+        return (shape[3] if len(shape) > 3 else 1), _nifti_step(image)
+    if image.GetDimension() == 4 and image.GetNumberOfComponentsPerPixel() == 1:
+        return image.GetSize()[3], None
+    return (image.GetNumberOfComponentsPerPixel() if image.GetDimension() == 3 else 1), None
+
+
+def _nifti_step(image: Any) -> float | None:
+    """The fourth voxel size, if it is a time."""
+    if not hasattr(image.header, "get_xyzt_units") or len(image.shape) < 4:
+        return None
+    scale = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}.get(image.header.get_xyzt_units()[1])
+    step = float(image.header.get_zooms()[3])
+    return step * scale if scale and np.isfinite(step) and step > 0 else None
+
+
+def one_frame(image: Any, number: int) -> Any:
+    """The 3D image of a frame, counted from 0."""
+    if hasattr(image, "dataobj"):
+        return image.slicer[:, :, :, number] if len(image.shape) > 3 else image
+    import SimpleITK as sitk
+
+    if image.GetDimension() == 4:
+        return sitk.Extract(image, [*image.GetSize()[:3], 0], [0, 0, 0, number])
+    several = image.GetNumberOfComponentsPerPixel() > 1  # 3D Slicer keeps a sequence so
+    return sitk.VectorIndexSelectionCast(image, number) if several else image
 
 
 def in_memory(source: Any, dtype: type | None = np.float32) -> Loaded:
@@ -122,7 +171,7 @@ def _one_frame(shape: Sequence[int]) -> tuple[int, int, int]:
     frames = int(np.prod(sizes[3:]))
     if frames > 1:
         raise InputError(f"Image of size {sizes}", f"holds {frames} frames or channels",
-                         "Give one frame, or the sum of the frames, as a 3D image.")
+                         SEVERAL)
     return sizes[:3]
 
 

@@ -23,11 +23,13 @@ REGULAR = 0.1
 """Slices may lie off a regular grid by this part of their spacing (headers are often rounded)."""
 SAME_PLACE_MM = 0.01
 _AGAIN = "Copy or export the whole series again."
+SEVERAL = ("Give it to `petdiffusion dynamic`, which denoises every frame, or make one image of some: `petdiffusion "
+           "convert … --frames 10-24`.")  # fmt: skip
 
 
 def arrange(series: Sequence[Dataset], run: Run | None = None) -> tuple[list[Dataset], Geometry]:
     """Slices along the normal of the slice plane, and the grid they make."""
-    _check_images(series)
+    check_images(series)
     rows, columns = _same(series, "Rows"), _same(series, "Columns")
     spacing = _same_numbers(series, "PixelSpacing", 2)
     axes = _axes(_same_numbers(series, "ImageOrientationPatient", 6))
@@ -41,7 +43,7 @@ def arrange(series: Sequence[Dataset], run: Run | None = None) -> tuple[list[Dat
     return series, Geometry(size, (spacing[1], spacing[0], step), tuple(positions[0]), tuple(axes.ravel()))
 
 
-def _check_images(series: Sequence[Dataset]) -> None:
+def check_images(series: Sequence[Dataset]) -> None:
     for ds in series:
         if "Rows" not in ds or "Columns" not in ds:
             raise InputError(f"File {file_name(ds)}", "holds no image, or is cut off", _AGAIN)
@@ -52,6 +54,12 @@ def _check_images(series: Sequence[Dataset]) -> None:
             raise InputError(f"File {file_name(ds)}",
                              f"is a colour picture ({header.text(ds, 'PhotometricInterpretation')})",
                              "Give the original series, not a screen shot.")
+
+
+def along_normal(series: Sequence[Dataset]) -> np.ndarray:
+    """Where each slice lies along the normal of the slice plane, in mm."""
+    axes = _axes(_same_numbers(series, "ImageOrientationPatient", 6))
+    return np.array([_numbers(ds, "ImagePositionPatient", 3) for ds in series]) @ axes[:, 2]
 
 
 def _same(series: Sequence[Dataset], keyword: str) -> float:
@@ -151,7 +159,7 @@ def _several_at_one_place(series: Sequence[Dataset], along: np.ndarray) -> Input
                           ("EchoTime", "echoes"), ("DiffusionBValue", "b-values")):
         if len({header.text(ds, keyword) for ds in first} - {""}) == len(first):
             return InputError(f"{len(series)} slices at {places} positions: {len(first)} {kind}",
-                              "a single static image is needed", "Export one frame, or the sum of the frames.")
+                              "a single static image is needed", SEVERAL)
     return InputError(f"{len(series)} slices at {places} positions ({names(first)} lie at the same)",
                       "positions occur more than once", "Keep one copy of each slice.")
 

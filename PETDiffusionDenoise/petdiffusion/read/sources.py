@@ -15,6 +15,7 @@ from . import ROLES, checks
 
 if TYPE_CHECKING:
     from ..progress import Run
+    from . import files, sidecar
 
 NIFTI, ITK = (".nii", ".nii.gz"), (".nrrd", ".nhdr", ".mha", ".mhd")
 UNITS_OF_ROLE = {"pet": (BQML, SUVBW, ARBITRARY), "reference": (BQML, SUVBW, ARBITRARY), "ct": (HU,),
@@ -26,7 +27,7 @@ def image(source: Any, role: str = "pet", *, unit: str | None = None, weight_kg:
     """See `petdiffusion.read.image`."""
     if role not in ROLES:
         raise OptionError(f"Role '{role}'", f"is not one of {', '.join(ROLES)}", "Say what the image is used for.")
-    declared, weight = _declared(unit, role), _weight(weight_kg, role)
+    declared, weight = declared_unit(unit, role), given_weight(weight_kg, role)
     name = describe(source)
     volume = _opened(source, role, declared, weight, run)
     if volume.unit not in UNITS_OF_ROLE[role]:
@@ -35,7 +36,7 @@ def image(source: Any, role: str = "pet", *, unit: str | None = None, weight_kg:
     return checks.values(volume, role, name, run)
 
 
-def _declared(unit: str | None, role: str) -> tuple[str, float] | None:
+def declared_unit(unit: str | None, role: str) -> tuple[str, float] | None:
     if unit is None:
         return None
     known, scale = parse_unit(unit)
@@ -45,7 +46,7 @@ def _declared(unit: str | None, role: str) -> tuple[str, float] | None:
     return known, scale
 
 
-def _weight(given: Any, role: str) -> float | None:
+def given_weight(given: Any, role: str) -> float | None:
     if given is not None and role not in checks.PET_ROLES:
         raise OptionError(f"Weight {given} for a {role.upper()}", "changes nothing in it", "Leave the weight out.")
     return checked_weight(given)
@@ -77,7 +78,13 @@ def _from_path(path: Path, role: str, declared: tuple[str, float] | None, weight
     opened = files.opened(path)
     notes = sidecar.of(path, files.own_field(opened))
     sidecar.check_modality(notes, role, path)
-    array, geometry, own = files.of_image(opened, path.name, run)
+    return of_file(files.of_image(opened, path.name, run), notes, path, role, declared, weight, run)
+
+
+def of_file(loaded: files.Loaded, notes: sidecar.Sidecar, path: Path, role: str, declared: tuple[str, float] | None,
+            weight: float | None, run: Run | None) -> Volume:  # fmt: skip
+    """With the unit and the facts that the file and what stands beside it say."""
+    array, geometry, own = loaded
     beside = notes.unit if role != "mr" else None
     name = path.name if beside is None else notes.path.name
     unit, scale = _unit(own if beside is None else beside, declared, name, run) or _usual_unit(role)

@@ -187,7 +187,7 @@ def series_time(ds: Dataset) -> datetime | None:
 
 
 def first_frame(series: Sequence[Dataset]) -> Frame:
-    began = [(_acquired(ds), ds) for ds in series]
+    began = [(acquired(ds), ds) for ds in series]
     known = [pair for pair in began if pair[0] is not None]
     moment, ds = min(known, key=lambda pair: pair[0]) if known else (None, series[0])
     length = header.number(ds, "ActualFrameDuration")
@@ -195,7 +195,7 @@ def first_frame(series: Sequence[Dataset]) -> Frame:
                  header.number(ds, "FrameReferenceTime"))
 
 
-def _acquired(ds: Dataset) -> datetime | None:
+def acquired(ds: Dataset) -> datetime | None:
     """When a slice's frame began; without a date of its own, on the day nearest to the series time."""
     at = header.clock(ds, "AcquisitionTime")
     if at is None:

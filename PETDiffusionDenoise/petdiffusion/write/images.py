@@ -53,10 +53,10 @@ def checked_suffix(target: Path) -> str:
 def _save(volume: Volume, file: Path, suffix: str) -> None:
     if suffix in NIFTI:
         save_nifti(volume.to_nibabel(), file)
-        write_json(_notes(volume), path_of(file))
+        write_json(notes_of(volume), path_of(file))
         return
     image = volume.to_sitk()
-    image.SetMetaData(HEADER_KEY, one_line(_notes(volume)))
+    image.SetMetaData(HEADER_KEY, one_line(notes_of(volume)))
     save_itk(image, file, compress=suffix in (".nrrd", ".nhdr"))
 
 
@@ -82,7 +82,8 @@ def save_itk(image: Any, file: Path, compress: bool) -> None:
         sitk.WriteImage(image, str(file), compress, 1 if compress else -1)
 
 
-def _notes(volume: Volume) -> dict[str, Any]:
+def notes_of(volume: Volume) -> dict[str, Any]:
+    """What the sidecar says of a volume."""
     facts = volume.with_facts(source=None).facts
     return {"Units": BIDS_UNIT[volume.unit], **_bids(facts), OWN_KEY: {"facts": _plain(facts.to_json())}}
 

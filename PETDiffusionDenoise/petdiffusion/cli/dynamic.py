@@ -1,0 +1,61 @@
+"""`petdiffusion dynamic`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from .. import registry
+from ..progress import Run
+from .common import add_device, add_output, add_reporting, add_unit, add_weight, options_of, table
+
+SHOWN = ("frame", "start_s", "seconds", "local_noise_percent_low", "local_noise_percent_denoised", "body_mean_low",
+         "body_mean_denoised")  # fmt: skip
+
+
+def add(commands: Any) -> None:
+    parser = commands.add_parser(
+        "dynamic",
+        help="denoise every frame of a dynamic or gated PET",
+        description="Denoise every frame of a dynamic or gated PET: one 4D image, curves of organs and lesions over "
+        "time, and a report. Goes on where it was stopped.",
+    )
+    parser.add_argument("pet", metavar="PET", help="a 4D file, or the DICOM folder of all frames")
+    parser.add_argument("--method", metavar="M", default=registry.DEFAULT_METHOD,
+                        help=f"one of {', '.join(registry.cards())} (default %(default)s)")  # fmt: skip
+    parser.add_argument("--option", metavar="NAME=VALUE", action="append", default=[],
+                        help="a setting of the method, repeatable; 'petdiffusion methods M' lists them")  # fmt: skip
+    parser.add_argument("--frames", metavar="N-M", help="some of them, counted from 1, such as 10-24 or 1,3-5")
+    images = parser.add_argument_group("other images, for all frames, on any grid")
+    images.add_argument("--ct", metavar="CT", help="CT of the same patient")
+    images.add_argument("--mr", metavar="MR", help="MR of the same patient")
+    images.add_argument("--labels", metavar="L", help="organ labels, for curves of organs")
+    images.add_argument("--lesions", metavar="M", help="lesion mask, for curves of lesions")
+    more = parser.add_argument_group("settings")
+    add_unit(more)
+    add_weight(more)
+    more.add_argument("--model", metavar="ID", help="id or path of the model")
+    more.add_argument("--seed", type=int, default=0, metavar="S")
+    add_device(more)
+    more.add_argument("--workers", type=int, metavar="N", help="frames at a time (default 1)")
+    add_output(parser)
+    add_reporting(parser)
+    parser.set_defaults(execute=_dynamic)
+
+
+def _dynamic(args: argparse.Namespace, run: Run) -> int:
+    from ..dynamic import denoise_frames
+
+    fields = ("frames", "unit", "weight_kg", "workers", "overwrite", "ct", "mr", "labels", "lesions", "model", "seed",
+              "device")  # fmt: skip
+    result = denoise_frames(args.pet, args.out, args.method, run=run, options=options_of(args.method, args.option),
+                            **{name: getattr(args, name) for name in fields})  # fmt: skip
+    if args.json_lines:
+        run.report({"event": "result", "files": result.files, "tables": result.tables, "warnings": result.warnings})
+        return 0
+    rows = [{name: row.get(name) for name in SHOWN} for row in result.tables["frames"]]
+    print(f"\nFrames\n{table(rows, limit=60)}")
+    print(f"\n{result.record['method']['title']}: {run.whole:.1f} s in all. For research use only.")
+    for name, file in result.files.items():
+        print(f"  {name:20} {file}")
+    return 0

@@ -1,0 +1,116 @@
+"""The frames as 3D files, and the manifest by which a batch denoises them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..progress import Run
+from ..read.dynamic import Frames, Time
+from ..volume import Geometry, Volume
+from ..write import images as image_files
+
+NOTES, MANIFEST = "frames.json", "manifest.csv"
+LEAST_PART = 1e-3
+"""Of the activity of the fullest frame: one with less has nothing to denoise."""
+
+
+@dataclass(frozen=True)
+class Laid:
+    """Frames on the disk: `names` of all, in order, and of them those that are to be denoised."""
+
+    folder: Path
+    kind: str
+    names: tuple[str, ...]
+    times: tuple[Time, ...]
+    empty: tuple[str, ...]
+    geometry: Geometry
+    source: Mapping[str, Any]
+
+    @property
+    def manifest(self) -> Path:
+        return self.folder / MANIFEST
+
+    def file(self, name: str) -> Path:
+        return self.folder / f"{name}.nii.gz"
+
+
+def lay(found: Frames, numbers: Sequence[int], folder: Path, images: Mapping[str, str], source: Mapping[str, Any],
+        overwrite: bool, run: Run) -> Laid:  # fmt: skip
+    """Each frame a NIfTI with the facts of its own; of frames that were laid before from the same source nothing is
+    written again."""
+    names = tuple(f"frame_{number + 1:03d}" for number in numbers)
+    about = {**source, "kind": found.kind, "names": list(names)}
+    if (earlier := _earlier(folder, names)) and earlier["about"] == about:
+        activity, geometry = earlier["activity"], Geometry(**earlier["geometry"])
+    else:
+        if earlier and not overwrite:
+            raise InputError(f"Folder {folder.parent.name}", "holds the frames of another PET, or others of this one",
+                             "Choose another folder, or replace them (--overwrite).")
+        activity, geometry = _write(found, numbers, names, folder, run)
+        _put(folder / NOTES, json.dumps({"about": about, "activity": activity, "geometry": geometry.to_json()}))
+    empty = tuple(name for name, mean in zip(names, activity) if mean < LEAST_PART * max(activity))
+    if len(empty) == len(names):
+        raise InputError("Every frame", "is empty", "Check the file.")
+    laid = Laid(folder, found.kind, names, tuple(found.times[n] for n in numbers), empty, geometry, source)
+    _write_manifest(laid, images)
+    return laid
+
+
+def _write(found: Frames, numbers: Sequence[int], names: Sequence[str], folder: Path, run: Run
+           ) -> tuple[list[float], Geometry]:  # fmt: skip
+    activity, units, geometry = [], set(), None
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / NOTES).unlink(missing_ok=True)
+    for place, (number, name) in enumerate(zip(numbers, names)):
+        volume = found.frame(number)
+        _check(volume, name)
+        geometry = geometry or volume.geometry
+        units.add((volume.unit, volume.facts.suv_factor is None))
+        activity.append(float(volume.array.mean(dtype=np.float64)))
+        image_files.write(volume.with_facts(source=None), folder / f"{name}.nii.gz", overwrite=True)
+        run.progress((place + 1) / len(names))
+    if len(units) > 1:
+        run.warn("Some frames tell the way to SUV and others do not: the curves of both cannot be joined.")
+    return activity, geometry
+
+
+def _check(volume: Volume, name: str) -> None:
+    if not np.isfinite(volume.array).all():
+        raise InputError(f"{name.replace('_', ' ').capitalize()}", "holds voxels that are NaN or infinite",
+                         "Set them to zero if they lie outside the field of view, or export the image again.")
+
+
+def _earlier(folder: Path, names: Sequence[str]) -> dict[str, Any] | None:
+    """The notes of frames that lie there whole; anything else counts as nothing."""
+    try:
+        notes = json.loads((folder / NOTES).read_text(encoding="utf-8"))
+        there = all((folder / f"{name}.nii.gz").is_file() for name in notes["about"]["names"])
+        return notes if there else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _write_manifest(laid: Laid, images: Mapping[str, str]) -> None:
+    aside = laid.folder / f".{MANIFEST}.partial"
+    with aside.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["id", "pet", *images])
+        for name in laid.names:
+            if name not in laid.empty:
+                writer.writerow([name, laid.file(name).name, *images.values()])
+    os.replace(aside, laid.manifest)
+
+
+def _put(file: Path, text: str) -> None:
+    aside = file.with_name(f".{file.name}.partial")
+    aside.write_text(text, encoding="utf-8")
+    os.replace(aside, file)

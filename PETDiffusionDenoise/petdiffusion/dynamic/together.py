@@ -1,0 +1,126 @@
+"""Denoised frames as one 4D image, with the tables and the report of all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import __version__
+from ..errors import OutputError
+from ..progress import Run, finite
+from ..read import files, sidecar, sources
+from ..read.dynamic import Time
+from ..read.dynamic_times import KIND_KEY, LENGTH, START
+from ..request import read_record
+from ..volume import Volume
+from ..write import frames as frame_files
+from ..write import staging, tables
+from ..write.report.orient import upright
+from . import curves, page
+from .apart import Laid
+
+RECORD = "dynamic.json"
+Row = dict[str, Any]
+
+
+def put(laid: Laid, batch: Sequence[Row], out: Path, overwrite: bool, run: Run
+        ) -> tuple[dict[str, str], dict[str, list[Row]], dict[str, Any]]:  # fmt: skip
+    """Writes everything aside and moves it into place; returns files, tables and the record."""
+    records = {row["id"]: read_record(laid.folder / row["id"]) for row in batch}
+    made = {"frames": curves.frames(laid, records), "time_activity": curves.activity(laid)}
+    record = _record(laid, records, run)
+    pictures: dict[str, dict[str, np.ndarray]] = {}
+    with staging.Staging(out, overwrite=overwrite, last=RECORD, obsolete=_earlier(out) if overwrite else ()) as folder:
+        written = {"denoised": _image(laid, "denoised", folder, run.part(0.0, 0.6), pictures)}
+        if all((laid.folder / name / "uncertainty.nii.gz").is_file() for name in records):
+            written["uncertainty"] = _image(laid, "uncertainty", folder, run.part(0.6, 0.9), {})
+        (folder / "tables").mkdir()
+        written |= {f"table_{name}": tables.write_csv(rows, folder / "tables" / f"{name}.csv")
+                  for name, rows in made.items() if rows}
+        written["report"] = folder / "report.html"
+        written["report"].write_text(page.html(laid, made, record, pictures, _checks(records)), encoding="utf-8")
+        names = {name: path.relative_to(folder).as_posix() for name, path in written.items()}
+        text = json.dumps(finite({**record, "files": names}), indent=2, ensure_ascii=False, allow_nan=False)
+        (folder / RECORD).write_text(text + "\n", encoding="utf-8")
+        run.progress(1.0)
+    lie = {name: str(out / relative) for name, relative in names.items()} | {"record": str(out / RECORD)}
+    return lie, made, record
+
+
+def _checks(records: Mapping[str, Any]) -> dict[str, list[str]]:
+    """What is to be checked, by frame."""
+    return {name: list(record.get("check", [])) for name, record in records.items()}
+
+
+def _earlier(out: Path) -> list[Path]:
+    """What an earlier result has and this one may not."""
+    return [file for name in ("uncertainty.nii.gz", "uncertainty.json", "tables/time_activity.csv")
+            if (file := out / name).is_file()]
+
+
+def _image(laid: Laid, kind: str, folder: Path, run: Run, pictures: dict[str, dict[str, np.ndarray]]) -> Path:
+    first = _read(laid, next(name for name in laid.names if name not in laid.empty), kind)
+    notes = {key: value for key, value in {**_times(laid.times), KIND_KEY: laid.kind}.items() if value is not None}
+    arrays = _arrays(laid, kind, first, run, pictures)
+    return frame_files.write(first, arrays, len(laid.names), folder / f"{kind}.nii.gz", notes)
+
+
+def _arrays(laid: Laid, kind: str, first: Volume, run: Run, pictures: dict[str, dict[str, np.ndarray]]
+            ) -> Iterator[np.ndarray]:  # fmt: skip
+    """Each frame's voxels; `pictures` gets what the report shows of it on the way."""
+    turn = upright(first.geometry)
+    for number, name in enumerate(laid.names):
+        if name not in laid.empty:
+            volume = _read(laid, name, kind)
+            if volume.unit != first.unit:
+                raise OutputError(f"Frame {name}", f"is in {volume.unit}, others in {first.unit}",
+                                  "Say the unit of all with --unit.")
+            if kind == "denoised":
+                low = _as_it_is(laid.file(name)).array
+                pictures[name] = {"low": turn(low).max(axis=1)[::-1], "denoised": turn(volume.array).max(axis=1)[::-1]}
+            yield volume.array
+        elif kind == "denoised":
+            yield _as_it_is(laid.file(name)).array
+        else:
+            yield np.zeros(first.array.shape, np.float32)
+        run.progress((number + 1) / len(laid.names))
+
+
+def _read(laid: Laid, name: str, kind: str) -> Volume:
+    return _as_it_is(laid.folder / name / f"{kind}.nii.gz")
+
+
+def _as_it_is(file: Path) -> Volume:
+    """Empty frames and even maps of uncertainty would be refused as a PET."""
+    image = files.opened(file)
+    return sources.of_file(files.of_image(image, file.name), sidecar.of(file), file, "pet", None, None, None)
+
+
+def _times(times: Sequence[Time]) -> dict[str, Any]:
+    starts, lengths = [time.start_s for time in times], [time.seconds for time in times]
+    return {START: None if None in starts else starts, LENGTH: None if None in lengths else lengths}
+
+
+def _record(laid: Laid, records: Mapping[str, Any], run: Run) -> dict[str, Any]:
+    one = next(iter(records.values()))
+    return {
+        "program": "petdiffusion",
+        "version": __version__,
+        "research_use_only": True,
+        "kind": laid.kind,
+        "source": {**laid.source},
+        "frames": list(laid.names),
+        "not_denoised": list(laid.empty),
+        "method": one["method"],
+        "options": one["options"],
+        "model": one.get("details", {}).get("model"),
+        "unit": one["input"]["unit"],
+        "facts": one["input"]["facts"],
+        "warnings": list(run.warnings),
+        "seconds": {name: round(value, 3) for name, value in run.seconds.items()},
+        "note": "Each frame's own record lies in frames/FRAME; `petdiffusion rerun frames/FRAME` repeats it.",
+    }

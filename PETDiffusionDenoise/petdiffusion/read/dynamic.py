@@ -1,0 +1,123 @@
+"""Dynamic and gated PET: one file or series that holds many images of the same place, read one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import GeometryError, InputError
+from ..volume import Facts, Volume
+from . import dynamic_dicom, dynamic_times, files, sidecar, sources
+from .dynamic_times import UNKNOWN, Time
+
+if TYPE_CHECKING:
+    from ..progress import Run
+
+FACTORS_AGREE = 1e-3
+
+
+@dataclass(frozen=True)
+class Frames:
+    """So many images on one grid, in the order of time; each is read when it is asked for."""
+
+    kind: str
+    """`time frames` or `gates`."""
+    times: tuple[Time, ...]
+    source: str
+    _at: Callable[[int], Volume]
+    _factor: float | None = None
+    """From Bq/ml to SUV where only some frames' facts tell it: all are corrected for decay to one moment."""
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def __iter__(self) -> Iterator[Volume]:
+        return (self.frame(number) for number in range(len(self)))
+
+    def frame(self, number: int) -> Volume:
+        """Counted from 0. Its values are not looked at: before the injection a frame may well be empty."""
+        volume = self._at(number)
+        seconds = self.times[number].seconds or volume.facts.frame_seconds
+        volume = volume.with_facts(frame_seconds=seconds)
+        if self._factor is not None and volume.facts.suv_factor is None:
+            return volume.with_facts(suv_factor=self._factor)
+        return volume
+
+
+def frames(source: Any, *, unit: str | None = None, weight_kg: float | None = None, run: Run | None = None) -> Frames:
+    """See `petdiffusion.read.frames`."""
+    path, given = Path(source), (sources.declared_unit(unit, "pet"), sources.given_weight(weight_kg, "pet"))
+    found = (_of_dicom if sources.kind_of(path) == "dicom" else _of_file)(path, given, run)
+    if len(found) < 2:
+        raise InputError(f"{path.name}", "holds one image, not several frames", "Give it to `petdiffusion denoise`.")
+    return found
+
+
+def _of_file(path: Path, given: tuple[Any, Any], run: Run | None) -> Frames:
+    image = files.opened_frames(path)
+    count, stated = files.frames_in(image)
+    notes = sidecar.of(path, files.own_field(image))
+    sidecar.check_modality(notes, "pet", path)
+    kind, times = dynamic_times.of_notes(notes.data, count, stated, path.name)
+
+    def at(number: int) -> Volume:
+        loaded = files.of_image(files.one_frame(image, number), path.name, run)
+        return sources.of_file(loaded, dynamic_times.of_one(notes, number), path, "pet", *given, run)
+
+    told = [dynamic_times.of_one(notes, number).facts() for number in range(count)]
+    return Frames(kind, times, str(path), at, _common_factor(told))
+
+
+def _of_dicom(path: Path, given: tuple[Any, Any], run: Run | None) -> Frames:
+    kind, groups, times = dynamic_dicom.groups(path, run)
+
+    def at(number: int) -> Volume:
+        volume = dynamic_dicom.volume(groups[number], path, *given, run)
+        if not volume.geometry.close_to(first.geometry):
+            raise GeometryError(f"Frame {number + 1} of {path.name}", "lies elsewhere than the first",
+                                "Give frames of one bed position, or one frame at a time.")
+        return replace(volume, geometry=first.geometry)
+
+    first = dynamic_dicom.volume(groups[0], path, *given, None)
+    told = [dynamic_dicom.facts(group, path, given[1]) for group in groups]
+    return Frames(kind, times, str(path), at, _common_factor(told))
+
+
+def _common_factor(told: Sequence[Facts]) -> float | None:
+    """None where no frame tells it, or where frames differ: then each has its own."""
+    known = [facts.suv_factor for facts in told if facts.suv_factor]
+    if not known or max(known) > (1 + FACTORS_AGREE) * min(known):
+        return None
+    return known[-1]
+
+
+def chosen(text: str, count: int) -> list[int]:
+    """'3', '10-24' or '1,3-5', counted from 1 as people do, to places counted from 0."""
+    wrong = InputError(f"Frames '{text}'", f"are not some of 1 to {count}", "Write for example 3, 10-24 or 1,3-5.")
+    found: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise wrong
+        found += range(int(first), int(last if dash else first) + 1)
+    if not found or min(found) < 1 or max(found) > count or len(set(found)) < len(found):
+        raise wrong
+    return [number - 1 for number in found]
+
+
+def mean(found: Frames, numbers: Sequence[int]) -> Volume:
+    """One static image of some frames: the mean weighted by how long each lasted, as if they had been one frame."""
+    times = [found.times[number] for number in numbers]
+    lasted = [time.seconds or 0.0 for time in times]
+    weights = lasted if all(lasted) else [1.0] * len(times)
+    total: Any = 0.0
+    for number, weight in zip(numbers, weights):
+        volume = found.frame(number)
+        total = total + volume.array * (weight / sum(weights))
+    whole = sum(lasted) if all(lasted) else None
+    return volume.with_array(total).with_facts(frame_seconds=whole, decay_factor=None)
+
+
+__all__ = ["UNKNOWN", "Frames", "Time", "chosen", "frames", "mean"]

@@ -1,0 +1,71 @@
+"""When frames began and how long they lasted, as sidecars and headers say it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from numbers import Real
+from typing import Any
+
+from ..errors import InputError
+from .sidecar import Sidecar
+
+START, LENGTH = "FrameTimesStart", "FrameDuration"
+OF_FRAMES = (START, LENGTH, "DecayCorrectionFactor", "ScatterFraction", "PromptRate", "RandomRate", "SinglesRate")
+"""What PET-BIDS writes as a list with a value for each frame."""
+KIND_KEY = "PETDiffusionFrames"
+
+
+@dataclass(frozen=True)
+class Time:
+    """Of one frame, in seconds from the start of the scan; None where nobody says."""
+
+    start_s: float | None = None
+    seconds: float | None = None
+
+    @property
+    def middle_s(self) -> float | None:
+        if self.start_s is None:
+            return None
+        return self.start_s + (self.seconds or 0.0) / 2
+
+
+UNKNOWN = Time()
+
+
+def of_notes(data: Mapping[str, Any], count: int, stated_s: float | None, name: str) -> tuple[str, tuple[Time, ...]]:
+    """Kind and times by the sidecar; else by the one length that the image's header states for all."""
+    starts, lengths = (_numbers(data, key, count, name) for key in (START, LENGTH))
+    if lengths is None and starts is None and stated_s:
+        starts, lengths = [number * stated_s for number in range(count)], [stated_s] * count
+    if starts is None and lengths is not None:
+        starts = [sum(lengths[:number]) for number in range(count)]
+    if lengths is None and starts is not None:
+        lengths = [later - start for start, later in pairwise(starts)] + [None]
+    kind = "gates" if data.get(KIND_KEY) == "gates" else "time frames"
+    if starts is None or lengths is None:
+        return kind, (UNKNOWN,) * count
+    backwards = any(later < start for start, later in pairwise(starts))
+    if backwards or any(value is not None and value <= 0 for value in lengths):
+        raise InputError(f"{name}: frames", "do not follow one another in time by the sidecar",
+                         f"Correct {START} and {LENGTH}.")
+    return kind, tuple(Time(start, seconds) for start, seconds in zip(starts, lengths))
+
+
+def of_one(notes: Sidecar, number: int) -> Sidecar:
+    """The sidecar that this frame would have by itself."""
+    data = {key: [value[number]] if key in OF_FRAMES and isinstance(value, list) and len(value) > number else value
+            for key, value in notes.data.items()}
+    return replace(notes, data=data)
+
+
+def _numbers(data: Mapping[str, Any], key: str, count: int, name: str) -> list[float] | None:
+    values = data.get(key)
+    if values is None or not isinstance(values, list) or len(values) == 1:
+        return None
+    if len(values) != count:
+        raise InputError(f"{name}: {key}", f"has {len(values)} values for {count} frames", "Correct the sidecar.")
+    if not all(isinstance(value, Real) and not isinstance(value, bool) and abs(value) < 1e9 for value in values):
+        raise InputError(f"{name}: {key}", "holds what is no number", "Correct the sidecar.")
+    return [float(value) for value in values]

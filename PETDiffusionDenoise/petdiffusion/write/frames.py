@@ -1,0 +1,47 @@
+"""A 4D NIfTI with a PET-BIDS sidecar, written frame by frame so that no more than one is in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..read.sidecar import OWN_KEY, path_of
+from ..volume import Volume
+from . import gzipped, images
+from .staging import check_space, writing
+
+
+def write(like: Volume, arrays: Iterable[np.ndarray], count: int, target: Path, notes: Mapping[str, Any]) -> Path:
+    """`arrays` (z, y, x) on the grid of `like`, whose unit and facts are those of all frames."""
+    check_space(target.parent, count * like.array.nbytes)
+    with writing(target):
+        gzipped.write_all(_bytes(like, arrays, count), target)
+        facts = images.notes_of(like.with_facts(frame_seconds=None, decay_factor=None))
+        own = facts.pop(OWN_KEY)
+        images.write_json({**facts, **notes, OWN_KEY: own}, path_of(target))
+    return target
+
+
+def _bytes(like: Volume, arrays: Iterable[np.ndarray], count: int) -> Iterator[memoryview]:
+    yield memoryview(_header(like, count))
+    done = 0
+    for array in arrays:
+        yield memoryview(np.ascontiguousarray(array, np.dtype("<f4")).reshape(-1).view(np.uint8))
+        done += 1
+    assert done == count, f"{done} frames instead of {count}"
+
+
+def _header(like: Volume, count: int) -> bytes:
+    image = like.to_nibabel()
+    image.set_sform(image.affine, code=1)
+    image.set_qform(image.affine, code=1, strip_shears=True)
+    header = image.header.copy()
+    header.set_data_dtype("<f4")
+    header.set_data_shape((*image.shape, count))
+    header.set_xyzt_units("mm", "sec")
+    header["vox_offset"], header["magic"] = 352, b"n+1"
+    header["scl_slope"], header["scl_inter"] = 1.0, 0.0
+    return header.binaryblock + b"\0\0\0\0"

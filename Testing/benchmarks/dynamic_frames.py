@@ -1,0 +1,182 @@
+"""A digital patient in a dynamic scan, each frame denoised: noise, error, and what becomes of the rate of uptake (Ki).
+
+    python Testing/benchmarks/dynamic_frames.py DIR [--dose 0.1] [--methods gaussian,anatomy,csrd] [--seed 910001]
+
+All voxels but those of blood follow Patlak's line, Ki x (integral of blood) + V x blood, so that Ki is known of every
+voxel; blood falls as after a bolus of FDG. Frames from 20 to 60 min after the injection, Biograph mCT. What a user
+gets is what is measured: `petdiffusion dynamic` denoises the frames, Ki is fitted to its image. Organs are held
+against the truth, lesions against the same frames at the normal dose, whose scanner blurs them as much.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import torch
+from petdiffusion.phantoms.patient import Patient
+from petdiffusion.phantoms.scan import facts_of, patient_of, preset_of
+from petdiffusion.physics import attenuation, dose
+from petdiffusion.progress import Run
+from petdiffusion.volume import DIGITAL_PATIENT, Geometry, Volume
+from petdiffusion.write import frames as frame_files
+from petdiffusion.write import images, labels
+from scipy.ndimage import binary_erosion
+
+START_MIN, FRAMES, SECONDS = 20.0, 8, 300.0
+SLICES = 72
+HALF_LIFE_MIN = 109.77
+V_BLOOD = 0.6
+"""At most; of what takes up less than blood, that part of its uptake at 60 min."""
+BLOOD = ("aorta", "heart", "pulmonary_vein", "inferior_vena_cava", "superior_vena_cava", "portal_vein_and_splenic_vein",
+         "iliac_artery_left", "iliac_artery_right", "iliac_vena_left", "iliac_vena_right")  # fmt: skip
+REFERENCE_MIN = 60.0
+
+
+def blood(minutes: np.ndarray | float) -> np.ndarray:
+    """Relative to that at 60 min: a bolus that falls in three exponentials, of which the late two matter here."""
+    def raw(t: np.ndarray | float) -> np.ndarray:
+        parts = ((8.0, 4.0), (2.2, 30.0), (0.9, 150.0))
+        return sum(height * np.exp(-np.asarray(t) / life) for height, life in parts)
+
+    return raw(minutes) / raw(REFERENCE_MIN)
+
+
+def integral(minutes: float) -> float:
+    """Of the blood's curve, in minutes."""
+    t = np.linspace(0.0, minutes, 4001)
+    return float(np.trapezoid(blood(t), t))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--dose", type=float, default=0.1)
+    parser.add_argument("--methods", default="gaussian,anatomy,csrd")
+    parser.add_argument("--seed", type=int, default=910001)
+    args = parser.parse_args()
+    args.folder.mkdir(parents=True, exist_ok=True)
+    case = Dynamic(cropped(patient_of("body", args.seed, lesions=12)), args.seed)
+    normal, scan = case.write(args.folder, "normal", 1.0), case.write(args.folder, "scan", args.dose)
+    print(f"{FRAMES} frames of {SECONDS:g} s from {START_MIN:g} min, {100 * args.dose:g} % dose, seed {args.seed}")
+    case.normal = case.patlak(array_of(normal))
+    print(case.row("normal dose", normal))
+    print(case.row("scan", scan))
+    for method in args.methods.split(","):
+        out = args.folder / method
+        command = [sys.executable, "-m", "petdiffusion", "dynamic", str(scan), "--method", method, "--quiet",
+                   "--ct", str(args.folder / "ct.nii.gz"), "--labels", str(args.folder / "organs.nii.gz"),
+                   "--lesions", str(args.folder / "lesions.nii.gz"), "--out", str(out), "--overwrite"]  # fmt: skip
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        print(case.row(method, out / "denoised.nii.gz"), flush=True)
+
+
+def cropped(patient: Patient) -> Patient:
+    """The slices with the liver in their middle: one bed position and a half."""
+    liver = np.flatnonzero(patient.organs.mask("liver").any(axis=(1, 2)))
+    first = int(np.clip(liver.mean() - SLICES // 2, 0, patient.pet.array.shape[0] - SLICES))
+    old = patient.pet.geometry
+    origin = tuple(np.asarray(old.affine @ [0, 0, first, 1])[:3])
+    geometry = Geometry((*old.size[:2], SLICES), old.spacing, origin, old.direction)
+
+    def part(image: object) -> object:
+        return replace(image, array=image.array[first : first + SLICES], geometry=geometry)
+
+    names = ("pet", "ct", "mr", "organs", "lesion_map")
+    return replace(patient, **{name: part(getattr(patient, name)) for name in names})
+
+
+def array_of(file: Path) -> np.ndarray:
+    """(frame, z, y, x)."""
+    return nibabel.load(file).get_fdata(dtype=np.float32).transpose(3, 2, 1, 0)
+
+
+class Dynamic:
+    """The patient, its Ki and its scan."""
+
+    normal: np.ndarray
+    """Ki of the normal dose."""
+
+    def __init__(self, patient: Patient, seed: int) -> None:
+        self.patient, self.seed = patient, seed
+        late = patient.pet.array
+        names = [name for name in BLOOD if name in patient.organs.names.values()]
+        self.of_blood = patient.organs.mask(*names) if names else np.zeros(late.shape, bool)
+        self.v = V_BLOOD * np.minimum(late / self.level, 1.0)
+        self.ki = np.where(self.of_blood, 0.0, (late / self.level - self.v) / integral(REFERENCE_MIN))
+        self.inside = binary_erosion(patient.organs.array > 0) & ~self.of_blood
+        self.middles = START_MIN + (np.arange(FRAMES) + 0.5) * SECONDS / 60
+
+    @property
+    def level(self) -> float:
+        """SUV of the blood at 60 min."""
+        return float(self.patient.pet.array[self.of_blood].mean()) if self.of_blood.any() else 1.65
+
+    def at(self, minutes: float) -> np.ndarray:
+        """SUV decay-corrected to the injection."""
+        now = self.level * float(blood(minutes))
+        tissue = self.ki * self.level * integral(minutes) + self.v * now
+        return np.where(self.of_blood, self.patient.pet.array * float(blood(minutes)), tissue).astype(np.float32)
+
+    def write(self, folder: Path, name: str, fraction: float) -> Path:
+        patient, target = self.patient, folder / f"{name}.nii.gz"
+        scanner = preset_of(patient, "mCT")
+        facts = replace(facts_of(patient, scanner, self.seed), dose_fraction=fraction, simulated=DIGITAL_PATIENT)
+        mu = attenuation.mu_from_hu(torch.tensor(patient.ct.array))
+        like = Volume(patient.pet.array, patient.pet.geometry, "SUVbw", facts)
+
+        def images_of() -> object:
+            for number, minutes in enumerate(self.middles):
+                left = facts.injected_dose_bq * 0.5 ** (minutes / HALF_LIFE_MIN)
+                now = replace(facts, suv_factor=1000 * facts.weight_kg / left, frame_seconds=SECONDS)
+                made = dose.acquire(torch.tensor(self.at(minutes)), like.geometry.spacing[::-1], mu=mu, preset=scanner,
+                                    fractions=(fraction,), nested=False, seed=1000 * self.seed + number, facts=now,
+                                    run=Run())  # fmt: skip
+                yield made[fraction].numpy()
+
+        starts = [60 * START_MIN + n * SECONDS for n in range(FRAMES)]
+        frame_files.write(like, images_of(), FRAMES, target,
+                          {"FrameTimesStart": starts, "FrameDuration": [SECONDS] * FRAMES})  # fmt: skip
+        images.write(patient.ct, folder / "ct.nii.gz", overwrite=True)
+        labels.write(patient.organs, folder / "organs.nii.gz", overwrite=True)
+        labels.write(patient.lesion_map, folder / "lesions.nii.gz", overwrite=True)
+        return target
+
+    def row(self, name: str, file: Path) -> str:
+        """Noise and error of the frames, and Ki of voxels and lesions against the truth."""
+        frames = array_of(file)
+        truth = np.stack([self.at(minutes) for minutes in self.middles])
+        liver = binary_erosion(self.patient.organs.mask("liver"), iterations=3) & (self.patient.lesion_map.array == 0)
+        noise = np.mean([frame[liver].std() / frame[liver].mean() for frame in frames])
+        body = self.patient.pet.array > 0.1
+        rms = np.sqrt(np.mean((frames - truth)[:, body] ** 2))
+        ki, true = self.patlak(frames), self.patlak(truth)
+        tumours = self.patient.lesion_map.array
+        found = [n for n in np.unique(tumours)[1:] if (tumours == n).sum() >= 8]
+        pairs = np.array([(ki[tumours == n].mean(), self.normal[tumours == n].mean()) for n in found])
+        off = (pairs[:, 0] - pairs[:, 1]) / pairs[:, 1].mean()  # of the mean, since Ki of faint ones is near zero
+        return json.dumps({
+            "image": name, "liver_noise_percent": round(100 * float(noise), 1), "rms_SUV": round(float(rms), 3),
+            "Ki_rms_error": round(float(np.sqrt(np.mean((ki - true)[self.inside] ** 2))), 5),
+            "Ki_liver_SD": round(float(ki[liver].std()), 5), "Ki_liver_bias_percent":
+                round(100 * float(ki[liver].mean() / true[liver].mean() - 1), 1),
+            "lesions": len(found), "lesion_Ki_bias_percent": round(100 * float(off.mean()), 1),
+            "lesion_Ki_abs_error_percent": round(100 * float(np.abs(off).mean()), 1),
+        })  # fmt: skip
+
+    def patlak(self, frames: np.ndarray) -> np.ndarray:
+        """Slope of tissue over blood against the integral of blood over blood, by least squares; the true blood."""
+        now = self.level * np.array([float(blood(m)) for m in self.middles])
+        x = np.array([self.level * integral(m) for m in self.middles]) / now
+        y = frames / now[:, None, None, None]
+        return np.tensordot(x - x.mean(), y, axes=1) / np.sum((x - x.mean()) ** 2)
+
+
+if __name__ == "__main__":
+    main()

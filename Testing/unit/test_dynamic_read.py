@@ -1,0 +1,230 @@
+"""Dynamic and gated PET in: 4D files, 3D Slicer's sequences, DICOM series of many frames, and their times."""
+
+import json
+
+import nibabel
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from petdiffusion import convert, read
+from petdiffusion.errors import InputError, OptionError
+from petdiffusion.read.dynamic import chosen
+from petdiffusion.volume import BQML, SUVBW, Facts, Geometry, Volume
+from petdiffusion.write import frames as frame_files
+from support import dicom_factory as factory
+
+GRID = Geometry((7, 6, 5), (1.5, 2.0, 3.0), (10.0, -100.0, 5.0), (0.8, -0.6, 0, 0.6, 0.8, 0, 0, 0, 1))
+SECONDS = [10.0, 20.0, 60.0, 300.0]
+STARTS = [0.0, 10.0, 30.0, 90.0]
+BIDS = {"Units": "Bq/mL", "Modality": "PT", "TracerName": "FDG", "RadionuclideHalfLife": 6586.2, "BodyWeight": 70,
+        "InjectedRadioactivity": 370, "InjectedRadioactivityUnits": "MBq", "FrameTimesStart": STARTS,
+        "FrameDuration": SECONDS, "ImageDecayCorrected": True, "ImageDecayCorrectionTime": 0, "ScanStart": 0,
+        "InjectionStart": 0}  # fmt: skip
+
+
+def arrays(count=4, seed=0):
+    return np.random.default_rng(seed).uniform(1000, 2000, (count, *GRID.shape)).astype(np.float32)
+
+
+def written(folder, values, notes=None, name="pet.nii.gz"):
+    frame_files.write(Volume(values[0], GRID, BQML), iter(values), len(values), folder / name, {})
+    (folder / name).with_name("pet.json").write_text(json.dumps(BIDS if notes is None else notes))
+    return folder / name
+
+
+def test_a_4d_file_gives_each_frame_on_its_grid_with_its_time(tmp_path):
+    values = arrays()
+    found = read.frames(written(tmp_path, values))
+    assert len(found) == 4 and found.kind == "time frames"
+    assert [(t.start_s, t.seconds) for t in found.times] == list(zip(STARTS, SECONDS))
+    assert [t.middle_s for t in found.times] == [5.0, 20.0, 60.0, 240.0]
+    for volume, array, seconds in zip(found, values, SECONDS):
+        np.testing.assert_array_equal(volume.array, array)
+        assert volume.geometry.close_to(GRID, 1e-4) and volume.unit == BQML
+        assert volume.facts.frame_seconds == seconds
+
+
+def test_the_4d_file_is_what_other_programs_read_too(tmp_path):
+    values = arrays()
+    image = nibabel.load(written(tmp_path, values))
+    np.testing.assert_array_equal(image.get_fdata().transpose(3, 2, 1, 0), values)
+    assert image.shape == (7, 6, 5, 4) and image.header.get_xyzt_units() == ("mm", "sec")
+    itk = sitk.ReadImage(str(tmp_path / "pet.nii.gz"))
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(itk), values)
+    np.testing.assert_allclose(itk.GetDirection()[:3], np.reshape(GRID.direction, (3, 3))[0], atol=1e-6)
+
+
+def test_scaled_whole_numbers_are_scaled_in_every_frame(tmp_path):
+    stored = np.random.default_rng(1).integers(0, 3000, (7, 6, 5, 3)).astype(np.int16)
+    image = nibabel.Nifti1Image(stored, np.diag([2.0, 2.0, 2.0, 1.0]))
+    image.header.set_slope_inter(0.5, 10)
+    image.header.set_xyzt_units("mm", "msec")
+    image.header.set_zooms((2.0, 2.0, 2.0, 30000.0))
+    nibabel.save(image, tmp_path / "pet.nii")
+    found = read.frames(tmp_path / "pet.nii", unit="Bq/ml")
+    on_disk = nibabel.load(tmp_path / "pet.nii").get_fdata()
+    for number, volume in enumerate(found):
+        np.testing.assert_allclose(volume.array.transpose(2, 1, 0), on_disk[..., number])
+    assert [(t.start_s, t.seconds) for t in found.times] == [(0, 30), (30, 30), (60, 30)]
+
+
+def test_frames_before_the_injection_have_the_suv_factor_of_the_others(tmp_path):
+    """The tracer was given 15 s after the start: by the first frame's own times there would be no SUV."""
+    found = read.frames(written(tmp_path, arrays(), {**BIDS, "InjectionStart": 15}))
+    factors = [volume.facts.suv_factor for volume in found]
+    left = 370e6 * 2 ** (15 / 6586.2)  # of the dose, decay-corrected backwards to the start of the scan
+    np.testing.assert_allclose(factors, 70000 / left, rtol=1e-6)
+
+
+def test_frames_that_are_corrected_to_other_times_keep_their_own_factor(tmp_path):
+    path = written(tmp_path, arrays(2), {"Units": "Bq/mL"})
+    found = read.frames(path)
+    assert [volume.facts.suv_factor for volume in found] == [None, None]
+
+
+@pytest.mark.parametrize("ending", [".mha", ".nrrd"])
+def test_slicers_sequences_and_other_4d_files_of_itk(tmp_path, ending):
+    values = arrays(3)
+    if ending == ".nrrd":  # a sequence of 3D Slicer: a list of values in every voxel
+        image = sitk.GetImageFromArray(np.moveaxis(values, 0, -1), isVector=True)
+    else:
+        image = sitk.JoinSeries([sitk.GetImageFromArray(array) for array in values])
+    sitk.WriteImage(image, str(tmp_path / f"pet{ending}"))
+    found = read.frames(tmp_path / f"pet{ending}", unit="Bq/ml")
+    assert len(found) == 3 and found.times[1].start_s is None
+    for volume, array in zip(found, values):
+        np.testing.assert_array_equal(volume.array, array)
+
+
+def dynamic(folder, count=3, shuffled=True, **edits):
+    """A DICOM series of frames; the files of a frame do not lie together, and its name does not tell its order."""
+    from pydicom.uid import generate_uid
+
+    uid, grid, made = generate_uid(), factory.grid((3, 6, 7)), []
+    order = list(range(count))
+    if shuffled:
+        order = order[1:] + order[:1]
+    for place, number in enumerate(order):
+        values = factory.activity(grid.shape, seed=number) * (number + 1)
+
+        def edit(ds, k, number=number):
+            ds.SeriesInstanceUID = uid
+            ds.AcquisitionTime, ds.SeriesTime = f"1030{10 * number:02d}", "103000"
+            ds.ActualFrameDuration, ds.FrameReferenceTime = 10000, str(5000 + 10000 * number)
+            ds.DecayFactor = f"{2 ** ((10 * number + 5) / factory.HALF_LIFE_S):.8f}"
+            for keyword, shown in edits.items():
+                setattr(ds, keyword, shown(number, k))
+
+        series = factory.pet(folder / "series" / str(place), values=values, geometry=grid, edit=edit)
+        made.append((number, series))
+    return folder / "series", [series for _, series in sorted(made, key=lambda pair: pair[0])]
+
+
+def test_a_dicom_series_of_frames_is_put_in_the_order_of_time(tmp_path):
+    folder, series = dynamic(tmp_path)
+    found = read.frames(folder)
+    assert [(t.start_s, t.seconds) for t in found.times] == [(0, 10), (10, 10), (20, 10)]
+    for volume, one in zip(found, series):
+        np.testing.assert_allclose(volume.array, one.array, rtol=1e-4)
+        assert volume.geometry.close_to(one.geometry, 0.01) and volume.unit == BQML
+    factors = [volume.facts.suv_factor for volume in found]
+    assert factors[0] and factors == [factors[0]] * 3
+
+
+def test_gates_are_told_by_their_trigger_time(tmp_path):
+    folder, series = dynamic(tmp_path, FrameReferenceTime=lambda number, k: "5000",
+                             AcquisitionTime=lambda number, k: "103000",
+                             TriggerTime=lambda number, k: str(900 - 300 * number))  # fmt: skip
+    found = read.frames(folder)
+    assert found.kind == "gates" and all(t.start_s is None for t in found.times)
+    np.testing.assert_allclose(found.frame(0).array, series[2].array, rtol=1e-4)
+
+
+def test_passes_over_several_beds_come_together_by_their_order_at_each_place(tmp_path):
+    """The second bed of the first pass is later than the first bed of no pass but its own."""
+    folder, series = dynamic(tmp_path, count=2,
+                             FrameReferenceTime=lambda number, k: str(1000 * (10 * number + k)))  # fmt: skip
+    found = read.frames(folder)
+    for volume, one in zip(found, series):
+        np.testing.assert_allclose(volume.array, one.array, rtol=1e-4)
+
+
+def test_a_frame_with_a_slice_missing_is_refused(tmp_path):
+    folder, series = dynamic(tmp_path)
+    series[1].files[0].unlink()
+    with pytest.raises(InputError, match="2 to 3 frames"):
+        read.frames(folder)
+
+
+def test_what_cannot_be_told_apart_is_refused(tmp_path):
+    same = {"FrameReferenceTime": "5000", "AcquisitionTime": "103000"}
+    folder, _ = dynamic(tmp_path, **{k: lambda number, slice_, v=v: v for k, v in same.items()})
+    with pytest.raises(InputError, match="none of FrameReferenceTime"):
+        read.frames(folder)
+
+
+def test_one_image_is_no_dynamic_scan(tmp_path):
+    factory.pet(tmp_path / "static")
+    with pytest.raises(InputError, match="one image"):
+        read.frames(tmp_path / "static")
+
+
+def test_a_dynamic_scan_is_not_denoised_as_one_image_and_the_way_is_told(tmp_path):
+    with pytest.raises(InputError, match="petdiffusion dynamic"):
+        read.image(written(tmp_path, arrays()))
+    with pytest.raises(InputError, match="petdiffusion dynamic"):
+        read.image(dynamic(tmp_path / "dicom")[0])
+
+
+@pytest.mark.parametrize(("key", "value", "said"), [
+    ("FrameDuration", [10, 20], "2 values for 4 frames"),
+    ("FrameTimesStart", [0, 10, 5, 90], "do not follow"),
+    ("FrameDuration", [10, 0, 60, 300], "do not follow"),
+    ("FrameDuration", [10, "x", 60, 300], "no number"),
+])  # fmt: skip
+def test_times_that_cannot_be_are_refused(tmp_path, key, value, said):
+    with pytest.raises(InputError, match=said):
+        read.frames(written(tmp_path, arrays(), {**BIDS, key: value}))
+
+
+def test_times_follow_from_lengths_and_lengths_from_times(tmp_path):
+    notes = {key: value for key, value in BIDS.items() if key != "FrameTimesStart"}
+    assert [t.start_s for t in read.frames(written(tmp_path, arrays(), notes)).times] == STARTS
+    notes = {key: value for key, value in BIDS.items() if key != "FrameDuration"}
+    assert [t.seconds for t in read.frames(written(tmp_path, arrays(), notes)).times] == [10, 20, 60, None]
+
+
+def test_frames_are_chosen_as_people_count_them():
+    assert chosen("3", 5) == [2]
+    assert chosen("1, 3-5", 5) == [0, 2, 3, 4]
+    for wrong in ("0", "6", "2-7", "4-3", "", "a", "1,1", "-2", "1-"):
+        with pytest.raises(InputError, match="1 to 5"):
+            chosen(wrong, 5)
+
+
+def test_one_image_of_some_frames_is_their_mean_by_duration(tmp_path):
+    """As if they had been one frame: counts add up, and so does the time."""
+    values = arrays()
+    target = convert(written(tmp_path, values), tmp_path / "late.nii.gz", frames="3-4")
+    late = read.image(target)
+    np.testing.assert_allclose(late.array, (60 * values[2] + 300 * values[3]) / 360, rtol=1e-6)
+    assert late.facts.frame_seconds == 360 and late.unit == BQML
+    np.testing.assert_allclose(late.facts.suv_factor, 70000 / 370e6, rtol=1e-6)
+    one = convert(tmp_path / "pet.nii.gz", tmp_path / "second.nii.gz", frames="2", to=SUVBW)
+    np.testing.assert_allclose(read.image(one).array, values[1] * 70000 / 370e6, rtol=1e-5)
+
+
+def test_frames_of_a_ct_are_not_asked_for(tmp_path):
+    with pytest.raises(OptionError, match="Frames of a CT"):
+        convert(written(tmp_path, arrays()), tmp_path / "ct.nii.gz", role="ct", frames="1")
+
+
+def test_frames_of_unknown_length_count_alike(tmp_path):
+    values = arrays(2)
+    target = convert(written(tmp_path, values, {"Units": "Bq/mL"}), tmp_path / "mean.nii.gz", frames="1-2")
+    np.testing.assert_allclose(read.image(target).array, values.mean(axis=0), rtol=1e-6)
+
+
+def test_a_written_frame_count_that_is_wrong_is_a_defect(tmp_path):
+    with pytest.raises(AssertionError, match="2 frames instead of 3"):
+        frame_files.write(Volume(arrays()[0], GRID, BQML, Facts()), iter(arrays(2)), 3, tmp_path / "a.nii.gz", {})
