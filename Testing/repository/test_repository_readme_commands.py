@@ -34,7 +34,8 @@ def workplace(tmp_path_factory):
     like, frames = read.image(files["pet"]), [small_patient(seed)["pet"].array for seed in range(3)]
     dynamic = write_frames(like, frames, 3, place / "dynamic.nii.gz", {"FrameDuration": [60, 60, 60]})
     words = {"PET": files["pet"], "DYNAMIC": str(dynamic), "CT": files["ct"], "ORGANS": files["labels"],
-             "LESIONS": files["lesions"], "NORMAL_DOSE": files["reference"], "DICOM_FOLDER": str(place / "series")}  # fmt: skip
+             "LESIONS": files["lesions"], "NORMAL_DOSE": files["reference"],
+             "DICOM_FOLDER": str(place / "series")}  # fmt: skip
     return place, words
 
 
