@@ -79,8 +79,8 @@ class ReviewPart:
         getattr(self.ui, f"{self._orientation().lower()}Button").setChecked(True)
         key = node.GetID() if node is not None else ""
         if key != self._shown:
-            self._shown = key
             self._fill(results.of_denoised(node) if results.is_result(node) else None)
+            self._shown = key  # not before: what could not be listed is tried again
             if self.review.nodes is not None:
                 self.compare()  # lists of one scan beside views of another would lead to the wrong place
 

@@ -50,8 +50,10 @@ def lists(nodes: results.ResultNodes) -> dict[str, Listing]:
 
 
 def _rows(nodes: results.ResultNodes, kind: str) -> list[dict[str, Any]]:
+    """Scenes saved before have empty words in a column without one number."""
     node = nodes.tables.get(kind)
-    return tables.rows_of(node) if node is not None else []
+    rows = tables.rows_of(node) if node is not None else []
+    return [{key: None if value == "" else value for key, value in row.items()} for row in rows]
 
 
 def place_of(row: Mapping[str, Any]) -> Place | None:
@@ -67,10 +69,10 @@ def _lesions(rows: Sequence[Mapping[str, Any]], title: str) -> Listing:
     first = rows[0] if rows else {}
     metric = "SUVmax" if any(key.startswith("SUVmax_") for key in first) else "max"
     images = [(key, title) for key, title in _IMAGES if f"{metric}_{key}" in first]
-    lines = [[short_lesion(str(row.get("lesion", ""))), *(number(row.get(f"{metric}_{key}")) for key, _ in images),
+    lines = [[short_lesion(str(row.get("lesion") or "")), *(number(row.get(f"{metric}_{key}")) for key, _ in images),
               number(row.get("volume_ml"))] for row in rows]
     return Listing(f"{title}: {metric} and volume", ("Lesion", *(title for _, title in images), "ml"), lines,
-                   [str(row.get("lesion", "")) for row in rows], [place_of(row) for row in rows])
+                   [str(row.get("lesion") or "") for row in rows], [place_of(row) for row in rows])
 
 
 def short_lesion(name: str) -> str:
@@ -97,14 +99,18 @@ def _marked(rows: Sequence[Mapping[str, Any]], calibrated: bool) -> Listing:
 
 def _left_out(rows: Sequence[Mapping[str, Any]]) -> Listing:
     """Marks that the method does not take for lesions: where to look for one that is missing."""
-    lines = [[_spaced(row.get("organ")) or f"mark {row['region']:.0f}", number(row.get("SUVmax")),
+    lines = [[_spaced(row.get("organ")) or _mark(row.get("region")), number(row.get("SUVmax")),
               number(row.get("volume_ml"))] for row in rows]
     return Listing("Marks left out: SUVmax and volume", ("Mark", "SUVmax", "ml"), lines,
                    [f"Not taken for a lesion: {row.get('why')}." for row in rows], [place_of(row) for row in rows])
 
 
+def _mark(region: float | None) -> str:
+    return "mark" if region is None else f"mark {region:.0f}"
+
+
 def _named(row: Mapping[str, Any]) -> str:
-    name, organ = str(row.get("name", "")), _spaced(row.get("organ"))
+    name, organ = str(row.get("name") or ""), _spaced(row.get("organ"))
     return short_lesion(f"{name} ({organ})" if organ else name)
 
 
@@ -158,7 +164,7 @@ def _doubts(rows: Sequence[Mapping[str, Any]]) -> Listing:
     lines = [[f"{'● ' if row.get('weight') == _SURE else ''}{_where(row)}",
               *(number(row.get(f"{metric}_{image}")) for image in ("low", "denoised")),
               _p(row.get("p_adjusted"))] for row in rows]
-    tips = [f"{_where(row)}: {row.get('weight', '')}. Change {number(row.get('change_percent'))} %. Chance of it in "
+    tips = [f"{_where(row)}: {row.get('weight') or ''}. Change {number(row.get('change_percent'))} %. Chance of it in "
             f"its own place {_p(row.get('p'))}, anywhere in the scan {_p(row.get('p_adjusted'))}." for row in rows]
     title = f"Doubts: {sure} beyond chance (●), {len(rows) - sure} to look at"
     return Listing(title, ("Finding", "Before", "Denoised", "Chance"), lines, tips, [place_of(row) for row in rows])
@@ -166,7 +172,7 @@ def _doubts(rows: Sequence[Mapping[str, Any]]) -> Listing:
 
 def _where(row: Mapping[str, Any]) -> str:
     name = short_lesion(str(row.get("lesion") or "")) or str(row.get("organ") or "").replace("_", " ")
-    return f"{row.get('kind', '')}{f', {name}' if name else ''}"
+    return f"{row.get('kind') or ''}{f', {name}' if name else ''}"
 
 
 def _checks(sentences: Sequence[str]) -> Listing:

@@ -72,8 +72,9 @@ def add_table(rows: Rows, name: str) -> Any:
 
 
 def _array(column: str, values: Sequence[Any]) -> Any:
+    """One of numbers where nothing in it is anything else, also if none is known: a reader would take "" for one."""
     numeric = all(value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
-                  for value in values) and any(value is not None for value in values)
+                  for value in values)
     array = vtk.vtkDoubleArray() if numeric else vtk.vtkStringArray()
     array.SetName(column)
     for value in values:

@@ -73,6 +73,58 @@ def test_marks_that_were_left_out_are_listed_to_be_looked_at(scene) -> None:
     assert found.places == [(-5.0, -6.0, 7.0), None] and "goes on beyond it" in found.tips[0]
 
 
+def test_a_mark_that_has_neither_organ_nor_number_is_listed(scene) -> None:
+    gone = [{"region": None, "organ": None, "volume_ml": 1.0, "SUVmax": 4.0, "why": "where it lies"}]
+    assert lists({"clinical": FOUND, "marks_left_out": gone})["left out"].lines == [["mark", "4.00", "1.00"]]
+
+
+def whole_image(kind, prefix="SUV"):
+    """The row of a doubt that has no place."""
+    from petdiffusion.trust import findings
+
+    made = {
+        findings.TOTAL: findings.Finding(findings.TOTAL, 1e-6, 1e-6, 5.0, 2.0, 2.4, 0.4, 0.05, 20.0),
+        findings.STRUCTURE: findings.Finding(findings.STRUCTURE, 1e-6, 1e-5, 5.0, change_percent=40.0, size_mm=6.0),
+    }
+    return made[kind].row(1, prefix)
+
+
+@pytest.mark.parametrize(
+    "kind, line",
+    [("total changed", ["● total changed", "2.00", "2.40", "< 0.001"]),
+     ("structured residual", ["● structured residual", "–", "–", "< 0.001"])],
+)  # fmt: skip
+def test_doubts_about_the_whole_image_alone_are_listed(open_panel, kind, line) -> None:
+    """None of their rows has a place, and a column without one number is still one of numbers."""
+    from PETDiffusionDenoiseLib import review_lists, tables
+
+    nodes = result({"trust": [whole_image(kind)], "clinical": FOUND})
+    widget = open_panel()
+    widget.panel.parameters.result = nodes.denoised
+    assert widget.ui.listCombo.count == 2
+    found = review_lists.lists(nodes)["doubts"]
+    assert (found.lines, found.places) == ([line], [None])
+    assert tables.rows_of(nodes.tables["trust"])[0]["x_mm"] is None
+
+
+def test_a_scene_that_was_saved_with_words_for_missing_numbers_is_listed(scene) -> None:
+    """Tables once kept a column without one number as empty words."""
+    row = {key: "" if value is None else value for key, value in whole_image("structured residual").items()}
+    assert lists({"trust": [row]})["doubts"].lines == [["● structured residual", "–", "–", "< 0.001"]]
+
+
+def test_a_result_whose_lists_failed_is_not_taken_for_shown(open_panel, monkeypatch) -> None:
+    from PETDiffusionDenoiseLib import review_lists
+
+    nodes, made = result({"clinical": FOUND}), review_lists.lists
+    widget = open_panel()
+    monkeypatch.setattr(review_lists, "lists", lambda nodes: 1 / 0)
+    widget.panel.parameters.result = nodes.denoised  # the observer of it tells the error on the console
+    monkeypatch.setattr(review_lists, "lists", made)
+    widget.panel.review.refresh()
+    assert widget.ui.listCombo.count == 1
+
+
 def test_a_click_on_a_found_lesion_goes_there(open_panel) -> None:
     widget = open_panel()
     nodes = result({"clinical": FOUND})
