@@ -16,6 +16,7 @@ ROUNDING = 1e-6
 RIM = 0.1
 """Part of a segment that may lie in a larger one: outlines of neighbours often share a rim."""
 SCALAR, LABELS, SEGMENTATION = "vtkMRMLScalarVolumeNode", "vtkMRMLLabelMapVolumeNode", "vtkMRMLSegmentationNode"
+COLORS = "vtkMRMLColorTableNode"
 
 
 def matrix_of(node: Any) -> np.ndarray:
@@ -73,8 +74,15 @@ def _voxels(node: Any) -> np.ndarray:
 def _names_of_labels(node: Any, array: np.ndarray) -> dict[int, str]:
     colors = node.GetDisplayNode().GetColorNode() if node.GetDisplayNode() else None
     values = [int(v) for v in np.unique(array) if v]
-    names = {v: colors.GetColorName(v) for v in values} if colors else {}
+    names = {v: colors.GetColorName(v) for v in values} if _names_anatomy(colors) else {}
     return {v: name for v, name in names.items() if name}
+
+
+def _names_anatomy(colors: Any) -> bool:
+    """Somebody's own colour table. Slicer's are on every label map that has no other, and call any 3 'Brain'."""
+    if colors is None or not colors.IsA(COLORS) or colors.GetSingletonTag():
+        return False
+    return colors.GetType() in (colors.User, colors.File)
 
 
 def _labels_of_segmentation(node: Any, reference: Any, may_be_empty: bool) -> LabelMap:

@@ -123,6 +123,40 @@ def test_labels_of_a_label_map_take_the_names_of_its_colours(lib) -> None:
     assert labels.present() == {2: "liver"} and np.array_equal(labels.array, array)
 
 
+@pytest.mark.parametrize(
+    "colors", [None, "vtkMRMLColorTableNodeLabels", "vtkMRMLColorTableNodeRandom",
+               "vtkMRMLProceduralColorNodeRandomIntegers"],
+)  # fmt: skip
+def test_colours_that_slicer_brings_itself_name_no_organ(lib, colors) -> None:
+    """Its own table calls 3 'Brain' and 6 'Tumor', whatever somebody numbered so."""
+    import slicer
+
+    volumes, build = lib
+    array = np.zeros(build.SHAPE, np.uint8)
+    array[build.LIVER], array[build.LESION] = 3, 6
+    node = slicer.util.addVolumeFromArray(array, name="script's", nodeClassName="vtkMRMLLabelMapVolumeNode")
+    if colors is not None:
+        node.GetDisplayNode().SetAndObserveColorNodeID(colors)
+    assert volumes.labels_of(node, build.pet()).present() == {3: "label 3", 6: "label 6"}
+
+
+def test_a_colour_table_from_a_file_names_organs(lib) -> None:
+    import slicer
+
+    volumes, build = lib
+    array = np.zeros(build.SHAPE, np.uint8)
+    array[build.LIVER], array[build.LESION] = 2, 1
+    node = build.node_of(array, "organs", kind="vtkMRMLLabelMapVolumeNode")
+    colors = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLColorTableNode", "names")
+    colors.SetTypeToFile()
+    colors.SetNumberOfColors(3)
+    colors.SetColor(2, "liver", 1, 0, 0, 1)
+    node.GetDisplayNode().SetAndObserveColorNodeID(colors.GetID())
+    assert volumes.labels_of(node, build.pet()).names == {2: "liver"}
+    colors.SetSingletonTag("GenericColors")  # as those that Slicer loads when it starts
+    assert volumes.labels_of(node, build.pet()).names == {}
+
+
 def test_labels_of_a_segmentation_lie_on_the_pet(lib) -> None:
     import slicer
 
