@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 
 from ..errors import GeometryError, InputError, PETDiffusionError
 from ..volume import Geometry
-from . import checks
+from . import checks, whole
 from .sidecar import HEADER_KEY
 from .slices import SEVERAL
 
@@ -46,12 +47,13 @@ def opened_frames(path: Path) -> Any:
         if path.name.lower().endswith((".nii", ".nii.gz")):
             import nibabel
 
+            whole.check_gzip(path)  # of its checksum no single frame knows
             # kept open, since each frame would else unpack the file from its start
             return nibabel.load(path, mmap=False, keep_file_open=True)
         import SimpleITK as sitk
 
         with quiet_itk():
-            return sitk.ReadImage(str(path))
+            return _whole_itk(path, sitk.ReadImage(str(path)))
 
 
 def frames_in(image: Any) -> tuple[int, float | None]:
@@ -128,6 +130,9 @@ _REASONS = {
     "MetaImageIO": "its voxels are missing or incomplete",
     "_nrrdEncoding": "its voxels are missing or incomplete",
     "end-of-stream": "its voxels are incomplete",
+    "CRC check failed": "its voxels are damaged",
+    "Incorrect length of data": "its voxels are damaged",
+    "while decompressing": "its voxels are damaged",
 }
 
 
@@ -147,8 +152,21 @@ def of_nibabel(image: nibabel.Nifti1Image, name: str, run: Run | None, dtype: ty
     checks.memory(shape, image.get_data_dtype().itemsize, name)
     geometry = Geometry.from_affine(shape, _LPS_FROM_RAS @ _affine(image, name, run))
     with np.errstate(over="ignore", invalid="ignore"):
-        values = np.asarray(image.dataobj) if dtype is None else image.get_fdata(caching="unchanged", dtype=dtype)
+        values = _voxels(image, dtype)
     return values.reshape(shape, order="A").transpose(2, 1, 0), geometry, None
+
+
+def _voxels(image: nibabel.Nifti1Image, dtype: type | None) -> np.ndarray:
+    """All of them. nibabel stops at the last one and never compares the checksum of gzip, which stands behind it."""
+    stored = image.dataobj
+    file = str(getattr(stored, "file_like", ""))
+    if image.in_memory or not file.lower().endswith(".gz"):
+        return np.asarray(stored) if dtype is None else image.get_fdata(caching="unchanged", dtype=dtype)
+    with gzip.open(file) as stream:
+        spec = (stored.shape, stored.dtype, stored.offset, stored.slope, stored.inter)
+        values = np.asarray(type(stored)(stream, spec), dtype)
+        whole.to_the_end(stream)
+    return values
 
 
 def _refuse_label_intent(image: nibabel.Nifti1Image, dtype: type | None) -> None:
@@ -205,7 +223,13 @@ def _read_itk(path: Path) -> SimpleITK.Image:
         reader.SetFileName(str(path))
         reader.ReadImageInformation()
         _check_itk(reader.GetSize(), reader.GetNumberOfComponents(), reader.GetPixelID(), path.name)
-        return reader.Execute()
+        return _whole_itk(path, reader.Execute())
+
+
+def _whole_itk(path: Path, image: SimpleITK.Image) -> SimpleITK.Image:
+    values = image.GetNumberOfPixels() * image.GetNumberOfComponentsPerPixel()
+    whole.check_metaimage(path, values * image.GetSizeOfPixelComponent())
+    return image
 
 
 def _check_itk(size: Sequence[int], components: int, pixel: int, name: str) -> None:
