@@ -22,7 +22,8 @@ SUVBW, BQML, HU, ARBITRARY = "SUVbw", "Bq/ml", "HU", "a.u."
 UNITS = (SUVBW, BQML, HU, ARBITRARY)
 DIGITAL_PATIENT, REDUCED_DOSE = "digital patient", "reduced dose"
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
-_LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_MM = {"unknown": 1.0, "mm": 1.0, "meter": 1000.0, "micron": 0.001}
 
 
 @dataclass(frozen=True)
@@ -273,12 +274,19 @@ def _from_nibabel(image: nibabel.Nifti1Image) -> tuple[np.ndarray, Geometry]:
     if len(image.shape) != 3:
         raise InputError(f"Image of shape {image.shape}", "a 3D image is needed", "Give one frame.")
     array = np.asarray(image.dataobj).transpose(2, 1, 0)
-    return array, Geometry.from_affine(image.shape, _LPS_FROM_RAS @ image.affine)
+    return array, Geometry.from_affine(image.shape, LPS_FROM_RAS @ in_mm(image, image.affine))
+
+
+def in_mm(image: nibabel.Nifti1Image, affine: np.ndarray) -> np.ndarray:
+    """One of the image's own affines; a NIfTI header may count in metres or microns. The image stays as it is."""
+    units = getattr(image.header, "get_xyzt_units", None)
+    scale = _MM.get(units()[0], 1.0) if units else 1.0
+    return np.asarray(affine, float) * [[scale], [scale], [scale], [1.0]]
 
 
 def _to_nibabel(array: np.ndarray, geometry: Geometry) -> nibabel.Nifti1Image:
     import nibabel
 
-    image = nibabel.Nifti1Image(np.asarray(array).transpose(2, 1, 0), _LPS_FROM_RAS @ geometry.affine)
+    image = nibabel.Nifti1Image(np.asarray(array).transpose(2, 1, 0), LPS_FROM_RAS @ geometry.affine)
     image.header.set_xyzt_units("mm")
     return image

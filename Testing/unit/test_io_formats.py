@@ -95,7 +95,11 @@ def test_nifti_in_metres_becomes_millimetres(tmp_path, unit, scale):
     image = nibabel.Nifti1Image(np.arange(24.0).reshape(2, 3, 4), np.diag([2, 3, 4, 1]) / scale)
     image.header.set_xyzt_units(unit)
     nibabel.save(image, tmp_path / "a.nii")
-    np.testing.assert_allclose(read.image(tmp_path / "a.nii").geometry.spacing, (2, 3, 4), rtol=1e-6)
+    given = image.affine.copy()
+    for form in (tmp_path / "a.nii", image, image, Volume.from_nibabel(image), LabelMap.from_nibabel(image)):
+        found = read.labels(form) if isinstance(form, LabelMap) else read.image(form)
+        np.testing.assert_allclose(found.geometry.spacing, (2, 3, 4), rtol=1e-6)
+    np.testing.assert_array_equal(image.affine, given)
 
 
 @pytest.mark.parametrize("extra", [(1,), (1, 1)])
@@ -172,10 +176,16 @@ def test_doubts_about_position_are_told(tmp_path):
     image.set_sform(np.eye(4), 1)
     image.set_qform(np.diag([1, 1, 1.5, 1]), 1)
     nibabel.save(image, tmp_path / "two.nii")
+    image.set_sform(np.diag([1, 1, 1, 1e3]) / 1e3, 1)
+    image.set_qform(np.diag([1, 1, 1.5, 1e3]) / 1e3, 1)
+    image.header.set_xyzt_units("meter")
+    nibabel.save(image, tmp_path / "metres.nii")
     run = Run()
-    read.image(tmp_path / "nowhere.nii", run=run)
-    read.image(tmp_path / "two.nii", run=run)
-    assert len(run.warnings) == 2 and "nowhere.nii" in run.warnings[0] and "1.5 mm" in run.warnings[1]
+    for name in ("nowhere", "two", "metres"):
+        read.image(tmp_path / f"{name}.nii", run=run)
+    assert len(run.warnings) == 3 and "nowhere.nii" in run.warnings[0]
+    assert "two.nii" in run.warnings[1] and "metres.nii" in run.warnings[2]
+    assert all("up to 1.5 mm" in warning for warning in run.warnings[1:])
 
 
 def test_overwriting_only_on_request_and_never_the_input(tmp_path):

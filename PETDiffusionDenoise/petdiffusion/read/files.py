@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import GeometryError, InputError, PETDiffusionError
-from ..volume import Geometry
+from ..volume import LPS_FROM_RAS, Geometry, in_mm
 from . import checks, whole
 from .sidecar import HEADER_KEY
 from .slices import SEVERAL
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 Loaded = tuple[np.ndarray, Geometry, str | None]
 """Array (z, y, x), its grid, and the word for its unit if the file itself states one."""
-_LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-_MM = {"unknown": 1.0, "mm": 1.0, "meter": 1000.0, "micron": 0.001}
 _UNIT_KEYS = ("dicom.units", "0054|1001")
 _NIFTI_LABEL_INTENT = 1002
 _AGREE_MM = 0.1
@@ -150,7 +148,7 @@ def of_nibabel(image: nibabel.Nifti1Image, name: str, run: Run | None, dtype: ty
                          "Give a grey-scale image, not RGB or complex.")
     _refuse_label_intent(image, dtype)
     checks.memory(shape, image.get_data_dtype().itemsize, name)
-    geometry = Geometry.from_affine(shape, _LPS_FROM_RAS @ _affine(image, name, run))
+    geometry = Geometry.from_affine(shape, LPS_FROM_RAS @ _affine(image, name, run))
     with np.errstate(over="ignore", invalid="ignore"):
         values = _voxels(image, dtype)
     return values.reshape(shape, order="A").transpose(2, 1, 0), geometry, None
@@ -195,15 +193,14 @@ def _one_frame(shape: Sequence[int]) -> tuple[int, int, int]:
 
 def _affine(image: nibabel.Nifti1Image, name: str, run: Run | None) -> np.ndarray:
     """To RAS millimetres, as nibabel chooses it; tells where the header leaves a choice."""
-    affine = np.asarray(image.affine, float)
+    affine = in_mm(image, image.affine)
     if not hasattr(image.header, "get_xyzt_units"):
         return affine
-    affine[:3] *= _MM.get(image.header.get_xyzt_units()[0], 1.0)
     sform, qform = (int(image.header[code]) for code in ("sform_code", "qform_code"))
     if run and not sform and not qform:
         run.warn(f"{name}: the header does not say where the image lies in the patient; left and right may be swapped.")
     if run and sform and qform:
-        gap = _largest_gap(image.shape, image.get_sform(), image.get_qform())
+        gap = _largest_gap(image.shape, in_mm(image, image.get_sform()), in_mm(image, image.get_qform()))
         if gap > _AGREE_MM:
             run.warn(f"{name}: its two positions (sform and qform) differ by up to {gap:.1f} mm; sform is used.")
     return affine
