@@ -122,8 +122,9 @@ def test_isocontour_volume_by_hand():
     image = np.ones((12, 12, 12))
     image[4:8, 4:8, 4:8] = 4.0
     image[5:7, 5:7, 5:7] = 10.0
+    image[4, 4, 4:8] = 5.0
     (row,) = lesion_table({"low": volume(image)}, labels(image > 1), isocontour=0.41)
-    assert row["MTV41_ml_low"] == pytest.approx(8 * 0.008)  # 4 < 4.1: only the core
+    assert row["MTV41_ml_low"] == pytest.approx(12 * 0.008)  # 4 < 4.1: only the core and what is half as hot
 
 
 def test_cnr_by_hand():

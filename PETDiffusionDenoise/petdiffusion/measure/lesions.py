@@ -197,8 +197,9 @@ def lesion_table(
 
 
 def _around(box: tuple[slice, ...], geometry: Geometry) -> tuple[slice, ...]:
-    """The lesion's box with room for its shell. All is measured in it, so that large scans cost no more."""
-    room = [int(np.ceil(SHELL_MM[1] / step)) + 1 for step in geometry.spacing[::-1]]
+    """The lesion's box with room for its shell and for lesions whose blur reaches into that. All is measured in it, so
+    that large scans cost no more."""
+    room = [int(np.ceil(sum(SHELL_MM) / step)) + 1 for step in geometry.spacing[::-1]]
     return tuple(
         slice(max(s.start - r, 0), min(s.stop + r, n)) for s, r, n in zip(box, room, geometry.shape, strict=True)
     )
