@@ -246,6 +246,14 @@ SIDE_FILES = {
     "csv without head": ("csv", "1,liver\n2,spleen\n"),
     "csv with other columns": ("csv", "colour,name,value\nred,liver,1\nblue,spleen,2\n"),
     "tsv": ("tsv", "index\tname\n1\tliver\n2\tspleen\n"),
+    "csv of a German Excel": ("csv", "index;name;colour\n1;liver;0,5\n2;spleen;0,2\n"),
+    "csv with semicolons and no head": ("csv", "1;liver\n2;spleen\n"),
+    "csv with tabs": ("csv", "value\tname\n1\tliver\n2\tspleen\n"),
+    "tsv with commas": ("tsv", "value,name\n1,liver\n2,spleen\n"),
+    "csv with a semicolon in a name": ("csv", "3,a; b\n1,liver\n2,spleen\n"),
+    "commas in names": ("csv", 'value;name\n1;"liver"\n2;spleen\n3;a, b, c and d\n'),
+    "values as pandas writes them": ("tsv", "index\tname\n1.0\tliver\n2.0\tspleen\n"),
+    "a name without a value": ("csv", "value,name\n1,liver\n,kidney\n2,spleen\n3,\n"),
 }
 
 
@@ -255,7 +263,8 @@ def test_names_beside_the_file(tmp_path, kind):
                  tmp_path / "seg.nii.gz")
     suffix, text = SIDE_FILES[kind]
     (tmp_path / f"seg.{suffix}").write_text(text, encoding="utf-8-sig")
-    assert dict(read.labels(tmp_path / "seg.nii.gz").names) == {1: "liver", 2: "spleen"}
+    third = {"commas in names": {3: "a, b, c and d"}, "csv with a semicolon in a name": {3: "a; b"}}
+    assert dict(read.labels(tmp_path / "seg.nii.gz").names) == {1: "liver", 2: "spleen", **third.get(kind, {})}
 
 
 def test_an_unrelated_sidecar_gives_no_names(tmp_path):

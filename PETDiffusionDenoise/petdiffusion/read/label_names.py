@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -54,16 +55,24 @@ def _mapping(data: Any) -> dict[int, str]:
 
 
 def _table(path: Path) -> dict[int, str]:
-    separator = "\t" if path.suffix == ".tsv" else ","
-    with path.open(encoding="utf-8-sig", newline="") as stream:
-        rows = [row for row in csv.reader(stream, delimiter=separator) if any(cell.strip() for cell in row)]
+    text = path.read_text(encoding="utf-8-sig")
+    table = csv.reader(io.StringIO(text), delimiter=_separator(text))
+    rows = [row for row in table if any(cell.strip() for cell in row)]
     head = [cell.strip().lower() for cell in rows[0]] if rows else []
     value, name = _column(head, _VALUE_COLUMNS), _column(head, _NAME_COLUMNS)
     if value is None or name is None:
         value, name, body = 0, 1, rows
     else:
         body = rows[1:]
-    return {_value(row[value]): row[name].strip() for row in body if len(row) > max(value, name)}
+    told = [row for row in body if len(row) > max(value, name) and row[value].strip()]
+    return {_value(row[value]): row[name].strip() for row in told}
+
+
+def _separator(text: str) -> str:
+    """Whatever the file is called: a tab, or what stands first of semicolon and comma. Where a decimal comma is usual,
+    programs write semicolons into a .csv."""
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    return "\t" if "\t" in first else next((mark for mark in first if mark in ";,"), ",")
 
 
 def _column(head: Sequence[str], known: Sequence[str]) -> int | None:
@@ -71,10 +80,11 @@ def _column(head: Sequence[str], known: Sequence[str]) -> int | None:
 
 
 def _value(word: Any) -> int:
-    value = int(word)
-    if value < 0:
-        raise ValueError(f"label value {value}")
-    return value
+    """Also of a table whose whole numbers are written as 2.0."""
+    value = word if isinstance(word, int) else float(word)
+    if value < 0 or value % 1:
+        raise ValueError(f"label value {word}")
+    return int(value)
 
 
 def in_nifti(extensions: Sequence[Any]) -> dict[int, str]:
