@@ -135,15 +135,18 @@ class PETDiffusionDenoiseLogic(ScriptedLoadableModuleLogic):
 
         return scripted.denoise(petNode, method, waitForCompletion, **given)
 
-    def denoiseBatch(self, manifest: Any, out: str, method: str | None = None, **given: Any) -> Any:
+    def denoiseBatch(
+        self, manifest: Any, out: str, method: str | None = None, waitForCompletion: bool = True, **given: Any
+    ) -> Any:
         """Denoise every case of a manifest (CSV file or list of rows) into a folder.
 
         Returns the summary's rows, a failed case with its reason; a table of them is put into the scene. A batch that
-        was stopped goes on where it was when it is called again.
+        was stopped goes on where it was when it is called again. With `waitForCompletion=False` the job is returned:
+        `cancel()` stops it, and its `ended` signal hands over the rows.
         """
         from PETDiffusionDenoiseLib import scripted
 
-        return scripted.denoise_batch(manifest, out, method, **given)
+        return scripted.denoise_batch(manifest, out, method, waitForCompletion, **given)
 
 
 class PETDiffusionDenoiseTest(ScriptedLoadableModuleTest):

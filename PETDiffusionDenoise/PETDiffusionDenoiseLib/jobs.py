@@ -81,8 +81,7 @@ class DenoiseJob:
     def start(self) -> None:
         """Hand the images over and start the child. Errors that can be seen beforehand are raised here."""
         self.request.card.resolve(self.request.options)
-        folder = getattr(slicer.app, "temporaryPath", None) or None
-        self._scratch = Path(tempfile.mkdtemp(prefix=SCRATCH_PREFIX, dir=folder))
+        self._scratch = new_scratch()
         try:
             self._handed = exchange.write(self.request.sources, self._scratch, self.request.card.needs_suv,
                                           self.request.wanted())
@@ -152,6 +151,28 @@ class DenoiseJob:
         if _stamp(self.request.sources.pet) != self._seen:
             self._warnings.append(CHANGED)
         return bring_in(ending.result, self.request, self._handed, tuple(self._warnings))
+
+
+def new_scratch() -> Path:
+    """A folder for one job; with this prefix the child removes it should Slicer be gone before."""
+    folder = getattr(slicer.app, "temporaryPath", None) or None
+    return Path(tempfile.mkdtemp(prefix=SCRATCH_PREFIX, dir=folder))
+
+
+def waited(job: Any) -> Any:
+    """What a job comes to, the application alive meanwhile. Closing Slicer ends the job: Slicer would otherwise stay,
+    unseen, until the wait is over."""
+    closed, end = getattr(slicer.app, "lastWindowClosed", None), job.kill
+    if closed is not None:
+        closed.connect(end)
+    try:
+        return job.wait(slicer.app.processEvents)
+    except BaseException:
+        end()
+        raise
+    finally:
+        if closed is not None:
+            closed.disconnect(end)
 
 
 def _stamp(node: Any) -> int:

@@ -106,7 +106,7 @@ class Making:
 
     def wait(self) -> dict[str, Any]:
         """The nodes by role, for scripts; raises what went wrong."""
-        self._process.wait(slicer.app.processEvents)
+        jobs.waited(self._process)
         if isinstance(self.outcome, PETDiffusionError):
             raise self.outcome
         return self.outcome or {}

@@ -70,6 +70,18 @@ def open_panel(fake_backend, monkeypatch):
         widget.cleanup()
 
 
+@pytest.fixture
+def logic(fake_backend):
+    """The logic as scripts in Slicer reach it: the C++ object that carries our functions."""
+    import slicer
+
+    import PETDiffusionDenoise
+
+    cpp = slicer.vtkSlicerScriptedLoadableModuleLogic()
+    PETDiffusionDenoise.offer_to_scripts(cpp)
+    return cpp
+
+
 def _card(id_: str, region: str, tracer: str, voxels: tuple[float, float]):
     from petdiffusion.zoo.card import ModelCard
 

@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from petdiffusion.errors import Cancelled, InputError, ModelError, OptionError
-
-
-@pytest.fixture
-def logic(fake_backend):
-    """The logic as scripts in Slicer reach it: the C++ object that carries our functions."""
-    import slicer
-
-    import PETDiffusionDenoise
-
-    cpp = slicer.vtkSlicerScriptedLoadableModuleLogic()
-    PETDiffusionDenoise.offer_to_scripts(cpp)
-    return cpp
 
 
 def test_denoise_waits_and_returns_the_nodes(logic) -> None:
@@ -62,25 +49,6 @@ def test_a_failure_is_raised_as_the_named_error(logic, monkeypatch, mode, error)
         logic.denoise(builders.pet())
 
 
-def test_an_interrupted_script_ends_the_child(logic, monkeypatch) -> None:
-    import builders
-    from PETDiffusionDenoiseLib import process, scripted
-
-    monkeypatch.setenv("FAKE_BACKEND", "hang")
-    children = []
-    take = process.BackendProcess._take
-
-    def interrupted(self, name, line):
-        children.append(self._process)
-        take(self, name, line)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(process.BackendProcess, "_take", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        scripted.denoise(builders.pet())
-    assert children[0].poll() is not None
-
-
 @pytest.mark.parametrize("wrong", [None, "text"])
 def test_something_that_is_no_pet_is_refused(logic, wrong) -> None:
     import slicer
@@ -98,56 +66,6 @@ def test_a_misspelt_option_is_refused_with_the_right_one(logic, tmp_path) -> Non
     with pytest.raises(OptionError, match="Did you mean 'fwhm'"):
         logic.denoiseBatch([{"id": "1", "pet": "x"}], tmp_path / "unused", fwmh=3)
     assert not (tmp_path / "unused").exists()
-
-
-def test_a_batch_goes_on_over_failures_and_gives_a_table(logic, tmp_path) -> None:
-    import slicer
-    from PETDiffusionDenoiseLib import tables
-
-    rows = logic.denoiseBatch(
-        [{"id": "1", "pet": "a good"}, {"id": "2", "pet": "bad ü", "ct": None}],
-        tmp_path / "out ü",
-        method="smooth",
-        say=lambda line: None,
-        fwhm=4,
-        seed=3,
-    )
-    assert [row["status"] for row in rows] == ["done", "failed"] and rows[1]["error"]
-    node = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLTableNode")
-    assert tables.rows_of(node)[1]["error"] == "File cannot be read."
-    written = list(csv.DictReader((tmp_path / "out ü" / "manifest.csv").open(encoding="utf-8")))
-    assert written[1] == {"id": "2", "pet": str(Path("bad ü").absolute())}
-
-
-def test_relative_paths_of_rows_are_those_of_the_script(logic, tmp_path, monkeypatch) -> None:
-    """The manifest lies in the output folder, and the batch reads paths from where the manifest lies."""
-    from petdiffusion.batch.manifest import read_manifest
-    from PETDiffusionDenoiseLib import scripted
-
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "pet.nii.gz").write_bytes(b"x")
-    rows = [{"id": "1", "pet": "data/pet.nii.gz", "ct": Path("data/ct"), "mr": "", "text": "data/pet", "seed": None}]
-    file = scripted._manifest(rows, tmp_path / "out")
-    assert read_manifest(file)[0].images["pet"] == str(tmp_path / "data" / "pet.nii.gz")
-    written = next(csv.DictReader(file.open(encoding="utf-8")))
-    assert written["ct"] == str(tmp_path / "data" / "ct")
-    assert (written["mr"], written["text"]) == ("", "data/pet"), "what is no path stays as it is"
-
-
-def test_a_batch_takes_a_manifest_file(logic, tmp_path) -> None:
-    manifest = tmp_path / "manifest.csv"
-    manifest.write_text("id,pet\n7,x good\n")
-    rows = logic.denoiseBatch(str(manifest), tmp_path / "out", say=lambda line: None, show=False)
-    assert rows == [{"id": "7", "status": "done", "error": ""}]
-
-
-def test_a_batch_that_cannot_start_raises_the_reason(logic, tmp_path, monkeypatch) -> None:
-    monkeypatch.setenv("FAKE_BACKEND", "named_error")
-    with pytest.raises(ModelError, match="damaged"):
-        logic.denoiseBatch([{"pet": "x"}], tmp_path, say=lambda line: None)
-    with pytest.raises(InputError, match="no rows"):
-        logic.denoiseBatch([], tmp_path)
 
 
 def test_the_module_registers_as_slicer_expects(scene) -> None:
