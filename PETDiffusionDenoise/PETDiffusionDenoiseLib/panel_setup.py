@@ -34,6 +34,8 @@ class SetupPart:
         self.devices: tuple[Mapping[str, Any], ...] = ()
         self.not_ready = ""
         self._query: Query | None = None
+        self._command: Query | None = None
+        """On models; apart from the question what there is, which the next one stops."""
         self._sample: samples.Making | None = None
         fill(ui.pythonCombo, PYTHONS)
         ui.pythonCombo.connect("currentIndexChanged(int)", lambda index: self._on_python())
@@ -91,9 +93,10 @@ class SetupPart:
         self._query = Query(self.backend, ["doctor", "--json"], self._on_doctor).start()
 
     def wait(self) -> None:
-        """Until the answer is there, for tests and scripts."""
-        if self._query is not None:
-            self._query.wait(slicer.app.processEvents)
+        """Until the answers are there, for tests and scripts."""
+        for query in (self._query, self._command):
+            if query is not None:
+                query.wait(slicer.app.processEvents)
 
     def _on_doctor(self, found: Any, text: str, code: int | None) -> None:
         self.ui.checkButton.setEnabled(True)
@@ -145,7 +148,10 @@ class SetupPart:
         self.ui.modelsLabel.setText("Models" if lines else "Models: none installed. Filters need none.")
 
     def _refresh_buttons(self) -> None:
-        self.ui.removeModelButton.setEnabled(self._selected_model() in self._removable)
+        free = self._command is None or not self._command.running
+        for button in (self.ui.addFolderButton, self.ui.addZipButton):
+            button.setEnabled(free)
+        self.ui.removeModelButton.setEnabled(free and self._selected_model() in self._removable)
         self.ui.uninstallButton.setEnabled(bool(install.added_by_us()))
 
     def _selected_model(self) -> str:
@@ -220,7 +226,8 @@ class SetupPart:
             self._refresh_buttons()
             self.changed.emit()
 
-        self._query = Query(self.backend, arguments, answered).start()
+        self._command = Query(self.backend, arguments, answered).start()
+        self._refresh_buttons()
 
     def _make(self, name: str) -> None:
         """Draw a digital patient and load it; a second click uses what was made before."""
@@ -240,8 +247,9 @@ class SetupPart:
             self.sampled.emit(outcome, self._sample.sample.anatomy)
 
     def close(self) -> None:
-        if self._query is not None and self._query.running:
-            self._query.stop()
+        for query in (self._query, self._command):
+            if query is not None and query.running:
+                query.stop()
         if self._sample is not None:
             self._sample.kill()
 

@@ -1,9 +1,11 @@
-"""Which model the panel takes for a scan and what it says of it, and which device does the work."""
+"""Which model the panel takes for a scan and what it says of it, which device does the work, and models on their way
+in and out."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from petdiffusion.volume import SUVBW
 
 
@@ -163,3 +165,41 @@ def test_a_device_of_another_computer_is_shown_as_what_it_is_and_can_be_left(ope
     assert combo.currentText == "cuda:1 (not found here)"
     combo.setCurrentIndex(0)
     assert given.device == "auto" and combo.findData("cuda:1") < 0
+
+
+MODEL_BUTTONS = ("addFolderButton", "addZipButton", "removeModelButton")
+
+
+@pytest.mark.parametrize("again", ["checkButton", "deviceButton", "pythonCombo"])
+def test_a_check_does_not_stop_a_model_on_its_way(open_panel, monkeypatch, again) -> None:
+    """From a slow disk that takes its time, and a copy cut off says nothing."""
+    panel = open_panel().panel
+    ui, setup = panel.ui, panel.setup
+    monkeypatch.setattr(setup, "_removable", {"tiny-1"})
+    monkeypatch.setattr(setup, "_selected_model", lambda: "tiny-1")
+    monkeypatch.setattr(setup, "_fill_models", lambda: None)
+    setup._add_model("/some/model.zip")
+    copying = setup._command
+    assert copying.running and not any(getattr(ui, name).enabled for name in MODEL_BUTTONS)
+    if again == "pythonCombo":
+        setup._on_python()
+    else:
+        getattr(ui, again).click()
+    checking = setup._query
+    assert copying.running and checking.running
+    setup.check()
+    assert copying.running and not checking.running, "an earlier check is answered by the later one"
+    setup.wait()
+    assert ui.messageLabel.text.startswith("Did add") and "Ready." in ui.setupLabel.text
+    assert all(getattr(ui, name).enabled for name in MODEL_BUTTONS)
+
+
+def test_an_answer_that_comes_when_the_panel_is_gone_is_not_shown(open_panel) -> None:
+    panel = open_panel().panel
+    setup = panel.setup
+    setup.check()
+    setup._add_model("/some/model.zip")
+    asked, shown = (setup._query, setup._command), (panel.ui.setupLabel.text, panel.ui.messageLabel.text)
+    setup.close()
+    assert not any(one.running for one in asked)
+    assert (panel.ui.setupLabel.text, panel.ui.messageLabel.text) == shown
