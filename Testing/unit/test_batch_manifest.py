@@ -3,7 +3,7 @@
 import pytest
 from petdiffusion.batch.jobs import run_batch
 from petdiffusion.batch.manifest import read_manifest
-from petdiffusion.errors import InputError, OptionError
+from petdiffusion.errors import InputError, OptionError, UnitError
 from petdiffusion.write.tables import read_csv
 
 
@@ -45,6 +45,9 @@ def test_semicolons_of_a_spreadsheet_and_dots_in_names(tmp_path):
         ("id,pet\n../up,a.nii\n", "cannot name a folder"),
         ("id,pet\n1,a.nii\n1,b.nii\n", "'1': occurs twice"),
         ("id,pet\nA,a.nii\na,b.nii\n", "occurs twice"),
+        ("id,pet\na,a.nii\nA,b.nii\n", "occurs twice"),
+        ("id,pet\n\n1,a.nii\n\n\n2,\n", "line 6: names no PET"),
+        ('id,pet,text\n1,a.nii,"two\nlines"\n2,,\n', "line 4: names no PET"),
         ("id,pet\nsummary.csv,a.nii\n", "cannot name a folder"),
         ("id,pet\nx.,a.nii\n", "cannot name a folder"),
         ("id,pet\n1,a.nii\n2,b.nii,c.nii\n", "more cells than the header|unknown columns"),
@@ -79,13 +82,30 @@ def test_a_missing_or_binary_manifest_is_refused(tmp_path):
     ("text", "settings", "message"),
     [
         ("pet,seed\na.nii,x\n", {}, "seed = 'x': is not a number"),
-        ("pet,dose_fraction\na.nii,2\n", {}, "Dose fraction 2"),
-        ("pet,method\na.nii,gausian\n", {}, "Did you mean 'gaussian'"),
+        ("pet,dose_fraction\na.nii,2\n", {}, "Case a: Dose fraction 2"),
+        ("pet,method\na.nii,gausian\n", {}, "Case a: Method 'gausian'.*Did you mean 'gaussian'"),
+        ("pet,method\na.nii,tv\n", {"options": {"fwhm_mm": 3.0}}, "Case a: Option 'fwhm_mm'"),
+        ("pet\na.nii\n", {"method": "gausian"}, "^Method 'gausian'"),
         ("pet\na.nii\n", {"options": {"sharpness": 1}}, "Option 'sharpness'"),
         ("pet\na.nii\n", {"workers": 0}, "0 workers"),
         ("pet\na.nii\n", {"engine": "abacus"}, "Engine 'abacus'"),
     ],
 )
 def test_impossible_settings_are_refused_before_the_first_case(tmp_path, text, settings, message):
+    settings = {"method": "gaussian", **settings}
     with pytest.raises(OptionError, match=message):
+        run_batch(write(tmp_path, text), tmp_path / "out", **settings)
+
+
+@pytest.mark.parametrize(
+    ("text", "settings", "message"),
+    [
+        ("pet,unit\na.nii,bananas\n", {}, "Case a: Unit 'bananas'"),
+        ("pet,unit\na.nii,HU\n", {}, "Case a: Unit 'HU'.*not one a PET can have"),
+        ("pet\na.nii\n", {"unit": "bananas"}, "^Unit 'bananas'"),
+    ],
+)
+def test_a_unit_that_no_pet_has_is_refused_before_the_first_case(tmp_path, text, settings, message):
+    with pytest.raises(UnitError, match=message):
         run_batch(write(tmp_path, text), tmp_path / "out", "gaussian", **settings)
+    assert not (tmp_path / "out").exists()

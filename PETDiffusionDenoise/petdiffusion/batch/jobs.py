@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from .. import registry
-from ..errors import OptionError
+from ..errors import OptionError, UnitError
 from ..progress import Run, finite
+from ..read.sources import declared_unit
 from ..request import Request
 from ..write import tables
 from ..write.lock import alone_in
@@ -67,18 +68,19 @@ def run_batch(
 def _job(
     case: BatchCase, method: str, out: Path, settings: Mapping[str, Any], report: bool, overwrite: bool
 ) -> engines.Job:
-    """A request per row; the row's own settings win. Options are checked now, before hours of work."""
+    """A request per row; the row's own settings win. All is checked now, before hours of work."""
     own: dict[str, Any] = dict(case.settings)
     for name, kind in (("dose_fraction", float), ("weight_kg", float), ("seed", int)):
         if name in own:
             own[name] = _number(case.id, name, own[name], kind)
     fields = {**settings, "method": method, **own, **case.images}
-    fields["options"] = registry.card(fields["method"]).resolve(fields.get("options") or {})
     try:
+        fields["options"] = registry.card(fields["method"]).resolve(fields.get("options") or {})
+        declared_unit(fields.get("unit"), "pet")
         request = Request(**fields).absolute()
-    except OptionError as error:
+    except (OptionError, UnitError) as error:
         whose = f"Case {case.id}: " if case.settings else ""
-        raise OptionError(f"{whose}{error.what}", error.why, error.remedy) from None
+        raise type(error)(f"{whose}{error.what}", error.why, error.remedy) from None
     return case.id, request.to_json(), str((out / case.id).absolute()), report, overwrite
 
 

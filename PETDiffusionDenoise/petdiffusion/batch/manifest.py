@@ -38,15 +38,16 @@ def read_manifest(path: str | Path) -> list[BatchCase]:
     file = Path(path)
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
-            rows = list(csv.DictReader(stream, delimiter=separator(stream)))
+            reader = csv.DictReader(stream, delimiter=separator(stream))
+            rows = [(reader.line_num, row) for row in reader]  # lines that are empty have no row
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"Manifest {file.name}", f"cannot be read ({error})", "Give a CSV file in UTF-8.") from None
     if not rows:
         raise InputError(
             f"Manifest {file.name}", "holds no case", f"Write a header such as id,{','.join(PATHS)} and rows."
         )
-    _check_columns(file, rows[0])
-    cases = [_case(file, number, row) for number, row in enumerate(rows, 2)]
+    _check_columns(file, rows[0][1])
+    cases = [_case(file, number, row) for number, row in rows]
     _check_ids(file, cases)
     return cases
 
