@@ -1,11 +1,11 @@
 """A digital patient in a dynamic scan, each frame denoised: noise, error, and what becomes of the rate of uptake (Ki).
 
-    python Testing/benchmarks/dynamic_frames.py DIR [--dose 0.1] [--methods gaussian,anatomy,csrd] [--seed 910001]
+    python Testing/benchmarks/dynamic_frames.py DIR [--dose 0.1] [--methods csrd,csrd@each,gaussian@each] [--seed N]
 
 All voxels but those of blood follow Patlak's line, Ki x (integral of blood) + V x blood, so that Ki is known of every
-voxel; blood falls as after a bolus of FDG. Frames from 20 to 60 min after the injection, Biograph mCT. What a user
-gets is what is measured: `petdiffusion dynamic` denoises the frames, Ki is fitted to its image. Organs are held
-against the truth, lesions against the same frames at the normal dose, whose scanner blurs them as much.
+voxel; blood falls as after a bolus of FDG. Eight frames, by default 20 to 60 min after the injection, Biograph mCT.
+What a user gets is what is measured: `petdiffusion dynamic` denoises the frames, Ki is fitted to its image. Organs are
+held against the truth, lesions against the same frames at the normal dose, whose scanner blurs them as much.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from petdiffusion.write import frames as frame_files
 from petdiffusion.write import images, labels
 from scipy.ndimage import binary_erosion
 
-START_MIN, FRAMES, SECONDS = 20.0, 8, 300.0
+FRAMES = 8
 SLICES = 72
 HALF_LIFE_MIN = 109.77
 V_BLOOD = 0.6
@@ -58,21 +58,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--dose", type=float, default=0.1)
-    parser.add_argument("--methods", default="gaussian,anatomy,csrd")
+    parser.add_argument("--methods", default="csrd,csrd@each,gaussian@each",
+                        help="led by the mean of all frames, or @each by itself")
     parser.add_argument("--seed", type=int, default=910001)
+    parser.add_argument("--start", type=float, default=20.0, help="of the first frame, minutes after the injection")
+    parser.add_argument("--seconds", type=float, default=300.0, help="of each frame")
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
-    case = Dynamic(cropped(patient_of("body", args.seed, lesions=12)), args.seed)
+    case = Dynamic(cropped(patient_of("body", args.seed, lesions=12)), args.seed, args.start, args.seconds)
     normal, scan = case.write(args.folder, "normal", 1.0), case.write(args.folder, "scan", args.dose)
-    print(f"{FRAMES} frames of {SECONDS:g} s from {START_MIN:g} min, {100 * args.dose:g} % dose, seed {args.seed}")
+    print(f"{FRAMES} x {args.seconds:g} s from {args.start:g} min, {100 * args.dose:g} % dose, seed {args.seed}")
     case.normal = case.patlak(array_of(normal))
     print(case.row("normal dose", normal))
     print(case.row("scan", scan))
     for method in args.methods.split(","):
-        out = args.folder / method
-        command = [sys.executable, "-m", "petdiffusion", "dynamic", str(scan), "--method", method, "--quiet",
+        out, (name, _, each) = args.folder / method, method.partition("@")
+        command = [sys.executable, "-m", "petdiffusion", "dynamic", str(scan), "--method", name, "--quiet",
                    "--ct", str(args.folder / "ct.nii.gz"), "--labels", str(args.folder / "organs.nii.gz"),
-                   "--lesions", str(args.folder / "lesions.nii.gz"), "--out", str(out), "--overwrite"]  # fmt: skip
+                   "--lesions", str(args.folder / "lesions.nii.gz"), "--out", str(out), "--overwrite",
+                   *(["--each"] if each else [])]  # fmt: skip
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         print(case.row(method, out / "denoised.nii.gz"), flush=True)
 
@@ -103,15 +107,15 @@ class Dynamic:
     normal: np.ndarray
     """Ki of the normal dose."""
 
-    def __init__(self, patient: Patient, seed: int) -> None:
-        self.patient, self.seed = patient, seed
+    def __init__(self, patient: Patient, seed: int, start: float, seconds: float) -> None:
+        self.patient, self.seed, self.start, self.seconds = patient, seed, start, seconds
         late = patient.pet.array
         names = [name for name in BLOOD if name in patient.organs.names.values()]
         self.of_blood = patient.organs.mask(*names) if names else np.zeros(late.shape, bool)
         self.v = V_BLOOD * np.minimum(late / self.level, 1.0)
         self.ki = np.where(self.of_blood, 0.0, (late / self.level - self.v) / integral(REFERENCE_MIN))
         self.inside = binary_erosion(patient.organs.array > 0) & ~self.of_blood
-        self.middles = START_MIN + (np.arange(FRAMES) + 0.5) * SECONDS / 60
+        self.middles = start + (np.arange(FRAMES) + 0.5) * seconds / 60
 
     @property
     def level(self) -> float:
@@ -134,15 +138,15 @@ class Dynamic:
         def images_of() -> object:
             for number, minutes in enumerate(self.middles):
                 left = facts.injected_dose_bq * 0.5 ** (minutes / HALF_LIFE_MIN)
-                now = replace(facts, suv_factor=1000 * facts.weight_kg / left, frame_seconds=SECONDS)
+                now = replace(facts, suv_factor=1000 * facts.weight_kg / left, frame_seconds=self.seconds)
                 made = dose.acquire(torch.tensor(self.at(minutes)), like.geometry.spacing[::-1], mu=mu, preset=scanner,
                                     fractions=(fraction,), nested=False, seed=1000 * self.seed + number, facts=now,
                                     run=Run())  # fmt: skip
                 yield made[fraction].numpy()
 
-        starts = [60 * START_MIN + n * SECONDS for n in range(FRAMES)]
+        starts = [60 * self.start + n * self.seconds for n in range(FRAMES)]
         frame_files.write(like, images_of(), FRAMES, target,
-                          {"FrameTimesStart": starts, "FrameDuration": [SECONDS] * FRAMES})  # fmt: skip
+                          {"FrameTimesStart": starts, "FrameDuration": [self.seconds] * FRAMES})  # fmt: skip
         images.write(patient.ct, folder / "ct.nii.gz", overwrite=True)
         labels.write(patient.organs, folder / "organs.nii.gz", overwrite=True)
         labels.write(patient.lesion_map, folder / "lesions.nii.gz", overwrite=True)

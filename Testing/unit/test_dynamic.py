@@ -42,7 +42,7 @@ def result(scan, tmp_path_factory):
 
 
 def done(scan, out, **more):
-    return denoise_frames(scan / "pet.nii.gz", out, "gaussian", labels=scan / "organs.nii.gz",
+    return denoise_frames(scan / "pet.nii.gz", out, "gaussian", lead=False, labels=scan / "organs.nii.gz",
                           lesions=scan / "lesions.nii.gz", **more)  # fmt: skip
 
 
@@ -157,7 +157,7 @@ def test_one_frame_is_no_dynamic_scan(scan, tmp_path):
 
 def test_the_command_says_what_it_made(scan, tmp_path, capsys):
     out = tmp_path / "out"
-    words = ["dynamic", str(scan / "pet.nii.gz"), "--method", "median", "--frames", "2-3", "--out", str(out)]
+    words = ["dynamic", str(scan / "pet.nii.gz"), "--method", "median", "--frames", "2-3", "--each", "--out", str(out)]
     assert main(words) == 0
     shown = capsys.readouterr().out
     assert "frame_003" in shown and str(out / "denoised.nii.gz") in shown and "research use only" in shown
@@ -178,6 +178,40 @@ def test_frames_with_an_uncertainty_have_it_in_one_image(scan, tmp_path, monkeyp
     card = MethodCard("unsure", "Unsure", "", "", outputs=("denoised", "uncertainty"))
     monkeypatch.setattr(MethodCard, "load", lambda self: unsure)
     monkeypatch.setitem(registry.cards(), "unsure", card)
-    made = denoise_frames(scan / "pet.nii.gz", tmp_path / "out", "unsure")
+    made = denoise_frames(scan / "pet.nii.gz", tmp_path / "out", "unsure", lead=False)
     sd = image(made.files["uncertainty"])
     assert sd[0].max() == 0 and np.all(sd[1:] > 0)
+
+
+def test_time_frames_are_led_by_the_denoised_mean_of_all(scan, tmp_path):
+    """What the method makes of the mean leads every frame; the mean has a result of its own, with a report."""
+    made = denoise_frames(scan / "pet.nii.gz", tmp_path / "out", "gaussian", labels=scan / "organs.nii.gz")
+    mean = np.average(image(scan / "pet.nii.gz"), axis=0, weights=SECONDS)
+    folder = tmp_path / "out" / "frames"
+    np.testing.assert_allclose(read.image(folder / "mean.nii.gz").array, mean, atol=1e-5)
+    alone = denoise(folder / "mean.nii.gz", "gaussian", report=False)
+    np.testing.assert_allclose(read.image(folder / "mean" / "denoised.nii.gz").array, alone.pet.array, atol=1e-6)
+    lead = {"lead": str(folder / "mean" / "denoised.nii.gz")}
+    third = denoise(folder / "frame_003.nii.gz", "led", options=lead, report=False)
+    np.testing.assert_allclose(image(made.files["denoised"])[2], third.pet.array, atol=1e-6)
+    assert made.record["method"]["name"] == "gaussian" and made.record["led_by_the_mean"]
+    with open(made.files["report"], encoding="utf-8") as stream:
+        assert 'href="frames/mean/report.html"' in stream.read()
+    assert (folder / "mean" / "report.html").is_file()
+
+
+def test_gates_are_not_led_as_their_mean_is_blurred_by_movement(scan, tmp_path):
+    values = image(scan / "pet.nii.gz")[1:]
+    like = read.frames(scan / "pet.nii.gz").frame(1)
+    frame_files.write(like, iter(values), 3, tmp_path / "gated.nii.gz", {"PETDiffusionFrames": "gates"})
+    made = denoise_frames(tmp_path / "gated.nii.gz", tmp_path / "out", "median")
+    assert made.record["kind"] == "gates" and not made.record["led_by_the_mean"]
+    assert not (tmp_path / "out" / "frames" / "mean").exists()
+
+
+def test_what_a_frame_is_asked_is_refused_before_anything_is_read(scan, tmp_path):
+    with pytest.raises(OptionError, match="fwhm"):
+        denoise_frames(scan / "pet.nii.gz", tmp_path / "out", "gaussian", options={"fwhm": 3})
+    with pytest.raises(OptionError, match="cuda:x"):
+        denoise_frames(scan / "pet.nii.gz", tmp_path / "out", "gaussian", device="cuda:x")
+    assert not (tmp_path / "out").exists()

@@ -26,6 +26,8 @@ def add(commands: Any) -> None:
     parser.add_argument("--option", metavar="NAME=VALUE", action="append", default=[],
                         help="a setting of the method, repeatable; 'petdiffusion methods M' lists them")  # fmt: skip
     parser.add_argument("--frames", metavar="N-M", help="some of them, counted from 1, such as 10-24 or 1,3-5")
+    parser.add_argument("--each", action="store_true", help="denoise each frame by itself, as gates are; time frames "
+                        "are else led by the denoised mean of all")  # fmt: skip
     images = parser.add_argument_group("other images, for all frames, on any grid")
     images.add_argument("--ct", metavar="CT", help="CT of the same patient")
     images.add_argument("--mr", metavar="MR", help="MR of the same patient")
@@ -48,7 +50,9 @@ def _dynamic(args: argparse.Namespace, run: Run) -> int:
 
     fields = ("frames", "unit", "weight_kg", "workers", "overwrite", "ct", "mr", "labels", "lesions", "model", "seed",
               "device")  # fmt: skip
-    result = denoise_frames(args.pet, args.out, args.method, run=run, options=options_of(args.method, args.option),
+    lead = False if args.each else None
+    result = denoise_frames(args.pet, args.out, args.method, lead=lead, run=run,
+                            options=options_of(args.method, args.option),
                             **{name: getattr(args, name) for name in fields})  # fmt: skip
     if args.json_lines:
         run.report({"event": "result", "files": result.files, "tables": result.tables, "warnings": result.warnings})

@@ -14,11 +14,11 @@ import numpy as np
 
 from ..errors import InputError
 from ..progress import Run
-from ..read.dynamic import Frames, Time
+from ..read.dynamic import Frames, Time, shares
 from ..volume import Geometry, Volume
 from ..write import images as image_files
 
-NOTES, MANIFEST = "frames.json", "manifest.csv"
+NOTES, MANIFEST, MEAN = "frames.json", "manifest.csv", "mean"
 LEAST_PART = 1e-3
 """Of the activity of the fullest frame: one with less has nothing to denoise."""
 
@@ -36,6 +36,11 @@ class Laid:
     source: Mapping[str, Any]
 
     @property
+    def mean(self) -> Path:
+        """Of all frames, weighted by how long each lasted."""
+        return self.file(MEAN)
+
+    @property
     def manifest(self) -> Path:
         return self.folder / MANIFEST
 
@@ -43,8 +48,8 @@ class Laid:
         return self.folder / f"{name}.nii.gz"
 
 
-def lay(found: Frames, numbers: Sequence[int], folder: Path, images: Mapping[str, str], source: Mapping[str, Any],
-        overwrite: bool, run: Run) -> Laid:  # fmt: skip
+def lay(found: Frames, numbers: Sequence[int], folder: Path, source: Mapping[str, Any], overwrite: bool, run: Run
+        ) -> Laid:  # fmt: skip
     """Each frame a NIfTI with the facts of its own; of frames that were laid before from the same source nothing is
     written again."""
     names = tuple(f"frame_{number + 1:03d}" for number in numbers)
@@ -60,14 +65,13 @@ def lay(found: Frames, numbers: Sequence[int], folder: Path, images: Mapping[str
     empty = tuple(name for name, mean in zip(names, activity) if mean < LEAST_PART * max(activity))
     if len(empty) == len(names):
         raise InputError("Every frame", "is empty", "Check the file.")
-    laid = Laid(folder, found.kind, names, tuple(found.times[n] for n in numbers), empty, geometry, source)
-    _write_manifest(laid, images)
-    return laid
+    return Laid(folder, found.kind, names, tuple(found.times[n] for n in numbers), empty, geometry, source)
 
 
 def _write(found: Frames, numbers: Sequence[int], names: Sequence[str], folder: Path, run: Run
            ) -> tuple[list[float], Geometry]:  # fmt: skip
-    activity, units, geometry = [], set(), None
+    activity, units, geometry, total = [], set(), None, np.float32(0)
+    weights, seconds = shares([found.times[number] for number in numbers])
     folder.mkdir(parents=True, exist_ok=True)
     (folder / NOTES).unlink(missing_ok=True)
     for place, (number, name) in enumerate(zip(numbers, names)):
@@ -76,10 +80,15 @@ def _write(found: Frames, numbers: Sequence[int], names: Sequence[str], folder: 
         geometry = geometry or volume.geometry
         units.add((volume.unit, volume.facts.suv_factor is None))
         activity.append(float(volume.array.mean(dtype=np.float64)))
-        image_files.write(volume.with_facts(source=None), folder / f"{name}.nii.gz", overwrite=True)
+        total = total + volume.array * np.float32(weights[place])
+        # what part of a normal dose a frame's counts are, no file says
+        image_files.write(volume.with_facts(source=None, dose_fraction=None), folder / f"{name}.nii.gz", overwrite=True)
         run.progress((place + 1) / len(names))
     if len(units) > 1:
         run.warn("Some frames tell the way to SUV and others do not: the curves of both cannot be joined.")
+    mean = volume.with_array(total).with_facts(source=None, dose_fraction=None, frame_seconds=seconds,
+                                               decay_factor=None)  # fmt: skip
+    image_files.write(mean, folder / f"{MEAN}.nii.gz", overwrite=True)
     return activity, geometry
 
 
@@ -93,13 +102,13 @@ def _earlier(folder: Path, names: Sequence[str]) -> dict[str, Any] | None:
     """The notes of frames that lie there whole; anything else counts as nothing."""
     try:
         notes = json.loads((folder / NOTES).read_text(encoding="utf-8"))
-        there = all((folder / f"{name}.nii.gz").is_file() for name in notes["about"]["names"])
+        there = all((folder / f"{name}.nii.gz").is_file() for name in [*notes["about"]["names"], MEAN])
         return notes if there else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _write_manifest(laid: Laid, images: Mapping[str, str]) -> None:
+def write_manifest(laid: Laid, images: Mapping[str, str]) -> None:
     aside = laid.folder / f".{MANIFEST}.partial"
     with aside.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")

@@ -17,9 +17,9 @@ from ..write import plots
 from ..write.report.colour import grey_scale, png, round_up
 from ..write.report.orient import upright
 from ..write.report.views import Picture
-from ..write.report.words import SIMULATED, number, percent, plain, written
+from ..write.report.words import SIMULATED, number, percent, plain, tick
 from . import curves
-from .apart import Laid
+from .apart import MEAN, Laid
 
 BANNER = "For research use only. Not a medical device, not for diagnosis."
 MOST_CURVES = 24
@@ -40,10 +40,12 @@ Pictures = Mapping[str, Mapping[str, np.ndarray]]
 def html(laid: Laid, made: Mapping[str, Sequence[Row]], record: Mapping[str, Any], pictures: Pictures,
          checks: Mapping[str, Sequence[str]]) -> str:  # fmt: skip
     """Every text is escaped; nothing is fetched."""
-    body = "".join([_head(laid, record), _doubts(laid, checks), _curves(made["time_activity"], laid),
-                    _noise(laid, made["frames"]), _shown(laid, made["frames"], pictures, record),
-                    _table(laid, made["frames"]),
-                    f"<footer>PETDiffusion {escape(__version__)} · {BANNER}</footer>"])  # fmt: skip
+    body = "".join([
+        _head(laid, record), _doubts(laid, checks, record["check_of_the_mean"]),
+        _shown(laid, made["frames"], pictures, record), _curves(made["time_activity"], laid),
+        _noise(laid, made["frames"]), _table(laid, made["frames"]),
+        f"<footer>PETDiffusion {escape(__version__)} · {BANNER}</footer>",
+    ])  # fmt: skip
     style = package_files("petdiffusion.write.report").joinpath("style.css").read_text(encoding="utf-8") + STYLE
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
     return (
@@ -60,13 +62,15 @@ def _title(laid: Laid) -> str:
 
 def _head(laid: Laid, record: Mapping[str, Any]) -> str:
     facts = record["facts"]
-    told = [record["method"]["title"], record.get("model") and f"model {record['model']}", facts.get("tracer"),
+    led = "the mean of all frames denoised, and each led by it" if record["led_by_the_mean"] else "each frame by itself"
+    told = [record["method"]["title"], led, record.get("model") and f"model {record['model']}", facts.get("tracer"),
             facts.get("scanner"), _lasted(laid)]  # fmt: skip
+    own = f' · <a href="frames/{MEAN}/report.html">report of the mean</a>' if record["led_by_the_mean"] else ""
     simulated = SIMULATED.get(facts.get("simulated"))
     said = f'<p class="banner">{escape(simulated)}.</p>' if simulated else ""
     return (
         f'<header><p class="over">PETDiffusion · dynamic PET</p><h1>{_title(laid)}</h1>'
-        f'<p class="facts">{escape(" · ".join(text for text in told if text))}</p>'
+        f'<p class="facts">{escape(" · ".join(text for text in told if text))}{own}</p>'
         f'<p class="banner">{BANNER}</p>{said}</header>'
     )
 
@@ -83,13 +87,14 @@ def _minutes(seconds: float) -> str:
     return f"{seconds / 60:.1f}".removesuffix(".0")
 
 
-def _doubts(laid: Laid, checks: Mapping[str, Sequence[str]]) -> str:
+def _doubts(laid: Laid, checks: Mapping[str, Sequence[str]], of_mean: Sequence[str]) -> str:
     """What is to be checked, once for all frames of which the same is said with other numbers."""
     whose: dict[str, list[tuple[str, str]]] = {}
     for frame, texts in checks.items():
         for text in texts:
             whose.setdefault(_without_numbers(text), []).append((frame, text))
     items = [_doubt(laid, said) for said in sorted(whose.values(), key=len, reverse=True)]
+    items[:0] = [f"<li><b>Mean of all frames</b>: {escape(text)}</li>" for text in of_mean]
     if laid.empty:
         items.insert(0, f"<li><b>{_list_of(laid, laid.empty)}</b>: hardly any activity; left as it was.</li>")
     return f'<aside><h2>Check before relying on these numbers</h2><ul>{"".join(items)}</ul></aside>' if items else ""
@@ -141,7 +146,7 @@ def _curves(rows: Sequence[Row], laid: Laid) -> str:
 
 @plots.styled
 def _curve(region: str, rows: Sequence[Row], laid: Laid) -> str:
-    figure, axes = plots.blank(2.9, 2.2)
+    figure, axes = plots.blank(2.75, 2.1)
     x = _places(rows, laid)
     low, denoised, lowest, highest = (
         np.array([np.nan if row[key] is None else row[key] for row in rows])
@@ -205,8 +210,12 @@ def _card(row: Row, images: Mapping[str, np.ndarray], laid: Laid, unit: str) -> 
     drawn = {alt: png(Picture(images[key], pixel).square(), scale)
              for key, alt in (("low", "before"), ("denoised", "after"))}  # fmt: skip
     cells = "".join(f'<img alt="Frame {_name(row["frame"])}, {alt}" src="{uri}">' for alt, uri in drawn.items())
-    return (f'<figure><figcaption>{_word(laid)} {_name(row["frame"])}{_span(row)} · 0 to {written(unit, [top])(top)} '
-            f'{escape(unit)}</figcaption><div class="pair">{cells}</div></figure>')  # fmt: skip
+    return (f'<figure><figcaption>{_word(laid)} {_name(row["frame"])}{_span(row)} · {_quantity(unit)} 0 to {tick(top)}'
+            f'</figcaption><div class="pair">{cells}</div></figure>')  # fmt: skip
+
+
+def _quantity(unit: str) -> str:
+    return "SUV" if unit == SUVBW else escape(unit)
 
 
 def _span(row: Row) -> str:

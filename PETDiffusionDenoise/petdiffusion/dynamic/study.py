@@ -18,10 +18,9 @@ from ..read.dynamic import Frames, chosen
 from ..request import sha256_of
 from ..run import check_device
 from ..write.outputs import check_apart
-from . import apart, together
+from . import apart, leading, together
 
-IMAGES = ("ct", "mr", "labels", "lesions")
-FORMATS = ("nifti",)
+IMAGES, GATES = ("ct", "mr", "labels", "lesions"), "gates"
 
 
 @dataclass(frozen=True)
@@ -40,6 +39,7 @@ def denoise_frames(
     method: str | None = None,
     *,
     frames: str | None = None,
+    lead: bool | None = None,
     unit: str | None = None,
     weight_kg: float | None = None,
     workers: int | None = None,
@@ -49,14 +49,15 @@ def denoise_frames(
 ) -> Result:
     """Denoise every frame of a dynamic or gated PET.
 
-    `pet` is a 4D file or the DICOM folder of all frames, `frames` such as '10-24' takes some of them. `settings` are
-    images that serve all frames (ct, mr, labels, lesions), and what `run_batch` takes: model, seed, device, options.
+    `pet` is a 4D file or the DICOM folder of all frames, `frames` such as '10-24' takes some of them. With `lead` the
+    method denoises the mean of all frames, and each frame is led by it; without, it denoises each frame by itself.
+    None: time frames are led, gates are not. `settings` are images that serve all frames (ct, mr, labels, lesions), and
+    what `denoise` takes besides: model, seed, device, options.
     """
     run, out = run or Run(), Path(out)
+    method = method or registry.DEFAULT_METHOD
     images = {name: str(Path(path).absolute()) for name in IMAGES if (path := settings.pop(name, None)) is not None}
-    card = registry.card(method or registry.DEFAULT_METHOD)
-    card.resolve(settings.get("options") or {})
-    check_device(card, settings.get("device", "auto"))
+    _check(method, settings)
     check_apart([pet, *images.values()], out)
     with run.stage("read", "Reading the frames"):
         found = read_frames(pet, unit=unit, weight_kg=weight_kg, run=run)
@@ -66,11 +67,24 @@ def denoise_frames(
                               "Take it with `petdiffusion convert … --frames N`, and denoise that.")
         _refuse_earlier(out, overwrite)
     with run.stage("apart", f"Laying {len(numbers)} {found.kind} apart"):
-        laid = apart.lay(found, numbers, out / "frames", images, _source(pet, unit, weight_kg), overwrite, run)
-    rows = _denoised(laid, method, workers, overwrite, settings, run)
+        laid = apart.lay(found, numbers, out / "frames", _source(pet, unit, weight_kg), overwrite, run)
+    if lead is None:
+        lead = laid.kind != GATES
+    if lead:
+        ahead = leading.denoised_mean(laid, method, images, settings, overwrite, run)
+        method, settings = leading.METHOD, leading.settings_of(ahead)
+        images = {name: path for name, path in images.items() if name in ("labels", "lesions")}
+    rows = _denoised(laid, images, method, workers, overwrite, settings, run)
     with run.stage("together", "Putting the frames together"):
-        files, tables, record = together.put(laid, rows, out, overwrite, run)
+        files, tables, record = together.put(laid, rows, out, ahead if lead else None, overwrite, run)
     return Result(files, tables, tuple(run.warnings), record)
+
+
+def _check(method: str, settings: dict[str, Any]) -> None:
+    """What would be refused after the frames were read and written is refused now."""
+    card = registry.card(method)
+    card.resolve(settings.get("options") or {})
+    check_device(card, settings.get("device", "auto"))
 
 
 def _source(pet: str | Path, unit: str | None, weight_kg: float | None) -> dict[str, Any]:
@@ -88,10 +102,11 @@ def _refuse_earlier(out: Path, overwrite: bool) -> None:
                           "Choose another folder, or replace it (--overwrite).")
 
 
-def _denoised(laid: apart.Laid, method: str | None, workers: int | None, overwrite: bool, settings: dict[str, Any],
-              run: Run) -> list[dict[str, Any]]:
+def _denoised(laid: apart.Laid, images: dict[str, str], method: str, workers: int | None, overwrite: bool,
+              settings: dict[str, Any], run: Run) -> list[dict[str, Any]]:  # fmt: skip
     from ..batch import run_batch
 
+    apart.write_manifest(laid, images)
     rows = run_batch(laid.manifest, laid.folder, method, workers=workers, report=False, overwrite=overwrite, run=run,
                      **settings)
     bad = [row for row in rows if row["status"] in ("failed", "refused")]

@@ -22,17 +22,18 @@ from ..write import staging, tables
 from ..write.report.orient import upright
 from . import curves, page
 from .apart import Laid
+from .leading import Ahead
 
 RECORD = "dynamic.json"
 Row = dict[str, Any]
 
 
-def put(laid: Laid, batch: Sequence[Row], out: Path, overwrite: bool, run: Run
+def put(laid: Laid, batch: Sequence[Row], out: Path, ahead: Ahead | None, overwrite: bool, run: Run
         ) -> tuple[dict[str, str], dict[str, list[Row]], dict[str, Any]]:  # fmt: skip
     """Writes everything aside and moves it into place; returns files, tables and the record."""
     records = {row["id"]: read_record(laid.folder / row["id"]) for row in batch}
     made = {"frames": curves.frames(laid, records), "time_activity": curves.activity(laid)}
-    record = _record(laid, records, run)
+    record = _record(laid, records, ahead, run)
     pictures: dict[str, dict[str, np.ndarray]] = {}
     with staging.Staging(out, overwrite=overwrite, last=RECORD, obsolete=_earlier(out) if overwrite else ()) as folder:
         written = {"denoised": _image(laid, "denoised", folder, run.part(0.0, 0.6), pictures)}
@@ -105,8 +106,9 @@ def _times(times: Sequence[Time]) -> dict[str, Any]:
     return {START: None if None in starts else starts, LENGTH: None if None in lengths else lengths}
 
 
-def _record(laid: Laid, records: Mapping[str, Any], run: Run) -> dict[str, Any]:
-    one = next(iter(records.values()))
+def _record(laid: Laid, records: Mapping[str, Any], ahead: Ahead | None, run: Run) -> dict[str, Any]:
+    """Method and model are those that were asked for, which of frames that are led denoised the mean of all."""
+    one = ahead.record if ahead else next(iter(records.values()))
     return {
         "program": "petdiffusion",
         "version": __version__,
@@ -114,6 +116,8 @@ def _record(laid: Laid, records: Mapping[str, Any], run: Run) -> dict[str, Any]:
         "kind": laid.kind,
         "source": {**laid.source},
         "frames": list(laid.names),
+        "led_by_the_mean": ahead is not None,
+        "check_of_the_mean": list(ahead.record.get("check", [])) if ahead else [],
         "not_denoised": list(laid.empty),
         "method": one["method"],
         "options": one["options"],

@@ -107,17 +107,23 @@ def chosen(text: str, count: int) -> list[int]:
     return [number - 1 for number in found]
 
 
-def mean(found: Frames, numbers: Sequence[int]) -> Volume:
-    """One static image of some frames: the mean weighted by how long each lasted, as if they had been one frame."""
-    times = [found.times[number] for number in numbers]
+def shares(times: Sequence[Time]) -> tuple[list[float], float | None]:
+    """How much of the mean of some frames each is, by how long it lasted, and how long all did; alike where some
+    frame's length is not known."""
     lasted = [time.seconds or 0.0 for time in times]
-    weights = lasted if all(lasted) else [1.0] * len(times)
+    if not all(lasted):
+        return [1 / len(times)] * len(times), None
+    return [seconds / sum(lasted) for seconds in lasted], sum(lasted)
+
+
+def mean(found: Frames, numbers: Sequence[int]) -> Volume:
+    """One static image of some frames, as if they had been one: counts add up, and so does the time."""
+    parts, seconds = shares([found.times[number] for number in numbers])
     total: Any = 0.0
-    for number, weight in zip(numbers, weights):
+    for number, part in zip(numbers, parts):
         volume = found.frame(number)
-        total = total + volume.array * (weight / sum(weights))
-    whole = sum(lasted) if all(lasted) else None
-    return volume.with_array(total).with_facts(frame_seconds=whole, decay_factor=None)
+        total = total + volume.array * part
+    return volume.with_array(total).with_facts(frame_seconds=seconds, decay_factor=None)
 
 
-__all__ = ["UNKNOWN", "Frames", "Time", "chosen", "frames", "mean"]
+__all__ = ["UNKNOWN", "Frames", "Time", "chosen", "frames", "mean", "shares"]

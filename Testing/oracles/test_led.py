@@ -1,0 +1,90 @@
+"""Frames led by another image: exact where the two are proportional, and nothing drawn that the frame does not show."""
+
+import numpy as np
+import pytest
+from petdiffusion import denoise
+from petdiffusion.errors import OptionError
+from petdiffusion.methods.led.method import led
+from petdiffusion.progress import Run
+from petdiffusion.volume import SUVBW, Geometry, Volume
+from petdiffusion.write import images
+from scipy.ndimage import gaussian_filter
+
+SPACING = (4.0, 3.0, 2.0)
+"""z, y, x: another along each axis."""
+SHAPE = (20, 26, 36)
+
+
+def scene(hot=True):
+    """An even ellipsoid, with a hot spot or without."""
+    z, y, x = (np.linspace(-1, 1, n) for n in SHAPE)
+    body = (z[:, None, None] ** 2 + y[None, :, None] ** 2 + x[None, None, :] ** 2 < 0.8).astype(np.float32)
+    if hot:
+        body[9:11, 12:15, 17:21] = 6.0
+    return gaussian_filter(body, 1.0)
+
+
+def run_led(frame, lead, fwhm_mm=9.0, pull=0.01):
+    return led(frame, lead, fwhm_mm, pull, SPACING, Run())
+
+
+@pytest.mark.parametrize("factor", [0.2, 1.0, 7.0])
+def test_a_frame_in_proportion_to_the_lead_is_kept_to_the_digit(factor):
+    lead = scene()
+    np.testing.assert_allclose(run_led(factor * lead, lead), factor * lead, atol=2e-3 * factor * lead.max())
+
+
+@pytest.mark.parametrize("unit", [40000.0, 1e-6])
+def test_the_leads_unit_does_not_matter(unit):
+    lead, frame = scene(), scene(False)
+    np.testing.assert_allclose(run_led(frame, np.float32(unit) * lead), run_led(frame, lead), atol=1e-4)
+
+
+def test_a_spot_of_the_lead_that_the_frame_does_not_show_is_not_drawn():
+    """The spot is six times the body in the lead: of the five that it stands out nothing comes into the frame."""
+    lead, frame = scene(), scene(False)
+    made = run_led(frame, lead)
+    spot = (slice(9, 11), slice(12, 15), slice(17, 21))
+    assert np.abs(made[spot] - frame[spot]).max() < 0.1
+    assert np.abs(made[spot] * 6 - lead[spot]).max() > 1  # in proportion it would have been drawn
+
+
+def test_a_spot_that_the_lead_does_not_show_keeps_its_activity():
+    """It is smoothed by the width twice over, and no more: what a frame alone shows is not taken away."""
+    lead, frame = scene(False), scene()
+    extra = frame - lead
+    kept = run_led(frame, lead) - lead
+    assert kept.sum() == pytest.approx(extra.sum(), rel=0.02)
+    twice = gaussian_filter(extra, [np.sqrt(2) * 9.0 / 2.3548 / s for s in SPACING])
+    np.testing.assert_allclose(kept.max(), twice.max(), rtol=0.1)
+
+
+def test_noise_falls_as_by_a_filter_and_borders_stay():
+    """Beside a Gaussian of its width: as little noise in the even part, and a third of its error at the spot."""
+    lead = scene()
+    frame = 0.5 * lead + np.random.default_rng(0).normal(0, 0.15, SHAPE).astype(np.float32)
+    made = run_led(frame, lead)
+    smooth = gaussian_filter(frame, [9.0 / 2.3548 / s for s in SPACING])
+    even, spot = (slice(8, 12), slice(8, 18), slice(8, 14)), (slice(8, 12), slice(11, 16), slice(15, 23))
+    def error(image, part):
+        return np.sqrt(np.mean((image - 0.5 * lead)[part] ** 2))
+
+    assert error(made, even) < 1.5 * error(smooth, even) < 0.3 * 0.15 * 1.5
+    assert error(made, spot) < error(smooth, spot) / 3
+
+
+def test_axes_are_taken_as_they_lie():
+    lead, frame = scene(), scene() + np.random.default_rng(1).normal(0, 0.1, SHAPE).astype(np.float32)
+    turned = led(frame.transpose(2, 0, 1), lead.transpose(2, 0, 1), 9.0, 0.01, (2.0, 4.0, 3.0), Run())
+    np.testing.assert_allclose(turned, run_led(frame, lead).transpose(2, 0, 1), atol=1e-4)
+
+
+def test_the_lead_is_brought_onto_the_scans_grid_and_one_of_elsewhere_is_refused(tmp_path):
+    frame = Volume(scene(), Geometry(SHAPE[::-1], SPACING[::-1]), SUVBW)
+    images.write(frame.with_array(2 * frame.array), tmp_path / "lead.nii.gz")
+    made = denoise(frame, "led", lead=str(tmp_path / "lead.nii.gz"))
+    np.testing.assert_allclose(made.pet.array, frame.array, atol=0.02)
+    away = Volume(scene(), Geometry(SHAPE[::-1], SPACING[::-1], (30.0, 0.0, 0.0)), SUVBW)
+    images.write(away, tmp_path / "away.nii.gz")
+    with pytest.raises(OptionError, match="field of view"):
+        denoise(frame, "led", lead=str(tmp_path / "away.nii.gz"))
