@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from petdiffusion.errors import OptionError
-from petdiffusion.prepare.grids import AIR_HU, coarser, overlap, resample, resample_labels, world_points
+from petdiffusion.prepare.grids import AIR_HU, coarser, overlap, resample, resample_labels, seen, world_points
 from petdiffusion.volume import HU, SUVBW, Facts, Geometry, LabelMap, Volume
 
 TURN = (0.0, -1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0)
@@ -143,3 +143,26 @@ def test_coarser_keeps_the_extent():
     assert overlap(geometry, small) == 1.0 and overlap(small, geometry) == 1.0
     np.testing.assert_allclose(np.multiply(small.size, small.spacing), np.multiply(geometry.size, geometry.spacing))
     assert small.spacing[2] == 5.0 and min(small.spacing) >= 4.0
+
+
+@pytest.mark.parametrize("direction", [oblique(0), oblique(25), TURN, (0.0, 0.6, 0.8, 1.0, 0.0, 0.0, 0.0, 0.8, -0.6)])
+@pytest.mark.parametrize("spacing", [(1.1, 2.3, 3.7), (5.9, 4.3, 2.9)])
+@pytest.mark.parametrize("size", [(24, 18, 12), (9, 1, 30)])
+def test_what_an_image_shows_is_where_an_image_of_ones_comes_to_lie(direction, spacing, size):
+    target = Geometry((23, 19, 17), (3.1, 2.7, 4.3), (-30.0, -20.0, -40.0), oblique(10))
+    for origin in ((-20.2, -8.3, -31.7), (5.1, 3.3, 7.9), (400.0, 0.0, 0.0)):
+        source = Geometry(size, spacing, origin, direction)
+        ones = resample_labels(LabelMap(np.ones(source.shape, np.int16), source), target)
+        np.testing.assert_array_equal(seen(source, target), ones.array == 1)
+
+
+@pytest.mark.parametrize("step", [1.0, 1.17, 3.27, 4.07])
+@pytest.mark.parametrize("axis", range(3))
+def test_a_voxel_cut_in_half_is_shown_by_one_of_two_images_end_to_end(axis, step):
+    target = Geometry((9, 9, 9), (step, step, step))
+    size = tuple(4 if a == axis else 9 for a in range(3))
+    for half in np.arange(7) / 2:
+        below, above = (Geometry(size, target.spacing, tuple(np.eye(3)[axis] * (half + n) * step)) for n in (0, 4))
+        one, other = seen(below, target), seen(above, target)
+        both = tuple(slice(4, 5) if a == 2 - axis else slice(None) for a in range(3))
+        assert not (one & other).any() and (one | other)[both].all()

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from petdiffusion.prepare.mask import _closed, body_mask, bounding_box, from_ct
+from petdiffusion.prepare.mask import _block_mean, _closed, _refined, body_mask, bounding_box, from_ct
 from petdiffusion.volume import HU, SUVBW, Geometry, Volume
 from scipy import ndimage
 from support.blobs import blobs
@@ -122,3 +122,33 @@ def test_gaps_are_closed_as_by_distances(seed):
     grown = ndimage.distance_transform_edt(~np.pad(mask, pad, mode="edge"), spacing) <= 6.0
     shrunk = ndimage.distance_transform_edt(np.pad(grown, 9, mode="edge"), spacing)[18:-18, 18:-18, 18:-18] > 6.0
     np.testing.assert_array_equal(_closed(mask, spacing, 6.0), shrunk | mask)
+
+
+FACTORS = [(1, 1, 2), (2, 2, 2), (1, 3, 2), (4, 5, 3), (3, 1, 7), (2, 8, 9)]
+
+
+@pytest.mark.parametrize("factor", FACTORS)
+def test_blocks_are_averaged_to_the_bit_as_numpy_does(factor):
+    array = np.random.default_rng(0).standard_normal((23, 31, 37)).astype(np.float32) * 1e3
+    expected = np.pad(array, [(0, -n % f) for n, f in zip(array.shape, factor)], mode="edge")
+    for axis, f in enumerate(factor):
+        if f > 1:
+            parts = np.split(expected, expected.shape[axis] // f, axis)
+            expected = np.concatenate([part.mean(axis, np.float32, keepdims=True) for part in parts], axis)
+    np.testing.assert_array_equal(_block_mean(array, np.array(factor)), expected)
+
+
+@pytest.mark.parametrize("factor", FACTORS)
+@pytest.mark.parametrize("part", [0.0, 0.001, 0.03, 0.5, 1.0])
+def test_the_mask_is_refined_to_the_bit_as_the_whole_grid_would_be(factor, part):
+    """Linear between the centres of the coarse voxels, and level beyond the outermost."""
+    rng = np.random.default_rng(int(1000 * part))
+    coarse = rng.random((7, 9, 11)) < part
+    shape = tuple(n * f - int(rng.integers(f)) for n, f in zip(coarse.shape, factor))
+    level = coarse.astype(np.float32)
+    for axis, (size, f) in enumerate(zip(shape, factor)):
+        at = np.clip([(k + 0.5) / f - 0.5 for k in range(size)], 0, coarse.shape[axis] - 1)
+        weight = (at - np.floor(at)).astype(np.float32).reshape([-1 if a == axis else 1 for a in range(3)])
+        low, high = np.floor(at).astype(int), np.ceil(at).astype(int)
+        level = level.take(low, axis) * (1 - weight) + level.take(high, axis) * weight
+    np.testing.assert_array_equal(_refined(coarse, np.array(factor), shape), level >= 0.5)

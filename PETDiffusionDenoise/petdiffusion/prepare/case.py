@@ -10,7 +10,7 @@ from ..errors import GeometryError, InputError, UnitError
 from ..methods.contract import Case
 from ..progress import Run
 from ..volume import HU, SUVBW, Geometry, LabelMap, Volume
-from .grids import covered, resample, resample_labels, world_points
+from .grids import covered, resample, resample_labels, seen, world_points
 from .mask import body_mask, from_ct
 from .noise import noise_sd
 
@@ -98,8 +98,9 @@ def check_cover(geometry: Geometry, name: str, pet: Volume, body: np.ndarray, ru
                 beyond: str = "the rest is treated as air") -> None:
     """An image that covers hardly any of the body is an error; one that covers less than half of it is told, with what
     becomes of what lies `beyond`, if anything."""
-    index = np.argwhere(body if body.any() else np.ones_like(body))
-    points = world_points(index[:: max(1, len(index) // 50_000)], pet.geometry)
+    voxels = np.flatnonzero(body) if body.any() else np.arange(body.size)
+    some = np.unravel_index(voxels[:: max(1, len(voxels) // 50_000)], body.shape)
+    points = world_points(np.stack(some, axis=1), pet.geometry)
     part = float(np.mean(covered(geometry, points)))
     if part < LEAST_COVER:
         raise GeometryError(f"The {name}", f"covers only {part:.0%} of the body seen in the PET",
@@ -123,14 +124,13 @@ def seen_by(geometry: Geometry, name: str, pet: Volume, body: np.ndarray, run: R
     would count as zero: it is left out of every comparison, and that is told."""
     if geometry.close_to(pet.geometry):
         return None
-    whole = LabelMap(np.ones(geometry.shape, np.int16), geometry)
-    seen = resample_labels(whole, pet.geometry).array > 0
-    part = float(seen[body].mean()) if body.any() else float(seen.mean())
+    shown = seen(geometry, pet.geometry)
+    part = float(shown[body].mean()) if body.any() else float(shown.mean())
     if part == 1.0:
         return None
     if LEAST_COVER <= part < TOLD_COVER:
         run.warn(f"The {name} covers {part:.0%} of the body: {therefore}.")
-    return seen
+    return shown
 
 
 def organs_on(labels: LabelMap, pet: Volume, run: Run, body: np.ndarray | None = None) -> LabelMap:

@@ -89,6 +89,20 @@ def covered(a: Geometry, points: np.ndarray, transform: np.ndarray | None = None
     return np.all((index > -0.5 - 1e-6) & (index < np.asarray(a.size) - 0.5 + 1e-6), axis=1)
 
 
+def seen(source: Geometry, target: Geometry) -> np.ndarray:
+    """Which voxels of the target's grid the source shows at least half of. One whose centre lies on the source's edge
+    counts at the low end alone, so that of two images end to end only one shows it."""
+    matrix = np.linalg.inv(source.affine) @ target.affine
+    x, y = np.arange(target.size[0]), np.arange(target.size[1])[:, None]
+    within = np.ones(target.shape, bool)
+    for row, size in zip(matrix, source.size):
+        first = row[0] * x + row[1] * y + row[3] + 0.5 + 1e-6
+        for z, plane in enumerate(within):
+            index = first + row[2] * z
+            plane &= (index >= 0) & (index < size)
+    return within
+
+
 def coarser(geometry: Geometry, spacing_mm: float) -> Geometry:
     """The same extent with voxels of at least this size along each axis."""
     size = [max(1, int(np.floor(n * s / max(s, spacing_mm)))) for n, s in zip(geometry.size, geometry.spacing)]
