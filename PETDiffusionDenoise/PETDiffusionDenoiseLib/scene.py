@@ -42,7 +42,21 @@ def geometry_of(node: Any) -> Geometry:
     image = node.GetImageData()
     if image is None or 0 in image.GetDimensions():
         raise InputError(f"'{node.GetName()}'", "holds no image", "Choose another volume, or load it again.")
-    return Geometry.from_affine(image.GetDimensions(), _LPS_FROM_RAS @ matrix_of(node))
+    affine = _LPS_FROM_RAS @ matrix_of(node)
+    try:
+        return Geometry.from_affine(image.GetDimensions(), affine)
+    except GeometryError as error:
+        raise _of_node(error, node) from None
+
+
+def _of_node(error: GeometryError, node: Any) -> GeometryError:
+    """Whose grid it is. The scanner is not to blame for what a transform does; to harden it would keep the shear."""
+    transform = node.GetParentTransformNode()
+    if transform is None:
+        return GeometryError(f"{error.what} of '{node.GetName()}'", error.why, error.remedy)
+    return GeometryError(f"'{node.GetName()}' under the transform '{transform.GetName()}'",
+                         "has no grid with axes at right angles",
+                         "Take the image out of the transform, or resample it to a grid with such axes first.")
 
 
 def volume_of(node: Any, unit: str = ARBITRARY, facts: Facts | None = None) -> Volume:

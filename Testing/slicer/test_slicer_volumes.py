@@ -61,6 +61,19 @@ def test_a_bending_transform_is_refused(lib) -> None:
         volumes.volume_of(node)
 
 
+def test_for_a_shear_of_a_transform_the_scanner_is_not_blamed(lib) -> None:
+    """Hardening keeps the shear, so it is not the remedy either."""
+    volumes, build = lib
+    node, shear = build.pet(), np.eye(4)
+    shear[0, 1] = 0.3
+    build.move(node, shear)
+    with pytest.raises(GeometryError, match=r"'PET' under the transform 'Move': .*right angles.*out of the transform"):
+        volumes.volume_of(node)
+    node.HardenTransform()
+    with pytest.raises(GeometryError, match=r"Image axes of 'PET': are not at right angles.*Resample"):
+        volumes.volume_of(node)
+
+
 def test_not_a_number_is_refused(lib) -> None:
     volumes, build = lib
     array = build.pet_array()
