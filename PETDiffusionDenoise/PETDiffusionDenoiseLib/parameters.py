@@ -18,6 +18,8 @@ DEFAULTS: dict[str, Any] = {
     "make_masks": True, "make_tables": True, "make_difference": True,
     "orientation": "Coronal", "window": 0.0, "window_own": 0.0, "colors": "",
 }
+LARGEST_SEED = 2**31 - 1
+"""What the panel's box can show; another one from a script would be shown wrongly, or not at all."""
 OF_THE_SCAN = ("unit", "suv_factor", "dose_fraction", "text")
 SAID_OF = "said_of"
 _CONVERT: dict[type, Callable[[str], Any]] = {str: str, int: int, float: float, bool: lambda text: text == "true"}
@@ -50,9 +52,10 @@ class Parameters:
         if not text:
             return default
         try:
-            return _CONVERT[type(default)](text)
+            value = _CONVERT[type(default)](text)
         except ValueError:
             return default
+        return min(max(value, 0), LARGEST_SEED) if name == "seed" else value
 
     def choose_pet(self, node: Any) -> None:
         """Another scan: what the user said of the one before, its unit or its dose, is not said of this one."""

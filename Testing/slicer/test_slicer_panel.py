@@ -296,3 +296,13 @@ def test_settings_of_an_older_version_that_no_longer_fit_are_left_out(open_panel
     assert widget.panel.method.options() == {}
     widget.panel.parameters.method = "removed_method"
     assert widget.panel.method.card.name == "smooth"
+
+
+@pytest.mark.parametrize("given, seen", [(1234567, 1234567), (9999999999999, 2147483647), (-3, 0)])
+def test_the_seed_that_is_shown_is_the_one_that_is_used(open_panel, given, seen) -> None:
+    """A script or a scene may hold one that no box can show; the panel must not fail over it."""
+    widget = open_panel()
+    parameters = widget.panel.parameters
+    parameters.method, parameters.seed = "diffuse", given
+    widget.panel.refresh()
+    assert widget.ui.seedSpin.value == parameters.seed == seen
