@@ -54,6 +54,7 @@ def offer_to_scripts(logic: Any) -> None:
     """
     ours = PETDiffusionDenoiseLogic()
     logic.denoise, logic.denoiseBatch, logic.parameters = ours.denoise, ours.denoiseBatch, ours.parameters
+    logic.denoiseFrames = ours.denoiseFrames
 
 
 class PETDiffusionDenoiseWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -147,6 +148,19 @@ class PETDiffusionDenoiseLogic(ScriptedLoadableModuleLogic):
         from PETDiffusionDenoiseLib import scripted
 
         return scripted.denoise_batch(manifest, out, method, waitForCompletion, **given)
+
+    def denoiseFrames(self, pet: Any, out: str, method: str | None = None, waitForCompletion: bool = True,
+                      **given: Any) -> Any:
+        """Denoise every frame of a dynamic PET: a sequence node, a 4D file, or the DICOM folder of all frames.
+
+        Returns the denoised sequence with its browser, and the curves of organs and lesions as a table; 4D image,
+        tables and report lie in `out`. `given` may hold ct, mr, labels, lesions (nodes or paths), frames such as
+        '10-24', each, model, seed, device, workers, overwrite, unit_choice, suv_factor, and any option of the method.
+        A run that was stopped goes on where it was when it is called again.
+        """
+        from PETDiffusionDenoiseLib import scripted
+
+        return scripted.denoise_frames(pet, out, method, waitForCompletion, **given)
 
 
 class PETDiffusionDenoiseTest(ScriptedLoadableModuleTest):

@@ -16,7 +16,7 @@ from petdiffusion.volume import BQML, SUVBW, Geometry, LabelMap, Volume
 from . import scene, units
 
 SAME_GRID_MM = 0.05
-_BIDS_UNIT = {SUVBW: "SUVbw", BQML: "Bq/mL"}
+BIDS_UNIT = {SUVBW: "SUVbw", BQML: "Bq/mL"}
 FORMAT, SUFFIX = "mha", ".mha"
 """Uncompressed, so that handing over never keeps the user waiting."""
 
@@ -53,7 +53,7 @@ class Handed:
 def write(sources: Sources, folder: Path, needs_suv: bool, wanted: tuple[str, ...]) -> Handed:
     """Write the PET and the other images that are wanted (ct, mr, labels, lesions, reference) into a folder."""
     found = units.find(sources.pet, sources.unit_choice, sources.suv_factor)
-    unit, scale = _working_unit(found, needs_suv)
+    unit, scale = working_unit(found, needs_suv)
     whole = scene.volume_of(sources.pet, unit)
     box = scene.region_of(sources.region, whole.geometry) if sources.region is not None else None
     pet = whole if box is None else scene.cropped(whole, box)
@@ -64,7 +64,7 @@ def write(sources: Sources, folder: Path, needs_suv: bool, wanted: tuple[str, ..
     return Handed(_write_pet(pet, folder / f"pet{SUFFIX}"), unit, found, scale, box, pet.geometry, files)
 
 
-def _working_unit(found: units.Unit, needs_suv: bool) -> tuple[str, float]:
+def working_unit(found: units.Unit, needs_suv: bool) -> tuple[str, float]:
     """The unit the backend works in, and what the node's values are multiplied by to be in it."""
     if found.unit is None:
         raise UnitError(found.problem.rstrip("."), "so no number could be trusted", found.remedy)
@@ -83,7 +83,7 @@ def _write_other(name: str, node: Any, sources: Sources, unit: str, folder: Path
         return write_labels(labels, folder / f"{name}{SUFFIX}")
     if name == "reference":
         return _write_pet(_reference(node, sources, unit), folder / f"reference{SUFFIX}")
-    return _write_image(scene.volume_of(node), folder / f"{name}{SUFFIX}")
+    return write_image(scene.volume_of(node), folder / f"{name}{SUFFIX}")
 
 
 def _reference(node: Any, sources: Sources, unit: str) -> Volume:
@@ -102,16 +102,16 @@ def _reference(node: Any, sources: Sources, unit: str) -> Volume:
 
 
 def _write_pet(volume: Volume, path: Path) -> str:
-    notes = {"Units": _BIDS_UNIT[volume.unit], "Modality": "PT", OWN_KEY: {"facts": volume.facts.to_json()}}
-    return _write_image(volume, path, notes)
+    notes = {"Units": BIDS_UNIT[volume.unit], "Modality": "PT", OWN_KEY: {"facts": volume.facts.to_json()}}
+    return write_image(volume, path, notes)
 
 
 def write_labels(labels: LabelMap, path: Path) -> str:
     """A label map with the names of its values in its header."""
-    return _write_image(labels, path, {"labels": {str(value): name for value, name in labels.names.items()}})
+    return write_image(labels, path, {"labels": {str(value): name for value, name in labels.names.items()}})
 
 
-def _write_image(volume: Volume | LabelMap, path: Path, notes: Mapping[str, Any] | None = None) -> str:
+def write_image(volume: Volume | LabelMap, path: Path, notes: Mapping[str, Any] | None = None) -> str:
     import SimpleITK as sitk
 
     image = volume.to_sitk()

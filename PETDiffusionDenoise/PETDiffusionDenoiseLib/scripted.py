@@ -11,7 +11,7 @@ import slicer
 from petdiffusion import registry
 from petdiffusion.errors import Cancelled, ConditionError, InputError
 
-from . import backend, batches, jobs, results, scene, validity
+from . import backend, batches, jobs, results, scene, sequences, validity
 from .process import Failure
 
 POLL_MS = 100
@@ -54,6 +54,18 @@ def denoise_batch(manifest: str | Path | Iterable[Mapping[str, Any]], out: str |
                   show: bool = True, **given: Any) -> batches.Rows | batches.BatchJob:
     """See `PETDiffusionDenoiseLogic.denoiseBatch`. `say` gets a line for every stage; `show` adds the table node."""
     job = batches.BatchJob(manifest, out, method or registry.DEFAULT_METHOD, python, say, show, given)
+    job.start()
+    if not wait:
+        _run_with_the_application(job)
+        return job
+    return _waited(job, "Call it again to go on where it was.")
+
+
+def denoise_frames(pet: Any, out: str | Path, method: str | None = None, wait: bool = True,
+                   python: backend.Backend | None = None, say: batches.Say = print,
+                   **given: Any) -> sequences.FramesNodes | sequences.FramesJob:  # fmt: skip
+    """See `PETDiffusionDenoiseLogic.denoiseFrames`."""
+    job = sequences.FramesJob(pet, out, method or registry.DEFAULT_METHOD, python, say, given)
     job.start()
     if not wait:
         _run_with_the_application(job)

@@ -164,6 +164,7 @@ class Dynamic:
         tumours = self.patient.lesion_map.array
         found = [n for n in np.unique(tumours)[1:] if (tumours == n).sum() >= 8]
         pairs = np.array([(ki[tumours == n].mean(), self.normal[tumours == n].mean()) for n in found])
+        pairs = pairs.reshape(-1, 2) if found else np.full((1, 2), np.nan)
         off = (pairs[:, 0] - pairs[:, 1]) / pairs[:, 1].mean()  # of the mean, since Ki of faint ones is near zero
         return json.dumps({
             "image": name, "liver_noise_percent": round(100 * float(noise), 1), "rms_SUV": round(float(rms), 3),

@@ -152,6 +152,18 @@ def test_the_users_word_counts_more_than_the_files(from_dicom) -> None:
     assert units.find(node, units.AUTOMATIC, 0.5).factor == 0.5
 
 
+def test_a_result_in_thousands_by_the_users_word_alone_is_not_marked_as_ones(scene) -> None:
+    """No code of a volume says kBq/ml here, and Bq/ml would be wrong a thousand times."""
+    import builders
+    from PETDiffusionDenoiseLib import units
+
+    pet, result = builders.pet(None), builders.pet(None, "result")
+    units.copy(result, pet, units.find(pet, "kBq/ml", 2e-4))
+    assert units.find(result).unit is None
+    units.copy(result, pet, units.find(pet, "Bq/ml", 2e-4))
+    assert (units.find(result).unit, units.find(result).factor) == ("Bq/ml", 2e-4)
+
+
 def test_a_scan_without_any_word_on_its_unit_is_refused(scene) -> None:
     import builders
     from PETDiffusionDenoiseLib import exchange, units
@@ -159,7 +171,7 @@ def test_a_scan_without_any_word_on_its_unit_is_refused(scene) -> None:
     found = units.find(builders.pet(None))
     assert found.unit is None and "neither the volume nor DICOM" in found.problem
     with pytest.raises(UnitError, match="no number could be trusted"):
-        exchange._working_unit(found, False)
+        exchange.working_unit(found, False)
 
 
 def test_what_dicom_says_goes_along_to_the_backend_without_names(from_dicom) -> None:

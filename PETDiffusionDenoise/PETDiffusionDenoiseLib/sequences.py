@@ -1,0 +1,211 @@
+"""Dynamic PET in the scene: a sequence of volumes out to the backend, and the denoised one back as a sequence."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import slicer
+from petdiffusion import registry
+from petdiffusion.errors import InputError, UnitError
+from petdiffusion.read.sidecar import HEADER_KEY, OWN_KEY
+from petdiffusion.volume import Geometry, Volume
+
+from . import backend, batches, exchange, jobs, scene, tables, units
+from .process import BackendProcess, Ending, Failure
+from .signals import Signal
+
+SEQUENCE = "vtkMRMLSequenceNode"
+SECONDS = {"s": 1.0, "sec": 1.0, "ms": 1e-3, "msec": 1e-3, "min": 60.0}
+SCAN = "scan.mha"
+IMAGES, MASKS = ("ct", "mr"), ("labels", "lesions")
+FLAGS = ("frames", "unit", "weight_kg", "model", "seed", "device", "workers")
+
+
+@dataclass
+class FramesNodes:
+    """What a dynamic PET comes back as. `files` by name, such as report and denoised."""
+
+    denoised: Any
+    browser: Any
+    time_activity: Any = None
+    files: Mapping[str, str] | None = None
+
+
+class FramesJob(batches.BatchJob):
+    """Runs one dynamic PET. `ended` gets the nodes, a Failure, or None where it was cancelled."""
+
+    outcome: FramesNodes | Failure | None
+
+    def __init__(self, pet: Any, out: str | Path, method: str, python: backend.Backend | None, say: batches.Say,
+                 given: Mapping[str, Any]) -> None:
+        self.ended = Signal()
+        self.outcome = None
+        self._folder, self._say = Path(out).expanduser().absolute(), say
+        self._pet, self._method, self._given = pet, method, dict(given)
+        self._name = pet.GetName() if _is_sequence(pet) else Path(str(pet)).name.partition(".")[0]
+        self._choice = (self._given.pop("unit_choice", units.AUTOMATIC), float(self._given.pop("suv_factor", 0.0)))
+        self._words = _setting_words(method, self._given)
+        self._backend = python or backend.chosen()
+        self._scratch: Path | None = None
+        self._process: BackendProcess | None = None
+        if not _is_sequence(pet) and not isinstance(pet, (str, Path)):
+            raise InputError("The dynamic PET", "is neither a sequence node nor a path",
+                             "Give slicer.util.getNode('name') of a sequence, a 4D file, or a DICOM folder.")
+
+    def start(self) -> None:
+        """A sequence is written into the output folder, where a run that was stopped finds it again; images of one
+        frame, such as masks, into a folder that is gone with the job."""
+        self._scratch = jobs.new_scratch()
+        try:
+            file = self._written() if _is_sequence(self._pet) else Path(self._pet).expanduser().absolute()
+            words = ["dynamic", str(file), "--out", str(self._folder), "--json-lines", *self._images(), *self._words]
+        except Exception:
+            self._clean()
+            raise
+        self._process = BackendProcess(self._backend.command(words, str(self._scratch)), self._backend.environment(),
+                                       self._on_event, self._say, self._on_end)
+        self._process.start()
+
+    def _written(self) -> Path:
+        import SimpleITK as sitk
+
+        frames = [self._pet.GetNthDataNode(number) for number in range(self._pet.GetNumberOfDataNodes())]
+        if len(frames) < 2 or not all(frame.IsA(scene.SCALAR) for frame in frames):
+            raise InputError(f"'{self._pet.GetName()}'", "is not a sequence of two or more volumes",
+                             "Choose the sequence of a dynamic PET.")
+        unit, scale = self._unit(frames[0])
+        volumes = [scene.volume_of(frame, unit) for frame in frames]
+        image = sitk.JoinSeries([_scaled(volume, scale).to_sitk() for volume in volumes])
+        facts = units.facts_of(frames[0]).to_json()
+        notes = {"Units": exchange.BIDS_UNIT[unit], "Modality": "PT", OWN_KEY: {"facts": facts}, **_times(self._pet)}
+        image.SetMetaData(HEADER_KEY, json.dumps(notes, ensure_ascii=True))
+        self._folder.mkdir(parents=True, exist_ok=True)
+        sitk.WriteImage(image, str(self._folder / SCAN))
+        return self._folder / SCAN
+
+    def _unit(self, frame: Any) -> tuple[str, float]:
+        try:
+            return exchange.working_unit(units.find(frame, *self._choice), registry.card(self._method).needs_suv)
+        except UnitError as error:
+            raise UnitError(error.what, error.why, "Give unit_choice='SUVbw', or 'Bq/ml' with suv_factor=what it is "
+                            "multiplied by to give SUV; or the DICOM folder of the scan.") from None
+
+    def _images(self) -> list[str]:
+        """CT, MR, organs and lesions: paths as they are, nodes as files."""
+        words = []
+        for name in (*IMAGES, *MASKS):
+            given = self._given.get(name)
+            if given is not None:
+                path = given if isinstance(given, (str, Path)) else self._handed(name, given)
+                words += [f"--{name}", str(Path(path).expanduser().absolute())]
+        return words
+
+    def _handed(self, name: str, node: Any) -> str:
+        file = self._folder / f"{name}{exchange.SUFFIX}"
+        self._folder.mkdir(parents=True, exist_ok=True)
+        if name in IMAGES:
+            return exchange.write_image(scene.volume_of(node), file)
+        with _on_grid_of(self._pet) as reference:
+            return exchange.write_labels(scene.labels_of(node, reference, may_be_empty=name == "lesions"), file)
+
+    def _on_end(self, ending: Ending) -> None:
+        self._clean()
+        self.outcome = ending.failure
+        if ending.result is not None:
+            self.outcome = _loaded(ending.result, f"{self._name} denoised")
+        self.ended.emit(self.outcome)
+
+
+def _is_sequence(node: Any) -> bool:
+    return hasattr(node, "IsA") and node.IsA(SEQUENCE)
+
+
+def _scaled(volume: Volume, scale: float) -> Volume:
+    return volume if scale == 1.0 else volume.with_array(volume.array * np.float32(scale))
+
+
+def _times(sequence: Any) -> dict[str, Any]:
+    """When the frames began, where the sequence's index is a time."""
+    scale = SECONDS.get(str(sequence.GetIndexUnit()).strip().lower())
+    if scale is None or sequence.GetIndexType() != sequence.NumericIndex:
+        return {}
+    try:
+        starts = [scale * float(sequence.GetNthIndexValue(n)) for n in range(sequence.GetNumberOfDataNodes())]
+    except ValueError:
+        return {}
+    # an index that only counts, which Slicer calls seconds too, is no time
+    counts = starts in ([scale * n for n in range(len(starts))], [scale * (n + 1) for n in range(len(starts))])
+    return {} if counts else {"FrameTimesStart": starts}
+
+
+class _on_grid_of:
+    """A volume of the scene on the grid of a dynamic PET's first frame, for as long as masks are taken from it."""
+
+    def __init__(self, pet: Any) -> None:
+        self._pet = pet
+        self._node: Any = None
+
+    def __enter__(self) -> Any:
+        if not _is_sequence(self._pet):
+            raise InputError("Organs or lesions", "are a node, and the dynamic PET is a file",
+                             "Load the PET as a sequence, or give the path of a mask.")
+        geometry = scene.geometry_of(self._pet.GetNthDataNode(0))
+        self._node = scene.new_volume(np.zeros(geometry.shape, np.int16), geometry, "grid of the frames")
+        return self._node
+
+    def __exit__(self, *error: object) -> None:
+        slicer.mrmlScene.RemoveNode(self._node)
+
+
+def _setting_words(method: str, given: Mapping[str, Any]) -> list[str]:
+    rest, words = {name: value for name, value in given.items() if name not in (*IMAGES, *MASKS)}, ["--method", method]
+    for flag in FLAGS:
+        value = rest.pop(flag, None)
+        if value is not None:
+            words.append(f"--{flag.replace('_', '-')}={value}")
+    for flag in ("overwrite", "each"):
+        if rest.pop(flag, False):
+            words.append(f"--{flag}")
+    options = {**(rest.pop("options", None) or {}), **rest}
+    registry.card(method).resolve(options)
+    return words + backend.option_words(options)
+
+
+def _loaded(result: Mapping[str, Any], name: str) -> FramesNodes:
+    """The 4D image as a sequence with a browser, and the curves as a table."""
+    rows = result["tables"]["frames"]
+    sequence = slicer.mrmlScene.AddNewNodeByClass(SEQUENCE, slicer.mrmlScene.GenerateUniqueName(name))
+    timed = all(row.get("start_s") is not None for row in rows)
+    sequence.SetIndexName("time" if timed else "frame")
+    sequence.SetIndexUnit("s" if timed else "")
+    unit = next((row["unit"] for row in rows if row.get("unit")), None)
+    for number, (array, geometry) in enumerate(_frames(result["files"]["denoised"])):
+        node = scene.new_volume(array, geometry, name)
+        value = f"{rows[number]['start_s']:g}" if timed else str(number + 1)
+        sequence.SetDataNodeAtValue(node, value)
+        slicer.mrmlScene.RemoveNode(node)
+        if unit in exchange.BIDS_UNIT:  # now, since the sequence keeps a copy without it
+            units.mark(sequence.GetDataNodeAtValue(value), unit)
+    browser = slicer.mrmlScene.AddNode(slicer.vtkMRMLSequenceBrowserNode())
+    browser.SetName(f"{name} browser")
+    browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
+    curves = result["tables"].get("time_activity") or []
+    table = tables.add_table(curves, f"{name}: activity over time") if curves else None
+    return FramesNodes(sequence, browser, table, dict(result["files"]))
+
+
+def _frames(path: str) -> Iterator[tuple[np.ndarray, Geometry]]:
+    import SimpleITK as sitk
+
+    image = sitk.ReadImage(path)
+    for number in range(image.GetSize()[3]):
+        frame = sitk.Extract(image, [*image.GetSize()[:3], 0], [0, 0, 0, number])
+        yield sitk.GetArrayFromImage(frame), Geometry.of_sitk(frame)
+
+
+__all__ = ["FramesJob", "FramesNodes"]

@@ -1,0 +1,138 @@
+"""A dynamic PET in the scene: a sequence out to the real backend, and the denoised one back."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from petdiffusion.errors import Cancelled, InputError, OptionError
+
+STARTS = (0.0, 60.0, 180.0)
+
+
+@pytest.fixture
+def logic(scene):
+    import PETDiffusionDenoise
+
+    return PETDiffusionDenoise.PETDiffusionDenoiseLogic()
+
+
+def sequence(starts=STARTS, unit="s", name="Dynamic ü"):
+    """Three frames in SUV, twice the activity in each as in the one before; the index says when each began."""
+    import builders
+    import slicer
+    from petdiffusion.volume import SUVBW
+    from PETDiffusionDenoiseLib import units
+
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", name)
+    node.SetIndexName("time")
+    node.SetIndexUnit(unit)
+    for number, start in enumerate(starts):
+        frame = builders.pet(name="frame", seed=number)
+        slicer.util.updateVolumeFromArray(frame, builders.pet_array(number) * np.float32(2**number))
+        node.SetDataNodeAtValue(frame, f"{start:g}")
+        slicer.mrmlScene.RemoveNode(frame)
+        units.mark(node.GetNthDataNode(number), SUVBW)  # a sequence takes a copy without it
+    return node
+
+
+def arrays(node):
+    import slicer.util
+
+    return [slicer.util.arrayFromVolume(node.GetNthDataNode(n)) for n in range(node.GetNumberOfDataNodes())]
+
+
+def test_a_sequence_comes_back_as_a_sequence(logic, tmp_path) -> None:
+    import builders
+    import slicer.util
+    from PETDiffusionDenoiseLib import scene, units
+
+    given = sequence()
+    organs = builders.node_of(np.where(builders.pet_array() > 1, 1, 0).astype(np.int16), "organs",
+                              kind="vtkMRMLLabelMapVolumeNode")  # fmt: skip
+    nodes = logic.denoiseFrames(given, str(tmp_path / "out"), "gaussian", labels=organs, each=True)
+    denoised = arrays(nodes.denoised)
+    assert len(denoised) == 3 and nodes.denoised.GetName() == "Dynamic ü denoised"
+    assert [nodes.denoised.GetNthIndexValue(n) for n in range(3)] == ["0", "60", "180"]
+    assert nodes.denoised.GetIndexUnit() == "s"
+    assert nodes.browser.GetMasterSequenceNode().GetID() == nodes.denoised.GetID()
+    for number, (before, after) in enumerate(zip(arrays(given), denoised)):
+        assert after.std() < 0.8 * before.std()
+        assert after.mean() == pytest.approx(before.mean(), rel=0.1)
+        old, new = given.GetNthDataNode(number), nodes.denoised.GetNthDataNode(number)
+        assert np.allclose(scene.matrix_of(new), scene.matrix_of(old), atol=1e-3)
+        assert units.word(new) == "SUV"
+    assert nodes.time_activity.GetTable().GetNumberOfRows() == 3
+    assert Path(nodes.files["report"]).is_file() and Path(nodes.files["denoised"]).is_file()
+    assert slicer.mrmlScene.GetNodesByClass("vtkMRMLScalarVolumeNode").GetNumberOfItems() == 1  # the labels alone
+
+
+def test_a_file_is_taken_as_it_is_and_an_index_that_only_counts_is_no_time(logic, tmp_path) -> None:
+    first = logic.denoiseFrames(sequence((0, 1, 2)), str(tmp_path / "one"), "gaussian", each=True)
+    assert first.denoised.GetIndexName() == "frame"
+    again = logic.denoiseFrames(str(tmp_path / "one" / "scan.mha"), str(tmp_path / "two"), "gaussian", each=True)
+    for one, other in zip(arrays(first.denoised), arrays(again.denoised)):
+        np.testing.assert_array_equal(one, other)
+    assert again.denoised.GetName() == "scan denoised"
+
+
+def test_milliseconds_are_told_from_seconds(scene) -> None:
+    from PETDiffusionDenoiseLib import sequences
+
+    assert sequences._times(sequence((0.0, 2500.0, 9000.0), unit="ms"))["FrameTimesStart"] == [0.0, 2.5, 9.0]
+    assert sequences._times(sequence((5.0, 7.5, 9.0), unit="mm")) == {}
+
+
+def test_units_that_are_not_known_are_asked_for(logic, tmp_path) -> None:
+    from petdiffusion.errors import UnitError
+
+    given = sequence()
+    for number in range(3):
+        given.GetNthDataNode(number).SetVoxelValueUnits(None)
+    with pytest.raises(UnitError, match="unit_choice"):
+        logic.denoiseFrames(given, str(tmp_path / "out"), "gaussian")
+    nodes = logic.denoiseFrames(given, str(tmp_path / "out"), "gaussian", each=True, unit_choice="SUVbw")
+    assert len(arrays(nodes.denoised)) == 3
+
+
+def test_what_is_no_dynamic_pet_is_refused(logic, tmp_path) -> None:
+    import builders
+
+    with pytest.raises(InputError, match="neither a sequence node nor a path"):
+        logic.denoiseFrames(builders.pet(), str(tmp_path / "out"))
+    with pytest.raises(InputError, match="two or more volumes"):
+        logic.denoiseFrames(sequence((0.0,)), str(tmp_path / "out"), "gaussian")
+    with pytest.raises(OptionError, match="fwhm"):
+        logic.denoiseFrames(sequence(), str(tmp_path / "out"), "gaussian", fwhm=3)
+    with pytest.raises(InputError, match="sequence, or give the path of a mask"):
+        logic.denoiseFrames("dynamic.nii.gz", str(tmp_path / "out"), "gaussian", labels=builders.pet())
+    assert not (tmp_path / "out" / "frames").exists()
+
+
+def test_it_runs_beside_the_application_and_can_be_cancelled(logic, tmp_path) -> None:
+    import slicer
+
+    job = logic.denoiseFrames(sequence(), str(tmp_path / "out"), "gaussian", waitForCompletion=False)
+    ended = []
+    job.ended.connect(ended.append)
+    job.cancel()
+    deadline = time.monotonic() + 60
+    while not ended and time.monotonic() < deadline:
+        slicer.app.processEvents()
+        time.sleep(0.02)
+    assert ended == [None] and not job.running
+    with pytest.raises(Cancelled):
+        _interrupted(logic, tmp_path)
+
+
+def _interrupted(logic, tmp_path):
+    from PETDiffusionDenoiseLib import sequences
+
+    start = sequences.FramesJob.start
+    try:
+        sequences.FramesJob.start = lambda self: (start(self), self.cancel())
+        logic.denoiseFrames(sequence(), str(tmp_path / "out"), "gaussian")
+    finally:
+        sequences.FramesJob.start = start
