@@ -1,5 +1,6 @@
 """Neighbourhood filters against loops that follow their formulas word by word, and against scikit-image."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -9,7 +10,7 @@ from petdiffusion.errors import Cancelled
 from petdiffusion.methods.baselines import neighbours
 from petdiffusion.methods.baselines.anatomy import TOLERANCE, bowsher
 from petdiffusion.methods.baselines.bilateral import bilateral
-from petdiffusion.methods.baselines.guided import guided
+from petdiffusion.methods.baselines.guided import denoise, guided
 from petdiffusion.methods.baselines.median import _median
 from petdiffusion.methods.baselines.nlm import box_sum, nlm
 from petdiffusion.progress import Run
@@ -208,6 +209,18 @@ def test_guided_filter_is_the_least_squares_fit_of_each_window(guides):
         slope, level = (np.mean([f[i] for f in near], axis=0) for i in (0, 1))
         here = np.array([s[p] for s in signals])
         assert result[p] == pytest.approx(slope @ here + level, rel=1e-6)
+
+
+@pytest.mark.parametrize("strength", [0.5, 3.0])
+def test_the_guided_filters_strength_counts_in_the_noise_of_the_pet_and_a_tenth_of_the_anatomys_spread(strength):
+    """e is (k s)^2 of the PET and (k / 10)^2 of a guide with SD 1."""
+    case = replace(blobs((6, 8, 10), (4.0, 4.0, 4.0)).case(), body=np.ones((6, 8, 10), bool), mr=None)
+    ct = np.clip(case.ct.array, -900, 300).astype(np.float64)
+    guides = [case.pet.array.astype(np.float64), (ct - ct.mean()) / ct.std()]
+    eps = [(strength * case.noise) ** 2, (strength / 10) ** 2]
+    expected = guided(guides[0], guides, eps, (1, 1, 1), Run())
+    options = {"guide": "ct", "strength": strength, "radius_mm": 4.0, "stabilise": False}
+    np.testing.assert_allclose(denoise(case, options, Run()).pet.array, expected, rtol=1e-3, atol=1e-3)
 
 
 def test_median_is_scipys():

@@ -11,8 +11,10 @@ from oracles.physics_scenes import disc
 from petdiffusion.errors import GeometryError
 from petdiffusion.physics import dose, poisson
 from petdiffusion.physics.attenuation import WATER_PER_CM, mu_of_ct
+from petdiffusion.physics.blur import FWHM_PER_SIGMA, Psf
 from petdiffusion.physics.geometry import ScanGeometry
 from petdiffusion.physics.presets import SCANNERS
+from petdiffusion.physics.recon import osem
 from petdiffusion.physics.scan import Scan
 from petdiffusion.progress import Run
 from petdiffusion.volume import ARBITRARY, BQML, HU, REDUCED_DOSE, SUVBW, Facts, Geometry, Volume
@@ -231,6 +233,33 @@ def test_expected_counts_of_a_scan_hold_trues_and_background() -> None:
     assert float(scan.expected(scale).sum()) == pytest.approx(1e5 * (1 + SCANNER.background.fraction), rel=1e-4)
 
 
+ROD_MM = (2.0, PIXEL, PIXEL)
+
+
+def rod() -> torch.Tensor:
+    """Along the axis of the scanner, hot in one slice of many thin ones."""
+    image = torch.zeros(25, N, N)
+    image[12] = torch.tensor(disc(GEOMETRY, 0, 0, 60), dtype=torch.float32)
+    return image
+
+
+def test_detectors_blur_along_the_axis_by_the_distance_of_the_slices() -> None:
+    slices = Scan.of(rod(), ROD_MM, SCANNER).trues.sum((1, 2)).double().numpy()
+    variance = (slices * ((np.arange(25) - 12) * 2.0) ** 2).sum() / slices.sum()
+    assert variance == pytest.approx((SCANNER.axial_resolution_mm / FWHM_PER_SIGMA) ** 2, rel=0.05)
+
+
+def test_a_reconstruction_that_models_the_blur_takes_it_away_by_the_distance_of_the_slices() -> None:
+    scanner = replace(SCANNER, post_filter_mm=0.0)
+    scan = Scan.of(rod(), ROD_MM, scanner)
+    psf = Psf(scanner.resolution_mm, scanner.axial_resolution_mm, 2.0)
+    expected = osem(scan.trues, scan.geometry, iterations=scanner.equivalent_iterations, subsets=scanner.subsets,
+                    background=scan.background, psf=psf)  # fmt: skip
+    torch.testing.assert_close(scan.reconstruct(scan.trues, 1.0), expected)
+    slices = expected.sum((1, 2))
+    assert slices[12] > 0.75 * slices.sum()
+
+
 def told_counts(run: Run) -> float:
     """Those that a run says it estimated."""
     (told,) = [text for text in run.warnings if "were estimated" in text]
@@ -304,6 +333,20 @@ def test_a_ct_is_averaged_over_the_pets_voxels_along_the_same_axes_however_it_li
     turned = Volume(hu.transpose(2, 0, 1), sagittal, HU)  # [x, z, y]
     expected = mu_of_ct(Volume(hu, fine, HU), pet).numpy()
     np.testing.assert_allclose(mu_of_ct(turned, pet).numpy(), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("axis", range(3))
+@pytest.mark.parametrize("wide", [3.0, 6.0])
+def test_a_ct_is_averaged_over_as_much_as_a_pet_voxel_holds(axis, wide) -> None:
+    """How a sheet of 1 mm fades in voxels further and further from it spreads as a box of the voxel's width does."""
+    hu = np.full((41, 41, 41), -1000.0)
+    np.moveaxis(hu, 2 - axis, 0)[20] = 0
+    ct, offsets = Volume(hu, Geometry((41, 41, 41), (1.0, 1.0, 1.0)), HU), np.arange(-12, 13)
+    spacing = tuple(wide if a == axis else 1.0 for a in range(3))
+    places = [tuple(20.0 + (offset if a == axis else 0) for a in range(3)) for offset in offsets]
+    seen = np.array([float(mu_of_ct(ct, Geometry((1, 1, 1), spacing, place))[0, 0, 0]) for place in places])
+    assert seen.sum() == pytest.approx(WATER_PER_CM, rel=0.01)
+    assert (seen * offsets**2).sum() / seen.sum() == pytest.approx((wide**2 - 1) / 12, rel=0.05)
 
 
 FRAME_S = 180.0

@@ -3,8 +3,10 @@
 import numpy as np
 import petdiffusion
 import pytest
+from petdiffusion.infer.tissue import scan_width
 from petdiffusion.measure import edges
 from petdiffusion.measure.edges import FWHM, _slopes, _steepness, edge_widths
+from petdiffusion.methods.contract import Case
 from petdiffusion.trust import checks
 from petdiffusion.trust.quality import quality_sentences, resolution
 from petdiffusion.volume import SUVBW, Geometry, Volume
@@ -33,6 +35,13 @@ def test_a_border_is_as_wide_as_its_blur(fwhm, height):
     image = _blurred(sharp, fwhm)
     found = edge_widths({"image": image}, image, body, SPACING)["image"]
     assert found == pytest.approx(np.hypot(fwhm, VOXEL), abs=0.5)
+
+
+def test_the_width_of_a_cases_edges_is_that_of_its_scan():
+    sharp, body = _drawn()
+    image = _blurred(sharp, 7.0)
+    case = Case(Volume(image, Geometry(image.shape[::-1], SPACING[::-1]), SUVBW), body, 0.1)
+    assert scan_width(case, image) == edge_widths({"scan": image}, image, body, SPACING)["scan"]
 
 
 def test_noise_does_not_pass_for_sharpness():

@@ -7,7 +7,7 @@ import numpy as np
 import petdiffusion
 import pytest
 from petdiffusion.errors import GeometryError, InputError
-from petdiffusion.prepare.lesions import place
+from petdiffusion.prepare.lesions import place, resample_lesions
 from petdiffusion.progress import Run
 from petdiffusion.quantifying import compare, quantify
 from petdiffusion.volume import HU, SUVBW, Facts, Geometry, LabelMap, Volume
@@ -199,6 +199,19 @@ def test_lesions_that_touch_stay_two_and_a_speck_beside_a_large_one_stays():
     assert set(rows) == {2, 5, 8, 9} and rows[5]["voxels"] == 1
     for number, ml in ((2, large), (8, upper), (9, lower)):
         assert rows[number]["volume_ml"] == pytest.approx(ml, abs=0.033)
+
+
+def test_a_speck_keeps_the_one_voxel_that_a_large_lesion_would_fill_too():
+    """It lies in the corner of a voxel of which the large one, asked first, holds two thirds."""
+    array = np.zeros(FINE.shape, np.int16)
+    array[64:80, 60:76, 60:76] = 1
+    array[76:80, 72:76, 72:76] = 0
+    array[76:80, 72:76, 72:75] = 1
+    array[77:79, 73:75, 75] = 2
+    given = replace(FINE, origin=(-1.5, -1.5, -1.5))
+    placed, parts = resample_lesions(LabelMap(array, given), pet_of(size=(40, 40, 40)).geometry)
+    assert placed.array[19, 18, 18] == 2
+    assert [(part.wanted, part.voxels) for part in parts] == [(64, 64), (1, 1)]
 
 
 def test_parts_apart_on_the_masks_grid_are_lesions_apart_though_the_pets_voxels_touch():
