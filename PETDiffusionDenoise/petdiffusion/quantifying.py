@@ -11,11 +11,14 @@ import numpy as np
 
 from .errors import InputError, OptionError, OutputError, UnitError
 from .progress import Run
+from .read.dicom import DERIVED
 from .volume import ARBITRARY, BQML, SUVBW, LabelMap, Volume
 
 Tables = dict[str, list[dict[str, Any]]]
 Seen = list[np.ndarray]
 """What images show of the body that do not show all of it."""
+CONVERTED = "Converted"
+"""What the description of a DICOM series says of an image of unknown make."""
 ENDINGS = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
 
 
@@ -60,12 +63,14 @@ def compare(
     lesions: Any = None,
     unit: str | None = None,
     weight_kg: float | None = None,
+    register: bool = False,
     run: Run | None = None,
 ) -> Tables:
-    """PSNR, SSIM, errors and bias of each image against the reference, on the reference's grid."""
+    """PSNR, SSIM, errors and bias of each image against the reference, on the reference's grid. With `register` each
+    image is moved rigidly onto the reference first; labels and lesions are the reference's."""
     run = run or Run()
     with run.stage("read", "Reading the images"):
-        said = _Said(unit, weight_kg)
+        said = _Said(unit, weight_kg, register)
         target = _pet(reference, said, "reference", run)
         volumes, seen = {}, []
         for image in images:
@@ -85,11 +90,16 @@ def convert(
     weight_kg: float | None = None,
     to: str | None = None,
     frames: str | None = None,
+    like: str | Path | None = None,
     overwrite: bool = False,
     run: Run | None = None,
 ) -> Path:
     """Write an image in another format or unit. `frames` such as '3' or '10-24' makes one image of some frames of a
-    dynamic or gated PET: their mean, weighted by how long each lasted."""
+    dynamic or gated PET: their mean, weighted by how long each lasted. With `like`, the folder of a DICOM PET, the
+    target is a folder, and gets a DICOM series that is derived from that one: its patient, study and place."""
+    if like is not None:
+        return _as_dicom(image, Path(target), like, {"role": role, "to": to, "frames": frames},
+                         _Said(unit, weight_kg), overwrite, run or Run())  # fmt: skip
     from . import read, suv
     from .write import images, staging
     from .write import labels as label_files
@@ -112,12 +122,34 @@ def convert(
     return target
 
 
+def _as_dicom(image: Any, target: Path, like: str | Path, others: dict[str, Any], said: _Said, overwrite: bool, run: Run
+              ) -> Path:  # fmt: skip
+    from .write import dicom_pet
+    from .write.outputs import check_apart
+
+    if wrong := next((name for name, value in others.items() if value not in (None, "pet")), ""):
+        raise OptionError(f"{wrong} = {others[wrong]}", "does not go with a DICOM series that is like another",
+                          "Write NIfTI first, and DICOM of that.")
+    if target.name.endswith(ENDINGS):
+        raise OutputError(f"Folder {target.name}", "is named like a file, and a DICOM series is many",
+                          "Give the name of a folder.")  # fmt: skip
+    check_apart([like], target)
+    with run.stage("convert", "Converting"):
+        volume = said.read(image, "pet", run)
+        described = volume.facts.denoised
+        dicom_pet.write(volume, target, like, f"{DERIVED}{described}" if described else CONVERTED, overwrite=overwrite,
+                        run=run)  # fmt: skip
+    return target
+
+
 @dataclass(frozen=True)
 class _Said:
     """What was said of the PETs where their files do not, or do so wrongly."""
 
     unit: str | None
     weight_kg: float | None
+    register: bool = False
+    """Images are moved onto the one that they are compared with."""
 
     def read(self, source: Any, role: str, run: Run) -> Volume:
         from . import read
@@ -170,6 +202,8 @@ def _aligned(source: Any, name: str, target: Volume, its_name: str, said: _Said,
         volume = replace(volume, unit=target.unit)
     if {volume.unit, target.unit} == {SUVBW, BQML}:
         volume = suv.to_bqml(volume) if target.unit == BQML else suv.to_suv(volume)
+    if said.register:
+        volume = _moved(volume, name, target, its_name, run)
     if volume.geometry.close_to(target.geometry):
         return replace(volume, geometry=target.geometry)
     if grids.overlap(volume.geometry, target.geometry) < 0.05:
@@ -178,6 +212,17 @@ def _aligned(source: Any, name: str, target: Volume, its_name: str, said: _Said,
     part = case.seen_by(volume.geometry, name, target, mask.body_mask(target), run)
     seen.extend([] if part is None else [part])
     return grids.resample(volume, target.geometry)
+
+
+def _moved(volume: Volume, name: str, target: Volume, its_name: str, run: Run) -> Volume:
+    from .prepare import grids
+    from .prepare.register import rigid
+
+    with run.stage("register", f"Registering the {name}"):
+        found = rigid(volume, target, run)
+    run.warn(f"The {name} was moved by {found.shift_mm:.1f} mm onto the {its_name}, turned if need be, and resampled: "
+             "that smooths it a little.")
+    return replace(volume, geometry=grids.moved(volume.geometry, found.matrix))
 
 
 def _organs_on(source: Any, target: Volume, run: Run) -> LabelMap | None:

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from petdiffusion import read
+from petdiffusion import convert, read
 from petdiffusion.cli import main
 from petdiffusion.cli.app import parser
 from petdiffusion.write import images
@@ -33,8 +33,9 @@ def workplace(tmp_path_factory):
         images.write(small_patient(3)["pet"], place / name)
     like, frames = read.image(files["pet"]), [small_patient(seed)["pet"].array for seed in range(3)]
     dynamic = write_frames(like, frames, 3, place / "dynamic.nii.gz", {"FrameDuration": [60, 60, 60]})
+    processed = convert(place / "series", place / "processed.nii.gz")
     words = {"PET": files["pet"], "DYNAMIC": str(dynamic), "CT": files["ct"], "ORGANS": files["labels"],
-             "LESIONS": files["lesions"], "NORMAL_DOSE": files["reference"],
+             "PROCESSED": str(processed), "LESIONS": files["lesions"], "NORMAL_DOSE": files["reference"],
              "DICOM_FOLDER": str(place / "series")}  # fmt: skip
     return place, words
 

@@ -41,6 +41,7 @@ def _add_compare(commands: Any) -> None:
     parser.add_argument("--reference", metavar="REF", required=True)
     parser.add_argument("--labels", metavar="L", help="organ labels, for bias per organ")
     parser.add_argument("--lesions", metavar="M", help="lesion mask")
+    parser.add_argument("--register", action="store_true", help="move each image rigidly onto the reference first")
     add_unit(parser)
     add_weight(parser)
     add_output(parser, "folder for the tables")
@@ -51,11 +52,13 @@ def _add_compare(commands: Any) -> None:
 def _add_convert(commands: Any) -> None:
     parser = commands.add_parser("convert", help="change format or unit: DICOM to NIfTI, Bq/ml to SUV")
     parser.add_argument("image", metavar="IN")
-    parser.add_argument("target", metavar="OUT", help="file ending in .nii.gz, .nii, .nrrd, .mha")
+    parser.add_argument("target", metavar="OUT", help="file ending in .nii.gz, .nii, .nrrd, .mha; with --like a folder")
     parser.add_argument("--role", choices=("pet", "ct", "mr", "labels"), default="pet", help="what the image is")
     parser.add_argument("--to", choices=("SUVbw", "Bq/ml"), help="unit of the result")
     parser.add_argument("--frames", metavar="N-M", help="of a dynamic or gated PET: one image of these frames, their "
                         "mean weighted by how long each lasted, such as 3 or 10-24")  # fmt: skip
+    parser.add_argument("--like", metavar="DICOM", help="folder of a DICOM PET on the same grid: OUT becomes a DICOM "
+                        "series derived from it, of its patient and study")  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="replace OUT")
     add_unit(parser)
     add_weight(parser)
@@ -89,6 +92,7 @@ def _compare(args: argparse.Namespace, run: Run) -> None:
         lesions=args.lesions,
         unit=args.unit,
         weight_kg=args.weight_kg,
+        register=args.register,
         run=run,
     )
     _finish(rows, args, run)
@@ -121,6 +125,7 @@ def _convert(args: argparse.Namespace, run: Run) -> None:
         weight_kg=args.weight_kg,
         to=args.to,
         frames=args.frames,
+        like=args.like,
         overwrite=args.overwrite,
         run=run,
     )

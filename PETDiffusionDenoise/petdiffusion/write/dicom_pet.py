@@ -218,7 +218,7 @@ def _equipment() -> Dataset:
     item.PurposeOfReferenceCodeSequence = [_code(codes.DCM.ModifyingEquipment)]
     item.Manufacturer = "PETDiffusion"
     item.SoftwareVersions = __version__
-    item.ContributionDescription = f"Image denoising, {RESEARCH}"
+    item.ContributionDescription = f"Image processing, {RESEARCH}"
     return item
 
 

@@ -1,0 +1,86 @@
+"""`convert` into DICOM, and `compare` of images that do not lie on one another."""
+
+import numpy as np
+import pydicom
+import pytest
+from petdiffusion import compare, convert, denoise, read
+from petdiffusion.cli import main
+from petdiffusion.errors import GeometryError, OptionError, OutputError
+from petdiffusion.progress import Run
+from petdiffusion.volume import SUVBW, Geometry, Volume
+from petdiffusion.write import images
+from scipy.spatial.transform import Rotation
+from support import dicom_factory as factory
+from support.blobs import blobs
+
+
+@pytest.fixture
+def series(tmp_path):
+    return factory.pet(tmp_path / "series")
+
+
+def test_an_image_becomes_a_dicom_series_of_the_patient_that_it_is_like(series, tmp_path):
+    """A NIfTI that another program made of the scan, in SUV; the series is in Bq/ml."""
+    original = read.image(series.folder)
+    convert(series.folder, tmp_path / "pet.nii.gz", to=SUVBW)
+    half = read.image(tmp_path / "pet.nii.gz")
+    images.write(half.with_array(half.array / 2), tmp_path / "half.nii.gz")
+    made = convert(tmp_path / "half.nii.gz", tmp_path / "dicom", like=series.folder)
+    back = read.image(made)
+    assert back.unit == original.unit and back.geometry.close_to(original.geometry, 0.01)
+    np.testing.assert_allclose(back.array, original.array / 2, atol=original.array.max() / 60000)
+    one, other = (pydicom.dcmread(next(folder.glob("*.dcm"))) for folder in (made, series.folder))
+    assert one.StudyInstanceUID == other.StudyInstanceUID and one.SeriesInstanceUID != other.SeriesInstanceUID
+    assert one.PatientID == other.PatientID and "Converted" in one.SeriesDescription
+
+
+def test_a_denoised_image_says_so_in_dicom_too(series, tmp_path):
+    convert(series.folder, tmp_path / "pet.nii.gz")
+    made = denoise(tmp_path / "pet.nii.gz", "gaussian", out=tmp_path / "out", report=False)
+    assert main(["convert", made.files["denoised"], str(tmp_path / "dicom"), "--like", str(series.folder)]) == 0
+    assert read.image(tmp_path / "dicom").facts.denoised == "Gaussian filter"
+    assert main(["convert", made.files["denoised"], str(tmp_path / "dicom"), "--like", str(series.folder)]) == 1
+
+
+def test_what_cannot_be_dicom_is_refused(series, tmp_path):
+    values = np.arange(60, dtype=np.float32).reshape(3, 4, 5)
+    images.write(Volume(values, Geometry((5, 4, 3), (1, 1, 1)), SUVBW), tmp_path / "other.nii.gz")
+    with pytest.raises(GeometryError, match="does not lie on the grid"):
+        convert(tmp_path / "other.nii.gz", tmp_path / "dicom", like=series.folder)
+    with pytest.raises(OptionError, match="role = ct"):
+        convert(series.folder, tmp_path / "dicom", like=series.folder, role="ct")
+    with pytest.raises(OutputError, match="named like a file"):
+        convert(series.folder, tmp_path / "dicom.nii.gz", like=series.folder)
+    with pytest.raises(OutputError, match="DICOM folder that is read"):
+        convert(series.folder, series.folder, like=series.folder)
+    assert not (tmp_path / "dicom").exists()
+
+
+def test_an_image_that_was_moved_is_compared_where_it_belongs():
+    """The patient of the second image lies 12 mm aside and turned by six degrees."""
+    subject = blobs(shape=(40, 48, 56), relative_noise=0.05)
+    reference = subject.truth
+    turn = np.eye(4)
+    turn[:3, :3] = Rotation.from_euler("z", 6, degrees=True).as_matrix()
+    turn[:3, 3] = [10.0, -6.0, 4.0]
+    geometry = Geometry.from_affine(reference.geometry.size, turn @ reference.geometry.affine)
+    moved = Volume(subject.noisy.array, geometry, SUVBW)
+    there = Volume(subject.noisy.array, reference.geometry, SUVBW)
+    run = Run()
+    apart, registered, right = (_psnr(compare([image], reference, register=register, run=run))
+                                for image, register in ((moved, False), (moved, True), (there, False)))  # fmt: skip
+    assert apart < right - 6 and registered > right - 2
+    assert any("was moved by" in text for text in run.warnings)
+
+
+def _psnr(tables):
+    return tables["image"][0]["PSNR_dB"]
+
+
+def test_the_command_registers_too(tmp_path, capsys):
+    subject = blobs(shape=(24, 28, 32))
+    images.write(subject.truth, tmp_path / "reference.nii.gz")
+    images.write(subject.noisy, tmp_path / "pet.nii.gz")
+    words = ["compare", str(tmp_path / "pet.nii.gz"), "--reference", str(tmp_path / "reference.nii.gz"), "--register"]
+    assert main([*words, "--out", str(tmp_path / "out")]) == 0
+    assert "Registering the image 'pet'" in capsys.readouterr().err
