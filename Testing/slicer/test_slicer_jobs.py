@@ -194,6 +194,22 @@ def test_the_reference_is_brought_to_the_unit_of_the_pet(setting) -> None:
     assert np.allclose(array, builders.pet_array(3) * 0.01, rtol=1e-6)
 
 
+def test_a_reference_has_the_unit_that_the_user_said_and_its_own_factor(setting) -> None:
+    """Another dose was given for it: the factor of the low-count PET is not its own."""
+    import builders
+    import SimpleITK as sitk
+    import slicer
+    from PETDiffusionDenoiseLib import exchange, units
+
+    pet, reference = builders.pet(None), builders.pet(None, "Normal dose", seed=3)
+    for node, factor in ((pet, "0.01"), (reference, "0.02")):
+        node.SetAttribute(units.FACTOR_ATTRIBUTE, factor)
+    sources = exchange.Sources(pet, reference=reference, unit_choice=BQML)
+    handed = exchange.write(sources, Path(slicer.app.temporaryPath), False, ("reference",))
+    array = sitk.GetArrayFromImage(sitk.ReadImage(handed.files["reference"]))
+    assert np.allclose(array, builders.pet_array(3) * 0.02, rtol=1e-6)
+
+
 def test_what_was_handed_over_is_read_by_the_backend_as_meant(setting) -> None:
     """The other end is the real reader: grid, unit, label names."""
     import builders

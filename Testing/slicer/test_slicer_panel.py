@@ -184,6 +184,16 @@ def test_the_obvious_scans_are_chosen_by_themselves(open_panel) -> None:
     assert widget.ui.applyButton.enabled
 
 
+def test_of_several_scans_none_is_obvious(open_panel) -> None:
+    import builders
+
+    for name in ("one", "two"):
+        builders.pet(name=f"PET {name}")
+        builders.ct(f"CT {name}").SetAttribute("DICOM.Modality", "CT")
+    widget = open_panel()
+    assert widget.panel.parameters.pet is None and widget.panel.parameters.ct is None
+
+
 # --- settings --------------------------------------------------------------------------------------------------
 
 
@@ -227,7 +237,7 @@ def test_presets_set_steps_and_samples_and_own_changes_become_custom(open_panel,
     ui.presetCombo.setCurrentIndex(ui.presetCombo.findData("Quick look"))
     assert given.options("diffuse") == {"steps": 9, "samples": 1} and form.fields["steps"].widget.value == 9
     ui.presetCombo.setCurrentIndex(ui.presetCombo.findData("Thorough"))
-    assert given.options("diffuse") == {"steps": 36, "samples": 8}
+    assert given.options("diffuse") == {"samples": 8}
     form.fields["steps"].widget.setValue(20)
     assert ui.presetCombo.itemData(ui.presetCombo.currentIndex) == "Custom"
 

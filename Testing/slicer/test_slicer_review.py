@@ -161,7 +161,8 @@ def test_a_result_without_a_reference_has_two_views(scene) -> None:
     assert found.views == ("low", "denoised", "difference")
 
 
-def test_leaving_puts_everything_back(scene) -> None:
+@pytest.mark.parametrize("automatic", [0, 1])
+def test_leaving_puts_everything_back(scene, automatic) -> None:
     import patients
     import slicer
     from PETDiffusionDenoiseLib import review
@@ -171,12 +172,13 @@ def test_leaving_puts_everything_back(scene) -> None:
     nodes = patients.result()
     low = slicer.util.getNode("Low-count PET").GetDisplayNode()
     low.SetWindowLevel(3.0, 1.0)
-    before = (low.GetWindow(), low.GetLevel(), low.GetColorNodeID())
+    low.SetAutoWindowLevel(automatic)
+    before = (low.GetWindow(), low.GetLevel(), low.GetAutoWindowLevel(), low.GetColorNodeID())
     found = review.Review()
     found.show(nodes, maps=("difference",), below="chart lesions")
     found.set_window(12.0)
     found.leave()
-    assert (low.GetWindow(), low.GetLevel(), low.GetColorNodeID()) == before
+    assert (low.GetWindow(), low.GetLevel(), low.GetAutoWindowLevel(), low.GetColorNodeID()) == before
     assert layout.GetViewArrangement() == layout.SlicerLayoutFourUpView and not found.active
     low.SetWindowLevel(5.0, 2.0)
     assert nodes.denoised.GetDisplayNode().GetWindow() != 5.0, "windows are no longer tied"
@@ -318,6 +320,9 @@ def test_prompts_of_a_text_guided_method_follow_the_slice(scene) -> None:
     assert review_content.prompt_at(nodes, 55.0) == "heart, lungs"
     assert review_content.prompt_at(nodes, -20.0) == "liver, spleen"
     assert review_content.prompt_at(nodes, -80.0) == "", "no slice of the method is there"
+    assert [review_content.prompt_at(nodes, z) for z in (-30.0, -30.1, 90.0, 90.1)] == [
+        "liver, spleen", "", "heart, lungs", "",
+    ], "half the distance of two slices"  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,17 @@ def test_another_python_is_remembered_and_gets_a_clean_environment(panel, monkey
     assert not backend.chosen().external and backend.chosen().environment()["PYTHONHOME"] == "/slicer/python"
 
 
+def test_another_python_starts_in_the_users_environment_not_in_slicers(scene, monkeypatch) -> None:
+    """Slicer puts its own libraries first, and another Python would load them."""
+    import slicer.util
+    from PETDiffusionDenoiseLib import backend
+
+    monkeypatch.setattr(slicer.util, "startupEnvironment", lambda: {"LD_LIBRARY_PATH": "/the/users", "HOME": "/home/x"})
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/slicers/libraries")
+    assert backend.Backend(sys.executable, FAKE).environment()["LD_LIBRARY_PATH"] == "/the/users"
+    assert backend.Backend("", FAKE).environment()["LD_LIBRARY_PATH"] == "/slicers/libraries"
+
+
 def test_for_another_python_the_install_command_is_copied(panel) -> None:
     import qt
 

@@ -219,6 +219,17 @@ def test_a_shared_rim_is_the_smaller_ones(lib, first) -> None:
     assert [labels.mask(name).sum() for name in ("small", "large")] == [18, 63]
 
 
+@pytest.mark.parametrize("shared, overlaps", [(1, False), (2, True)])
+def test_a_tenth_of_the_smaller_is_the_most_that_is_a_rim(lib, shared, overlaps) -> None:
+    volumes, build = lib
+    node = segmentation(build, large=(slice(1, 5),) * 3, small=(4, slice(5 - shared, 15 - shared), 4))
+    if overlaps:
+        with pytest.raises(InputError, match="overlap"):
+            volumes.labels_of(node, build.pet(shape=build.SHAPE))
+    else:
+        assert volumes.labels_of(node, build.pet()).mask("small").sum() == 10
+
+
 def test_segments_on_layers_of_their_own_are_all_handed_over(lib) -> None:
     volumes, build = lib
     labels = volumes.labels_of(segmentation(build, liver=build.LIVER, lesion=build.LESION), build.pet())

@@ -260,6 +260,17 @@ def test_a_killed_batch_goes_on_where_it_was(manifest, tmp_path):
     assert not [p for p in (tmp_path / "out").rglob(".*")]
 
 
+def test_a_case_that_was_killed_while_its_files_came_into_place_is_done_anew(manifest, tmp_path):
+    """Its hidden folder tells it from files that somebody else put there, which are not replaced."""
+    case = tmp_path / "out" / "case 0"
+    run_batch(manifest, tmp_path / "out", "gaussian", report=False)
+    (case / "record.json").unlink()  # it comes last
+    row = run_batch(manifest, tmp_path / "out", "gaussian", report=False)[0]
+    assert row["status"] == "failed" and "exists already" in row["error"]
+    (case / ".petdiffusion-of-a-run-that-was-killed").mkdir()
+    assert run_batch(manifest, tmp_path / "out", "gaussian", report=False)[0]["status"] == "done"
+
+
 def test_a_second_batch_into_the_same_folder_is_refused_while_the_first_is_at_work(manifest, tmp_path):
     with alone_in(tmp_path / "out", "batch"), pytest.raises(OutputError, match="another batch is at work in it"):
         run_batch(manifest, tmp_path / "out", "gaussian", report=False)

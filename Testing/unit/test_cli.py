@@ -273,3 +273,21 @@ def test_quiet_runs_still_say_their_doubts(files, tmp_path, capsys):
     silent.write_bytes(Path(files["pet"]).read_bytes())  # without its sidecar
     assert main(["denoise", str(silent), "--method", "gaussian", "--quiet", "--out", str(tmp_path / "out")]) == 0
     assert "unit is unknown" in capsys.readouterr().err
+
+
+STUCK = """
+import os, signal, sys, time
+from petdiffusion.cli.interrupt import stops_on_signals
+from petdiffusion.progress import Run
+from petdiffusion.write.staging import Staging
+with stops_on_signals(Run(), patience=0.1), Staging(sys.argv[1]) as temporary:
+    (temporary / "half of an image").write_text("x")
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(600)  # deep inside a library, which asks nobody
+"""
+
+
+def test_a_run_that_does_not_hear_ctrl_c_is_ended_and_leaves_no_file(tmp_path):
+    ended = subprocess.run([sys.executable, "-c", STUCK, str(tmp_path / "out")], capture_output=True, text=True)
+    assert ended.returncode == 130 and "No partial file was left" in ended.stderr
+    assert list(tmp_path.iterdir()) == []
