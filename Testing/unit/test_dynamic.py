@@ -131,7 +131,8 @@ def test_a_result_is_not_replaced_unasked_nor_mixed_with_another_scan(scan, tmp_
     done(scan, out, frames="2-3")
     with pytest.raises(OutputError, match="already"):
         done(scan, out, frames="2-3")
-    (out / "dynamic.json").unlink()
+    for name in ("dynamic.json", "denoised.nii.gz", "report.html"):
+        (out / name).unlink()
     with pytest.raises(InputError, match="frames of another PET, or others of this one"):
         done(scan, out, frames="2-4")
     made = done(scan, out, frames="2-4", overwrite=True)
@@ -151,7 +152,7 @@ def test_a_changed_scan_is_laid_apart_anew(scan, tmp_path):
 
 
 def test_one_frame_is_no_dynamic_scan(scan, tmp_path):
-    with pytest.raises(OptionError, match="convert"):
+    with pytest.raises(OptionError, match="Frame 2 by itself"):
         done(scan, tmp_path / "out", frames="2")
 
 
@@ -215,3 +216,56 @@ def test_what_a_frame_is_asked_is_refused_before_anything_is_read(scan, tmp_path
     with pytest.raises(OptionError, match="cuda:x"):
         denoise_frames(scan / "pet.nii.gz", tmp_path / "out", "gaussian", device="cuda:x")
     assert not (tmp_path / "out").exists()
+
+
+def test_what_could_not_be_written_is_refused_before_the_work(scan, tmp_path, monkeypatch):
+    from petdiffusion.dynamic import apart
+
+    monkeypatch.setattr(apart, "lay", lambda *args: pytest.fail("work was begun"))
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "denoised.nii.gz").write_bytes(b"a user's own")
+    with pytest.raises(OutputError, match="exists already"):
+        done(scan, out)
+    shutil.copy(scan / "pet.nii.gz", out / "denoised.nii.gz")
+    with pytest.raises(OutputError, match="is an input of this run"):
+        denoise_frames(out / "denoised.nii.gz", out, "gaussian", overwrite=True)
+    (out / "frames").mkdir()
+    shutil.copy(scan / "organs.nii.gz", out / "frames" / "organs.nii.gz")
+    with pytest.raises(OutputError, match="holds in its frames"):
+        denoise_frames(scan / "pet.nii.gz", out, "gaussian", labels=out / "frames" / "organs.nii.gz", overwrite=True)
+
+
+def test_a_file_called_as_a_frame_is_not_replaced_unasked(scan, tmp_path):
+    frames = tmp_path / "out" / "frames"
+    frames.mkdir(parents=True)
+    (frames / "frame_002.nii.gz").write_bytes(b"a user's own")
+    with pytest.raises(OutputError, match=r"frame_002\.nii\.gz"):
+        done(scan, tmp_path / "out")
+    assert (frames / "frame_002.nii.gz").read_bytes() == b"a user's own"
+
+
+def test_frames_that_were_laid_in_part_are_laid_again(scan, tmp_path, monkeypatch):
+    """A run that was killed while it wrote them left notes without their activity."""
+    from petdiffusion.write import images
+
+    real, seen = images.write, []
+
+    def stopped(volume, path, **more):
+        seen.append(path)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+        return real(volume, path, **more)
+
+    monkeypatch.setattr(images, "write", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        done(scan, tmp_path / "out")
+    monkeypatch.setattr(images, "write", real)
+    assert image(done(scan, tmp_path / "out").files["denoised"]).shape[0] == 4
+
+
+def test_two_runs_do_not_work_in_one_folder(scan, tmp_path):
+    from petdiffusion.write.lock import alone_in
+
+    with alone_in(tmp_path / "out", "dynamic scan"), pytest.raises(OutputError, match="another dynamic scan"):
+        done(scan, tmp_path / "out")

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, OutputError
 from ..progress import Run
 from ..read.dynamic import Frames, Time, shares
 from ..volume import Geometry, Volume
@@ -54,14 +54,15 @@ def lay(found: Frames, numbers: Sequence[int], folder: Path, source: Mapping[str
     written again."""
     names = tuple(f"frame_{number + 1:03d}" for number in numbers)
     about = {**source, "kind": found.kind, "names": list(names)}
-    if (earlier := _earlier(folder, names)) and earlier["about"] == about:
+    earlier = _notes(folder)
+    if earlier.get("about") == about and _all_there(earlier, folder):
         activity, geometry = earlier["activity"], Geometry(**earlier["geometry"])
     else:
-        if earlier and not overwrite:
-            raise InputError(f"Folder {folder.parent.name}", "holds the frames of another PET, or others of this one",
-                             "Choose another folder, or replace them (--overwrite).")
+        _refuse(folder, names, earlier, about, overwrite)
+        folder.mkdir(parents=True, exist_ok=True)
+        _put(folder / NOTES, {"about": about})  # from now on what lies here is this run's
         activity, geometry = _write(found, numbers, names, folder, run)
-        _put(folder / NOTES, json.dumps({"about": about, "activity": activity, "geometry": geometry.to_json()}))
+        _put(folder / NOTES, {"about": about, "activity": activity, "geometry": geometry.to_json()})
     empty = tuple(name for name, mean in zip(names, activity) if mean < LEAST_PART * max(activity))
     if len(empty) == len(names):
         raise InputError("Every frame", "is empty", "Check the file.")
@@ -72,8 +73,6 @@ def _write(found: Frames, numbers: Sequence[int], names: Sequence[str], folder: 
            ) -> tuple[list[float], Geometry]:  # fmt: skip
     activity, units, geometry, total = [], set(), None, np.float32(0)
     weights, seconds = shares([found.times[number] for number in numbers])
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / NOTES).unlink(missing_ok=True)
     for place, (number, name) in enumerate(zip(numbers, names)):
         volume = found.frame(number)
         _check(volume, name)
@@ -98,14 +97,32 @@ def _check(volume: Volume, name: str) -> None:
                          "Set them to zero if they lie outside the field of view, or export the image again.")
 
 
-def _earlier(folder: Path, names: Sequence[str]) -> dict[str, Any] | None:
-    """The notes of frames that lie there whole; anything else counts as nothing."""
+def _notes(folder: Path) -> dict[str, Any]:
+    """What a run before wrote of the frames that it laid there; empty where none did."""
     try:
         notes = json.loads((folder / NOTES).read_text(encoding="utf-8"))
-        there = all((folder / f"{name}.nii.gz").is_file() for name in [*notes["about"]["names"], MEAN])
-        return notes if there else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+        return notes if isinstance(notes, dict) else {}
+    except (OSError, ValueError):
+        return {}
+
+
+def _all_there(notes: Mapping[str, Any], folder: Path) -> bool:
+    names = [*notes["about"]["names"], MEAN]
+    return "activity" in notes and all((folder / f"{name}.nii.gz").is_file() for name in names)
+
+
+def _refuse(folder: Path, names: Sequence[str], earlier: Mapping[str, Any], about: Mapping[str, Any], overwrite: bool
+            ) -> None:  # fmt: skip
+    """Frames of another PET, and files of which no run before wrote, are not replaced unasked."""
+    if overwrite or earlier.get("about") == about:
+        return
+    if earlier:
+        raise InputError(f"Folder {folder.parent.name}", "holds the frames of another PET, or others of this one",
+                         "Choose another folder, or replace them (--overwrite).")
+    there = [name for name in [*names, MEAN] if (folder / f"{name}.nii.gz").exists()]
+    if there:
+        raise OutputError(f"{folder / there[0]}.nii.gz", "exists already",
+                          "Choose another folder, or overwrite it (--overwrite).")
 
 
 def write_manifest(laid: Laid, images: Mapping[str, str]) -> None:
@@ -119,7 +136,7 @@ def write_manifest(laid: Laid, images: Mapping[str, str]) -> None:
     os.replace(aside, laid.manifest)
 
 
-def _put(file: Path, text: str) -> None:
+def _put(file: Path, notes: Mapping[str, Any]) -> None:
     aside = file.with_name(f".{file.name}.partial")
-    aside.write_text(text, encoding="utf-8")
+    aside.write_text(json.dumps(notes), encoding="utf-8")
     os.replace(aside, file)

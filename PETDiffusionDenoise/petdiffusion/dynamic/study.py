@@ -5,8 +5,9 @@ What is finished stays: a run that was stopped goes on with the frames that are 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,16 @@ from ..errors import InputError, OptionError, OutputError
 from ..progress import Run
 from ..read import frames as read_frames
 from ..read.dynamic import Frames, chosen
-from ..request import sha256_of
+from ..request import sha256_of, sidecar_sha256_of
 from ..run import check_device
+from ..write import staging
+from ..write.lock import alone_in
 from ..write.outputs import check_apart
 from . import apart, leading, together
 
-IMAGES, GATES = ("ct", "mr", "labels", "lesions"), "gates"
+MASKS, GATES = ("labels", "lesions"), "gates"
+IMAGES = ("ct", "mr", *MASKS)
+VOXEL_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -55,60 +60,81 @@ def denoise_frames(
     what `denoise` takes besides: model, seed, device, options.
     """
     run, out = run or Run(), Path(out)
-    method = method or registry.DEFAULT_METHOD
     images = {name: str(Path(path).absolute()) for name in IMAGES if (path := settings.pop(name, None)) is not None}
-    _check(method, settings)
-    check_apart([pet, *images.values()], out)
+    ask = _Ask(str(Path(pet).absolute()), out, method or registry.DEFAULT_METHOD, images, settings, workers, overwrite)
+    _check(ask)
     with run.stage("read", "Reading the frames"):
         found = read_frames(pet, unit=unit, weight_kg=weight_kg, run=run)
         numbers = list(range(len(found))) if frames is None else chosen(frames, len(found))
-        if len(numbers) < 2:
-            raise OptionError(f"Frames '{frames}'", "are one image alone",
-                              "Take it with `petdiffusion convert … --frames N`, and denoise that.")
-        _refuse_earlier(out, overwrite)
-    with run.stage("apart", f"Laying {len(numbers)} {found.kind} apart"):
-        laid = apart.lay(found, numbers, out / "frames", _source(pet, unit, weight_kg), overwrite, run)
-    if lead is None:
-        lead = laid.kind != GATES
+        _refuse_early(ask, found, numbers)
+    with alone_in(out, "dynamic scan"):
+        with run.stage("apart", f"Laying {len(numbers)} {found.kind} apart"):
+            about = {**ask.source(), "unit": unit, "weight_kg": weight_kg}
+            laid = apart.lay(found, numbers, out / "frames", about, overwrite, run)
+        return _made(ask, laid, laid.kind != GATES if lead is None else lead, run)
+
+
+@dataclass(frozen=True)
+class _Ask:
+    """What is to be done with the frames, once they are laid apart."""
+
+    pet: str
+    out: Path
+    method: str
+    images: dict[str, str]
+    settings: dict[str, Any]
+    workers: int | None
+    overwrite: bool
+
+    def source(self) -> dict[str, Any]:
+        return {"pet": self.pet, "sha256": sha256_of(self.pet), "sidecar_sha256": sidecar_sha256_of(self.pet)}
+
+
+def _made(ask: _Ask, laid: apart.Laid, lead: bool, run: Run) -> Result:
+    ahead = None
     if lead:
-        ahead = leading.denoised_mean(laid, method, images, settings, overwrite, run)
-        method, settings = leading.METHOD, leading.settings_of(ahead)
-        images = {name: path for name, path in images.items() if name in ("labels", "lesions")}
-    rows = _denoised(laid, images, method, workers, overwrite, settings, run)
+        ahead = leading.denoised_mean(laid, ask.method, ask.images, ask.settings, ask.overwrite, run)
+        ask = replace(ask, method=leading.METHOD, settings=leading.settings_of(ahead),
+                      images={name: path for name, path in ask.images.items() if name in MASKS})  # fmt: skip
+    rows = _denoised(ask, laid, run)
     with run.stage("together", "Putting the frames together"):
-        files, tables, record = together.put(laid, rows, out, ahead if lead else None, overwrite, run)
+        inputs = [ask.pet, *ask.images.values()]
+        files, tables, record = together.put(laid, rows, ask.out, ahead, inputs, ask.overwrite, run)
     return Result(files, tables, tuple(run.warnings), record)
 
 
-def _check(method: str, settings: dict[str, Any]) -> None:
+def _check(ask: _Ask) -> None:
     """What would be refused after the frames were read and written is refused now."""
-    card = registry.card(method)
-    card.resolve(settings.get("options") or {})
-    check_device(card, settings.get("device", "auto"))
+    card = registry.card(ask.method)
+    card.resolve(ask.settings.get("options") or {})
+    check_device(card, ask.settings.get("device", "auto"))
+    check_apart([ask.pet, *ask.images.values()], ask.out)
 
 
-def _source(pet: str | Path, unit: str | None, weight_kg: float | None) -> dict[str, Any]:
-    """What the laid frames depend on."""
-    from ..request import sidecar_sha256_of
-
-    return {"pet": str(Path(pet).absolute()), "sha256": sha256_of(pet), "sidecar_sha256": sidecar_sha256_of(pet),
-            "unit": unit, "weight_kg": weight_kg}
-
-
-def _refuse_earlier(out: Path, overwrite: bool) -> None:
-    """A whole result is in the way; frames of one that was stopped are not."""
-    if not overwrite and (out / together.RECORD).exists():
-        raise OutputError(f"Folder {out.name}", "holds the result of a dynamic PET already",
+def _refuse_early(ask: _Ask, found: Frames, numbers: Sequence[int]) -> None:
+    """A whole result that is in the way, and what could not be written after the work; frames of a run that was stopped
+    are in nobody's way."""
+    if len(numbers) < 2:
+        raise OptionError(f"Frame {numbers[0] + 1} by itself", "is one image alone",
+                          "Take it with `petdiffusion convert … --frames N`, and denoise that.")  # fmt: skip
+    if not ask.overwrite and (ask.out / together.RECORD).exists():
+        raise OutputError(f"Folder {ask.out.name}", "holds the result of a dynamic PET already",
                           "Choose another folder, or replace it (--overwrite).")
+    sources = [ask.pet, *ask.images.values()]
+    if any((ask.out / "frames").resolve() in Path(source).resolve().parents for source in sources):
+        raise OutputError(f"Output folder {ask.out}", "holds in its frames what is read here",
+                          "Choose another folder.")  # fmt: skip
+    needed = 3 * len(numbers) * math.prod(found.frame(0).geometry.size) * VOXEL_BYTES
+    staging.Staging(ask.out, protect=sources, overwrite=ask.overwrite).check(
+        "denoised.nii.gz", "report.html", together.RECORD, needed=needed)  # fmt: skip
 
 
-def _denoised(laid: apart.Laid, images: dict[str, str], method: str, workers: int | None, overwrite: bool,
-              settings: dict[str, Any], run: Run) -> list[dict[str, Any]]:  # fmt: skip
+def _denoised(ask: _Ask, laid: apart.Laid, run: Run) -> list[dict[str, Any]]:
     from ..batch import run_batch
 
-    apart.write_manifest(laid, images)
-    rows = run_batch(laid.manifest, laid.folder, method, workers=workers, report=False, overwrite=overwrite, run=run,
-                     **settings)
+    apart.write_manifest(laid, ask.images)
+    rows = run_batch(laid.manifest, laid.folder, ask.method, workers=ask.workers, report=False,
+                     overwrite=ask.overwrite, run=run, **ask.settings)  # fmt: skip
     bad = [row for row in rows if row["status"] in ("failed", "refused")]
     if bad:
         raise InputError(f"{len(bad)} of {len(rows)} frames ({_names(bad)})",

@@ -28,14 +28,15 @@ RECORD = "dynamic.json"
 Row = dict[str, Any]
 
 
-def put(laid: Laid, batch: Sequence[Row], out: Path, ahead: Ahead | None, overwrite: bool, run: Run
-        ) -> tuple[dict[str, str], dict[str, list[Row]], dict[str, Any]]:  # fmt: skip
-    """Writes everything aside and moves it into place; returns files, tables and the record."""
+def put(laid: Laid, batch: Sequence[Row], out: Path, ahead: Ahead | None, inputs: Sequence[str],
+        overwrite: bool, run: Run) -> tuple[dict[str, str], dict[str, list[Row]], dict[str, Any]]:  # fmt: skip
+    """Writes everything aside and moves it into place, over no input; returns files, tables and the record."""
     records = {row["id"]: read_record(laid.folder / row["id"]) for row in batch}
     made = {"frames": curves.frames(laid, records), "time_activity": curves.activity(laid)}
     record = _record(laid, records, ahead, run)
     pictures: dict[str, dict[str, np.ndarray]] = {}
-    with staging.Staging(out, overwrite=overwrite, last=RECORD, obsolete=_earlier(out) if overwrite else ()) as folder:
+    old = _earlier(out) if overwrite else []
+    with staging.Staging(out, protect=inputs, overwrite=overwrite, last=RECORD, obsolete=old) as folder:
         written = {"denoised": _image(laid, "denoised", folder, run.part(0.0, 0.6), pictures)}
         if all((laid.folder / name / "uncertainty.nii.gz").is_file() for name in records):
             written["uncertainty"] = _image(laid, "uncertainty", folder, run.part(0.6, 0.9), {})
