@@ -74,9 +74,9 @@ def test_an_interrupted_script_ends_the_child(logic, tmp_path, monkeypatch, chil
     assert children[0].poll() is not None
 
 
-@pytest.mark.parametrize("what", ["one", "many"])
-def test_closing_slicer_ends_what_a_script_waits_for(logic, tmp_path, monkeypatch, children, what) -> None:
-    """The wait keeps Slicer from ending: it would stay without a window until the job is done."""
+@pytest.fixture
+def closing(logic, monkeypatch, children):
+    """Slicer is closed as soon as the child says a word."""
     import slicer
     from PETDiffusionDenoiseLib import process
 
@@ -92,9 +92,23 @@ def test_closing_slicer_ends_what_a_script_waits_for(logic, tmp_path, monkeypatc
         return wait(self, pumped)
 
     monkeypatch.setattr(process.BackendProcess, "wait", patient)
+
+
+@pytest.mark.parametrize("what", ["one", "many"])
+def test_closing_slicer_ends_what_a_script_waits_for(logic, tmp_path, closing, children, what) -> None:
+    """The wait keeps Slicer from ending: it would stay without a window until the job is done."""
     with pytest.raises(Cancelled):
         run(logic, what, tmp_path)
     assert children[0].poll() is not None
+
+
+def test_closing_slicer_ends_practice_data_on_their_way(closing, children) -> None:
+    """As from the Sample Data module, which waits for them."""
+    from PETDiffusionDenoiseLib import backend, samples
+
+    making = samples.Making("brain", backend.chosen())
+    making.start()
+    assert making.wait() == {} and children[0].poll() is not None
 
 
 def test_an_application_without_that_signal_waits_too(logic, tmp_path, monkeypatch) -> None:
