@@ -18,12 +18,14 @@ _STEPS, _SAMPLES = ("steps", "iterations", "epochs"), ("samples",)
 def presets(card: MethodCard) -> dict[str, dict[str, Any]]:
     """Options by preset; a method without steps or samples has the standard one alone."""
     levels = {QUICK: {}, THOROUGH: {}}
+    draws = any(option.name in _SAMPLES for option in card.options)
     for option in card.options:
         if option.kind != "int" or option.default is None:
             continue
         if option.name in _STEPS:
             levels[QUICK][option.name] = _within(option, option.default // 2)
-            levels[THOROUGH][option.name] = _within(option, option.default * 2)
+            # A map of samples is calibrated for the method's own steps: more of them would cost it that.
+            levels[THOROUGH][option.name] = option.default if draws else _within(option, option.default * 2)
         elif option.name in _SAMPLES:
             # Where no samples are needed for the image, a quick look takes none.
             levels[QUICK][option.name] = 0 if option.minimum == 0 else _within(option, 1)

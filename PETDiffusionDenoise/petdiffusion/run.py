@@ -91,7 +91,7 @@ def denoise(
         tables = _measure(case, output, given, run) | ({"tuning": tuning} if tuning else {})
     with run.stage("trust", "Checking the result against the scan's noise"):
         doubts = believe.checked(case, output, given.lesions)
-        output, certainty = believe.certain(output, drawn, run)
+        output, certainty = believe.certain(output, drawn, card, options, run)
         tables |= output.tables | doubts.tables() | certainty.tables()
         tables |= believe.quality_table(case, output, given.reference, tables, given.seen)
     result = _restore(case, output, given, tables, run, "" if options.get("masks_only") else card.title)

@@ -70,6 +70,19 @@ def test_a_method_without_uncertainty_is_promised_none(scene) -> None:
 
 
 @pytest.mark.parametrize("name", ["csrd", "amdiff", "upete", "text-ddpm", "bc-dpm"])
+def test_no_effort_with_an_uncertainty_map_loses_its_calibration(scene, name) -> None:
+    """A map is calibrated for the options that its samples were drawn with."""
+    from petdiffusion import registry
+    from petdiffusion.methods.contract import NOTHING
+    from PETDiffusionDenoiseLib import presets
+
+    known = registry.card(name)
+    for values in presets.presets(known).values():
+        if known.resolve(values)["samples"] > 1:
+            assert all(known.option(option).moves == NOTHING for option in values)
+
+
+@pytest.mark.parametrize("name", ["csrd", "amdiff", "upete", "text-ddpm", "bc-dpm"])
 def test_every_effort_of_every_method_can_be_run_and_is_recognised(scene, name) -> None:
     from petdiffusion import registry
     from PETDiffusionDenoiseLib import presets

@@ -83,13 +83,13 @@ def calibrated(folder, factor):
     path = folder / "csrd-tiny.json"
     card = json.loads(path.read_text())
     known = {"samples": 3, "patients": 2, "data": "two simulated patients", "truth": "normal-dose scan",
-             "families": families, "levels": [0.5, 0.68, 0.8, 0.9, 0.95]}  # fmt: skip
+             "families": families, "levels": [0.5, 0.68, 0.8, 0.9, 0.95], "options": {"steps": 4}}  # fmt: skip
     path.write_text(json.dumps({**card, "results": {"calibration": known}}))
 
 
 def drawn(patient, tmp_path, **settings):
     lesions = LabelMap((patient.labels.array == 6).astype("int16"), patient.labels.geometry, {1: "tumour"})
-    return petdiffusion.denoise(patient.noisy, "csrd", labels=patient.labels, lesions=lesions, samples=3, steps=2,
+    return petdiffusion.denoise(patient.noisy, "csrd", labels=patient.labels, lesions=lesions, samples=3, steps=4,
                                 model="csrd-tiny", seed=5, **settings)  # fmt: skip
 
 
@@ -116,7 +116,8 @@ def test_every_number_of_a_sampling_method_has_an_interval(tiny, tmp_path):
 def test_one_sample_gives_no_interval_and_says_so(tiny, tmp_path):
     patient = blobs((24, 28, 32), seed=3)
     made = petdiffusion.denoise(patient.noisy, "csrd", labels=patient.labels, samples=1, steps=2, model="csrd-tiny")
-    assert "intervals" not in made.tables and made.record["uncertainty"] == {"samples": 1}
+    assert "intervals" not in made.tables and made.record["uncertainty"] == {"samples": 0}
+    assert any("One sample gives no uncertainty map" in text for text in made.warnings)
 
 
 def test_the_hook_is_gone_after_the_run_and_sees_images_in_suv(tiny):

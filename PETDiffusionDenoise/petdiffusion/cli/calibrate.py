@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError, ModelError
+from .. import registry
+from ..errors import InputError, ModelError, OptionError
 from ..progress import Run
-from .common import add_device, add_reporting, check_device, table
+from .common import add_device, add_reporting, check_device, options_of, table
 
 if TYPE_CHECKING:
     from ..trust.conformal import Calibration
@@ -25,12 +28,15 @@ def add(commands: Any) -> None:
         "one patient count as one: by the manifest's column 'patient', without it where ids differ only after the last "
         "'-'. With --check nothing is learnt: it counts how many truths lie within the intervals of the calibration "
         "that the card has, of all cases and by scanner (the manifest's column 'preset'), with the 95 % interval of "
-        "that coverage.",
+        "that coverage. A calibration holds for the options of the method that its samples were drawn with: they are "
+        "noted with it, and --check takes them unless others are named.",
     )
     parser.add_argument("model", metavar="MODEL", help="id, or path of its .safetensors")
     parser.add_argument("--manifest", required=True, nargs="+", metavar="CASES.csv",
                         help="with pet, reference, labels, lesions; several are put together")  # fmt: skip
     parser.add_argument("--samples", type=int, default=5, metavar="N", help="as in later runs (default 5)")
+    parser.add_argument("--option", metavar="NAME=VALUE", action="append", default=[],
+                        help="a setting of the method, repeatable; the default of each where it is not named")
     parser.add_argument("--out", required=True, metavar="DIR", help="keeps the numbers of finished cases")
     parser.add_argument("--data", default="", metavar="TEXT",
                         help="what the patients are, for the card: '8 digital patients, validation split'")  # fmt: skip
@@ -45,6 +51,7 @@ def add(commands: Any) -> None:
 
 def _execute(args: argparse.Namespace, run: Run) -> None:
     from ..trust import calibrate, coverage
+    from ..trust.held import noted
     from ..zoo import store
 
     check_device(args.device)
@@ -52,12 +59,15 @@ def _execute(args: argparse.Namespace, run: Run) -> None:
     on_card = _on_card(model.card) if args.check else None
     if not args.check and not args.data:
         raise InputError("Option --data", "is missing", "Say what the patients are, such as '8 digital patients'.")
-    settings = {"model": args.model, "seed": args.seed, "device": args.device, "samples": args.samples}
+    options = _options(args.option, model.card.method, on_card)
+    settings = {"model": args.model, "seed": args.seed, "device": args.device, "samples": args.samples} | (
+        {"options": options} if options else {})
     scores = calibrate.collect([Path(one) for one in args.manifest], model.card.method, settings, folder / "cases", run)
     if on_card is not None:
         _said(args, run, coverage.by_scanner(on_card, scores), folder / "coverage.json")
         return
-    known = calibrate.fit(scores, args.data)
+    method = registry.card(model.card.method)
+    known = replace(calibrate.fit(scores, args.data), options=noted(method, method.resolve(options)))
     file = folder / "calibration.json"
     file.write_text(json.dumps(known.to_json(), indent=2) + "\n", encoding="utf-8")
     rows = coverage.left_out(scores, args.data)
@@ -68,6 +78,15 @@ def _execute(args: argparse.Namespace, run: Run) -> None:
     else:
         print(table(rows, 40) or "One patient alone: coverage on unseen ones cannot be told.")
         print(f"\n  calibration  {file}")
+
+
+def _options(pairs: Sequence[str], method: str, on_card: Calibration | None) -> dict[str, Any]:
+    """Those that differ from their defaults: as named, or as the calibration to check was learnt with."""
+    card, named = registry.card(method), options_of(method, pairs)
+    if "samples" in named:
+        raise OptionError("--option samples", "is one of the calibration itself", "Give --samples N.")
+    found = card.resolve((dict(on_card.options) if on_card else {}) | named)
+    return {o.name: found[o.name] for o in card.options if found[o.name] != o.default}
 
 
 def _on_card(card: ModelCard) -> Calibration:

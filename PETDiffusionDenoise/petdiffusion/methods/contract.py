@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ..progress import Run
 
 CONDITIONS = ("ct", "mr", "labels", "text")
+SAMPLES, IMAGE, MASKS, NOTHING = "samples", "image", "masks", ""
+"""What an option moves, each with what comes after it: samples, the image shown, marks."""
 KINDS = {"float": float, "int": int, "bool": bool, "str": str}
 _WORDS = {"float": "a number", "int": "a whole number", "bool": "true or false", "str": "a text"}
 
@@ -42,6 +44,8 @@ class Option:
     advanced: bool = False
     file: bool = False
     """The text is the path of a file, whose content the result depends on."""
+    moves: str = SAMPLES
+    """What becomes another one with it, so that a calibration learnt at another value no longer holds for that."""
 
     def check(self, value: Any) -> Any:
         """The value in its own type, or an OptionError."""

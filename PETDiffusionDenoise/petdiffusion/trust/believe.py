@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from ..methods.contract import Case, Output
+from ..methods.contract import Case, MethodCard, Output
 from ..progress import Run
 from ..volume import LabelMap, Volume
 from ..zoo import store
 from . import clinical
 from .check import Trust, check
+from .held import held
 from .quality import quality
 from .samples import Collector, Numbers
 from .uncertainty import Certainty, calibration_of, certainty
@@ -43,10 +44,13 @@ def quality_table(case: Case, output: Output, reference: Volume | None, tables: 
     return {"quality": quality(images, body, case.ct, tables["image"])}
 
 
-def certain(output: Output, drawn: Collector, run: Run) -> tuple[Output, Certainty]:
-    """Intervals of the numbers, and the SD map, by the calibration on the model's card where there is one."""
+def certain(output: Output, drawn: Collector, card: MethodCard, options: Mapping[str, Any], run: Run
+            ) -> tuple[Output, Certainty]:  # fmt: skip
+    """Intervals of the numbers, and the SD map, by the calibration on the model's card where one holds."""
     model = run.model or output.details.get("model")
-    known = calibration_of(store.find(model).card.results) if drawn.count > 1 and model else None
+    found = store.find(model).card if drawn.count > 1 and model else None
+    known = calibration_of(found.results) if found else None
+    known = held(known, card, options, found.id, run) if known else None
     found = certainty(drawn, output.pet, known)
     if rows := output.tables.get(clinical.TABLE):
         tables = {**output.tables, clinical.TABLE: clinical.with_intervals(rows, drawn.count, known)}

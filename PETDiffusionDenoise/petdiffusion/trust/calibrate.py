@@ -27,6 +27,7 @@ from ..write.staging import writing
 from ..zoo import store
 from . import clinical
 from .conformal import BY_SCANNER, LEAST, VOXEL, Calibration, fit_family, fit_voxels, pooled
+from .held import NOT_HELD
 from .samples import Key, Numbers
 
 VOXELS = 4000
@@ -140,7 +141,7 @@ def _made(case: BatchCase, method: str, settings: dict[str, Any], made_by: dict[
     if "lesions" not in images:
         result = replace(result, lesions=None)  # what the method marked itself is no truth
     scores = scores_of(result, case.id, _organs(images.get("labels"), result))
-    scores = replace(scores, warnings=result.warnings)
+    scores = replace(scores, warnings=[text for text in result.warnings if NOT_HELD not in text])
     text = json.dumps({**scores.to_json(), "made_by": made_by}, allow_nan=False)
     with writing(folder / f"{case.id}.json"):
         aside = folder / f".{case.id}.partial"

@@ -38,7 +38,11 @@ def spread_of(row: Mapping[str, Any], metric: str) -> float | None:
 
 def calibrated(known: Calibration | None) -> bool:
     """Whether it was learnt on patients whose true masks were known."""
-    return known is not None and any(name.startswith(f"{TABLE}_") for name in known.families)
+    return known is not None and any(map(is_clinical, known.families))
+
+
+def is_clinical(family: str) -> bool:
+    return family.startswith(f"{TABLE}_")
 
 
 def with_intervals(rows: Rows, samples: int, known: Calibration | None, level: float = 0.95) -> list[dict[str, Any]]:

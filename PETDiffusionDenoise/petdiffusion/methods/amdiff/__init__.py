@@ -1,6 +1,6 @@
 """AMDiff: one model that denoises, segments lesions and organs and gives the clinical numbers (Xia et al. 2025)."""
 
-from ..contract import Condition, MethodCard, Option
+from ..contract import IMAGE, MASKS, NOTHING, Condition, MethodCard, Option
 
 _PAPER = (
     "Xia M, et al. Anatomically and metabolically informed diffusion for unified denoising and segmentation in "
@@ -8,27 +8,29 @@ _PAPER = (
 )
 _ESTIMATE = Option(
     "estimate", "str", "mean", "mean: best on average, smooth. sample: one likely image, with its texture",
-    choices=("mean", "sample"),
+    choices=("mean", "sample"), moves=IMAGE,
 )  # fmt: skip
-_SAMPLES = Option("samples", "int", 5, "samples for the uncertainty map and the intervals; 0 leaves them out", 0, 100)
+_SAMPLES = Option("samples", "int", 5, "samples for the uncertainty map and the intervals; 0 leaves them out", 0, 100,
+                  moves=NOTHING)  # fmt: skip
 _STEPS = Option("steps", "int", 8, "noise levels of each sample", 1, 250, advanced=True)
 _SAMPLER = Option("sampler", "str", "dpmpp_2m", "how a sample is walked down the levels",
                   choices=("ddpm", "ddim", "dpmpp_2m"), advanced=True)  # fmt: skip
 _THRESHOLD = Option("threshold", "float", None, "probability from which a voxel is lesion; unset: the model's own",
-                    0.01, 0.99, advanced=True)  # fmt: skip
+                    0.01, 0.99, advanced=True, moves=MASKS)  # fmt: skip
 _SMALLEST = Option("smallest_ml", "float", None, "smaller lesions are dropped; unset: the model's own", 0.0, 100.0,
-                   unit="ml", advanced=True)  # fmt: skip
+                   unit="ml", advanced=True, moves=MASKS)  # fmt: skip
 _BORDERS = Option("borders", "str", "contrast", "where a lesion ends. contrast: at 30 % of its height above its "
                   "surroundings, large ones by the network. network: all by the network",
-                  choices=("contrast", "network"), advanced=True)  # fmt: skip
+                  choices=("contrast", "network"), advanced=True, moves=MASKS)  # fmt: skip
 _ALONE = Option("alone", "bool", True, "with borders=contrast: a marked region whose uptake goes on beyond it, as "
-                "bowel's, muscle's or brown fat's does, is no lesion", advanced=True)  # fmt: skip
+                "bowel's, muscle's or brown fat's does, is no lesion", advanced=True, moves=MASKS)  # fmt: skip
 _LEAVE_OUT = Option("leave_out", "str", "", "organs of the labels given, or fat by the CT, where nothing is a lesion: "
-                    "colon,small_bowel,fat")  # fmt: skip
+                    "colon,small_bowel,fat", moves=MASKS)  # fmt: skip
 _LABELS = Condition("labels", help="say where marks lie; the network does not see them")
 _PLACES = (Condition("ct", help="says which marks lie in fat; the network does not see it"), _LABELS)
 _SEEN = (Condition("ct", help="organs are drawn by it too; says which marks lie in fat"), _LABELS)
-_MASKS = Option("masks_only", "bool", False, "segment alone: the PET is given back as it came", advanced=True)
+_ONLY = Option("masks_only", "bool", False, "segment alone: the PET is given back as it came", advanced=True,
+                moves=NOTHING)  # fmt: skip
 _SHARED = {
     "family": "diffusion",
     "needs_suv": True,
@@ -49,7 +51,7 @@ CARDS = (
         trainer="petdiffusion.methods.amdiff.task:AmdiffTask",
         paper=_PAPER,
         conditions=_SEEN,
-        options=(_ESTIMATE, _SAMPLES, _STEPS, _SAMPLER, _THRESHOLD, _SMALLEST, _BORDERS, _ALONE, _LEAVE_OUT, _MASKS),
+        options=(_ESTIMATE, _SAMPLES, _STEPS, _SAMPLER, _THRESHOLD, _SMALLEST, _BORDERS, _ALONE, _LEAVE_OUT, _ONLY),
         outputs=("denoised", "uncertainty", "organs", "lesions"),
         **_SHARED,
     ),
@@ -74,7 +76,7 @@ CARDS = (
         paper="Gong H, et al. nnMamba: 3D Biomedical Image Segmentation with State Space Model. 2024; compared in "
         "Xia M, et al.",
         conditions=_PLACES,
-        options=(_ESTIMATE, _SAMPLES, _STEPS, _SAMPLER, _THRESHOLD, _SMALLEST, _BORDERS, _ALONE, _LEAVE_OUT, _MASKS),
+        options=(_ESTIMATE, _SAMPLES, _STEPS, _SAMPLER, _THRESHOLD, _SMALLEST, _BORDERS, _ALONE, _LEAVE_OUT, _ONLY),
         outputs=("denoised", "uncertainty", "organs", "lesions"),
         **_SHARED,
     ),

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ...diffusion.estimate import Moments
-from ...infer import residual
+from ...infer import asked, residual
 from ...infer.engine import Model, Sampling, Scene, VolumeEstimate, sample_volume
 from ...progress import Run
 from ...volume import LabelMap
@@ -47,6 +47,7 @@ def _run(method: str, case: Case, options: Mapping[str, Any], run: Run, segments
     if not segments:
         config = replace(config, segmenter=None)
     job = Job(case, config, network, scan_of(case, config), options, run)
+    job.tell(method)
     output = job.done()
     return replace(output, details={**residual.model_facts(model), **output.details})
 
@@ -72,6 +73,16 @@ class Job:
         for x in self.waiting:
             self._sampled(x)
         return self._output(estimate)
+
+    def tell(self, method: str) -> None:
+        """Of samples that can show nothing."""
+        trained = self.config.mean_share > 0
+        if self.masks_only:
+            return
+        asked.tell(method, self.options, self.run, trained)
+        if trained:
+            sigmas = parts.levels(self.config, self.options["steps"]).tolist()
+            asked.tell_of_no_spread(method, self.options, sigmas, self.config.sigma_data or 1.0, self.run)
 
     @property
     def masks_only(self) -> bool:
@@ -139,8 +150,8 @@ class Job:
 def sampling_of(options: Mapping[str, Any], config: AmdiffConfig, masks_only: bool) -> Sampling:
     """Down the paper's schedule from the step where chains begin. A model without a trained mean averages samples."""
     trained = config.mean_share > 0
-    estimate = "mean" if masks_only else options["estimate"]
-    least = 0 if trained and estimate == "mean" else 1
-    wanted = least if masks_only else max(options["samples"], least)
+    asked_for = {**options, "estimate": "mean", "samples": 0} if masks_only else options
+    wanted = asked.drawn(asked_for, trained)
     mean = "first" if trained else "samples"
-    return Sampling(tuple(parts.levels(config, options["steps"]).tolist()), options["sampler"], wanted, estimate, mean)
+    return Sampling(tuple(parts.levels(config, options["steps"]).tolist()), options["sampler"], wanted,
+                    asked_for["estimate"], mean)  # fmt: skip

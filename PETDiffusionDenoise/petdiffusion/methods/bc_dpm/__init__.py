@@ -1,6 +1,6 @@
 """BC-DPM: unsupervised denoising by a score model of normal-dose slices and two conditions (Shen et al. 2023)."""
 
-from ..contract import MethodCard, Option
+from ..contract import IMAGE, NOTHING, MethodCard, Option
 
 CARDS = (
     MethodCard(
@@ -17,9 +17,10 @@ CARDS = (
             Option("counts", "float", 0.0, "events in a slice, such as 3e5; 0: from `fraction`, or from the noise",
                    0, 1e9),
             Option("fraction", "float", 0.0, "part of a normal dose that was given; 0: not known", 0, 1),
-            Option("samples", "int", 5, "runs: the mean of all is shown, their spread is the uncertainty", 1, 100),
+            Option("samples", "int", 5, "runs: the mean of all is shown, their spread is the uncertainty", 1, 100,
+                   moves=NOTHING),
             Option("estimate", "str", "mean", "mean of all runs, or one run (sample) with its texture",
-                   choices=("mean", "sample")),
+                   choices=("mean", "sample"), moves=IMAGE),
             Option("search", "bool", False, "find l by trial on a digital patient at the same count level first"),
             Option("transitions", "int", 0, "l: last steps that the scan steers; 0: from the count level", 0, 1000,
                    tune=(3, 5, 8, 10, 15, 20), advanced=True),

@@ -1,6 +1,6 @@
 """CSRD: volumetric conditional score-based residual diffusion (Yoon et al. 2024)."""
 
-from ..contract import Condition, MethodCard, Option
+from ..contract import IMAGE, NOTHING, Condition, MethodCard, Option
 
 CARDS = (
     MethodCard(
@@ -19,9 +19,9 @@ CARDS = (
         options=(
             Option(
                 "estimate", "str", "mean", "mean: best on average, smooth. sample: one likely image, with its texture",
-                choices=("mean", "sample"),
+                choices=("mean", "sample"), moves=IMAGE,
             ),
-            Option("samples", "int", 5, "samples for the uncertainty map; 0 leaves it out", 0, 100),
+            Option("samples", "int", 5, "samples for the uncertainty map; 0 leaves it out", 0, 100, moves=NOTHING),
             Option("steps", "int", 8, "noise levels of each sample", 1, 1000, advanced=True),
             Option("sampler", "str", "dpmpp_2m", "how a sample is walked down the levels",
                    choices=("euler", "heun", "dpmpp_2m"), advanced=True),

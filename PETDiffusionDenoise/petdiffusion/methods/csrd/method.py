@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ...diffusion.parameterisation import Denoiser, Edm, Preconditioned
 from ...diffusion.schedules import karras_sigmas
-from ...infer import residual
+from ...infer import asked, residual
 from ...infer.engine import Model, Sampling, Scene, sample_volume
 from ...infer.partners import Beside, added, filtered, partners_of
 from ...infer.patches import PatchRules
@@ -25,6 +25,7 @@ from ...zoo.choose import choose
 from ..contract import Case, Output
 from .config import CsrdConfig
 
+METHOD = "csrd"
 CHURNED = ("euler", "heun")
 """Samplers that can add noise on their way."""
 
@@ -33,9 +34,12 @@ def denoise(case: Case, options: Mapping[str, Any], run: Run) -> Output:
     if options["churn"] and options["sampler"] not in CHURNED:
         run.warn(f"churn = {options['churn']:g} was left aside: the sampler {options['sampler']} adds no noise on its "
                  f"way. Give {' or '.join(f'sampler={name}' for name in CHURNED)} with it.")  # fmt: skip
-    model = choose("csrd", case, run)
+    asked.tell(METHOD, options, run)
+    model = choose(METHOD, case, run)
     config = CsrdConfig.from_json(model.card.config)
     network, chains = residual.load_network(model), sampling(options, config)
+    if config.mean_share > 0:
+        asked.tell_of_no_spread(METHOD, options, chains.sigmas, config.sigma_data, run)
     partners = partners_of(case, config.partners)
     filters, base, draws = parts(run, len(partners), VIEWS * (config.base == "regression"), chains.evaluations)
     beside = filtered(case, partners, filters)
@@ -101,9 +105,8 @@ def denoisers(network: nn.Module, config: CsrdConfig) -> tuple[Denoiser, Once | 
 def sampling(options: Mapping[str, Any], config: CsrdConfig) -> Sampling:
     """Levels from sigma_max (where the mean is found) down to sigma_min; churn as in the paper's stochastic sampler."""
     levels = karras_sigmas(options["steps"], config.sigma_min, config.sigma_max)
-    wanted = max(options["samples"], 1 if options["estimate"] == "sample" else 0)
     extra = churned(options, config) if options["sampler"] in CHURNED else {}
-    return Sampling(tuple(levels.tolist()), options["sampler"], wanted, options["estimate"], extra=extra)
+    return Sampling(tuple(levels.tolist()), options["sampler"], asked.drawn(options), options["estimate"], extra=extra)
 
 
 def churned(options: Mapping[str, Any], config: CsrdConfig) -> dict[str, float]:

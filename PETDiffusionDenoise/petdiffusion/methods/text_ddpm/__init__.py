@@ -1,6 +1,6 @@
 """Text-guided DDPM (Yu et al. 2025): two slices at a time, told in words what they show; and its two twins without."""
 
-from ..contract import Condition, MethodCard, Option
+from ..contract import IMAGE, NOTHING, Condition, MethodCard, Option
 
 _PAPER = (
     "Yu B, Ozdemir S, Wu J, et al. PET Image Denoising via Text-Guided Diffusion: Integrating Anatomical Priors "
@@ -10,8 +10,8 @@ _BLEND = Option("blend", "bool", True, "pairs of slices overlap by one, so that 
                 advanced=True)  # fmt: skip
 _SAMPLING = (
     Option("estimate", "str", "mean", "mean: best on average, smooth. sample: one likely image, with its texture",
-           choices=("mean", "sample")),
-    Option("samples", "int", 4, "samples for the uncertainty map; 0 leaves it out", 0, 100),
+           choices=("mean", "sample"), moves=IMAGE),
+    Option("samples", "int", 4, "samples for the uncertainty map; 0 leaves it out", 0, 100, moves=NOTHING),
     Option("steps", "int", 8, "noise levels of each sample; the paper's are 1000 with sampler=ddpm", 1, 1000,
            advanced=True),
     Option("sampler", "str", "dpmpp_2m", "how a sample is walked down the levels",
@@ -40,14 +40,15 @@ CARDS = (
             *_SAMPLING,
             Option("prompts", "str", "", "table of prompts (prompts.csv of an earlier result, edited)", file=True),
             Option("metadata", "bool", True, "without words of yours: say sex, age band, tracer, dose and scanner as "
-                   "far as they are known"),
+                   "far as they are known", moves=NOTHING),
             Option("segment", "str", "auto", "organs from CT or MR by TotalSegmentator: auto goes on without where "
-                   "that or the text encoder fails, and says so", choices=("auto", "never", "required")),
+                   "that or the text encoder fails, and says so", choices=("auto", "never", "required"), moves=NOTHING),
             Option("pet_organs", "bool", False, "with neither labels nor CT nor MR: name the organs that AMDiff finds "
-                   "in the PET alone (some 15 s more; no better image was measured)"),
+                   "in the PET alone (some 15 s more; no better image was measured)", moves=NOTHING),
             Option("segment_wait", "float", 300.0, "time without a sign of life after which it is stopped", 1, 86400,
-                   unit="s", advanced=True),
-            Option("matches", "bool", True, "find the structures that match each slice best, with a heat map"),
+                   unit="s", advanced=True, moves=NOTHING),
+            Option("matches", "bool", True, "find the structures that match each slice best, with a heat map",
+                   moves=NOTHING),
             Option("order", "str", "own", "which slice gets which prompt; all but own are there to see what text does",
                    choices=("own", "empty", "shuffled", "wrong"), advanced=True),
         ),

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ...diffusion.conditions import Conditions
 from ...diffusion.parameterisation import Denoiser
 from ...diffusion.schedules import karras_sigmas, respaced_sigmas
+from ...infer import asked
 from ...infer.engine import Model, Sampling, Scene, VolumeEstimate, sample_volume
 from ...infer.networks import loaded
 from ...infer.patches import PatchRules
@@ -143,7 +144,11 @@ def _sampled(model: store.Model, config: PairConfig, seen: Seen, words: Tensor |
     plan = _plan(D, model, options, once if has_mean else None)
     watched = None if run.on_sample is None else lambda sample: run.on_sample(seen.restored(sample))
     slice_mm = seen.case.pet.geometry.spacing[2]
-    estimate = sample_volume(plan, seen.scene(words), sampling(options, config, slice_mm), run, on_sample=watched)
+    asked.tell(model.card.method, options, run, has_mean)
+    chains = sampling(options, config, slice_mm)
+    if has_mean:
+        asked.tell_of_no_spread(model.card.method, options, chains.sigmas, 1.0, run)
+    estimate = sample_volume(plan, seen.scene(words), chains, run, on_sample=watched)
     spared = made[0].reused + 1 - VIEWS if has_mean else 0
     return estimate, estimate.evaluations - spared
 
@@ -151,7 +156,7 @@ def _sampled(model: store.Model, config: PairConfig, seen: Seen, words: Tensor |
 def sampling(options: Mapping[str, Any], config: PairConfig, slice_mm: float) -> Sampling:
     """From pure noise down to none; a model without a trained mean shows that of whole samples."""
     trained = config.mean_share > 0
-    samples = max(options["samples"], int(options["estimate"] == "sample" or not trained))
+    samples = asked.drawn(options, trained)
     return Sampling(tuple(levels(options, config).tolist()), options["sampler"], samples, options["estimate"],
                     "first" if trained else "samples", alike=config.alike_mm / slice_mm)  # fmt: skip
 

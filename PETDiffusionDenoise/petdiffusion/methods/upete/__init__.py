@@ -1,6 +1,6 @@
 """uPETe: latent diffusion with Poisson noise and CT-guided attention, learnt from normal doses (Jiang et al. 2023)."""
 
-from ..contract import Condition, MethodCard, Option
+from ..contract import IMAGE, NOTHING, Condition, MethodCard, Option
 
 CARDS = (
     MethodCard(
@@ -16,8 +16,8 @@ CARDS = (
         conditions=(Condition("ct", help="anatomy: queries and keys of the attention"),),
         options=(
             Option("estimate", "str", "mean", "mean: best on average, smooth. sample: one likely normal-dose scan, "
-                   "with its noise", choices=("mean", "sample")),
-            Option("samples", "int", 5, "chains for the uncertainty map; 0 leaves it out", 0, 100),
+                   "with its noise", choices=("mean", "sample"), moves=IMAGE),
+            Option("samples", "int", 5, "chains for the uncertainty map; 0 leaves it out", 0, 100, moves=NOTHING),
             Option("steps", "int", 3, "network evaluations of a chain, from the scan's own step down", 1, 400,
                    advanced=True),
             Option("fraction", "float", 0.0, "part of a normal dose that was given; 0: from the noise of the image",
@@ -27,7 +27,7 @@ CARDS = (
             Option("diffusion", "str", "poisson", "noise that the network is to remove, where the model learnt both; "
                    "gaussian: the plain latent diffusion", choices=("poisson", "gaussian"), advanced=True),
             Option("skip", "float", 0.0, "what compression lost of the scan comes back where it exceeds this many SDs "
-                   "of such losses; 0: never", 0, 20, advanced=True),
+                   "of such losses; 0: never", 0, 20, advanced=True, moves=IMAGE),
         ),
         outputs=("denoised", "uncertainty"),
         needs_model=True,

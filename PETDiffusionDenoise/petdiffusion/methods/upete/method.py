@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ...infer import asked
 from ...infer.device import choose_policy
 from ...infer.engine import Model, Scene, network_cost
 from ...infer.networks import loaded
@@ -31,6 +32,7 @@ TRIAL = 16
 
 
 def denoise(case: Case, options: Mapping[str, Any], run: Run) -> Output:
+    asked.tell("upete", options, run)
     model = choose("upete", case, run)
     config = UpeteConfig.from_json(model.card.config)
     network = load_network(model)
@@ -59,7 +61,7 @@ class Job:
         self.cond = scan.conditions(self.kind)
         self.network = self.policy.place(network)
         self.codec = Codec(self.network, scan, self.policy, run)
-        self.wanted = max(options["samples"], 1 if options["estimate"] == "sample" else 0)
+        self.wanted = asked.drawn(options)
         self.total, self._spent = 1 + self.wanted * (options["steps"] - 1), 0.0
 
     def done(self, model: ZooModel) -> Output:
