@@ -9,7 +9,7 @@ import slicer.util
 from petdiffusion.methods.contract import MethodCard
 from petdiffusion.volume import BQML, SUVBW
 
-from . import results, scene, units
+from . import results, scene, sequences, units
 from .parameters import Parameters
 from .signals import Signal
 from .theme import colored
@@ -79,7 +79,8 @@ class InputsPart:
             with quiet(self.ui.factorEdit):
                 self.ui.factorEdit.setText(f"{given.suv_factor:.6g}" if given.suv_factor > 0 else "")
         self.unit = self._find_unit()
-        self.ui.unitLabel.setText(_line(self.unit) + _no_scan(given.pet) if given.pet is not None else "")
+        pet = given.pet
+        self.ui.unitLabel.setText("" if pet is None else _line(self.unit) + _no_scan(pet) + _one_of_many(pet))
         show_row(self.ui, ("unitLabel", "unitButton"), given.pet is not None)
         self._show_unit_row()
 
@@ -127,6 +128,18 @@ def _no_scan(pet: Any) -> str:
         return ""
     said = f"was denoised already ({method})" if role == "denoised" else f"is the {role.split(' ')[-1]} of a result"
     return f"<br>{colored('caution', f'▲ This image {paragraph(said)}, no scan.')}"
+
+
+def _one_of_many(pet: Any) -> str:
+    """Of a dynamic scan the panel takes the frame that is shown; how to have all."""
+    sequence = sequences.sequence_of(pet)
+    if sequence is None:
+        return ""
+    name = paragraph(f"'{sequence.GetName()}'")
+    said = (f"▲ One of {sequence.GetNumberOfDataNodes()} frames of {name}: Denoise takes the one that is shown. For all, "
+            "in the Python console: slicer.modules.petdiffusiondenoise.logic().denoiseFrames(slicer.util.getNode("
+            f"{name}), folder)")  # fmt: skip
+    return f"<br>{colored('caution', said)}"
 
 
 def _positive(text: str) -> float:

@@ -19,7 +19,7 @@ from . import backend, batches, exchange, jobs, scene, tables, units
 from .process import BackendProcess, Ending, Failure
 from .signals import Signal
 
-SEQUENCE = "vtkMRMLSequenceNode"
+SEQUENCE, BROWSER = "vtkMRMLSequenceNode", "vtkMRMLSequenceBrowserNode"
 SECONDS = {"s": 1.0, "sec": 1.0, "ms": 1e-3, "msec": 1e-3, "min": 60.0}
 SCAN = "scan.mha"
 IMAGES, MASKS = ("ct", "mr"), ("labels", "lesions")
@@ -119,6 +119,18 @@ class FramesJob(batches.BatchJob):
         if ending.result is not None:
             self.outcome = _loaded(ending.result, f"{self._name} denoised")
         self.ended.emit(self.outcome)
+
+
+def sequence_of(node: Any) -> Any:
+    """The sequence of which a volume of the scene shows one item; None where it shows none, or the only one."""
+    browsers = slicer.mrmlScene.GetNodesByClass(BROWSER)
+    browsers.UnRegister(slicer.mrmlScene)
+    for number in range(browsers.GetNumberOfItems()):
+        browser = browsers.GetItemAsObject(number)
+        sequence = browser.GetSequenceNode(node) if browser.IsProxyNodeID(node.GetID()) else None
+        if sequence is not None and sequence.GetNumberOfDataNodes() > 1:
+            return sequence
+    return None
 
 
 def _is_sequence(node: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import time
 from pathlib import Path
 
@@ -136,3 +137,19 @@ def _interrupted(logic, tmp_path):
         logic.denoiseFrames(sequence(), str(tmp_path / "out"), "gaussian")
     finally:
         sequences.FramesJob.start = start
+
+
+def test_the_panel_says_that_a_pet_is_one_frame_of_many(open_panel) -> None:
+    import builders
+    import slicer
+
+    widget = open_panel()
+    node = sequence()
+    browser = slicer.mrmlScene.AddNode(slicer.vtkMRMLSequenceBrowserNode())
+    browser.SetAndObserveMasterSequenceNodeID(node.GetID())
+    shown = browser.AddProxyNode(node.GetNthDataNode(0), node, True)
+    widget.panel.parameters.pet = shown
+    said = html.unescape(str(widget.ui.unitLabel.text))
+    assert "One of 3 frames of 'Dynamic ü'" in said and "denoiseFrames(slicer.util.getNode('Dynamic ü')" in said
+    widget.panel.parameters.pet = builders.pet(name="Static")
+    assert "frames" not in str(widget.ui.unitLabel.text)
