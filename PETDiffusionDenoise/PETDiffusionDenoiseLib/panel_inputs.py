@@ -136,7 +136,7 @@ def _one_of_many(pet: Any) -> str:
     if sequence is None:
         return ""
     name = paragraph(f"'{sequence.GetName()}'")
-    said = (f"▲ One of {sequence.GetNumberOfDataNodes()} frames of {name}: Denoise takes the one that is shown. For all, "
+    said = (f"▲ One of {sequence.GetNumberOfDataNodes()} frames of {name}: Denoise takes the one that is shown. All, "
             "in the Python console: slicer.modules.petdiffusiondenoise.logic().denoiseFrames(slicer.util.getNode("
             f"{name}), folder)")  # fmt: skip
     return f"<br>{colored('caution', said)}"
