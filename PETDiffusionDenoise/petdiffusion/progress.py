@@ -7,12 +7,15 @@ import math
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TextIO
 
 from .errors import Cancelled
+
+RAN_OUT = "Memory ran out"
+"""How the note begins that a run went on in smaller patches."""
 
 
 class Reporter(Protocol):
@@ -109,6 +112,10 @@ class Run:
     """Of all stages together."""
     on_sample: Callable[[Any], None] | None = None
     """Sees every sample that a method draws: an array on the PET's grid, in the unit the method works in."""
+    plans: list[dict[str, Any]] = field(default_factory=list)
+    """How each network was run, in turn: its patches, precision and device (`infer.again`)."""
+    as_before: Sequence[Mapping[str, Any]] = ()
+    """The same of a recorded run that this one repeats."""
     case: str = ""
     """What the user calls the scan; reports of one batch are told apart by it."""
     _stage: str = ""

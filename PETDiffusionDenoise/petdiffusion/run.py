@@ -85,6 +85,7 @@ def denoise(
             options, tuning = _tune(card, case, given, request.options, run)
     else:
         tuning = []
+    run.plans.clear()
     with run.stage("denoise", f"Denoising: {card.title}"), believe.watched(case, given.lesions, run) as drawn:
         output = _checked(upright(card.load())(case, options, run), case, card)
     with run.stage("measure", "Measuring"):
@@ -416,6 +417,7 @@ def _record(
         "check": checks(result.tables, denoised=not options.get("masks_only")),
         "files_sha256": {o.name: sha256_of(path) for o in card.options if o.file and (path := options.get(o.name))},
         "evaluations": output.evaluations,
+        "plans": [dict(plan) for plan in run.plans],
         "details": dict(output.details),
         "warnings": list(run.warnings),
         "seconds": {name: round(value, 3) for name, value in run.seconds.items()},

@@ -275,7 +275,7 @@ def test_of_thin_scans_all_learn_in_single_precision(learnt, shape, bf16, monkey
         learn(network, lambda policy: seen.append(policy.bf16) or loss(policy), *more, **given)
 
     monkeypatch.setattr(lesson, "learn", watched)
-    monkeypatch.setattr(lesson, "choose_policy", lambda device: Policy(bf16=True))
+    monkeypatch.setattr(lesson, "policy_for", lambda run: Policy(bf16=True))
     learnt(frame_of(hills(shape)), 1)
     assert seen == [bf16]
 

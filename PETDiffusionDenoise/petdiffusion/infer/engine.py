@@ -17,7 +17,8 @@ from ..diffusion.parameterisation import Denoiser
 from ..diffusion.samplers import SAMPLERS, Generators, Hook, evaluations_of, noisy_image, pure_noise
 from ..errors import OptionError
 from ..progress import Run
-from .device import Policy, choose_policy
+from .again import planned, policy_for
+from .device import Policy
 from .patches import Patched, cut_conditions, folded
 from .plan import Cost, PatchRules, Plan, make_plan, measure_cost
 from .seeds import sample_generators
@@ -133,13 +134,15 @@ def sample_volume(model: Model, scene: Scene, sampling: Sampling, run: Run, *, o
     """
     if scene.start is not None and sampling.mean == "first":
         raise OptionError("mean = first", "needs chains that start from pure noise", "Use mean = samples.")
-    policy = policy or choose_policy(run.device, model.rules.dims)
+    policy = policy or policy_for(run, model.rules.dims)
     if model.network is not None:
         policy.place(model.network)
     cost = network_cost(model, scene, policy)
     together = max(1, min(sampling.batch, sampling.samples))
-    plan = plan or make_plan(scene.shape, model.rules, cost, policy, channels=model.channels, samples=together,
-                             body=scene.body)
+    if plan is None:
+        own = make_plan(scene.shape, model.rules, cost, policy, channels=model.channels, samples=together,
+                        body=scene.body)  # fmt: skip
+        plan = planned(own, model.rules, cost, policy, run, scene.body)
     progress = _Progress(run, sampling.evaluations)
     patched = Patched(model.denoiser, plan, model.rules, policy, cost, run, scene.body, scene.fallback, progress)
     run.progress(0.0)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..diffusion.conditions import Conditions, coordinate_axis
 from ..diffusion.parameterisation import Denoiser
-from ..progress import Run
+from ..progress import RAN_OUT, Run
 from .device import Policy, make_room
 from .plan import Cost, PatchRules, Plan, plan_tiles, smaller
 from .tiles import Box, Tile, mirrored
@@ -128,7 +128,7 @@ class Patched:
         self._kept, self._moved = None, None
         if self.policy.kind == "cuda":
             torch.cuda.empty_cache()
-        self.run.warn(f"Memory ran out ({trouble}); going on with a smaller plan: {self.plan}.")
+        self.run.warn(f"{RAN_OUT} ({trouble}); going on with a smaller plan: {self.plan}.")
 
 
 def is_out_of_memory(error: BaseException) -> bool:

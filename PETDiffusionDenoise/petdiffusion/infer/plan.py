@@ -145,23 +145,24 @@ def make_plan(shape: Triple, rules: PatchRules, cost: Cost, policy: Policy, *, c
     patch = _best_patch(region.size, rules, voxels)
     plan = Plan(tuple(shape), region, patch, rules.overlaps, samples, 1, 0, 0, policy.device,
                 policy.device if on_device else "cpu", policy.bf16, volumes, 0, budget, 0.0)
-    return _counted(plan, rules, cost, policy, body, _batch(patch, rules, voxels))
+    return counted(plan, rules, cost, policy, body, _batch(patch, rules, voxels))
 
 
 def smaller(plan: Plan, rules: PatchRules, cost: Cost, policy: Policy, body: np.ndarray | None = None) -> Plan:
     """The plan to try after memory ran out: smaller batches, then volumes off the device, then smaller patches."""
     if plan.batch > 1:
-        return _counted(plan, rules, cost, policy, body, plan.batch // 2)
+        return counted(plan, rules, cost, policy, body, plan.batch // 2)
     if plan.state != "cpu":
-        return _counted(replace(plan, state="cpu"), rules, cost, policy, body, 1)
+        return counted(replace(plan, state="cpu"), rules, cost, policy, body, 1)
     patch = _halved(plan.patch, rules)
     if patch == plan.patch:
         raise ResourceError(f"Memory of {plan.device}", f"is not enough for a patch of {plan.patch} voxels",
                             "Close other programs, use another device, or choose a smaller model.")
-    return _counted(replace(plan, patch=patch, overlap=rules.overlaps), rules, cost, policy, body, 1)
+    return counted(replace(plan, patch=patch, overlap=rules.overlaps), rules, cost, policy, body, 1)
 
 
-def _counted(plan: Plan, rules: PatchRules, cost: Cost, policy: Policy, body: np.ndarray | None, batch: int) -> Plan:
+def counted(plan: Plan, rules: PatchRules, cost: Cost, policy: Policy, body: np.ndarray | None, batch: int) -> Plan:
+    """The plan with so many patches in a call, and what that takes."""
     kept, skipped = plan_tiles(plan, rules, body)
     batch = max(1, min(batch, len(kept) * plan.samples))
     voxels = math.prod(plan.patch)

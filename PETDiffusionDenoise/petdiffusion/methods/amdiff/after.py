@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from ...diffusion.conditions import Conditions
+from ...infer.again import policy_for
 from ...infer.blend import blended
-from ...infer.device import choose_policy
 from ...infer.patches import PatchRules
 from ...infer.views import two_views, two_views_at_once
 from ...progress import Run
@@ -41,7 +41,7 @@ class After:
     run: Run
 
     def __post_init__(self) -> None:
-        self.policy = choose_policy(self.run.device)
+        self.policy = policy_for(self.run)
         self.left_out = named(self.options.get("leave_out") or "", self.case)
         self.regions_left_out = {GOES_ON: 0, LEFT_OUT: 0}
 

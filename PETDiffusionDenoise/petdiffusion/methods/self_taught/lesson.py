@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from ...diffusion.conditions import Conditions
-from ...infer.device import Policy, choose_policy
+from ...infer.again import policy_for
+from ...infer.device import Policy
 from ...infer.engine import Model, Sampling, Scene, sample_volume
 from ...infer.patches import cut
 from ...infer.plan import PatchRules
@@ -131,7 +132,7 @@ def learn(network: nn.Module, loss: Callable[[Policy], Tensor], steps: int, run:
           exact: bool = False) -> None:  # fmt: skip
     """Trains in place by the loss of fresh patches, until `enough` of what the loss has come down to. `clip`: longer
     gradients are cut to this length. `exact`: in single precision."""
-    policy = choose_policy(run.device)
+    policy = policy_for(run)
     policy = replace(policy, bf16=policy.bf16 and not exact)
     network.to(policy.device).train()
     optimiser = torch.optim.AdamW(network.parameters(), lr=rate)

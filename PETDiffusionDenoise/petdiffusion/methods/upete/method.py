@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ...infer import asked
-from ...infer.device import choose_policy
+from ...infer.again import planned, policy_for
 from ...infer.engine import Model, Scene, network_cost
 from ...infer.networks import loaded
 from ...infer.patches import Patched, PatchRules
@@ -57,7 +57,7 @@ class Job:
     def __init__(self, case: Case, config: UpeteConfig, network: UpeteNetwork, scan: LatentScan, start: Start,
                  options: Mapping[str, Any], run: Run) -> None:  # fmt: skip
         self.case, self.config, self.scan, self.start, self.options, self.run = case, config, scan, start, options, run
-        self.kind, self.policy = kind_of(options["diffusion"], config), choose_policy(run.device)
+        self.kind, self.policy = kind_of(options["diffusion"], config), policy_for(run)
         self.cond = scan.conditions(self.kind)
         self.network = self.policy.place(network)
         self.codec = Codec(self.network, scan, self.policy, run)
@@ -101,7 +101,8 @@ class Job:
         rules, channels = PatchRules(multiple=self.network.multiple, trial=TRIAL), z.shape[1]
         D = parts.LatentDenoiser(self.network, self.config)
         cost = network_cost(Model(D, None, rules, channels), scene, self.policy)
-        plan = make_plan(scene.shape, rules, cost, self.policy, channels=channels, body=scene.body)
+        own = make_plan(scene.shape, rules, cost, self.policy, channels=channels, body=scene.body)
+        plan = planned(own, rules, cost, self.policy, self.run, scene.body)
         air = self.codec.of_air()
         return Patched(D, plan, rules, self.policy, cost, self.run, scene.body, air, self._advance), plan
 
