@@ -91,12 +91,17 @@ def convert(
     to: str | None = None,
     frames: str | None = None,
     like: str | Path | None = None,
+    only: Sequence[str] = (),
     overwrite: bool = False,
     run: Run | None = None,
 ) -> Path:
     """Write an image in another format or unit. `frames` such as '3' or '10-24' makes one image of some frames of a
     dynamic or gated PET: their mean, weighted by how long each lasted. With `like`, the folder of a DICOM PET, the
-    target is a folder, and gets a DICOM series that is derived from that one: its patient, study and place."""
+    target is a folder, and gets a DICOM series that is derived from that one: its patient, study and place. `only`
+    names the structures of a label map that are kept."""
+    if only and role != "labels":
+        raise OptionError(f"only = {', '.join(only)}", f"names structures, and the image is a {role.upper()}",
+                          "Give it with role='labels' (--role labels), or leave it out.")  # fmt: skip
     if like is not None:
         return _as_dicom(image, Path(target), like, {"role": role, "to": to, "frames": frames},
                          _Said(unit, weight_kg), overwrite, run or Run())  # fmt: skip
@@ -113,13 +118,24 @@ def convert(
         staging.Staging(target.parent, protect=sources, overwrite=overwrite) as folder,
     ):
         if role == "labels":
-            label_files.write(read.labels(image), folder / target.name)
+            label_files.write(_only(read.labels(image), only), folder / target.name)
         else:
             said = _Said(unit, weight_kg)
             volume = _of_role(image, role, said, run) if frames is None else _of_frames(image, role, frames, said, run)
             volume = {None: lambda v: v, SUVBW: suv.to_suv, BQML: suv.to_bqml}[to](volume)
             images.write(volume.with_facts(source=None), folder / target.name)
     return target
+
+
+def _only(labels: LabelMap, names: Sequence[str]) -> LabelMap:
+    if not names:
+        return labels
+    known = labels.present()
+    if unknown := [name for name in names if name not in known.values()]:
+        raise OptionError(f"Structure '{unknown[0]}'", f"is not one of {', '.join(known.values())}",
+                          "Name some of them, as they are written.")  # fmt: skip
+    kept = {value: name for value, name in known.items() if name in names}
+    return LabelMap(np.where(np.isin(labels.array, list(kept)), labels.array, 0), labels.geometry, kept)
 
 
 def _as_dicom(image: Any, target: Path, like: str | Path, others: dict[str, Any], said: _Said, overwrite: bool, run: Run

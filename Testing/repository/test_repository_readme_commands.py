@@ -12,6 +12,7 @@ from petdiffusion.cli.app import parser
 from petdiffusion.write import images
 from petdiffusion.write.frames import write as write_frames
 from support import dicom_factory
+from support.contours import ball, structure_set
 from support.scans import small_patient, write_patient
 
 LINES = re.findall(r"^petdiffusion .*$", (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8"), re.M)
@@ -33,10 +34,11 @@ def workplace(tmp_path_factory):
         images.write(small_patient(3)["pet"], place / name)
     like, frames = read.image(files["pet"]), [small_patient(seed)["pet"].array for seed in range(3)]
     dynamic = write_frames(like, frames, 3, place / "dynamic.nii.gz", {"FrameDuration": [60, 60, 60]})
+    contours = structure_set(place, [("GTV", ball(12.0, read.image(files["pet"]).geometry.origin))])
     processed = convert(place / "series", place / "processed.nii.gz")
     words = {"PET": files["pet"], "DYNAMIC": str(dynamic), "CT": files["ct"], "ORGANS": files["labels"],
-             "PROCESSED": str(processed), "LESIONS": files["lesions"], "NORMAL_DOSE": files["reference"],
-             "DICOM_FOLDER": str(place / "series")}  # fmt: skip
+             "PROCESSED": str(processed), "CONTOURS": str(contours), "LESIONS": files["lesions"],
+             "NORMAL_DOSE": files["reference"], "DICOM_FOLDER": str(place / "series")}  # fmt: skip
     return place, words
 
 

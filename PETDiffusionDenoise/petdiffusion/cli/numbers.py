@@ -59,6 +59,8 @@ def _add_convert(commands: Any) -> None:
                         "mean weighted by how long each lasted, such as 3 or 10-24")  # fmt: skip
     parser.add_argument("--like", metavar="DICOM", help="folder of a DICOM PET on the same grid: OUT becomes a DICOM "
                         "series derived from it, of its patient and study")  # fmt: skip
+    parser.add_argument("--only", metavar="NAME", action="append", default=[], help="of a label map, a SEG or an "
+                        "RTSTRUCT: keep this structure, repeatable")  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="replace OUT")
     add_unit(parser)
     add_weight(parser)
@@ -126,6 +128,7 @@ def _convert(args: argparse.Namespace, run: Run) -> None:
         to=args.to,
         frames=args.frames,
         like=args.like,
+        only=args.only,
         overwrite=args.overwrite,
         run=run,
     )

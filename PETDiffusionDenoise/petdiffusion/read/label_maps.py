@@ -40,8 +40,10 @@ def _opened(source: Any, name: str) -> LabelMap:
 
 def _from_path(path: Path) -> tuple[Any, Any, dict[int, str]]:
     if kind_of(path) == "dicom":
-        raise InputError(f"{path.name}", "is not a label map file", "Give a .nii, .nii.gz, .nrrd or .mha file; "
-                         "convert DICOM SEG to one of them.")
+        from . import dicom_masks
+
+        masks = dicom_masks.read(path)
+        return masks.array, masks.geometry, dict(masks.names)
     image = files.opened(path)
     array, geometry, _ = files.of_image(image, path.name, dtype=None)
     return array, geometry, _header_names(image, path.name) or label_names.beside(path)

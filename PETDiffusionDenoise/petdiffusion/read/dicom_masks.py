@@ -1,0 +1,60 @@
+"""Masks from DICOM: segmentations (SEG) and the contours of structure sets (RTSTRUCT), each on a grid of its own."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import InputError
+from ..suv import header
+from ..volume import LabelMap
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+SEG, RTSTRUCT = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.481.3"
+LABELMAP_SEG = "1.2.840.10008.5.1.4.1.1.66.7"
+CLASSES = (SEG, LABELMAP_SEG, RTSTRUCT)
+
+
+def read(path: Path) -> LabelMap:
+    """The masks of a file, or of the one SEG or RTSTRUCT of a folder. Where some overlap the smaller one is kept."""
+    file = path if path.is_file() else _only_one(path)
+    ds = _opened(file)
+    kind = header.text(ds, "SOPClassUID")
+    if kind not in CLASSES:
+        raise InputError(f"{file.name}", f"is DICOM of modality {header.text(ds, 'Modality') or 'unknown'}, not masks",
+                         "Give a DICOM SEG, an RTSTRUCT, or a .nii, .nii.gz, .nrrd or .mha file.")
+    from . import dicom_contours, dicom_segments
+
+    return (dicom_contours if kind == RTSTRUCT else dicom_segments).masks(ds, file.name)
+
+
+def _only_one(folder: Path) -> Path:
+    from .series import first_look
+
+    files = sorted(one for one in folder.rglob("*") if one.is_file())
+    looked = ((file, first_look(file)) for file in files)
+    found = [file for file, ds in looked if ds is not None and header.text(ds, "SOPClassUID") in CLASSES]
+    if len(found) == 1:
+        return found[0]
+    what = f"holds {len(found)} DICOM SEG or RTSTRUCT: {', '.join(f.name for f in found[:5])}" if found else (
+        "holds no DICOM SEG and no RTSTRUCT")
+    raise InputError(f"Folder {folder.name}", what, "Give the file of the masks.")
+
+
+def _opened(file: Path) -> Dataset:
+    from pydicom import dcmread
+    from pydicom.errors import InvalidDicomError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return dcmread(file)
+    except InvalidDicomError:
+        raise InputError(f"{file.name}", "is not a label map file",
+                         "Give a .nii, .nii.gz, .nrrd or .mha file, a DICOM SEG or an RTSTRUCT.") from None
+    except Exception as error:
+        raise InputError(f"File {file.name}", f"cannot be read ({error or type(error).__name__})",
+                         "It may be damaged or incomplete: copy or export it again.") from error

@@ -1,0 +1,190 @@
+"""Masks from DICOM: SEG of every kind and the contours of structure sets, in their place and with their names."""
+
+import numpy as np
+import petdiffusion
+import pydicom
+import pytest
+from petdiffusion import read
+from petdiffusion.errors import GeometryError, InputError, OptionError
+from petdiffusion.volume import Geometry, LabelMap, Volume
+from petdiffusion.write import dicom_masks, images
+from pydicom.uid import generate_uid
+from support import dicom_factory as factory
+from support.contours import ball, structure_set
+
+hd = pytest.importorskip("highdicom")
+
+
+@pytest.fixture(scope="module")
+def pet(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pet")
+    series = factory.pet(folder / "in")
+    return series.folder, read.image(series.folder)
+
+
+def organs_of(volume):
+    array = np.zeros(volume.array.shape, np.int16)
+    array[1:3, 3:9, 4:11], array[5, 1:4, 2:6] = 1, 7  # a plane between them is empty
+    return LabelMap(array, volume.geometry, {1: "liver", 7: "aorta"})
+
+
+def test_what_this_program_writes_it_reads(pet, tmp_path):
+    """The numbers are the segments' own; names, voxels and place are those of before."""
+    folder, volume = pet
+    mask = organs_of(volume)
+    (file,) = dicom_masks.write(mask, None, [], tmp_path / "out", folder, "AMDiff")
+    back = read.labels(file)
+    assert sorted(back.names.values()) == ["aorta", "liver"]
+    for plane in (0, 4):  # the first that holds something is the second of the PET
+        here, there = back.geometry.affine @ [2, 3, plane, 1], mask.geometry.affine @ [2, 3, plane + 1, 1]
+        np.testing.assert_allclose(here, there, atol=1e-3)
+    for value, name in mask.names.items():
+        number = next(n for n, title in back.names.items() if title == name)
+        np.testing.assert_array_equal(back.array == number, mask.array[1:] == value)
+    np.testing.assert_array_equal(read.labels(tmp_path / "out").array, back.array)  # the folder of it
+
+
+def seg(pet, tmp_path, kind, pixels, **more):
+    """A SEG of two segments by highdicom; `pixels` (plane, row, column, segment)."""
+    from highdicom.seg import Segmentation, SegmentDescription
+    from pydicom.sr.codedict import codes
+
+    files = sorted(pet[0].glob("*.dcm"), key=lambda f: float(pydicom.dcmread(f).ImagePositionPatient[2]))
+    sources = [pydicom.dcmread(file) for file in files]
+    segments = [SegmentDescription(number, name, codes.SCT.Organ, codes.SCT.Liver, "MANUAL")
+                for number, name in ((1, "one"), (2, "two"))]  # fmt: skip
+    made = Segmentation(sources, pixels, kind, segments, generate_uid(), 1, generate_uid(), 1, "a", "b", "1", "c",
+                        **more)  # fmt: skip
+    made.save_as(tmp_path / "seg.dcm")
+    return tmp_path / "seg.dcm"
+
+
+@pytest.fixture
+def two(pet):
+    """A large block and within it a small one that overlaps it."""
+    masks = np.zeros((*pet[1].array.shape, 2), np.uint8)
+    masks[0:5, 2:12, 2:14, 0], masks[2:4, 4:6, 5:8, 1] = 1, 1
+    return masks
+
+
+@pytest.mark.parametrize("kind", ["BINARY", "FRACTIONAL"])
+def test_where_segments_overlap_the_smaller_one_is_kept(pet, tmp_path, two, kind):
+    pixels = two if kind == "BINARY" else two * 0.9
+    back = read.labels(seg(pet, tmp_path, kind, pixels.astype(np.uint8 if kind == "BINARY" else float)))
+    assert dict(back.names) == {1: "one", 2: "two"}
+    assert (back.array == 2).sum() == two[..., 1].sum()
+    assert (back.array == 1).sum() == two[..., 0].sum() - two[..., 1].sum()
+
+
+def test_a_fraction_of_less_than_half_is_outside(pet, tmp_path, two):
+    back = read.labels(seg(pet, tmp_path, "FRACTIONAL", two * np.array([0.9, 0.4])))
+    assert (back.array == 2).sum() == 0 and (back.array == 1).sum() == two[..., 0].sum()
+
+
+def test_a_label_map_of_dicom(pet, tmp_path, two):
+    labels = np.where(two[..., 1], 2, two[..., 0]).astype(np.uint8)
+    back = read.labels(seg(pet, tmp_path, "LABELMAP", labels))
+    assert [(back.array == n).sum() for n in (1, 2)] == [(labels == n).sum() for n in (1, 2)]
+
+
+OBLIQUE = np.linalg.qr(np.array([[0.9, 0.1, 0.2], [0.0, 1.0, 0.3], [0.2, 0.1, 1.0]]))[0]
+
+
+SAGITTAL = [[0, 1, 0], [0, 0, 1], [1, 0, 0]]
+
+
+@pytest.mark.parametrize("axes", [None, SAGITTAL, OBLIQUE], ids=["axial", "sagittal", "oblique"])
+def test_contours_hold_the_volume_and_the_place_that_they_go_round(tmp_path, axes):
+    centre = np.array([31.0, -142.5, 77.25])
+    mask = read.labels(structure_set(tmp_path, [("GTV", ball(25.0, centre, axes=axes))]))
+    assert mask.names == {1: "GTV"}
+    ml = (mask.array == 1).sum() * mask.geometry.voxel_ml
+    assert ml == pytest.approx(4 / 3 * np.pi * 2.5**3, rel=0.02)
+    index = np.argwhere(mask.array)[:, ::-1].mean(axis=0)
+    np.testing.assert_allclose((mask.geometry.affine @ [*index, 1])[:3], centre, atol=0.3)
+
+
+def test_a_contour_within_another_is_a_hole_and_small_regions_stay_within_large_ones(tmp_path):
+    centre = np.zeros(3)
+    regions = [("shell", ball(30.0, centre, hole=20.0)), ("small", ball(6.0, centre + [25.0, 0, 0])),
+               ("Body", ball(60.0, centre))]  # fmt: skip
+    mask = read.labels(structure_set(tmp_path, regions, kinds=[("Body", "EXTERNAL")]))
+    assert dict(mask.names) == {1: "shell", 2: "small"}
+    small = (mask.array == 2).sum() * mask.geometry.voxel_ml
+    assert small == pytest.approx(4 / 3 * np.pi * 0.6**3, rel=0.06)
+    shell = (mask.array == 1).sum() * mask.geometry.voxel_ml
+    assert shell == pytest.approx(4 / 3 * np.pi * (3.0**3 - 2.0**3) - small, rel=0.03)
+
+
+def test_planes_that_are_left_out_stay_empty(tmp_path):
+    """Two balls far apart along the body: between them no contour was drawn."""
+    regions = [("one", ball(9.0, np.zeros(3))), ("two", ball(9.0, np.array([0.0, 0, 60.0])))]
+    mask = read.labels(structure_set(tmp_path, regions))
+    planes = np.flatnonzero(mask.array.any(axis=(1, 2)))
+    assert mask.geometry.spacing[2] == pytest.approx(3.0) and np.diff(planes).max() > 10
+    assert mask.array.shape[0] == planes[-1] + 1
+
+
+def test_lesions_of_a_structure_set_are_measured_on_the_pet(tmp_path):
+    """A hot ball of 15 ml, contoured: its SUVmean, volume and name stand in the table."""
+    geometry = Geometry((40, 40, 40), (4.0, 4.0, 4.0), (-78.0, -78.0, -78.0))
+    grid = np.stack(np.meshgrid(*[4.0 * np.arange(40) - 78.0] * 3, indexing="ij"))
+    values = np.where((grid**2).sum(axis=0) < 70**2, 1.0, 0.0) + np.where((grid**2).sum(axis=0) < 15.4**2, 7.0, 0.0)
+    images.write(Volume(values.astype(np.float32), geometry, "SUVbw"), tmp_path / "pet.nii.gz")
+    contours = structure_set(tmp_path / "rs", [("GTV node", ball(15.4, np.zeros(3)))])
+    (row,) = petdiffusion.quantify(tmp_path / "pet.nii.gz", lesions=contours)["lesions"]
+    assert row["lesion"] == "GTV node" and row["volume_ml"] == pytest.approx(15.3, rel=0.05)
+    assert row["SUVmean_PET"] > 7.2
+    petdiffusion.convert(contours, tmp_path / "lesions.nii.gz", role="labels")
+    assert read.labels(tmp_path / "lesions.nii.gz").names == {1: "GTV node"}
+
+
+def test_some_structures_alone_are_taken_by_name(tmp_path):
+    regions = [("GTV 1", ball(9.0, np.zeros(3))), ("Heart", ball(9.0, np.array([40.0, 0, 0])))]
+    contours = structure_set(tmp_path, regions)
+    made = petdiffusion.convert(contours, tmp_path / "gtv.nii.gz", role="labels", only=["GTV 1"])
+    mask = read.labels(made)
+    assert mask.names == {1: "GTV 1"} and set(np.unique(mask.array)) == {0, 1}
+    with pytest.raises(OptionError, match="GTV 1, Heart"):
+        petdiffusion.convert(contours, tmp_path / "b.nii.gz", role="labels", only=["Liver"])
+    with pytest.raises(OptionError, match="only"):
+        petdiffusion.convert(contours, tmp_path / "b.nii.gz", role="ct", only=["Liver"])
+
+
+def uneven(folder):
+    return structure_set(folder, [("a", [*ball(9.0, np.zeros(3)), *ball(9.0, np.array([0, 0, 31.3]))])])
+
+
+def of_another_class(folder):
+    factory.ct(folder / "ct")
+    return next((folder / "ct").glob("*.dcm"))
+
+
+def two_of_them(folder):
+    structure_set(folder / "both", [("a", ball(9.0, np.zeros(3)))], "a.dcm")
+    structure_set(folder / "both", [("a", ball(9.0, np.zeros(3)))], "b.dcm")
+    return folder / "both"
+
+
+@pytest.mark.parametrize(("make", "error", "said"), [
+    (uneven, GeometryError, "not evenly spaced"),
+    (lambda d: structure_set(d, [("a", [ball(9.0, np.zeros(3))[2]])]), GeometryError, "one plane alone"),
+    (lambda d: structure_set(d, [("Body", ball(9.0, np.zeros(3)))], kinds=[("Body", "EXTERNAL")]), InputError,
+     "no closed contour"),
+    (lambda d: structure_set(d, [("a", [*ball(9.0, np.zeros(3)), *ball(9.0, np.zeros(3), axes=OBLIQUE)])]),
+     GeometryError, "parallel planes"),
+    (of_another_class, InputError, "modality CT, not masks"),
+    (two_of_them, InputError, "holds 2 DICOM SEG or RTSTRUCT: a.dcm, b.dcm"),
+], ids=["uneven", "one plane", "outline", "not parallel", "a CT", "two"])  # fmt: skip
+def test_what_makes_no_mask_is_refused(tmp_path, make, error, said):
+    with pytest.raises(error, match=said):
+        read.labels(make(tmp_path))
+
+
+def test_a_damaged_segmentation_is_refused_by_name(pet, tmp_path, two):
+    file = seg(pet, tmp_path, "BINARY", two)
+    ds = pydicom.dcmread(file)
+    del ds.PerFrameFunctionalGroupsSequence[0].SegmentIdentificationSequence
+    ds.save_as(file)
+    with pytest.raises(InputError, match=r"seg\.dcm"):
+        read.labels(file)
