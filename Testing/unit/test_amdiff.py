@@ -3,11 +3,13 @@
 import json
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from petdiffusion import registry
+from petdiffusion.diffusion.conditions import Conditions
 from petdiffusion.diffusion.parameterisation import Adjusted
 from petdiffusion.errors import ModelError
 from petdiffusion.methods.amdiff import clinical, losses, parts
@@ -15,6 +17,7 @@ from petdiffusion.methods.amdiff.config import CONFIGS, ORGANS, VARIANTS, Amdiff
 from petdiffusion.methods.amdiff.masks import Masks, lesions_of, masks_of, organs_of
 from petdiffusion.methods.amdiff.network import AmdiffNetwork, sizes
 from petdiffusion.methods.amdiff.units import Units
+from petdiffusion.methods.amdiff.views import denoisers
 from petdiffusion.progress import Run
 from petdiffusion.volume import Geometry, LabelMap
 from petdiffusion.zoo import store
@@ -242,6 +245,17 @@ def test_masks_alone_leave_the_scan_and_are_the_same_masks(tiny):
     assert alone.sd is None and alone.evaluations == 2
     for a, b in ((full.organs, alone.organs), (full.lesions, alone.lesions)):
         np.testing.assert_array_equal(a.array, b.array)
+
+
+@pytest.mark.parametrize(("base", "images", "signs"), [("none", 1, [1]), ("filtered", 4, [1, 1, 1, -1])])
+def test_the_mirrored_view_negates_coordinates_and_no_scan(base, images, signs):
+    """A model of the image itself, as the paper's, is not told where a voxel lies: its last image is the scan."""
+    seen, config = [], replace(CONFIGS["compact"], base=base, sigma_data=0.8)
+    D, _ = denoisers(SimpleNamespace(denoiser=lambda x, noise, images, **more: seen.append(images) or x), config)
+    cond = Conditions(images=torch.rand(1, images, 2, 3, 4))
+    D(torch.zeros(1, 1, 2, 3, 4), torch.tensor(parts.top(config)), cond)
+    assert torch.equal(seen[0], cond.images)
+    assert torch.equal(seen[1], cond.images.flip(-1) * torch.tensor(signs).reshape(1, -1, 1, 1, 1))
 
 
 def test_the_evaluations_said_are_those_made(tiny):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from petdiffusion.diffusion.conditions import Conditions, coordinate_images
-from petdiffusion.infer.views import OnceAtTop, mirrored, two_views, two_views_at_once
+from petdiffusion.infer.views import MeanAtTop, OnceAtTop, mirrored, two_views, two_views_at_once
 
 SHAPE = (4, 6, 8)
 
@@ -26,6 +26,15 @@ def test_a_mirrored_patch_has_the_coordinates_of_the_mirrored_patient(cond):
     assert torch.allclose(other.images[:, -3:], cond.images[:, -3:])
     half = Conditions(images=cond.images[..., :4])
     assert torch.allclose(mirrored(half).images[:, -1], cond.images[..., 4:][:, -1])
+
+
+def test_without_coordinates_no_image_is_negated(cond):
+    scan = Conditions(images=cond.images[:, :1])
+    assert torch.equal(mirrored(scan, coordinates=False).images, scan.images.flip(-1))
+    top, seen = torch.tensor(10.0), []
+    MeanAtTop(lambda x, sigma, cond: seen.append(cond.images) or x, 10.0, coordinates=False)(scan.images, top, scan)
+    assert [torch.equal(image, scan.images) for image in seen] == [True, False]
+    assert torch.equal(seen[1], scan.images.flip(-1))
 
 
 def test_the_mean_is_mirrored_with_the_scan(cond):

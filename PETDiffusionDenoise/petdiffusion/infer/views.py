@@ -19,9 +19,9 @@ VIEWS = 2
 Regress = Callable[[Conditions], Tensor]
 
 
-def two_views(regress: Regress, cond: Conditions) -> Tensor:
-    """The average over both views of a patch. The last image of the conditions is the x coordinate."""
-    return (regress(cond) + regress(mirrored(cond)).flip(-1)) / VIEWS
+def two_views(regress: Regress, cond: Conditions, coordinates: bool = True) -> Tensor:
+    """The average over both views of a patch. With coordinates the last image of the conditions is that along x."""
+    return (regress(cond) + regress(mirrored(cond, coordinates)).flip(-1)) / VIEWS
 
 
 def two_views_at_once(regress: Regress, cond: Conditions) -> Tensor:
@@ -31,10 +31,11 @@ def two_views_at_once(regress: Regress, cond: Conditions) -> Tensor:
     return (plain + other.flip(-1)) / VIEWS
 
 
-def mirrored(cond: Conditions) -> Conditions:
+def mirrored(cond: Conditions, coordinates: bool = True) -> Conditions:
     """The patch as it lies in the mirrored patient: x runs from -1 to 1 there too."""
     images = cond.images.flip(-1).clone()
-    images[:, -1].neg_()
+    if coordinates:
+        images[:, -1].neg_()
     return replace(cond, images=images)
 
 
@@ -47,11 +48,13 @@ class MeanAtTop:
 
     denoiser: Denoiser
     top: float
+    coordinates: bool = True
+    """Whether the network is shown where in the scan a voxel lies."""
 
     def __call__(self, x: Tensor, sigma: Tensor, cond: Conditions | None = None) -> Tensor:
         if not at_top(sigma, self.top):
             return self.denoiser(x, sigma, cond)
-        return two_views(lambda seen: self.denoiser(torch.zeros_like(x), sigma, seen), cond)
+        return two_views(lambda seen: self.denoiser(torch.zeros_like(x), sigma, seen), cond, self.coordinates)
 
 
 @dataclass(eq=False)

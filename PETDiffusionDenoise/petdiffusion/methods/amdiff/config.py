@@ -111,6 +111,11 @@ class AmdiffConfig(Config):
         return self.segmenter is not None
 
     @property
+    def sees_places(self) -> bool:
+        """Whether the denoiser is told where in the scan a voxel lies; in the paper it isn't."""
+        return self.base != "none"
+
+    @property
     def sees_ct(self) -> bool:
         return self.segments and bool(self.segmenter.get("ct", False))
 

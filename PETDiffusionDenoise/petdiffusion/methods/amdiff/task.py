@@ -173,7 +173,7 @@ class NnmambaTask(AmdiffTask):
 def told(batch: Batch, units: Units, config: AmdiffConfig) -> Conditions:
     """The conditions of a patch; coordinates with the filtered base."""
     cond = conditions_of(batch, units, config)
-    if config.base == "none":
+    if not config.sees_places:
         return cond
     return replace(cond, images=torch.cat((cond.images, batch["coordinates"]), 1))
 

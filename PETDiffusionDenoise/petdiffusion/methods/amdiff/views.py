@@ -15,7 +15,7 @@ def denoisers(network: AmdiffNetwork, config: AmdiffConfig) -> tuple[Denoiser, O
     D = parts.denoiser(network.denoiser, config)
     if config.mean_share == 0:
         return D, None
-    return MeanAtTop(D, parts.top(config)), Once(parts.top(config))
+    return MeanAtTop(D, parts.top(config), coordinates=config.sees_places), Once(parts.top(config))
 
 
 def evaluations_of(estimate: VolumeEstimate, config: AmdiffConfig) -> int:
