@@ -77,6 +77,14 @@ def test_devices_are_chosen_or_refused():
         device.pick_device("cuda:77")
 
 
+@pytest.mark.parametrize(("there", "said"), [(("cpu",), "(cpu is)"), (("mps", "cpu"), "(mps, cpu are)")])
+def test_a_missing_device_is_named_beside_those_that_are_there(monkeypatch, there, said):
+    monkeypatch.setattr(device, "available_devices", lambda: there)
+    with pytest.raises(ResourceError) as refused:
+        device.pick_device("cuda")
+    assert f"is not available here {said}" in str(refused.value)
+
+
 def test_what_the_doctor_is_told_is_json():
     facts = device.describe()
     assert facts["threads"] >= 1 and facts["real_cores"] >= 1 and facts["free_ram_gb"] > 0
@@ -131,6 +139,17 @@ def test_freed_memory_is_given_back_where_it_is_short():
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
     plenty, kept, much, given = said.stdout.split()
     assert (plenty, much) == ("False", "True") and int(kept) < 50 and int(given) > 200
+
+
+def test_what_a_patch_costs_and_what_is_taken_besides_are_told_apart():
+    """A copy of a million weights is taken whatever the patch, 3 numbers for each voxel."""
+
+    def run_patch(size):
+        weights, features = torch.zeros(1_000_000), torch.zeros(3, *size)
+        return weights.sum() + features.sum()
+
+    cost = measure_cost(run_patch, RULES, CPU)
+    assert cost.bytes_besides == pytest.approx(4e6, rel=1e-3) and cost.bytes_per_voxel == pytest.approx(12, rel=1e-3)
 
 
 def test_an_evaluation_keeps_nothing_for_gradients():

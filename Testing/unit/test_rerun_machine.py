@@ -35,8 +35,8 @@ def models(folder, monkeypatch):
 
 def free(monkeypatch, **bytes_):
     """What a plan finds free, and what a recorded one may take."""
-    for module in (plan, again):
-        monkeypatch.setattr(module, "free_memory", lambda name="cpu", n=bytes_[module.__name__.split(".")[-1]]: n)
+    monkeypatch.setattr(plan, "free_memory", lambda name="cpu": bytes_["plan"])
+    monkeypatch.setattr(again, "free_memory", lambda name="cpu": bytes_["again"])
     monkeypatch.setattr(plan, "make_room", lambda wanted=0.0: False)
 
 

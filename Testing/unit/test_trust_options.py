@@ -100,6 +100,8 @@ def run_of(patient, method, **options):
 def test_a_run_with_other_steps_shows_the_samples_own_spread(models, patient, tmp_path):
     models("csrd")
     known, other = run_of(patient, "csrd"), run_of(patient, "csrd", steps=4, out=tmp_path / "out")
+    rows = {row["metric"]: row["calibrated"] for row in known.tables["intervals"] if row["name"] == "liver"}
+    assert rows == {"SUVmean": True, "SUVmax": False}, "of organs' maxima nothing was learnt"
     assert known.record["uncertainty"]["calibrated"] and known.record["uncertainty"]["sd_factor"] > 1
     assert not any("not calibrated" in text for text in known.warnings)
     assert other.record["uncertainty"] == {"samples": 3, "calibrated": False}

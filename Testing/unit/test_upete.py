@@ -1,6 +1,7 @@
 """uPETe: its noise, its attention, its compression, where a scan enters and what the CT does. Small random networks."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from petdiffusion.methods.upete.attention import WINDOW, GuidedAttention
 from petdiffusion.methods.upete.autoencoder import Autoencoder, AutoencoderConfig, cosines
 from petdiffusion.methods.upete.chain import LEAST, Chains, correlated, levels_of, start_of
 from petdiffusion.methods.upete.config import CONFIGS, UpeteConfig
+from petdiffusion.methods.upete.method import Job
 from petdiffusion.methods.upete.network import UpeteNetwork
 from petdiffusion.methods.upete.scan import LatentScan
 from petdiffusion.methods.upete.units import convolved, level_of, smoothed, units_of, warm_of
@@ -108,6 +110,8 @@ def test_the_start_is_the_step_of_the_scans_noise():
     assert tenth.t == 120 and tenth.g == pytest.approx(3 * 0.06), "a tenth of the dose has nine times the variance more"
     assert start_of(tenth.level, 0.0, 0, KNOWN).t == 120, "and is known by its noise"
     assert start_of(0.5, 0.2, 77, KNOWN).t == 77
+    twice = start_of(0.1, 0.0, 0, replace(KNOWN, match=2.0))
+    assert twice.g == pytest.approx((0.2**2 - 0.06**2) ** 0.5), "its noise counts as `match` says"
     steps = [start_of(level, 0.0, 0, KNOWN).t for level in (0.03, 0.1, 0.2, 0.4, 9.0)]
     assert steps == sorted(steps) and steps[0] == round(40 * LEAST) and steps[-1] == 400
     assert levels_of(tenth, 3, KNOWN) == pytest.approx([0.18, 0.12, 0.06, 0.0])
@@ -315,6 +319,38 @@ def test_chains_cost_what_is_said_and_their_spread_is_shown():
     one = denoise(case_of(), samples=1, estimate="sample", steps=3)
     np.testing.assert_allclose(one.pet.array, seen[0], atol=1e-5)
     assert one.pet.array.std() > 0
+
+
+def test_of_gaussian_noise_a_chain_keeps_the_level_at_every_step(monkeypatch):
+    """Closed form: behind z_t = c + n_t lies a z_s whose noise is a part of n_t: Var(z_s - c) = Cov(z_s, z_t) = K_s^2.
+    """
+    noise, seen = KNOWN.latent_noise, []
+    monkeypatch.setattr(Chains, "fresh", lambda self, random: noise * torch.randn(self.z.shape, generator=random))
+
+    def exact(z, sigma, cond):
+        seen.append((float(sigma), z.clone()))
+        return torch.full_like(z, 3.0)
+
+    chains = Chains(exact, None, KNOWN, None, None, torch.zeros(1, 4, 40, 40, 40), parts.POISSON, 5)
+    top = 0.3
+    chains.z = 3 + noise * chains.level(top) * torch.randn(chains.z.shape, generator=generator(2))
+    last = chains.sample(torch.full_like(chains.z, 3.0), [top, 0.2, 0.1, 0.0], 1)
+    assert len(seen) == 2
+    for sigma, z in [*seen, (noise * chains.level(0.0), last)]:
+        assert float((z - 3).std()) == pytest.approx(sigma, rel=0.01)
+        assert float(((z - 3) * (chains.z - 3)).mean()) == pytest.approx(sigma**2, rel=0.03)
+
+
+def test_what_compression_lost_comes_back_beyond_its_bound_in_sds_of_such_losses():
+    """By hand: of losses from -4 to 4 in steps of 1/2 half lie within 2, which is the SD times 0.6745."""
+    lost = torch.arange(-4.0, 4.5, 0.5).reshape(1, 1, 1, 1, -1)
+    case = SimpleNamespace(pet=SimpleNamespace(array=np.zeros((1, 1, 17), np.float32)), body=np.ones((1, 1, 17), bool))
+    job = SimpleNamespace(options={"skip": 1.0}, case=case, codec=SimpleNamespace(decoded=torch.zeros_like),
+                          scan=SimpleNamespace(u=lost, units=SimpleNamespace(inverse=lambda u: u)))  # fmt: skip
+    found = Job._with_skip(job, np.ones((1, 1, 17), np.float32), lost)
+    sd = 1.4826 * 2
+    expected = [v + sd if v < -sd else v - sd if v > sd else 0.0 for v in lost.flatten().tolist()]
+    np.testing.assert_allclose(found.ravel(), 1 + np.array(expected), atol=1e-6)
 
 
 def test_a_sample_is_as_noisy_as_a_normal_dose_and_less_than_the_scan():

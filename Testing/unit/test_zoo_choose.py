@@ -135,7 +135,8 @@ def test_numbers_of_a_scan_by_hand():
 
 @pytest.mark.parametrize(
     ("suv", "noise", "reason"),
-    [(0.8, 0.2, None), (1.4, 0.3, None), (0.8, 0.5, "noise is 62 %"), (0.8, 0.05, "noise is 6 %"),
+    [(0.8, 0.2, None), (1.4, 0.3, None), (0.5, 0.1, None), (0.7, 0.06, None), (0.47, 0.1, "SUV is 0.47"),
+     (0.8, 0.5, "noise is 62 %"), (0.8, 0.05, "noise is 6 %"),
      (2.0, 0.5, "SUV is 2"), (0.3, 0.1, "SUV is 0.3")],
 )  # fmt: skip
 def test_a_scan_unlike_those_of_the_training_is_told(suv, noise, reason):
@@ -171,6 +172,13 @@ def test_a_model_that_refines_another_is_taken_instead_unless_it_fits_less_or_th
     coarse = {**facts, "voxel_mm": [8, 9], "refines": "a-plain"}
     store.add(make_model(tmp_path / "coarse", "b-better", **coarse))
     assert choose("csrd", case, Run()).card.id == "a-plain"
+
+
+def test_a_model_that_fits_goes_before_one_that_sees_more_and_does_not_fit(tmp_path):
+    for name, voxels, needs in (("a-plain", [3, 5.5], []), ("b-ct", [1, 2], ["ct"])):
+        store.add(make_model(tmp_path / name, name, regions=["body"], voxel_mm=voxels, method="csrd", needs=needs))
+    without = scan(BODY, 4, 1.4)
+    assert choose("csrd", dataclasses.replace(without, ct=without.pet), Run()).card.id == "a-plain"
 
 
 def test_a_model_that_needs_a_ct_goes_first_where_there_is_one_and_only_there(tmp_path):

@@ -75,7 +75,8 @@ def pick_device(wanted: str = "auto") -> str:
     except RuntimeError:
         raise OptionError(f"device = {wanted}", "is not a device", f"Use auto or one of {', '.join(found)}.") from None
     if kind not in found or (kind == "cuda" and (torch.device(wanted).index or 0) >= torch.cuda.device_count()):
-        raise ResourceError(f"device = {wanted}", f"is not available here ({', '.join(found)} are)",
+        there = f"{', '.join(found)} {'is' if len(found) == 1 else 'are'}"
+        raise ResourceError(f"device = {wanted}", f"is not available here ({there})",
                             "Use --device auto, or install a torch build for this hardware.")
     return wanted
 
