@@ -4,8 +4,8 @@
 
 All voxels but those of blood follow Patlak's line, Ki x (integral of blood) + V x blood, so that Ki is known of every
 voxel; blood falls as after a bolus of FDG. Eight frames, by default 20 to 60 min after the injection, Biograph mCT.
-What a user gets is what is measured: `petdiffusion dynamic` denoises the frames, Ki is fitted to its image. Organs are
-held against the truth, lesions against the same frames at the normal dose, whose scanner blurs them as much.
+What a user gets is what is measured: `petdiffusion dynamic` denoises the frames and fits Ki (here of the scans). Organs
+are held against the truth, lesions against the same frames at the normal dose, whose scanner blurs them as much.
 """
 
 from __future__ import annotations
@@ -75,7 +75,8 @@ def main() -> None:
         out, (name, _, each) = args.folder / method, method.partition("@")
         command = [sys.executable, "-m", "petdiffusion", "dynamic", str(scan), "--method", name, "--quiet",
                    "--ct", str(args.folder / "ct.nii.gz"), "--labels", str(args.folder / "organs.nii.gz"),
-                   "--lesions", str(args.folder / "lesions.nii.gz"), "--out", str(out), "--overwrite",
+                   "--lesions", str(args.folder / "lesions.nii.gz"), "--patlak", str(args.folder / "blood.csv"),
+                   "--patlak-from", "0", "--out", str(out), "--overwrite",
                    *(["--each"] if each else [])]  # fmt: skip
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         print(case.row(method, out / "denoised.nii.gz"), flush=True)
@@ -144,9 +145,12 @@ class Dynamic:
                                     run=Run())  # fmt: skip
                 yield made[fraction].numpy()
 
+        minutes = np.linspace(0, 120, 2401)
+        curve = "".join(f"{60 * m:.1f},{self.level * float(blood(m)):.5f}\n" for m in minutes)
+        (folder / "blood.csv").write_text("time_s,value\n" + curve, encoding="utf-8")
         starts = [60 * self.start + n * self.seconds for n in range(FRAMES)]
-        frame_files.write(like, images_of(), FRAMES, target,
-                          {"FrameTimesStart": starts, "FrameDuration": [self.seconds] * FRAMES})  # fmt: skip
+        times = {"FrameTimesStart": starts, "FrameDuration": [self.seconds] * FRAMES, "InjectionStart": 0}
+        frame_files.write(like, images_of(), FRAMES, target, times)
         images.write(patient.ct, folder / "ct.nii.gz", overwrite=True)
         labels.write(patient.organs, folder / "organs.nii.gz", overwrite=True)
         labels.write(patient.lesion_map, folder / "lesions.nii.gz", overwrite=True)

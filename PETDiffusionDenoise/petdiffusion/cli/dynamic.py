@@ -33,6 +33,11 @@ def add(commands: Any) -> None:
     images.add_argument("--mr", metavar="MR", help="MR of the same patient")
     images.add_argument("--labels", metavar="L", help="organ labels, for curves of organs")
     images.add_argument("--lesions", metavar="M", help="lesion mask, for curves of lesions")
+    parametric = parser.add_argument_group("rate of uptake")
+    parametric.add_argument("--patlak", metavar="BLOOD", help="also Ki of every voxel and region by Patlak's line; "
+                            "BLOOD is an organ of --labels such as aorta, or a CSV of time_s and value")  # fmt: skip
+    parametric.add_argument("--patlak-from", type=float, metavar="MIN", default=20.0,
+                            help="from so many minutes after the injection on (default 20)")  # fmt: skip
     more = parser.add_argument_group("settings")
     add_unit(more)
     add_weight(more)
@@ -48,8 +53,8 @@ def add(commands: Any) -> None:
 def _dynamic(args: argparse.Namespace, run: Run) -> int:
     from ..dynamic import denoise_frames
 
-    fields = ("frames", "unit", "weight_kg", "workers", "overwrite", "ct", "mr", "labels", "lesions", "model", "seed",
-              "device")  # fmt: skip
+    fields = ("frames", "patlak", "patlak_from", "unit", "weight_kg", "workers", "overwrite", "ct", "mr", "labels",
+              "lesions", "model", "seed", "device")  # fmt: skip
     lead = False if args.each else None
     result = denoise_frames(args.pet, args.out, args.method, lead=lead, run=run,
                             options=options_of(args.method, args.option),

@@ -34,6 +34,7 @@ class Laid:
     empty: tuple[str, ...]
     geometry: Geometry
     source: Mapping[str, Any]
+    injection_s: float | None = None
 
     @property
     def mean(self) -> Path:
@@ -66,7 +67,8 @@ def lay(found: Frames, numbers: Sequence[int], folder: Path, source: Mapping[str
     empty = tuple(name for name, mean in zip(names, activity) if mean < LEAST_PART * max(activity))
     if len(empty) == len(names):
         raise InputError("Every frame", "is empty", "Check the file.")
-    return Laid(folder, found.kind, names, tuple(found.times[n] for n in numbers), empty, geometry, source)
+    times = tuple(found.times[number] for number in numbers)
+    return Laid(folder, found.kind, names, times, empty, geometry, source, found.injection_s)
 
 
 def _write(found: Frames, numbers: Sequence[int], names: Sequence[str], folder: Path, run: Run

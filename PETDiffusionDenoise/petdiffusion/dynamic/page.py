@@ -22,7 +22,7 @@ from . import curves
 from .apart import MEAN, Laid
 
 BANNER = "For research use only. Not a medical device, not for diagnosis."
-MOST_CURVES = 24
+MOST_CURVES, KI = 24, "ki"
 STYLE = """
 .plots { display: flex; flex-wrap: wrap; gap: 8px 22px; margin: 6px 0 18px; }
 .plots img { max-width: 100%; height: auto; }
@@ -30,6 +30,9 @@ STYLE = """
 .pair { display: grid; grid-template-columns: 1fr 1fr; gap: 4px; }
 .pair img { width: 100%; height: auto; border: 1px solid var(--line); display: block; }
 .frames figcaption { white-space: normal; }
+.rates { display: grid; grid-template-columns: minmax(200px, 300px) 1fr; gap: 24px; align-items: start; }
+.rates img { width: 100%; height: auto; border: 1px solid var(--line); display: block; }
+@media (max-width: 700px) { .rates { grid-template-columns: 1fr; } }
 td { vertical-align: top; }
 """
 Row = dict[str, Any]
@@ -43,7 +46,7 @@ def html(laid: Laid, made: Mapping[str, Sequence[Row]], record: Mapping[str, Any
     body = "".join([
         _head(laid, record), _doubts(laid, checks, record["check_of_the_mean"]),
         _shown(laid, made["frames"], pictures, record), _curves(made["time_activity"], laid),
-        _noise(laid, made["frames"]), _table(laid, made["frames"]),
+        _rates(laid, made["patlak"], pictures), _noise(laid, made["frames"]), _table(laid, made["frames"]),
         f"<footer>PETDiffusion {escape(__version__)} · {BANNER}</footer>",
     ])  # fmt: skip
     style = package_files("petdiffusion.write.report").joinpath("style.css").read_text(encoding="utf-8") + STYLE
@@ -162,6 +165,24 @@ def _curve(region: str, rows: Sequence[Row], laid: Laid) -> str:
     axes.set_ylabel("SUVmean" if rows[0]["unit"] == SUVBW else f"mean, {rows[0]['unit']}")
     plots.headed(figure, plain(region))
     return plots.as_image(figure, f"{plain(region)}: mean in each frame, before and after")
+
+
+def _rates(laid: Laid, rows: Sequence[Row], pictures: Pictures) -> str:
+    """Ki as a picture and of regions, where it was asked for."""
+    if KI not in pictures:
+        return ""
+    image, turn = pictures[KI][KI], upright(laid.geometry)
+    top = round_up(float(np.percentile(image, 99.5)), False)
+    drawn = png(Picture(image, (turn.spacing[0], turn.spacing[2])).square(), grey_scale(top, "Ki"))
+    lines = "".join(f"<tr><td>{escape(plain(row['region']))}</td><td>{number(row['Ki_low'], 4)}</td>"
+                    f"<td>{number(row['Ki_denoised'], 4)}</td><td>{number(row['r_squared_denoised'], 3)}</td></tr>"
+                    for row in sorted(rows, key=lambda row: -row["Ki_denoised"])[:MOST_CURVES])  # fmt: skip
+    heads = "".join(f"<th>{text}</th>" for text in ("region", "Ki before, 1/min", "Ki after, 1/min", "R² after"))
+    table = f'<table class="plain"><thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table>'
+    picture = (f'<figure><figcaption>Ki, 0 to {tick(top)} ml/min/ml</figcaption>'
+               f'<img alt="Ki seen from the front" src="{drawn}"></figure>')  # fmt: skip
+    note = "Slope of Patlak's line of the late frames. All regions: tables/patlak.csv; every voxel: ki.nii.gz."
+    return _section("Rate of uptake", f'<div class="rates">{picture}<div class="scroll">{table}</div></div>', note)
 
 
 def _timed(laid: Laid) -> bool:

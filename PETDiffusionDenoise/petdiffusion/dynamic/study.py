@@ -22,6 +22,7 @@ from ..write import staging
 from ..write.lock import alone_in
 from ..write.outputs import check_apart
 from . import apart, leading, together
+from .patlak import FROM_MINUTES, Asked
 
 MASKS, GATES = ("labels", "lesions"), "gates"
 IMAGES = ("ct", "mr", *MASKS)
@@ -45,6 +46,8 @@ def denoise_frames(
     *,
     frames: str | None = None,
     lead: bool | None = None,
+    patlak: str | None = None,
+    patlak_from: float = FROM_MINUTES,
     unit: str | None = None,
     weight_kg: float | None = None,
     workers: int | None = None,
@@ -56,17 +59,24 @@ def denoise_frames(
 
     `pet` is a 4D file or the DICOM folder of all frames, `frames` such as '10-24' takes some of them. With `lead` the
     method denoises the mean of all frames, and each frame is led by it; without, it denoises each frame by itself.
-    None: time frames are led, gates are not. `settings` are images that serve all frames (ct, mr, labels, lesions), and
-    what `denoise` takes besides: model, seed, device, options.
+    None: time frames are led, gates are not. With `patlak`, the name of a region of blood or a CSV of its curve, Ki is
+    fitted to the frames from `patlak_from` minutes after the injection on. `settings` are images that serve all frames
+    (ct, mr, labels, lesions), and what `denoise` takes besides: model, seed, device, options.
     """
     run, out = run or Run(), Path(out)
     images = {name: str(Path(path).absolute()) for name in IMAGES if (path := settings.pop(name, None)) is not None}
-    ask = _Ask(str(Path(pet).absolute()), out, method or registry.DEFAULT_METHOD, images, settings, workers, overwrite)
+    ask = _Ask(str(Path(pet).absolute()), out, method or registry.DEFAULT_METHOD, images, settings,
+               None if patlak is None else Asked(patlak, patlak_from), workers, overwrite)  # fmt: skip
     _check(ask)
     with run.stage("read", "Reading the frames"):
         found = read_frames(pet, unit=unit, weight_kg=weight_kg, run=run)
         numbers = list(range(len(found))) if frames is None else chosen(frames, len(found))
         _refuse_early(ask, found, numbers)
+        if ask.parametric is not None:
+            times = [found.times[number] for number in numbers]
+            ask.parametric.check(times, found.injection_s, bool(images.keys() & set(MASKS)))
+            if found.injection_s is None:
+                run.warn("When the tracer was injected is not known: Patlak takes the start of the first frame for it.")
     with alone_in(out, "dynamic scan"):
         with run.stage("apart", f"Laying {len(numbers)} {found.kind} apart"):
             about = {**ask.source(), "unit": unit, "weight_kg": weight_kg}
@@ -83,6 +93,7 @@ class _Ask:
     method: str
     images: dict[str, str]
     settings: dict[str, Any]
+    parametric: Asked | None
     workers: int | None
     overwrite: bool
 
@@ -99,7 +110,7 @@ def _made(ask: _Ask, laid: apart.Laid, lead: bool, run: Run) -> Result:
     rows = _denoised(ask, laid, run)
     with run.stage("together", "Putting the frames together"):
         inputs = [ask.pet, *ask.images.values()]
-        files, tables, record = together.put(laid, rows, ask.out, ahead, inputs, ask.overwrite, run)
+        files, tables, record = together.put(laid, rows, ask.out, ahead, inputs, ask.parametric, ask.overwrite, run)
     return Result(files, tables, tuple(run.warnings), record)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,13 @@ from ..errors import OutputError
 from ..progress import Run, finite
 from ..read import files, sidecar, sources
 from ..read.dynamic import Time
-from ..read.dynamic_times import KIND_KEY, LENGTH, START
+from ..read.dynamic_times import INJECTED, KIND_KEY, LENGTH, START
 from ..request import read_record
-from ..volume import Volume
+from ..volume import ARBITRARY, Volume
 from ..write import frames as frame_files
-from ..write import staging, tables
+from ..write import images, staging, tables
 from ..write.report.orient import upright
-from . import curves, page
+from . import curves, page, patlak
 from .apart import Laid
 from .leading import Ahead
 
@@ -29,17 +30,26 @@ Row = dict[str, Any]
 
 
 def put(laid: Laid, batch: Sequence[Row], out: Path, ahead: Ahead | None, inputs: Sequence[str],
-        overwrite: bool, run: Run) -> tuple[dict[str, str], dict[str, list[Row]], dict[str, Any]]:  # fmt: skip
+        parametric: patlak.Asked | None, overwrite: bool, run: Run
+        ) -> tuple[dict[str, str], dict[str, list[Row]], dict[str, Any]]:  # fmt: skip
     """Writes everything aside and moves it into place, over no input; returns files, tables and the record."""
     records = {row["id"]: read_record(laid.folder / row["id"]) for row in batch}
     made = {"frames": curves.frames(laid, records), "time_activity": curves.activity(laid)}
+    line = None if parametric is None else patlak.line_of(laid.times, laid.injection_s, *parametric.by(made))
+    made["patlak"] = [] if line is None else patlak.regions(line, laid.names, made["time_activity"])
     record = _record(laid, records, ahead, run)
+    if parametric is not None:
+        record["patlak"] = parametric.to_json() | {"frames": [laid.names[number] for number in line.frames]}
     pictures: dict[str, dict[str, np.ndarray]] = {}
     old = _earlier(out) if overwrite else []
     with staging.Staging(out, protect=inputs, overwrite=overwrite, last=RECORD, obsolete=old) as folder:
         written = {"denoised": _image(laid, "denoised", folder, run.part(0.0, 0.6), pictures)}
         if all((laid.folder / name / "uncertainty.nii.gz").is_file() for name in records):
             written["uncertainty"] = _image(laid, "uncertainty", folder, run.part(0.6, 0.9), {})
+        if line is not None:
+            ki = _ki(laid, line)
+            written["ki"] = images.write(ki, folder / "ki.nii.gz")
+            pictures[page.KI] = {page.KI: upright(ki.geometry)(ki.array).max(axis=1)[::-1]}
         (folder / "tables").mkdir()
         written |= {f"table_{name}": tables.write_csv(rows, folder / "tables" / f"{name}.csv")
                   for name, rows in made.items() if rows}
@@ -60,13 +70,15 @@ def _checks(records: Mapping[str, Any]) -> dict[str, list[str]]:
 
 def _earlier(out: Path) -> list[Path]:
     """What an earlier result has and this one may not."""
-    return [file for name in ("uncertainty.nii.gz", "uncertainty.json", "tables/time_activity.csv")
+    return [file for name in ("uncertainty.nii.gz", "uncertainty.json", "ki.nii.gz", "ki.json",
+                                    "tables/time_activity.csv", "tables/patlak.csv")
             if (file := out / name).is_file()]
 
 
 def _image(laid: Laid, kind: str, folder: Path, run: Run, pictures: dict[str, dict[str, np.ndarray]]) -> Path:
     first = _read(laid, next(name for name in laid.names if name not in laid.empty), kind)
-    notes = {key: value for key, value in {**_times(laid.times), KIND_KEY: laid.kind}.items() if value is not None}
+    told = {**_times(laid.times), INJECTED: laid.injection_s, KIND_KEY: laid.kind}
+    notes = {key: value for key, value in told.items() if value is not None}
     arrays = _arrays(laid, kind, first, run, pictures)
     return frame_files.write(first, arrays, len(laid.names), folder / f"{kind}.nii.gz", notes)
 
@@ -100,6 +112,16 @@ def _as_it_is(file: Path) -> Volume:
     """Empty frames and even maps of uncertainty would be refused as a PET."""
     image = files.opened(file)
     return sources.of_file(files.of_image(image, file.name), sidecar.of(file), file, "pet", None, None, None)
+
+
+def _ki(laid: Laid, line: patlak.Line) -> Volume:
+    """Ki of every voxel in 1/min (ml/min/ml)."""
+    sums = patlak.Sums(line)
+    for place, number in enumerate(line.frames):
+        image = _read(laid, laid.names[number], "denoised")
+        sums.add(place, image.array)
+    return Volume(sums.ki(), image.geometry, ARBITRARY, replace(image.facts, source=None, frame_seconds=None,
+                                                                suv_factor=None))  # fmt: skip
 
 
 def _times(times: Sequence[Time]) -> dict[str, Any]:

@@ -29,6 +29,8 @@ class Frames:
     _at: Callable[[int], Volume]
     _factor: float | None = None
     """From Bq/ml to SUV where only some frames' facts tell it: all are corrected for decay to one moment."""
+    injection_s: float | None = None
+    """When the tracer was given, on the clock of the times."""
 
     def __len__(self) -> int:
         return len(self.times)
@@ -67,7 +69,7 @@ def _of_file(path: Path, given: tuple[Any, Any], run: Run | None) -> Frames:
         return sources.of_file(loaded, dynamic_times.of_one(notes, number), path, "pet", *given, run)
 
     told = [dynamic_times.of_one(notes, number).facts() for number in range(count)]
-    return Frames(kind, times, str(path), at, _common_factor(told))
+    return Frames(kind, times, str(path), at, _common_factor(told), dynamic_times.injection(notes.data))
 
 
 def _of_dicom(path: Path, given: tuple[Any, Any], run: Run | None) -> Frames:
@@ -82,7 +84,8 @@ def _of_dicom(path: Path, given: tuple[Any, Any], run: Run | None) -> Frames:
 
     first = dynamic_dicom.volume(groups[0], path, *given, None)
     told = [dynamic_dicom.facts(group, path, given[1]) for group in groups]
-    return Frames(kind, times, str(path), at, _common_factor(told))
+    waited = told[0].uptake_minutes
+    return Frames(kind, times, str(path), at, _common_factor(told), None if waited is None else -60.0 * waited)
 
 
 def _common_factor(told: Sequence[Facts]) -> float | None:

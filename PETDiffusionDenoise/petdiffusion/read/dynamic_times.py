@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import InputError
 from .sidecar import Sidecar
 
-START, LENGTH = "FrameTimesStart", "FrameDuration"
+START, LENGTH, INJECTED = "FrameTimesStart", "FrameDuration", "InjectionStart"
 OF_FRAMES = (START, LENGTH, "DecayCorrectionFactor", "ScatterFraction", "PromptRate", "RandomRate", "SinglesRate")
 """What PET-BIDS writes as a list with a value for each frame."""
 KIND_KEY = "PETDiffusionFrames"
@@ -51,6 +51,13 @@ def of_notes(data: Mapping[str, Any], count: int, stated_s: float | None, name: 
         raise InputError(f"{name}: frames", "do not follow one another in time by the sidecar",
                          f"Correct {START} and {LENGTH}.")
     return kind, tuple(Time(start, seconds) for start, seconds in zip(starts, lengths))
+
+
+def injection(data: Mapping[str, Any]) -> float | None:
+    """Of a file that tells the frames' starts, on their clock."""
+    value = data.get(INJECTED)
+    told = isinstance(data.get(START), list) and isinstance(value, Real) and not isinstance(value, bool)
+    return float(value) if told else None
 
 
 def of_one(notes: Sidecar, number: int) -> Sidecar:

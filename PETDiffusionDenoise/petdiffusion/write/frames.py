@@ -13,6 +13,9 @@ from ..volume import Volume
 from . import gzipped, images
 from .staging import check_space, writing
 
+_OF_ONE_SCAN = ("InjectionStart", "ScanStart", "ImageDecayCorrected", "ImageDecayCorrectionTime")
+"""Times that the facts of a frame tell on a clock of their own, not that of the frames; the facts keep them."""
+
 
 def write(like: Volume, arrays: Iterable[np.ndarray], count: int, target: Path, notes: Mapping[str, Any]) -> Path:
     """`arrays` (z, y, x) on the grid of `like`, whose unit and facts are those of all frames."""
@@ -21,6 +24,8 @@ def write(like: Volume, arrays: Iterable[np.ndarray], count: int, target: Path, 
         gzipped.write_all(_bytes(like, arrays, count), target)
         facts = images.notes_of(like.with_facts(frame_seconds=None, decay_factor=None))
         own = facts.pop(OWN_KEY)
+        for key in _OF_ONE_SCAN:
+            facts.pop(key, None)
         images.write_json({**facts, **notes, OWN_KEY: own}, path_of(target))
     return target
 

@@ -1,0 +1,199 @@
+"""Patlak's rate of uptake: Ki of every voxel and region from the late frames, by the blood's curve.
+
+Tissue that keeps what it takes up holds, some time after the injection, C(t) = Ki * (integral of blood) + V * blood(t):
+over the blood C lies on a line whose slope is Ki (Patlak, Blasberg and Fenstermacher 1983). Blood is a curve that is
+given, or the mean of a region such as the aorta in the frames as they were before denoising.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError, OptionError
+from ..read.dynamic import Time
+from ..write import tables
+
+FROM_MINUTES = 20.0
+LEAST_FRAMES = 3
+LATEST_START_S = 60.0
+"""Frames that begin later after the injection do not show what the blood carried before."""
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A region's name or a CSV, and from when on tissue is taken to lie on the line."""
+
+    blood: str
+    from_minutes: float = FROM_MINUTES
+
+    @property
+    def file(self) -> Path | None:
+        return Path(self.blood) if self.blood.lower().endswith(".csv") else None
+
+    def to_json(self) -> dict[str, Any]:
+        """What the record says; where a curve lies may name the patient."""
+        return {"blood": self.blood if self.file is None else self.file.name, "from_minutes": self.from_minutes}
+
+    def by(self, tables_: Mapping[str, Sequence[Row]]) -> tuple[str, Sequence[Row], float]:
+        return self.blood, tables_["time_activity"], self.from_minutes
+
+    def check(self, times: Sequence[Time], injection_s: float | None, labelled: bool) -> None:
+        """Before the work: is there what the curve and the line need?"""
+        middles = _middles(times, injection_s)
+        _late(middles, self.from_minutes)
+        if self.file is not None:
+            _along(*_given(self.file), middles)
+        elif not labelled:
+            raise OptionError(f"Blood of '{self.blood}'", "needs organs, and none were given",
+                              "Give --labels, or the blood's curve as a CSV.")  # fmt: skip
+        else:
+            _check_start(times, injection_s)
+
+
+@dataclass(frozen=True)
+class Line:
+    """Of the frames that count: their numbers, and where each lies on Patlak's axis, in minutes."""
+
+    frames: tuple[int, ...]
+    blood: np.ndarray
+    x: np.ndarray
+
+    def fit(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Ki (1/min) and intercept of values (frame, ...) by least squares."""
+        over = values / self.blood.reshape(-1, *[1] * (values.ndim - 1))
+        centred = self.x - self.x.mean()
+        slope = np.tensordot(centred, over, axes=1) / float(centred @ centred)
+        return slope, over.mean(axis=0) - slope * self.x.mean()
+
+
+class Sums:
+    """The same of images that come one after the other, of which none is kept."""
+
+    def __init__(self, line: Line) -> None:
+        self.line, self._x, self._y = line, None, None
+
+    def add(self, place: int, image: np.ndarray) -> None:
+        """`place` counts the line's frames from 0."""
+        over = image.astype(np.float64) / self.line.blood[place]
+        weight = self.line.x[place] - self.line.x.mean()
+        self._x = weight * over if self._x is None else self._x + weight * over
+        self._y = over if self._y is None else self._y + over
+
+    def ki(self) -> np.ndarray:
+        centred = self.line.x - self.line.x.mean()
+        return (self._x / float(centred @ centred)).astype(np.float32)
+
+
+def line_of(times: Sequence[Time], injection_s: float | None, blood: str, rows: Iterable[Row], from_minutes: float
+            ) -> Line:  # fmt: skip
+    """By a region's name among the rows of the curves, or by a CSV of the blood's own."""
+    middles = _middles(times, injection_s)
+    asked = Asked(blood, from_minutes)
+    curve = _given(asked.file) if asked.file is not None else _of_region(blood, rows, times, injection_s)
+    at, integral = _along(*curve, middles)
+    late = [n for n in _late(middles, from_minutes) if at[n] > 0]
+    return Line(tuple(late), at[late], integral[late] / 60 / at[late])
+
+
+def regions(line: Line, names: Sequence[str], rows: Iterable[Row]) -> list[dict[str, Any]]:
+    """Ki of each region by its mean, before and after; of regions that are in every frame of the line."""
+    wanted = [names[number] for number in line.frames]
+    found: dict[tuple[str, str], dict[str, Row]] = {}
+    for row in rows:
+        found.setdefault((row["kind"], row["region"]), {})[row["frame"]] = row
+    made = []
+    for (kind, region), own in found.items():
+        if any(own.get(name, {}).get("mean_denoised") is None for name in wanted):
+            continue
+        low, denoised = (np.array([own[name][f"mean_{image}"] for name in wanted]) for image in ("low", "denoised"))
+        (ki_low, _), (ki, intercept) = line.fit(low), line.fit(denoised)
+        made.append({"kind": kind, "region": region, "Ki_low": float(ki_low), "Ki_denoised": float(ki),
+                     "intercept_denoised": float(intercept), "r_squared_denoised": _explained(line, denoised),
+                     "frames_fitted": len(wanted)})  # fmt: skip
+    return made
+
+
+def _explained(line: Line, values: np.ndarray) -> float | None:
+    over = values / line.blood
+    if np.ptp(over) == 0:
+        return None
+    return float(np.corrcoef(line.x, over)[0, 1] ** 2)
+
+
+def _middles(times: Sequence[Time], injection_s: float | None) -> np.ndarray:
+    """Of the frames, in seconds from the injection; where nobody says when that was, from the first frame on."""
+    if any(time.middle_s is None or time.seconds is None for time in times):
+        raise OptionError("Patlak", "needs the time and length of every frame, and not all are known",
+                          "Add FrameTimesStart and FrameDuration to the sidecar.")  # fmt: skip
+    return np.array([time.middle_s for time in times]) - _injected(times, injection_s)
+
+
+def _injected(times: Sequence[Time], injection_s: float | None) -> float:
+    return times[0].start_s if injection_s is None else injection_s
+
+
+def _late(middles: np.ndarray, from_minutes: float) -> list[int]:
+    late = [int(n) for n in np.flatnonzero(middles >= 60 * from_minutes)]
+    if len(late) < LEAST_FRAMES:
+        raise OptionError(f"Patlak from {from_minutes:g} min", f"has {len(late)} frames, and {LEAST_FRAMES} are needed",
+                          "Begin earlier (--patlak-from), or give more frames.")  # fmt: skip
+    return late
+
+
+def _check_start(times: Sequence[Time], injection_s: float | None) -> None:
+    first = min(time.start_s for time in times) - _injected(times, injection_s)
+    if first > LATEST_START_S:
+        raise OptionError(f"Frames that begin {first / 60:.1f} min after the injection",
+                          "do not show what the blood carried before",
+                          "Give the blood's curve from the injection on as a CSV (columns time_s, value).")  # fmt: skip
+
+
+def _given(file: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Columns time_s, from the injection, and value in the PET's unit, corrected for decay as the PET is."""
+    rows = tables.read_csv(file)
+    try:
+        found = sorted((float(row["time_s"]), float(row["value"])) for row in rows)
+    except (KeyError, TypeError, ValueError):
+        raise InputError(f"Blood curve {file.name}", "needs the columns time_s and value, numbers in every row",
+                         "Write seconds from the injection, and the PET's unit.") from None  # fmt: skip
+    if len(found) < LEAST_FRAMES or min(value for _, value in found) < 0:
+        raise InputError(f"Blood curve {file.name}", f"has {len(found)} rows, or values below zero",
+                         "Give the whole curve from the injection on.")  # fmt: skip
+    moments, values = np.array(found).T
+    return (moments, values) if moments[0] <= 0 else (np.insert(moments, 0, 0.0), np.insert(values, 0, 0.0))
+
+
+def _of_region(name: str, rows: Iterable[Row], times: Sequence[Time], injection_s: float | None
+               ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """The region's mean is that of the whole frame: a step, from its beginning to its end."""
+    found = {row["start_s"]: row["mean_low"] for row in rows if row["region"] == name}
+    if not found:
+        known = ", ".join(dict.fromkeys(str(row["region"]) for row in rows))
+        raise OptionError(f"Blood of '{name}'", f"is not one of the regions {known}", "Name one of them, or a CSV.")
+    _check_start(times, injection_s)
+    injected = _injected(times, injection_s)
+    moments, values = [min(0.0, times[0].start_s - injected)], [0.0]
+    for time in times:
+        mean = found.get(time.start_s, 0.0) or 0.0  # an empty frame is in no table
+        moments += [time.start_s - injected, time.start_s + time.seconds - injected]
+        values += [mean, mean]
+    return np.array(moments), np.array(values)
+
+
+def _along(moments: np.ndarray, values: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The curve and its integral from the injection (time 0) on at the times that are wanted."""
+    if wanted.max() > moments[-1]:
+        raise InputError(f"The blood's curve ends at {moments[-1] / 60:.1f} min",
+                         f"and the frames go on to {wanted.max() / 60:.1f} min", "Give the whole curve.")
+    steps = np.diff(moments) * (values[1:] + values[:-1]) / 2
+    whole = np.concatenate([[0.0], np.cumsum(steps)])
+    at = np.interp(wanted, moments, values)
+    before = np.searchsorted(moments, wanted, side="right") - 1
+    rest = (wanted - moments[before]) * (values[before] + at) / 2
+    return at, whole[before] + rest

@@ -1,0 +1,158 @@
+"""Patlak's Ki: exact on curves that follow the line, from a region or a curve that is given, voxel by voxel."""
+
+import json
+
+import nibabel
+import numpy as np
+import pytest
+from petdiffusion import denoise_frames, read
+from petdiffusion.dynamic.patlak import Asked, Sums, line_of, regions
+from petdiffusion.errors import InputError, OptionError
+from petdiffusion.read.dynamic import Time
+from petdiffusion.volume import SUVBW, Facts, Geometry, LabelMap, Volume
+from petdiffusion.write import frames as frame_files
+from petdiffusion.write import labels
+
+LENGTHS = [10.0] * 6 + [30.0] * 4 + [60.0] * 5 + [300.0] * 10
+STARTS = list(np.cumsum([0.0, *LENGTHS[:-1]]))
+TIMES = [Time(start, seconds) for start, seconds in zip(STARTS, LENGTHS)]
+MIDDLES = np.array([time.middle_s for time in TIMES])
+
+
+def bolus(seconds):
+    """Blood after an injection over half a minute: up in a line, then down in two exponentials."""
+    t = np.asarray(seconds, float) / 60
+    return np.where(t < 0.5, 40 * t, 16 * np.exp(-(t - 0.5) / 3) + 4 * np.exp(-(t - 0.5) / 60))
+
+
+FINE = np.linspace(0, 3600, 36001)
+INTEGRAL = np.concatenate([[0], np.cumsum(np.diff(FINE) * (bolus(FINE)[1:] + bolus(FINE)[:-1]) / 2)]) / 60
+"""Minutes times SUV."""
+
+
+def mean_in(curve, time):
+    inside = (FINE >= time.start_s) & (FINE <= time.start_s + time.seconds)
+    return float(np.mean(curve[inside]))
+
+
+def tissue(ki, volume):
+    return ki * INTEGRAL + volume * bolus(FINE)
+
+
+def rows(**curves):
+    return [{"frame": f"frame_{n + 1:03d}", "kind": "organ", "region": name, "start_s": time.start_s,
+             "mean_low": mean_in(curve, time), "mean_denoised": mean_in(curve, time)}
+            for n, time in enumerate(TIMES) for name, curve in curves.items()]  # fmt: skip
+
+
+NAMES = [f"frame_{n + 1:03d}" for n in range(len(TIMES))]
+
+
+def test_a_region_that_follows_the_line_gives_its_ki():
+    """Frames average over their length, so a per cent is left."""
+    made = rows(aorta=bolus(FINE), tumour=tissue(0.03, 0.3), muscle=tissue(0.002, 0.1))
+    line = line_of(TIMES, 0.0, "aorta", made, 20.0)
+    found = {row["region"]: row for row in regions(line, NAMES, made)}
+    assert found["tumour"]["Ki_denoised"] == pytest.approx(0.03, rel=0.01)
+    assert found["muscle"]["Ki_low"] == pytest.approx(0.002, rel=0.02)
+    assert found["tumour"]["intercept_denoised"] == pytest.approx(0.3, abs=0.03)
+    assert found["tumour"]["r_squared_denoised"] > 0.999 and found["tumour"]["frames_fitted"] == 8
+    assert abs(found["aorta"]["Ki_denoised"]) < 1e-6
+
+
+def test_a_curve_that_is_given_serves_late_frames(tmp_path):
+    """Eight frames from 18 min on, whose own blood does not show the bolus."""
+    late = TIMES[-8:]
+    file = tmp_path / "blood.csv"
+    file.write_text("time_s,value\n" + "".join(f"{t},{v}\n" for t, v in zip(FINE[::50], bolus(FINE[::50]))))
+    made = [row for row in rows(tumour=tissue(0.03, 0.3)) if row["start_s"] >= late[0].start_s]
+    line = line_of(late, 0.0, str(file), made, 15.0)
+    (row,) = regions(line, NAMES[-8:], made)
+    assert row["Ki_denoised"] == pytest.approx(0.03, rel=0.005)
+    Asked(str(file), 15.0).check(late, 0.0, False)
+    with pytest.raises(OptionError, match=r"begin 18\.0 min after the injection"):
+        Asked("aorta").check(late, 0.0, True)
+
+
+def test_the_clock_of_the_frames_need_not_begin_with_the_injection():
+    shifted = [Time(time.start_s + 45, time.seconds) for time in TIMES]
+    made = [row | {"start_s": row["start_s"] + 45} for row in rows(aorta=bolus(FINE), tumour=tissue(0.03, 0.3))]
+    line, plain = line_of(shifted, 45.0, "aorta", made, 20.0), line_of(TIMES, 0.0, "aorta",
+                                                                       rows(aorta=bolus(FINE)), 20.0)  # fmt: skip
+    np.testing.assert_allclose(line.x, plain.x)
+    assert line.frames == plain.frames
+
+
+def test_blood_is_that_of_the_frames_before_denoising():
+    made = rows(aorta=bolus(FINE))
+    changed = [row | {"mean_denoised": 0.5 * row["mean_denoised"]} for row in made]
+    np.testing.assert_array_equal(line_of(TIMES, 0.0, "aorta", changed, 20.0).blood,
+                                  line_of(TIMES, 0.0, "aorta", made, 20.0).blood)  # fmt: skip
+
+
+def test_sums_of_images_give_what_the_whole_does():
+    line = line_of(TIMES, 0.0, "aorta", rows(aorta=bolus(FINE)), 20.0)
+    values = np.random.default_rng(0).normal(2, 1, (len(line.frames), 3, 4, 5))
+    sums = Sums(line)
+    for place, image in enumerate(values):
+        sums.add(place, image)
+    np.testing.assert_allclose(sums.ki(), line.fit(values)[0], rtol=1e-5)
+    slope = np.polyfit(line.x, values[:, 1, 2, 3] / line.blood, 1)[0]
+    assert sums.ki()[1, 2, 3] == pytest.approx(slope, rel=1e-5)
+
+
+@pytest.fixture(scope="module")
+def scan(tmp_path_factory):
+    """A dynamic PET of two slabs and the aorta, without noise, injected as the scan began."""
+    folder = tmp_path_factory.mktemp("scan")
+    organs = np.zeros((10, 12, 14), np.int16)
+    organs[1:9, 1:5, 1:13], organs[1:9, 7:11, 1:7], organs[1:9, 7:11, 9:13] = 1, 2, 3
+    curves = {1: bolus(FINE), 2: tissue(0.02, 0.3), 3: tissue(0.005, 0.5)}
+    geometry = Geometry((14, 12, 10), (4.0, 4.0, 4.0))
+    images = [np.select([organs == n for n in curves], [mean_in(curve, time) for curve in curves.values()], 0.0)
+              for time in TIMES]  # fmt: skip
+    like = Volume(images[-1].astype(np.float32), geometry, SUVBW, Facts(modality="PT", tracer="FDG"))
+    notes = {"FrameTimesStart": STARTS, "FrameDuration": LENGTHS, "InjectionStart": 0}
+    frame_files.write(like, (image.astype(np.float32) for image in images), len(images), folder / "pet.nii.gz", notes)
+    labels.write(LabelMap(organs, geometry, {1: "aorta", 2: "tumour", 3: "muscle"}), folder / "organs.nii.gz")
+    return folder, organs
+
+
+def made_of(scan, out, **more):
+    return denoise_frames(scan[0] / "pet.nii.gz", out, "median", lead=False, options={"radius_mm": 1},
+                          labels=scan[0] / "organs.nii.gz", **more)  # fmt: skip
+
+
+def test_ki_of_every_voxel_is_written(scan, tmp_path):
+    made = made_of(scan, tmp_path / "out", patlak="aorta")
+    ki = nibabel.load(made.files["ki"]).get_fdata().transpose(2, 1, 0)
+    assert np.median(ki[scan[1] == 2]) == pytest.approx(0.02, rel=0.02)
+    assert np.median(ki[scan[1] == 3]) == pytest.approx(0.005, rel=0.04)
+    rows_ = {row["region"]: row for row in made.tables["patlak"]}
+    assert rows_["tumour"]["Ki_denoised"] == pytest.approx(0.02, rel=0.05)
+    with open(made.files["report"], encoding="utf-8") as stream:
+        assert "Rate of uptake" in stream.read()
+    assert json.loads((tmp_path / "out" / "denoised.json").read_text())["InjectionStart"] == 0
+    assert read.frames(made.files["denoised"]).injection_s == 0
+
+
+def test_what_patlak_lacks_is_told_before_the_work(scan, tmp_path):
+    for more, said in (({"patlak": "aorta", "patlak_from": 55}, "has 1 frames"),
+                       ({"patlak": "aorta", "frames": "18-25"}, "min after the injection"),
+                       ({"patlak": str(tmp_path / "none.csv")}, "none.csv")):  # fmt: skip
+        with pytest.raises((OptionError, InputError), match=said):
+            made_of(scan, tmp_path / "out", **more)
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "short.csv").write_text("time_s,value\n0,1\n10,2\n60,1\n")
+    with pytest.raises(InputError, match=r"ends at 1\.0 min"):
+        made_of(scan, tmp_path / "out", patlak=str(tmp_path / "short.csv"))
+    with pytest.raises(OptionError, match="none were given"):
+        denoise_frames(scan[0] / "pet.nii.gz", tmp_path / "out", "median", lead=False, patlak="aorta")
+
+
+@pytest.mark.parametrize("text", ["a,b\n1,2\n", "time_s,value\n1,x\n2,3\n4,5\n", "time_s,value\n1,2\n",
+                                  "time_s,value\n1,-2\n2,3\n4,5\n"])  # fmt: skip
+def test_a_curve_that_is_none_is_refused(scan, tmp_path, text):
+    (tmp_path / "blood.csv").write_text(text)
+    with pytest.raises(InputError, match=r"blood\.csv"):
+        made_of(scan, tmp_path / "out", patlak=str(tmp_path / "blood.csv"))
