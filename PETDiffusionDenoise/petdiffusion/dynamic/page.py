@@ -32,6 +32,7 @@ STYLE = """
 .frames figcaption { white-space: normal; }
 .rates { display: grid; grid-template-columns: minmax(200px, 300px) 1fr; gap: 24px; align-items: start; }
 .rates img { width: 100%; height: auto; border: 1px solid var(--line); display: block; }
+.rates td:first-child, .rates th:first-child { text-align: left; }
 @media (max-width: 700px) { .rates { grid-template-columns: 1fr; } }
 td { vertical-align: top; }
 """
