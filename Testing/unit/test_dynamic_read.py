@@ -12,6 +12,7 @@ from petdiffusion.read.dynamic import chosen
 from petdiffusion.volume import BQML, SUVBW, Facts, Geometry, Volume
 from petdiffusion.write import frames as frame_files
 from support import dicom_factory as factory
+from support.dynamic_dicom import dynamic
 
 GRID = Geometry((7, 6, 5), (1.5, 2.0, 3.0), (10.0, -100.0, 5.0), (0.8, -0.6, 0, 0.6, 0.8, 0, 0, 0, 1))
 SECONDS = [10.0, 20.0, 60.0, 300.0]
@@ -94,30 +95,6 @@ def test_slicers_sequences_and_other_4d_files_of_itk(tmp_path, ending):
     assert len(found) == 3 and found.times[1].start_s is None
     for volume, array in zip(found, values):
         np.testing.assert_array_equal(volume.array, array)
-
-
-def dynamic(folder, count=3, shuffled=True, **edits):
-    """A DICOM series of frames; the files of a frame do not lie together, and its name does not tell its order."""
-    from pydicom.uid import generate_uid
-
-    uid, grid, made = generate_uid(), factory.grid((3, 6, 7)), []
-    order = list(range(count))
-    if shuffled:
-        order = order[1:] + order[:1]
-    for place, number in enumerate(order):
-        values = factory.activity(grid.shape, seed=number) * (number + 1)
-
-        def edit(ds, k, number=number):
-            ds.SeriesInstanceUID = uid
-            ds.AcquisitionTime, ds.SeriesTime = f"1030{10 * number:02d}", "103000"
-            ds.ActualFrameDuration, ds.FrameReferenceTime = 10000, str(5000 + 10000 * number)
-            ds.DecayFactor = f"{2 ** ((10 * number + 5) / factory.HALF_LIFE_S):.8f}"
-            for keyword, shown in edits.items():
-                setattr(ds, keyword, shown(number, k))
-
-        series = factory.pet(folder / "series" / str(place), values=values, geometry=grid, edit=edit)
-        made.append((number, series))
-    return folder / "series", [series for _, series in sorted(made, key=lambda pair: pair[0])]
 
 
 def test_a_dicom_series_of_frames_is_put_in_the_order_of_time(tmp_path):
