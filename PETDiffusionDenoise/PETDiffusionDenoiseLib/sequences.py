@@ -12,8 +12,10 @@ import numpy as np
 import slicer
 from petdiffusion import registry
 from petdiffusion.errors import InputError, UnitError
+from petdiffusion.read import sidecar
 from petdiffusion.read.sidecar import HEADER_KEY, OWN_KEY
-from petdiffusion.volume import Geometry, Volume
+from petdiffusion.suv import parse_unit
+from petdiffusion.volume import ARBITRARY, BQML, Geometry, Volume
 
 from . import backend, batches, exchange, jobs, scene, tables, units
 from .process import BackendProcess, Ending, Failure
@@ -195,20 +197,26 @@ def _loaded(result: Mapping[str, Any], name: str) -> FramesNodes:
     timed = all(row.get("start_s") is not None for row in rows)
     sequence.SetIndexName("time" if timed else "frame")
     sequence.SetIndexUnit("s" if timed else "")
-    unit = next((row["unit"] for row in rows if row.get("unit")), None)
+    unit, factor = _unit_of(result["files"]["denoised"])
     for number, (array, geometry) in enumerate(_frames(result["files"]["denoised"])):
         node = scene.new_volume(array, geometry, name)
         value = f"{rows[number]['start_s']:g}" if timed else str(number + 1)
         sequence.SetDataNodeAtValue(node, value)
         slicer.mrmlScene.RemoveNode(node)
         if unit in exchange.BIDS_UNIT:  # now, since the sequence keeps a copy without it
-            units.mark(sequence.GetDataNodeAtValue(value), unit)
+            units.mark(sequence.GetDataNodeAtValue(value), unit, factor if unit == BQML else None)
     browser = slicer.mrmlScene.AddNode(slicer.vtkMRMLSequenceBrowserNode())
     browser.SetName(f"{name} browser")
     browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
     curves = result["tables"].get("time_activity") or []
     table = tables.add_table(curves, f"{name}: activity over time") if curves else None
     return FramesNodes(sequence, browser, table, dict(result["files"]))
+
+
+def _unit_of(path: str) -> tuple[str, float | None]:
+    """Of the 4D image, and its way to SUV. It is in the input's unit; the tables are in that of the computing."""
+    notes = sidecar.of(Path(path))
+    return parse_unit(notes.unit or ARBITRARY)[0], notes.facts().suv_factor
 
 
 def _frames(path: str) -> Iterator[tuple[np.ndarray, Geometry]]:

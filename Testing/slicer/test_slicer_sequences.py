@@ -8,7 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from petdiffusion import read
 from petdiffusion.errors import Cancelled, InputError, OptionError
+from support import dicom_factory as factory
+from support.dynamic_dicom import dynamic
 
 STARTS = (0.0, 60.0, 180.0)
 
@@ -77,6 +80,35 @@ def test_a_file_is_taken_as_it_is_and_an_index_that_only_counts_is_no_time(logic
     for one, other in zip(arrays(first.denoised), arrays(again.denoised)):
         np.testing.assert_array_equal(one, other)
     assert again.denoised.GetName() == "scan denoised"
+
+
+def test_a_dicom_folder_in_bqml_comes_back_in_bqml_with_the_way_to_suv(logic, tmp_path) -> None:
+    from PETDiffusionDenoiseLib import units
+
+    folder, series = dynamic(tmp_path)
+    nodes = logic.denoiseFrames(str(folder), str(tmp_path / "out"), "gaussian", each=True)
+    for number, one in enumerate(series):
+        node = nodes.denoised.GetNthDataNode(number)
+        assert arrays(nodes.denoised)[number].mean() == pytest.approx(one.array.mean(), rel=0.3)
+        found = units.find(node)
+        assert units.word(node) == "Bq/ml" and (found.unit, found.scale) == ("Bq/ml", 1.0)
+        waited = 2 ** (3600 / factory.HALF_LIFE_S)  # injected an hour before the scan
+        assert found.factor == pytest.approx(waited * 1000 * factory.WEIGHT_KG / factory.DOSE_BQ, rel=1e-3)
+
+
+@pytest.mark.parametrize(("factor", "written", "word"), [(0.0, 1000.0, "Bq/ml"), (0.002, 2.0, "SUV")])
+def test_a_sequence_in_thousands_reaches_the_backend_in_the_unit_that_its_file_says(logic, tmp_path, factor, written,
+                                                                                    word) -> None:  # fmt: skip
+    from PETDiffusionDenoiseLib import units
+
+    given = sequence()
+    nodes = logic.denoiseFrames(given, str(tmp_path / "out"), "gaussian", each=True, unit_choice="kBq/ml",
+                                suv_factor=factor)  # fmt: skip
+    handed = read.frames(next((tmp_path / "out").rglob("scan.mha")))
+    for number, (before, after) in enumerate(zip(arrays(given), arrays(nodes.denoised))):
+        np.testing.assert_allclose(handed.frame(number).array, written * before, rtol=1e-6)
+        assert after.mean() == pytest.approx(written * before.mean(), rel=0.1)
+        assert units.word(nodes.denoised.GetNthDataNode(number)) == word
 
 
 def test_milliseconds_are_told_from_seconds(scene) -> None:
