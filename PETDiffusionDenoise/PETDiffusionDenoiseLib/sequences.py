@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import slicer
 from petdiffusion import registry
-from petdiffusion.errors import InputError, UnitError
+from petdiffusion.errors import InputError, OutputError, UnitError
 from petdiffusion.read import sidecar
 from petdiffusion.read.sidecar import HEADER_KEY, OWN_KEY
 from petdiffusion.suv import parse_unit
@@ -23,7 +23,8 @@ from .signals import Signal
 
 SEQUENCE, BROWSER = "vtkMRMLSequenceNode", "vtkMRMLSequenceBrowserNode"
 SECONDS = {"s": 1.0, "sec": 1.0, "ms": 1e-3, "msec": 1e-3, "min": 60.0}
-SCAN = "scan.mha"
+INPUTS, SCAN, MARK = "input", "scan.mha", "written-by-petdiffusion.txt"
+MARKED = "What 3D Slicer handed over to denoise a dynamic PET. The next run replaces it: keep other files elsewhere.\n"
 IMAGES, MASKS = ("ct", "mr"), ("labels", "lesions")
 FLAGS = ("frames", "unit", "weight_kg", "model", "seed", "device", "workers")
 
@@ -60,8 +61,8 @@ class FramesJob(batches.BatchJob):
                              "Give slicer.util.getNode('name') of a sequence, a 4D file, or a DICOM folder.")
 
     def start(self) -> None:
-        """A sequence is written into the output folder, where a run that was stopped finds it again; images of one
-        frame, such as masks, into a folder that is gone with the job."""
+        """What is handed over is written beside the result: a run that was stopped goes on only with the files that it
+        began with, at the same place."""
         self._scratch = jobs.new_scratch()
         try:
             file = self._written() if _is_sequence(self._pet) else Path(self._pet).expanduser().absolute()
@@ -86,9 +87,9 @@ class FramesJob(batches.BatchJob):
         facts = units.facts_of(frames[0]).to_json()
         notes = {"Units": exchange.BIDS_UNIT[unit], "Modality": "PT", OWN_KEY: {"facts": facts}, **_times(self._pet)}
         image.SetMetaData(HEADER_KEY, json.dumps(notes, ensure_ascii=True))
-        self._folder.mkdir(parents=True, exist_ok=True)
-        sitk.WriteImage(image, str(self._folder / SCAN))
-        return self._folder / SCAN
+        file = _inputs_in(self._folder) / SCAN
+        sitk.WriteImage(image, str(file))
+        return file
 
     def _unit(self, frame: Any) -> tuple[str, float]:
         try:
@@ -108,8 +109,7 @@ class FramesJob(batches.BatchJob):
         return words
 
     def _handed(self, name: str, node: Any) -> str:
-        file = self._folder / f"{name}{exchange.SUFFIX}"
-        self._folder.mkdir(parents=True, exist_ok=True)
+        file = _inputs_in(self._folder) / f"{name}{exchange.SUFFIX}"
         if name in IMAGES:
             return exchange.write_image(scene.volume_of(node), file)
         with _on_grid_of(self._pet) as reference:
@@ -137,6 +137,19 @@ def sequence_of(node: Any) -> Any:
 
 def _is_sequence(node: Any) -> bool:
     return hasattr(node, "IsA") and node.IsA(SEQUENCE)
+
+
+def _inputs_in(out: Path) -> Path:
+    """The folder of what is handed over. Its mark says that files there are ours to replace; without it they are the
+    user's."""
+    folder = out / INPUTS
+    ours = not folder.exists() or (folder / MARK).is_file()
+    if not ours and (not folder.is_dir() or any(folder.iterdir())):
+        raise OutputError(f"{folder}", "was there before, and images that are handed over could replace files in it",
+                          "Choose another output folder.")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MARK).write_text(MARKED, encoding="utf-8")
+    return folder
 
 
 def _scaled(volume: Volume, scale: float) -> Volume:

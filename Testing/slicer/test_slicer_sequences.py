@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from petdiffusion import read
-from petdiffusion.errors import Cancelled, InputError, OptionError
+from petdiffusion.errors import Cancelled, InputError, OptionError, OutputError
 from support import dicom_factory as factory
 from support.dynamic_dicom import dynamic
 
@@ -49,14 +49,11 @@ def arrays(node):
 
 
 def test_a_sequence_comes_back_as_a_sequence(logic, tmp_path) -> None:
-    import builders
     import slicer.util
     from PETDiffusionDenoiseLib import scene, units
 
     given = sequence()
-    organs = builders.node_of(np.where(builders.pet_array() > 1, 1, 0).astype(np.int16), "organs",
-                              kind="vtkMRMLLabelMapVolumeNode")  # fmt: skip
-    nodes = logic.denoiseFrames(given, str(tmp_path / "out"), "gaussian", labels=organs, each=True)
+    nodes = logic.denoiseFrames(given, str(tmp_path / "out"), "gaussian", labels=organs(), each=True)
     denoised = arrays(nodes.denoised)
     assert len(denoised) == 3 and nodes.denoised.GetName() == "Dynamic ü denoised"
     assert [nodes.denoised.GetNthIndexValue(n) for n in range(3)] == ["0", "60", "180"]
@@ -76,7 +73,8 @@ def test_a_sequence_comes_back_as_a_sequence(logic, tmp_path) -> None:
 def test_a_file_is_taken_as_it_is_and_an_index_that_only_counts_is_no_time(logic, tmp_path) -> None:
     first = logic.denoiseFrames(sequence((0, 1, 2)), str(tmp_path / "one"), "gaussian", each=True)
     assert first.denoised.GetIndexName() == "frame"
-    again = logic.denoiseFrames(str(tmp_path / "one" / "scan.mha"), str(tmp_path / "two"), "gaussian", each=True)
+    scan = tmp_path / "one" / "input" / "scan.mha"
+    again = logic.denoiseFrames(str(scan), str(tmp_path / "two"), "gaussian", each=True)
     for one, other in zip(arrays(first.denoised), arrays(again.denoised)):
         np.testing.assert_array_equal(one, other)
     assert again.denoised.GetName() == "scan denoised"
@@ -104,11 +102,46 @@ def test_a_sequence_in_thousands_reaches_the_backend_in_the_unit_that_its_file_s
     given = sequence()
     nodes = logic.denoiseFrames(given, str(tmp_path / "out"), "gaussian", each=True, unit_choice="kBq/ml",
                                 suv_factor=factor)  # fmt: skip
-    handed = read.frames(next((tmp_path / "out").rglob("scan.mha")))
+    handed = read.frames(tmp_path / "out" / "input" / "scan.mha")
     for number, (before, after) in enumerate(zip(arrays(given), arrays(nodes.denoised))):
         np.testing.assert_allclose(handed.frame(number).array, written * before, rtol=1e-6)
         assert after.mean() == pytest.approx(written * before.mean(), rel=0.1)
         assert units.word(nodes.denoised.GetNthDataNode(number)) == word
+
+
+def organs():
+    import builders
+
+    return builders.node_of(np.where(builders.pet_array() > 1, 1, 0).astype(np.int16), "organs",
+                            kind="vtkMRMLLabelMapVolumeNode")  # fmt: skip
+
+
+def test_what_is_handed_over_replaces_no_file_of_the_user(logic, tmp_path) -> None:
+    import builders
+
+    own = [tmp_path / f"{name}.mha" for name in ("scan", "labels", "lesions", "ct", "mr")]
+    for file in own:
+        file.write_text("mine")
+    masks = {"labels": organs(), "lesions": organs(), "ct": builders.ct(), "mr": builders.pet(name="MR")}
+    logic.denoiseFrames(sequence(), str(tmp_path), "gaussian", each=True, **masks)
+    assert {file.read_text() for file in own} == {"mine"}
+    theirs = tmp_path / "other" / "input" / "labels.mha"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("mine")
+    with pytest.raises(OutputError, match="was there before"):
+        logic.denoiseFrames(sequence(), str(tmp_path / "other"), "gaussian", labels=masks["labels"])
+    assert theirs.read_text() == "mine" and list(theirs.parent.iterdir()) == [theirs]
+
+
+def test_a_run_that_was_stopped_goes_on_with_what_was_handed_over_before(logic, tmp_path) -> None:
+    given = {"labels": organs(), "each": True}
+    logic.denoiseFrames(sequence(), str(tmp_path), "gaussian", **given)
+    for name in ("dynamic.json", "denoised.nii.gz", "denoised.json", "report.html", "tables/frames.csv",
+                 "tables/time_activity.csv"):  # fmt: skip
+        (tmp_path / name).unlink()
+    done = {file: file.stat().st_mtime_ns for file in (tmp_path / "frames").rglob("record.json")}
+    logic.denoiseFrames(sequence(), str(tmp_path), "gaussian", **given)
+    assert len(done) == 3 and {file: file.stat().st_mtime_ns for file in done} == done
 
 
 def test_milliseconds_are_told_from_seconds(scene) -> None:
