@@ -59,6 +59,18 @@ def test_a_spot_that_the_lead_does_not_show_keeps_its_activity():
     np.testing.assert_allclose(kept.max(), twice.max(), rtol=0.1)
 
 
+@pytest.mark.parametrize("low", [-0.3, -0.1, 0.02])
+def test_where_the_lead_is_negative_or_nearly_nothing_its_noise_is_not_brought_up(low):
+    """As beside a hot bladder after filtered backprojection: the frame holds 3 there, the lead next to nothing."""
+    noise = np.random.default_rng(3)
+    lead = np.full(SHAPE, 3.0, np.float32)
+    lead[8:13] = low
+    lead += noise.normal(0, 0.05, SHAPE)
+    frame = (3.0 + noise.normal(0, 0.15, SHAPE)).astype(np.float32)
+    band = run_led(frame, lead.astype(np.float32))[9:12]
+    assert np.sqrt(np.mean((band - 3.0) ** 2)) < 0.1
+
+
 def test_noise_falls_as_by_a_filter_and_borders_stay():
     """Beside a Gaussian of its width: as little noise in the even part, and a third of its error at the spot."""
     lead = scene()

@@ -40,9 +40,9 @@ def tissue(ki, volume):
 
 
 def rows(**curves):
-    return [{"frame": f"frame_{n + 1:03d}", "kind": "organ", "region": name, "start_s": time.start_s,
-             "mean_low": mean_in(curve, time), "mean_denoised": mean_in(curve, time)}
-            for n, time in enumerate(TIMES) for name, curve in curves.items()]  # fmt: skip
+    return [{"frame": f"frame_{n + 1:03d}", "kind": "organ", "number": number, "region": name,
+             "start_s": time.start_s, "mean_low": mean_in(curve, time), "mean_denoised": mean_in(curve, time)}
+            for n, time in enumerate(TIMES) for number, (name, curve) in enumerate(curves.items(), 1)]  # fmt: skip
 
 
 NAMES = [f"frame_{n + 1:03d}" for n in range(len(TIMES))]

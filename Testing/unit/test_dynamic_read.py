@@ -4,10 +4,11 @@ import json
 
 import nibabel
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK as sitk
 from petdiffusion import convert, read
-from petdiffusion.errors import InputError, OptionError
+from petdiffusion.errors import GeometryError, InputError, OptionError, UnitError
 from petdiffusion.read.dynamic import chosen
 from petdiffusion.volume import BQML, SUVBW, Facts, Geometry, Volume
 from petdiffusion.write import frames as frame_files
@@ -49,7 +50,7 @@ def test_the_4d_file_is_what_other_programs_read_too(tmp_path):
     values = arrays()
     image = nibabel.load(written(tmp_path, values))
     np.testing.assert_array_equal(image.get_fdata().transpose(3, 2, 1, 0), values)
-    assert image.shape == (7, 6, 5, 4) and image.header.get_xyzt_units() == ("mm", "sec")
+    assert image.shape == (7, 6, 5, 4) and image.header.get_xyzt_units()[0] == "mm"
     itk = sitk.ReadImage(str(tmp_path / "pet.nii.gz"))
     np.testing.assert_array_equal(sitk.GetArrayFromImage(itk), values)
     np.testing.assert_allclose(itk.GetDirection()[:3], np.reshape(GRID.direction, (3, 3))[0], atol=1e-6)
@@ -77,10 +78,62 @@ def test_frames_before_the_injection_have_the_suv_factor_of_the_others(tmp_path)
     np.testing.assert_allclose(factors, 70000 / left, rtol=1e-6)
 
 
-def test_frames_that_are_corrected_to_other_times_keep_their_own_factor(tmp_path):
-    path = written(tmp_path, arrays(2), {"Units": "Bq/mL"})
+def test_frames_of_which_no_suv_is_known_stay_in_bqml(tmp_path):
+    found = read.frames(written(tmp_path, arrays(2), {"Units": "Bq/mL"}))
+    assert [(volume.unit, volume.facts.suv_factor) for volume in found] == [(BQML, None)] * 2
+
+
+def test_a_weight_that_is_given_serves_every_frame(tmp_path):
+    """Also those that began before the injection, whose own times tell no SUV."""
+    notes = {key: value for key, value in BIDS.items() if key != "BodyWeight"} | {"InjectionStart": 15}
+    found = read.frames(written(tmp_path, arrays(), notes), weight_kg=70.0)
+    factors = [volume.facts.suv_factor for volume in found]
+    np.testing.assert_allclose(factors, 70000 / (370e6 * 2 ** (15 / 6586.2)), rtol=1e-6)
+
+
+def own_starts(folder):
+    """Three DICOM frames twenty minutes apart, each corrected for decay to its own start."""
+    clocks = ["103000", "105000", "111000"]
+    return dynamic(folder, AcquisitionTime=lambda n, k: clocks[n], SeriesTime=lambda n, k: clocks[n],
+                   DecayFactor=lambda n, k: "1.0005", FrameReferenceTime=lambda n, k: str(1000 * (5 + 1200 * n)))
+
+
+def test_frames_that_are_corrected_to_moments_of_their_own_are_joined_in_suv(tmp_path):
+    """By the first one's factor the last would be 23 % too low."""
+    folder, series = own_starts(tmp_path)
+    found = read.frames(folder)
+    for number, (volume, one) in enumerate(zip(found, series)):
+        left = factory.DOSE_BQ * 2 ** (-(3600 + 1200 * number) / factory.HALF_LIFE_S)
+        assert volume.unit == SUVBW and volume.facts.suv_factor is None
+        np.testing.assert_allclose(volume.array, one.array * 1000 * factory.WEIGHT_KG / left, rtol=1e-3)
+    mean = read.image(convert(folder, tmp_path / "mean.nii.gz", frames="1-3"))
+    np.testing.assert_allclose(mean.array, np.mean([volume.array for volume in found], axis=0), rtol=1e-5)
+
+
+def test_frames_of_which_some_alone_tell_a_factor_of_their_own_are_refused(tmp_path):
+    folder, series = own_starts(tmp_path)
+    for file in series[1].files:
+        ds = pydicom.dcmread(file)
+        del ds.PatientWeight
+        ds.save_as(file)
+    with pytest.raises(UnitError, match="different moments"):
+        read.frames(folder)
+
+
+def test_no_step_in_time_is_made_up(tmp_path):
+    """One second is what ITK writes of times that it does not know; gates have none."""
+    sitk.WriteImage(sitk.JoinSeries([sitk.GetImageFromArray(a) for a in arrays(3)]), str(tmp_path / "itk.nii.gz"))
+    assert read.frames(tmp_path / "itk.nii.gz", unit="Bq/ml").times[1].start_s is None
+    path = written(tmp_path, arrays(3), {"Units": "Bq/mL", "PETDiffusionFrames": "gates"})
+    image = nibabel.load(path)
+    image.header.set_xyzt_units("mm", "sec")
+    image.header.set_zooms((1.5, 2.0, 3.0, 30.0))
+    nibabel.save(image, path)
     found = read.frames(path)
-    assert [volume.facts.suv_factor for volume in found] == [None, None]
+    assert found.kind == "gates" and found.times[1].start_s is None
+    frame_files.write(Volume(arrays()[0], GRID, BQML), iter(arrays()), 4, tmp_path / "even.nii.gz",
+                      {"FrameTimesStart": [0, 30, 60, 90], "FrameDuration": [30] * 4})  # fmt: skip
+    assert nibabel.load(tmp_path / "even.nii.gz").header.get_zooms()[3] == 30
 
 
 @pytest.mark.parametrize("ending", [".mha", ".nrrd"])
@@ -117,6 +170,37 @@ def test_gates_are_told_by_their_trigger_time(tmp_path):
     np.testing.assert_allclose(found.frame(0).array, series[2].array, rtol=1e-4)
 
 
+@pytest.mark.parametrize("told", ["TriggerTime", "TemporalPositionIdentifier"])
+def test_a_series_of_the_type_gated_is_gated(tmp_path, told):
+    """By whatever its gates are told apart; the trigger time goes first."""
+    tags = {"SeriesType": lambda n, k: ["GATED", "IMAGE"], "AcquisitionTime": lambda n, k: "103000",
+            told: lambda n, k: str(10 + n)}  # fmt: skip
+    if told == "TriggerTime":
+        tags["FrameReferenceTime"] = lambda n, k: str(1000 * (3 - n))  # the other way round
+    folder, series = dynamic(tmp_path, **tags)
+    found = read.frames(folder)
+    assert found.kind == "gates" and all(time.start_s is None for time in found.times)
+    if told == "TriggerTime":
+        np.testing.assert_allclose(found.frame(0).array, series[0].array, rtol=1e-4)
+
+
+def test_where_all_were_acquired_at_once_the_reference_times_tell(tmp_path):
+    folder, _ = dynamic(tmp_path, AcquisitionTime=lambda number, k: "103000")
+    assert [(t.start_s, t.seconds) for t in read.frames(folder).times] == [(0, 10), (10, 10), (20, 10)]
+
+
+def test_a_frame_begins_with_the_first_of_its_slices(tmp_path):
+    """Of the second frame the first slice is of another bed, which was scanned four seconds later."""
+    folder, _ = dynamic(tmp_path, AcquisitionTime=lambda n, k: f"1030{10 * n + 4 * (k == 0 and n == 1):02d}")
+    assert [t.start_s for t in read.frames(folder).times] == [0, 10, 20]
+
+
+def test_a_frame_on_another_grid_is_refused(tmp_path):
+    folder, _ = dynamic(tmp_path, count=2, PixelSpacing=lambda number, k: [4.0 + number, 4.0 + number])
+    with pytest.raises((GeometryError, InputError), match=r"PixelSpacing|elsewhere"):
+        list(read.frames(folder))
+
+
 def test_passes_over_several_beds_come_together_by_their_order_at_each_place(tmp_path):
     """The second bed of the first pass is later than the first bed of no pass but its own."""
     folder, series = dynamic(tmp_path, count=2,
@@ -138,6 +222,20 @@ def test_what_cannot_be_told_apart_is_refused(tmp_path):
     folder, _ = dynamic(tmp_path, **{k: lambda number, slice_, v=v: v for k, v in same.items()})
     with pytest.raises(InputError, match="none of FrameReferenceTime"):
         read.frames(folder)
+
+
+def test_colours_are_no_frames_and_a_cut_file_is_refused_by_name(tmp_path):
+    colours = sitk.GetImageFromArray(np.zeros((4, 5, 6, 3), np.uint8), isVector=True)
+    sitk.WriteImage(colours, str(tmp_path / "rgb.mha"))
+    with pytest.raises(InputError, match="colours"):
+        read.frames(tmp_path / "rgb.mha", unit="Bq/ml")
+    path = written(tmp_path, arrays(), name="pet.nii.gz")
+    image = nibabel.load(path)
+    nibabel.save(image, tmp_path / "cut.nii")
+    whole = (tmp_path / "cut.nii").read_bytes()
+    (tmp_path / "cut.nii").write_bytes(whole[: len(whole) - 2000])
+    with pytest.raises(InputError, match=r"cut\.nii"):
+        list(read.frames(tmp_path / "cut.nii", unit="Bq/ml"))
 
 
 def test_one_image_is_no_dynamic_scan(tmp_path):
@@ -168,13 +266,13 @@ def test_times_follow_from_lengths_and_lengths_from_times(tmp_path):
     notes = {key: value for key, value in BIDS.items() if key != "FrameTimesStart"}
     assert [t.start_s for t in read.frames(written(tmp_path, arrays(), notes)).times] == STARTS
     notes = {key: value for key, value in BIDS.items() if key != "FrameDuration"}
-    assert [t.seconds for t in read.frames(written(tmp_path, arrays(), notes)).times] == [10, 20, 60, None]
+    assert [t.seconds for t in read.frames(written(tmp_path, arrays(), notes)).times] == [10, 20, 60, 60]
 
 
 def test_frames_are_chosen_as_people_count_them():
     assert chosen("3", 5) == [2]
     assert chosen("1, 3-5", 5) == [0, 2, 3, 4]
-    for wrong in ("0", "6", "2-7", "4-3", "", "a", "1,1", "-2", "1-"):
+    for wrong in ("0", "6", "1-9999999999", "2-7", "4-3", "", "a", "1,1", "-2", "1-"):
         with pytest.raises(InputError, match="1 to 5"):
             chosen(wrong, 5)
 

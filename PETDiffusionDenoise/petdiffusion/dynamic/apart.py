@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,32 +62,30 @@ def lay(found: Frames, numbers: Sequence[int], folder: Path, source: Mapping[str
     else:
         _refuse(folder, names, earlier, about, overwrite)
         folder.mkdir(parents=True, exist_ok=True)
+        _remove(folder, [name for name in earlier.get("about", {}).get("names", []) if name not in names])
         _put(folder / NOTES, {"about": about})  # from now on what lies here is this run's
         activity, geometry = _write(found, numbers, names, folder, run)
         _put(folder / NOTES, {"about": about, "activity": activity, "geometry": geometry.to_json()})
     empty = tuple(name for name, mean in zip(names, activity) if mean < LEAST_PART * max(activity))
     if len(empty) == len(names):
-        raise InputError("Every frame", "is empty", "Check the file.")
+        raise InputError("The frames", "hold no activity above zero", "Check that they are those of a PET.")
     times = tuple(found.times[number] for number in numbers)
     return Laid(folder, found.kind, names, times, empty, geometry, source, found.injection_s)
 
 
 def _write(found: Frames, numbers: Sequence[int], names: Sequence[str], folder: Path, run: Run
            ) -> tuple[list[float], Geometry]:  # fmt: skip
-    activity, units, geometry, total = [], set(), None, np.float32(0)
+    activity, geometry, total = [], None, np.float32(0)
     weights, seconds = shares([found.times[number] for number in numbers])
     for place, (number, name) in enumerate(zip(numbers, names)):
         volume = found.frame(number)
         _check(volume, name)
         geometry = geometry or volume.geometry
-        units.add((volume.unit, volume.facts.suv_factor is None))
         activity.append(float(volume.array.mean(dtype=np.float64)))
         total = total + volume.array * np.float32(weights[place])
         # what part of a normal dose a frame's counts are, no file says
         image_files.write(volume.with_facts(source=None, dose_fraction=None), folder / f"{name}.nii.gz", overwrite=True)
         run.progress((place + 1) / len(names))
-    if len(units) > 1:
-        run.warn("Some frames tell the way to SUV and others do not: the curves of both cannot be joined.")
     mean = volume.with_array(total).with_facts(source=None, dose_fraction=None, frame_seconds=seconds,
                                                decay_factor=None)  # fmt: skip
     image_files.write(mean, folder / f"{MEAN}.nii.gz", overwrite=True)
@@ -106,6 +105,19 @@ def _notes(folder: Path) -> dict[str, Any]:
         return notes if isinstance(notes, dict) else {}
     except (OSError, ValueError):
         return {}
+
+
+def are_ours(folder: Path) -> bool:
+    """Did a run of this program lay frames there?"""
+    return "about" in _notes(folder)
+
+
+def _remove(folder: Path, names: Sequence[str]) -> None:
+    """Frames of the run before that are none of this one's, with their results."""
+    for name in names:
+        shutil.rmtree(folder / name, ignore_errors=True)
+        for ending in (".nii.gz", ".json"):
+            (folder / f"{name}{ending}").unlink(missing_ok=True)
 
 
 def _all_there(notes: Mapping[str, Any], folder: Path) -> bool:

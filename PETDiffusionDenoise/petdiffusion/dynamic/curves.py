@@ -47,18 +47,20 @@ def activity(laid: Laid) -> list[Row]:
     for name, time in zip(laid.names, laid.times):
         if name in laid.empty:
             continue
-        spread = {(row["kind"], row["name"]): row for row in _table(laid, name, "intervals")
+        spread = {(row["kind"], row["number"]): row for row in _table(laid, name, "intervals")
                   if row["metric"] in ("SUVmean", "mean")}
-        for kind, table in ((LESION, "lesions"), (ORGAN, "organs")):
+        for kind, table, numbered in ((LESION, "lesions", "number"), (ORGAN, "organs", "label")):
             for row in _table(laid, name, table):
-                rows.append({**_when(name, time), **_of_region(kind, row, spread.get((kind, row[kind]), {}))})
+                number = row[numbered]
+                rows.append({**_when(name, time), **_of_region(kind, number, row, spread.get((kind, number), {}))})
     return rows
 
 
-def _of_region(kind: str, row: Row, spread: Row) -> Row:
+def _of_region(kind: str, number: int, row: Row, spread: Row) -> Row:
     prefix = "SUV" if row.get("unit") == SUVBW else ""
     return {
         "kind": kind,
+        "number": number,
         "region": row[kind],
         "volume_ml": row.get("volume_ml"),
         "unit": row.get("unit"),
@@ -78,10 +80,10 @@ def _table(laid: Laid, name: str, table: str) -> list[Row]:
     return tables.read_csv(file) if file.is_file() else []
 
 
-def by_region(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
+def by_region(rows: Sequence[Row]) -> dict[tuple[str, int], list[Row]]:
     """The rows of each region in the order of time: lesions first, then organs, each by its highest mean."""
-    found: dict[tuple[str, str], list[Row]] = {}
+    found: dict[tuple[str, int], list[Row]] = {}
     for row in rows:
-        found.setdefault((row["kind"], row["region"]), []).append(row)
+        found.setdefault((row["kind"], row["number"]), []).append(row)
     highest = {key: max((row["mean_denoised"] or 0.0 for row in own), default=0.0) for key, own in found.items()}
     return dict(sorted(found.items(), key=lambda item: (item[0][0] != LESION, -highest[item[0]])))

@@ -17,12 +17,14 @@ from ..write import plots
 from ..write.report.colour import grey_scale, png, round_up
 from ..write.report.orient import upright
 from ..write.report.views import Picture
-from ..write.report.words import SIMULATED, number, percent, plain, tick
+from ..write.report.words import SIMULATED, number, plain, tick
 from . import curves
 from .apart import MEAN, Laid
 
 BANNER = "For research use only. Not a medical device, not for diagnosis."
 MOST_CURVES, KI = 24, "ki"
+SHORT_S = 120
+"""Until then times are told in seconds."""
 STYLE = """
 .plots { display: flex; flex-wrap: wrap; gap: 8px 22px; margin: 6px 0 18px; }
 .plots img { max-width: 100%; height: auto; }
@@ -141,11 +143,17 @@ def _curves(rows: Sequence[Row], laid: Laid) -> str:
     found = list(curves.by_region(rows).items())
     if not found:
         return _section("Activity over time", "", "Curves are here where organ labels or lesions were given.")
-    drawn = "".join(_curve(region, own, laid) for (_, region), own in found[:MOST_CURVES])
+    drawn = "".join(_curve(_titled(own[0], rows), own, laid) for _, own in found[:MOST_CURVES])
     more = f" {len(found) - MOST_CURVES} more in tables/time_activity.csv." if len(found) > MOST_CURVES else ""
     note = ("Mean of each region, before (grey) and after (blue). Denoising must not move a mean of many voxels: where "
             f"the two part, look at the frames.{more}")  # fmt: skip
     return _section("Activity over time", f'<div class="plots">{drawn}</div>', note)
+
+
+def _titled(row: Row, rows: Sequence[Row]) -> str:
+    """The region's name, with its number where several are called alike."""
+    alike = {other["number"] for other in rows if (other["kind"], other["region"]) == (row["kind"], row["region"])}
+    return plain(row["region"]) + (f" ({row['number']})" if len(alike) > 1 else "")
 
 
 @plots.styled
@@ -164,8 +172,8 @@ def _curve(region: str, rows: Sequence[Row], laid: Laid) -> str:
     plots.thousands(axes)
     axes.set_xlabel(_axis(laid))
     axes.set_ylabel("SUVmean" if rows[0]["unit"] == SUVBW else f"mean, {rows[0]['unit']}")
-    plots.headed(figure, plain(region))
-    return plots.as_image(figure, f"{plain(region)}: mean in each frame, before and after")
+    plots.headed(figure, region)
+    return plots.as_image(figure, f"{region}: mean in each frame, before and after")
 
 
 def _rates(laid: Laid, rows: Sequence[Row], pictures: Pictures) -> str:
@@ -243,18 +251,24 @@ def _quantity(unit: str) -> str:
 def _span(row: Row) -> str:
     if row["start_s"] is None or row["seconds"] is None:
         return ""
-    return f" · {_minutes(row['start_s'])} to {_minutes(row['start_s'] + row['seconds'])} min"
+    start, end = row["start_s"], row["start_s"] + row["seconds"]
+    return f" · {start:g} to {end:g} s" if end < SHORT_S else f" · {_minutes(start)} to {_minutes(end)} min"
 
 
 def _table(laid: Laid, rows: Sequence[Row]) -> str:
     heads = ("frame", "start, s", "length, s", "noise before", "noise after", "mean in the body before", "after")
     lines = "".join(
         f"<tr><td>{_name(row['frame'])}</td><td>{number(row['start_s'], 0)}</td><td>{number(row['seconds'], 0)}</td>"
-        f"<td>{percent(row.get('local_noise_percent_low'))}</td><td>{percent(row.get('local_noise_percent_denoised'))}</td>"
+        f"<td>{_noise_of(row, 'low')}</td><td>{_noise_of(row, 'denoised')}</td>"
         f"<td>{_mean(row, 'low')}</td><td>{_mean(row, 'denoised')}</td></tr>" for row in rows)  # fmt: skip
     head = "".join(f"<th>{text}</th>" for text in heads)
     table = f'<table class="plain"><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>'
     return _section("Numbers", f'<div class="scroll">{table}</div>', "All of them: tables/frames.csv.")
+
+
+def _noise_of(row: Row, image: str) -> str:
+    value = row.get(f"local_noise_percent_{image}")
+    return number(value) if value is None else f"{number(value, 1)}\u00a0%"
 
 
 def _mean(row: Row, image: str) -> str:

@@ -104,16 +104,17 @@ def line_of(times: Sequence[Time], injection_s: float | None, blood: str, rows: 
 def regions(line: Line, names: Sequence[str], rows: Iterable[Row]) -> list[dict[str, Any]]:
     """Ki of each region by its mean, before and after; of regions that are in every frame of the line."""
     wanted = [names[number] for number in line.frames]
-    found: dict[tuple[str, str], dict[str, Row]] = {}
+    found: dict[tuple[str, int], dict[str, Row]] = {}
     for row in rows:
-        found.setdefault((row["kind"], row["region"]), {})[row["frame"]] = row
+        found.setdefault((row["kind"], row["number"]), {})[row["frame"]] = row
     made = []
-    for (kind, region), own in found.items():
+    for (kind, number), own in found.items():
         if any(own.get(name, {}).get("mean_denoised") is None for name in wanted):
             continue
         low, denoised = (np.array([own[name][f"mean_{image}"] for name in wanted]) for image in ("low", "denoised"))
         (ki_low, _), (ki, intercept) = line.fit(low), line.fit(denoised)
-        made.append({"kind": kind, "region": region, "Ki_low": float(ki_low), "Ki_denoised": float(ki),
+        called = {"kind": kind, "number": number, "region": next(iter(own.values()))["region"]}
+        made.append({**called, "Ki_low": float(ki_low), "Ki_denoised": float(ki),
                      "intercept_denoised": float(intercept), "r_squared_denoised": _explained(line, denoised),
                      "frames_fitted": len(wanted)})  # fmt: skip
     return made

@@ -18,6 +18,7 @@ from ..read import frames as read_frames
 from ..read.dynamic import Frames, chosen
 from ..request import sha256_of, sidecar_sha256_of
 from ..run import check_device
+from ..suv import to_suv
 from ..write import staging
 from ..write.lock import alone_in
 from ..write.outputs import check_apart
@@ -71,6 +72,7 @@ def denoise_frames(
     with run.stage("read", "Reading the frames"):
         found = read_frames(pet, unit=unit, weight_kg=weight_kg, run=run)
         numbers = list(range(len(found))) if frames is None else chosen(frames, len(found))
+        ask = replace(ask, ours=apart.are_ours(out / "frames"))
         _refuse_early(ask, found, numbers)
         if ask.parametric is not None:
             times = [found.times[number] for number in numbers]
@@ -78,6 +80,7 @@ def denoise_frames(
             if found.injection_s is None:
                 run.warn("When the tracer was injected is not known: Patlak takes the start of the first frame for it.")
     with alone_in(out, "dynamic scan"):
+        (out / together.RECORD).unlink(missing_ok=True)  # it vouches for a result that from now on is being replaced
         with run.stage("apart", f"Laying {len(numbers)} {found.kind} apart"):
             about = {**ask.source(), "unit": unit, "weight_kg": weight_kg}
             laid = apart.lay(found, numbers, out / "frames", about, overwrite, run)
@@ -96,6 +99,8 @@ class _Ask:
     parametric: Asked | None
     workers: int | None
     overwrite: bool
+    ours: bool = False
+    """An earlier run laid frames in the folder: what lies beside them is its result, or was to be."""
 
     def source(self) -> dict[str, Any]:
         return {"pet": self.pet, "sha256": sha256_of(self.pet), "sidecar_sha256": sidecar_sha256_of(self.pet)}
@@ -110,7 +115,8 @@ def _made(ask: _Ask, laid: apart.Laid, lead: bool, run: Run) -> Result:
     rows = _denoised(ask, laid, run)
     with run.stage("together", "Putting the frames together"):
         inputs = [ask.pet, *ask.images.values()]
-        files, tables, record = together.put(laid, rows, ask.out, ahead, inputs, ask.parametric, ask.overwrite, run)
+        replaces = ask.overwrite or ask.ours
+        files, tables, record = together.put(laid, rows, ask.out, ahead, inputs, ask.parametric, replaces, run)
     return Result(files, tables, tuple(run.warnings), record)
 
 
@@ -135,8 +141,10 @@ def _refuse_early(ask: _Ask, found: Frames, numbers: Sequence[int]) -> None:
     if any((ask.out / "frames").resolve() in Path(source).resolve().parents for source in sources):
         raise OutputError(f"Output folder {ask.out}", "holds in its frames what is read here",
                           "Choose another folder.")  # fmt: skip
+    if registry.card(ask.method).needs_suv:
+        to_suv(found.frame(numbers[-1]))
     needed = 3 * len(numbers) * math.prod(found.frame(0).geometry.size) * VOXEL_BYTES
-    staging.Staging(ask.out, protect=sources, overwrite=ask.overwrite).check(
+    staging.Staging(ask.out, protect=sources, overwrite=ask.overwrite or ask.ours).check(
         "denoised.nii.gz", "report.html", together.RECORD, needed=needed)  # fmt: skip
 
 

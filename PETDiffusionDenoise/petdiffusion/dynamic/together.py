@@ -26,6 +26,7 @@ from .apart import Laid
 from .leading import Ahead
 
 RECORD = "dynamic.json"
+OF_ONE_FRAME = ("frame_seconds", "decay_factor")
 Row = dict[str, Any]
 
 
@@ -146,7 +147,7 @@ def _record(laid: Laid, records: Mapping[str, Any], ahead: Ahead | None, run: Ru
         "options": one["options"],
         "model": one.get("details", {}).get("model"),
         "unit": one["input"]["unit"],
-        "facts": one["input"]["facts"],
+        "facts": {name: value for name, value in one["input"]["facts"].items() if name not in OF_ONE_FRAME},
         "warnings": list(run.warnings),
         "seconds": {name: round(value, 3) for name, value in run.seconds.items()},
         "note": "Each frame's own record lies in frames/FRAME; `petdiffusion rerun frames/FRAME` repeats it.",

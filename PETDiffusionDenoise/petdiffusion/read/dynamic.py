@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import GeometryError, InputError
-from ..volume import Facts, Volume
+from ..errors import GeometryError, InputError, UnitError
+from ..suv import to_suv
+from ..volume import BQML, Facts, Volume
 from . import dynamic_dicom, dynamic_times, files, sidecar, sources
 from .dynamic_times import UNKNOWN, Time
 
@@ -28,7 +29,9 @@ class Frames:
     source: str
     _at: Callable[[int], Volume]
     _factor: float | None = None
-    """From Bq/ml to SUV where only some frames' facts tell it: all are corrected for decay to one moment."""
+    """From Bq/ml to SUV for frames whose own facts do not tell it: all are corrected for decay to one moment."""
+    _in_suv: bool = False
+    """Frames are corrected to moments of their own: only their SUVs have to do with one another."""
     injection_s: float | None = None
     """When the tracer was given, on the clock of the times."""
 
@@ -43,6 +46,8 @@ class Frames:
         volume = self._at(number)
         seconds = self.times[number].seconds or volume.facts.frame_seconds
         volume = volume.with_facts(frame_seconds=seconds)
+        if self._in_suv:
+            return to_suv(volume).with_facts(suv_factor=None)
         if self._factor is not None and volume.facts.suv_factor is None:
             return volume.with_facts(suv_factor=self._factor)
         return volume
@@ -65,11 +70,12 @@ def _of_file(path: Path, given: tuple[Any, Any], run: Run | None) -> Frames:
     kind, times = dynamic_times.of_notes(notes.data, count, stated, path.name)
 
     def at(number: int) -> Volume:
-        loaded = files.of_image(files.one_frame(image, number), path.name, run)
+        loaded = files.of_image(files.one_frame(image, number, path.name), path.name, run)
         return sources.of_file(loaded, dynamic_times.of_one(notes, number), path, "pet", *given, run)
 
-    told = [dynamic_times.of_one(notes, number).facts() for number in range(count)]
-    return Frames(kind, times, str(path), at, _common_factor(told), dynamic_times.injection(notes.data))
+    each = (dynamic_times.of_one(notes, number) for number in range(count))
+    told = [sources.facts_of(own, path, BQML, given[1], None) for own in each]
+    return Frames(kind, times, str(path), at, *_factors(told, path.name), dynamic_times.injection(notes.data))
 
 
 def _of_dicom(path: Path, given: tuple[Any, Any], run: Run | None) -> Frames:
@@ -85,15 +91,20 @@ def _of_dicom(path: Path, given: tuple[Any, Any], run: Run | None) -> Frames:
     first = dynamic_dicom.volume(groups[0], path, *given, None)
     told = [dynamic_dicom.facts(group, path, given[1]) for group in groups]
     waited = told[0].uptake_minutes
-    return Frames(kind, times, str(path), at, _common_factor(told), None if waited is None else -60.0 * waited)
+    return Frames(kind, times, str(path), at, *_factors(told, path.name), None if waited is None else -60.0 * waited)
 
 
-def _common_factor(told: Sequence[Facts]) -> float | None:
-    """None where no frame tells it, or where frames differ: then each has its own."""
+def _factors(told: Sequence[Facts], name: str) -> tuple[float | None, bool]:
+    """The factor to SUV that all frames share, and whether each has one of its own instead."""
     known = [facts.suv_factor for facts in told if facts.suv_factor]
-    if not known or max(known) > (1 + FACTORS_AGREE) * min(known):
-        return None
-    return known[-1]
+    if not known:
+        return None, False
+    if max(known) <= (1 + FACTORS_AGREE) * min(known):
+        return known[-1], False
+    if len(known) < len(told):
+        raise UnitError(f"{name}: its frames", "are corrected for decay to different moments, and some tell no SUV",
+                        "Give frames that are corrected to one moment, or complete the times of all.")  # fmt: skip
+    return None, True
 
 
 def chosen(text: str, count: int) -> list[int]:
@@ -104,8 +115,10 @@ def chosen(text: str, count: int) -> list[int]:
         first, dash, last = part.strip().partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
             raise wrong
+        if max(int(first), int(last or 0)) > count:
+            raise wrong
         found += range(int(first), int(last if dash else first) + 1)
-    if not found or min(found) < 1 or max(found) > count or len(set(found)) < len(found):
+    if not found or min(found) < 1 or len(set(found)) < len(found):
         raise wrong
     return [number - 1 for number in found]
 

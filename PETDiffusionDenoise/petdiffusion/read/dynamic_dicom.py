@@ -17,16 +17,17 @@ from ..errors import InputError
 from ..suv import header, times
 from ..volume import Facts, Volume
 from . import dicom, series, slices
-from .dynamic_times import Time
+from .dynamic_times import GATES, TIMED, Time, lengths_of
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
     from ..progress import Run
 
-KEYS = (("FrameReferenceTime", "time frames"), ("TriggerTime", "gates"), ("TemporalPositionIdentifier", "time frames"))
-"""What tells the images of one position apart, and what they are then; where none does, the time of acquisition."""
 BY_ACQUISITION = "AcquisitionTime"
+KEYS = (("FrameReferenceTime", TIMED), ("TriggerTime", GATES), ("TemporalPositionIdentifier", TIMED),
+        (BY_ACQUISITION, TIMED))  # fmt: skip
+"""What may tell the images of one position apart, and what they are then."""
 
 
 def groups(path: Path, run: Run | None) -> tuple[str, list[list[Dataset]], tuple[Time, ...]]:
@@ -38,7 +39,7 @@ def groups(path: Path, run: Run | None) -> tuple[str, list[list[Dataset]], tuple
         raise InputError(f"{path.name}: {len(loaded)} slices at {len(places)} positions",
                          f"have {min(counts)} to {max(counts)} frames each", "Copy or export the whole series.")
     if counts == {1}:
-        return "time frames", [loaded], (Time(),)
+        return TIMED, [loaded], (Time(),)
     kind, ordered = _in_order(places, path)
     dealt = [[place[number] for place in ordered] for number in range(counts.pop())]
     return kind, dealt, _times(dealt, kind)
@@ -63,11 +64,15 @@ def _places(loaded: Sequence[Dataset]) -> list[list[Dataset]]:
 
 
 def _in_order(places: Sequence[list[Dataset]], path: Path) -> tuple[str, list[list[Dataset]]]:
-    for keyword, kind in (*KEYS, (BY_ACQUISITION, "time frames")):
+    """A series that calls itself gated is one, by whatever its gates are told apart."""
+    gated = "GATED" in header.words(places[0][0], "SeriesType")
+    keys = sorted(KEYS, key=lambda pair: pair[1] != GATES) if gated else KEYS
+    for keyword, kind in keys:
         values = [[_value(ds, keyword) for ds in place] for place in places]
         if all(None not in row and len(set(row)) == len(row) for row in values):
-            return kind, [[place[i] for i in np.argsort(row)] for place, row in zip(places, values)]
-    told = ", ".join(keyword for keyword, _ in (*KEYS, (BY_ACQUISITION, "")))
+            ordered = [[place[i] for i in np.argsort(row)] for place, row in zip(places, values)]
+            return (GATES if gated else kind), ordered
+    told = ", ".join(keyword for keyword, _ in KEYS)
     raise InputError(f"{path.name}: several slices lie at one position", f"and none of {told} tells them apart",
                      "Keep one copy of each slice, or export the series again.")
 
@@ -81,12 +86,31 @@ def _value(ds: Dataset, keyword: str) -> float | None:
 
 def _times(dealt: Sequence[Sequence[Dataset]], kind: str) -> tuple[Time, ...]:
     """A frame begins with the first of its slices and lasts as long as one of them."""
-    lengths = [header.number(group[0], "ActualFrameDuration") for group in dealt]
+    told = [header.number(group[0], "ActualFrameDuration") for group in dealt]
+    lengths = [None if value is None else value / 1000 for value in told]
+    starts = None if kind == GATES else _acquired(dealt) or _by_reference(dealt, lengths)
+    if starts is None:
+        return tuple(Time(None, length) for length in lengths)
+    return tuple(Time(start, length or between) for start, length, between in zip(starts, lengths, lengths_of(starts)))
+
+
+def _acquired(dealt: Sequence[Sequence[Dataset]]) -> list[float] | None:
+    """Seconds from the first frame's; None where the times are those of the series, the same for all."""
     began = [[times.acquired(ds) for ds in group] for group in dealt]
-    if kind == "gates" or any(None in row for row in began):
-        return tuple(Time(None, None if length is None else length / 1000) for length in lengths)
+    if any(None in row for row in began):
+        return None
     first = [min(row) for row in began]
-    starts = [(moment - first[0]).total_seconds() for moment in first]
-    if any(later <= start for start, later in pairwise(starts)):  # times of the series, not of the frames
-        return tuple(Time(None, None if length is None else length / 1000) for length in lengths)
-    return tuple(Time(start, None if length is None else length / 1000) for start, length in zip(starts, lengths))
+    return _rising([(moment - first[0]).total_seconds() for moment in first])
+
+
+def _by_reference(dealt: Sequence[Sequence[Dataset]], lengths: Sequence[float | None]) -> list[float] | None:
+    """The frame reference time is about the middle of each frame."""
+    middles = [header.number(group[0], "FrameReferenceTime") for group in dealt]
+    if None in middles or None in lengths:
+        return None
+    starts = [middle / 1000 - length / 2 for middle, length in zip(middles, lengths)]
+    return _rising([start - starts[0] for start in starts])
+
+
+def _rising(starts: list[float]) -> list[float] | None:
+    return starts if all(later > start for start, later in pairwise(starts)) else None

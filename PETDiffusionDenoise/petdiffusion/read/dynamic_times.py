@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from numbers import Real
@@ -14,7 +14,7 @@ from .sidecar import Sidecar
 START, LENGTH, INJECTED = "FrameTimesStart", "FrameDuration", "InjectionStart"
 OF_FRAMES = (START, LENGTH, "DecayCorrectionFactor", "ScatterFraction", "PromptRate", "RandomRate", "SinglesRate")
 """What PET-BIDS writes as a list with a value for each frame."""
-KIND_KEY = "PETDiffusionFrames"
+KIND_KEY, TIMED, GATES = "PETDiffusionFrames", "time frames", "gates"
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,7 @@ class Time:
 
     @property
     def middle_s(self) -> float | None:
-        if self.start_s is None:
-            return None
-        return self.start_s + (self.seconds or 0.0) / 2
+        return None if None in (self.start_s, self.seconds) else self.start_s + self.seconds / 2
 
 
 UNKNOWN = Time()
@@ -37,20 +35,28 @@ UNKNOWN = Time()
 def of_notes(data: Mapping[str, Any], count: int, stated_s: float | None, name: str) -> tuple[str, tuple[Time, ...]]:
     """Kind and times by the sidecar; else by the one length that the image's header states for all."""
     starts, lengths = (_numbers(data, key, count, name) for key in (START, LENGTH))
+    kind = GATES if data.get(KIND_KEY) == GATES else TIMED
+    if kind == GATES:
+        stated_s = None
     if lengths is None and starts is None and stated_s:
         starts, lengths = [number * stated_s for number in range(count)], [stated_s] * count
     if starts is None and lengths is not None:
         starts = [sum(lengths[:number]) for number in range(count)]
     if lengths is None and starts is not None:
-        lengths = [later - start for start, later in pairwise(starts)] + [None]
-    kind = "gates" if data.get(KIND_KEY) == "gates" else "time frames"
+        lengths = lengths_of(starts)
     if starts is None or lengths is None:
         return kind, (UNKNOWN,) * count
     backwards = any(later < start for start, later in pairwise(starts))
-    if backwards or any(value is not None and value <= 0 for value in lengths):
+    if backwards or min(lengths) <= 0:
         raise InputError(f"{name}: frames", "do not follow one another in time by the sidecar",
                          f"Correct {START} and {LENGTH}.")
     return kind, tuple(Time(start, seconds) for start, seconds in zip(starts, lengths))
+
+
+def lengths_of(starts: Sequence[float]) -> list[float]:
+    """Each frame until the next begins; the last is taken for as long as the one before."""
+    steps = [later - start for start, later in pairwise(starts)]
+    return [*steps, steps[-1]] if steps else []
 
 
 def injection(data: Mapping[str, Any]) -> float | None:

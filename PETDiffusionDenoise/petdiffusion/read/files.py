@@ -51,7 +51,22 @@ def opened_frames(path: Path) -> Any:
         import SimpleITK as sitk
 
         with quiet_itk():
-            return _whole_itk(path, sitk.ReadImage(str(path)))
+            reader = sitk.ImageFileReader()
+            reader.SetFileName(str(path))
+            reader.ReadImageInformation()
+            _check_frames(reader, path.name)
+            return _whole_itk(path, reader.Execute())
+
+
+def _check_frames(reader: SimpleITK.ImageFileReader, name: str) -> None:
+    """All frames are loaded at once; three or four values of eight bits are a colour."""
+    import SimpleITK as sitk
+
+    kind, values = sitk.GetPixelIDValueAsString(reader.GetPixelID()), reader.GetNumberOfComponents()
+    if values in (3, 4) and "8-bit" in kind:
+        raise InputError(f"Voxels of type {kind}", "are colours", "Give a grey-scale image, not RGB.")
+    bits = next((b for b in (8, 16, 64) if f"{b}-bit" in kind), 32)
+    checks.memory([*reader.GetSize(), values], bits // 8, name)
 
 
 def frames_in(image: Any) -> tuple[int, float | None]:
@@ -68,24 +83,26 @@ def frames_in(image: Any) -> tuple[int, float | None]:
 
 
 def _nifti_step(image: Any) -> float | None:
-    """The fourth voxel size, if it is a time."""
+    """The fourth voxel size, if it is a time; one second is what programs write that know none."""
     if not hasattr(image.header, "get_xyzt_units") or len(image.shape) < 4:
         return None
     scale = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}.get(image.header.get_xyzt_units()[1])
     step = float(image.header.get_zooms()[3])
-    return step * scale if scale and np.isfinite(step) and step > 0 else None
+    told = scale is not None and np.isfinite(step) and step > 0 and step * scale != 1.0
+    return step * scale if told else None
 
 
-def one_frame(image: Any, number: int) -> Any:
+def one_frame(image: Any, number: int, name: str) -> Any:
     """The 3D image of a frame, counted from 0."""
-    if hasattr(image, "dataobj"):
-        return image.slicer[:, :, :, number] if len(image.shape) > 3 else image
-    import SimpleITK as sitk
+    with _named(name):
+        if hasattr(image, "dataobj"):
+            return image.slicer[:, :, :, number] if len(image.shape) > 3 else image
+        import SimpleITK as sitk
 
-    if image.GetDimension() == 4:
-        return sitk.Extract(image, [*image.GetSize()[:3], 0], [0, 0, 0, number])
-    several = image.GetNumberOfComponentsPerPixel() > 1  # 3D Slicer keeps a sequence so
-    return sitk.VectorIndexSelectionCast(image, number) if several else image
+        if image.GetDimension() == 4:
+            return sitk.Extract(image, [*image.GetSize()[:3], 0], [0, 0, 0, number])
+        several = image.GetNumberOfComponentsPerPixel() > 1  # 3D Slicer keeps a sequence so
+        return sitk.VectorIndexSelectionCast(image, number) if several else image
 
 
 def in_memory(source: Any, dtype: type | None = np.float32) -> Loaded:

@@ -88,10 +88,15 @@ def of_file(loaded: files.Loaded, notes: sidecar.Sidecar, path: Path, role: str,
     beside = notes.unit if role != "mr" else None
     name = path.name if beside is None else notes.path.name
     unit, scale = _unit(own if beside is None else beside, declared, name, run) or _usual_unit(role)
+    return _scaled(Volume(array, geometry, unit, facts_of(notes, path, unit, weight, run)), scale)
+
+
+def facts_of(notes: sidecar.Sidecar, path: Path, unit: str, weight: float | None, run: Run | None) -> Facts:
+    """What stands beside the file, and what the weight that was given makes of it."""
     facts = weighed(notes.facts(source=str(path)), weight, unit, path.name, run)
     if weight is not None and facts.suv_factor is None:
         facts = replace(facts, suv_factor=notes.known_factor(facts))
-    return _scaled(Volume(array, geometry, unit, facts), scale)
+    return facts
 
 
 def _unit(word: Any, declared: tuple[str, float] | None, name: str, run: Run | None) -> tuple[str, float] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ def write(like: Volume, arrays: Iterable[np.ndarray], count: int, target: Path, 
     """`arrays` (z, y, x) on the grid of `like`, whose unit and facts are those of all frames."""
     check_space(target.parent, count * like.array.nbytes)
     with writing(target):
-        gzipped.write_all(_bytes(like, arrays, count), target)
+        gzipped.write_all(_bytes(like, arrays, count, notes.get("FrameDuration")), target)
         facts = images.notes_of(like.with_facts(frame_seconds=None, decay_factor=None))
         own = facts.pop(OWN_KEY)
         for key in _OF_ONE_SCAN:
@@ -30,8 +30,9 @@ def write(like: Volume, arrays: Iterable[np.ndarray], count: int, target: Path, 
     return target
 
 
-def _bytes(like: Volume, arrays: Iterable[np.ndarray], count: int) -> Iterator[memoryview]:
-    yield memoryview(_header(like, count))
+def _bytes(like: Volume, arrays: Iterable[np.ndarray], count: int, lengths: Sequence[float] | None
+           ) -> Iterator[memoryview]:  # fmt: skip
+    yield memoryview(_header(like, count, lengths))
     done = 0
     for array in arrays:
         yield memoryview(np.ascontiguousarray(array, np.dtype("<f4")).reshape(-1).view(np.uint8))
@@ -39,14 +40,16 @@ def _bytes(like: Volume, arrays: Iterable[np.ndarray], count: int) -> Iterator[m
     assert done == count, f"{done} frames instead of {count}"
 
 
-def _header(like: Volume, count: int) -> bytes:
+def _header(like: Volume, count: int, lengths: Sequence[float] | None) -> bytes:
+    """A step in time stands there only where it is that of all frames."""
     image = like.to_nibabel()
     image.set_sform(image.affine, code=1)
     image.set_qform(image.affine, code=1, strip_shears=True)
     header = image.header.copy()
     header.set_data_dtype("<f4")
     header.set_data_shape((*image.shape, count))
-    header.set_xyzt_units("mm", "sec")
+    header.set_xyzt_units("mm", "sec" if lengths else "unknown")
+    header["pixdim"][4] = lengths[0] if lengths and len(set(lengths)) == 1 else 0
     header["vox_offset"], header["magic"] = 352, b"n+1"
     header["scl_slope"], header["scl_inter"] = 1.0, 0.0
     return header.binaryblock + b"\0\0\0\0"

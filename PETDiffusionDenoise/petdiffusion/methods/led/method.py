@@ -24,7 +24,7 @@ from ..contract import Case, Output
 
 OWN_FWHM_MM = 6.0
 SMALL = 1e-3
-"""Of the lead's mean in the body: below it there is no activity to take a ratio of."""
+"""Of the lead's mean: below it, as where an image is negative, there is no activity to take a ratio of."""
 
 
 def denoise(case: Case, options: Mapping[str, Any], run: Run) -> Output:
@@ -66,7 +66,7 @@ def led(frame: np.ndarray, lead: np.ndarray, fwhm_mm: float, pull: float, spacin
     variance = np.maximum(mean(lead * lead, 0.4) - m * m, 0)
     joint = mean(lead * frame, 0.55) - m * level
     even = np.float32(pull) * m * m
-    ratio = level / np.maximum(m, SMALL)
+    ratio = np.where(m > SMALL, level / np.maximum(m, SMALL), 0)
     slope = (joint + even * ratio) / (variance + even + np.float32(SMALL) ** 2)
     made = mean(slope, 0.7) * lead + mean(level - slope * m, 0.85)
     run.progress(1.0)
