@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -165,8 +165,8 @@ def _times(sequence: Any) -> dict[str, Any]:
         starts = [scale * float(sequence.GetNthIndexValue(n)) for n in range(sequence.GetNumberOfDataNodes())]
     except ValueError:
         return {}
-    # an index that only counts, which Slicer calls seconds too, is no time
-    counts = starts in ([scale * n for n in range(len(starts))], [scale * (n + 1) for n in range(len(starts))])
+    # an index that only counts, which Slicer calls seconds too, is no time; minutes are somebody's own word
+    counts = scale <= 1 and starts in ([scale * n for n in range(len(starts))], [scale * (n + 1) for n in range(len(starts))])
     return {} if counts else {"FrameTimesStart": starts}
 
 
@@ -207,13 +207,13 @@ def _loaded(result: Mapping[str, Any], name: str) -> FramesNodes:
     """The 4D image as a sequence with a browser, and the curves as a table."""
     rows = result["tables"]["frames"]
     sequence = slicer.mrmlScene.AddNewNodeByClass(SEQUENCE, slicer.mrmlScene.GenerateUniqueName(name))
-    timed = all(row.get("start_s") is not None for row in rows)
-    sequence.SetIndexName("time" if timed else "frame")
-    sequence.SetIndexUnit("s" if timed else "")
+    index = _index(rows)
+    sequence.SetIndexName("time" if index else "frame")
+    sequence.SetIndexUnit("s" if index else "")
     unit, factor = _unit_of(result["files"]["denoised"])
     for number, (array, geometry) in enumerate(_frames(result["files"]["denoised"])):
         node = scene.new_volume(array, geometry, name)
-        value = f"{rows[number]['start_s']:g}" if timed else str(number + 1)
+        value = index[number] if index else str(number + 1)
         sequence.SetDataNodeAtValue(node, value)
         slicer.mrmlScene.RemoveNode(node)
         if unit in exchange.BIDS_UNIT:  # now, since the sequence keeps a copy without it
@@ -224,6 +224,14 @@ def _loaded(result: Mapping[str, Any], name: str) -> FramesNodes:
     curves = result["tables"].get("time_activity") or []
     table = tables.add_table(curves, f"{name}: activity over time") if curves else None
     return FramesNodes(sequence, browser, table, dict(result["files"]))
+
+
+def _index(rows: Sequence[Mapping[str, Any]]) -> list[str] | None:
+    """When each frame began, in all its digits; None where that does not tell the frames apart."""
+    starts = [row.get("start_s") for row in rows]
+    if None in starts or len(set(starts)) < len(starts):
+        return None
+    return [repr(float(start)).removesuffix(".0") for start in starts]
 
 
 def _unit_of(path: str) -> tuple[str, float | None]:

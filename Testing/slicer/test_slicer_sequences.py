@@ -36,7 +36,7 @@ def sequence(starts=STARTS, unit="s", name="Dynamic ü"):
     for number, start in enumerate(starts):
         frame = builders.pet(name="frame", seed=number)
         slicer.util.updateVolumeFromArray(frame, builders.pet_array(number) * np.float32(2**number))
-        node.SetDataNodeAtValue(frame, f"{start:g}")
+        node.SetDataNodeAtValue(frame, str(start))
         slicer.mrmlScene.RemoveNode(frame)
         units.mark(node.GetNthDataNode(number), SUVBW)  # a sequence takes a copy without it
     return node
@@ -144,11 +144,28 @@ def test_a_run_that_was_stopped_goes_on_with_what_was_handed_over_before(logic, 
     assert len(done) == 3 and {file: file.stat().st_mtime_ns for file in done} == done
 
 
-def test_milliseconds_are_told_from_seconds(scene) -> None:
+def test_the_index_is_a_time_unless_it_may_only_count(scene) -> None:
+    """Slicer calls an index that counts seconds too; nobody counts in minutes."""
     from PETDiffusionDenoiseLib import sequences
 
-    assert sequences._times(sequence((0.0, 2500.0, 9000.0), unit="ms"))["FrameTimesStart"] == [0.0, 2.5, 9.0]
-    assert sequences._times(sequence((5.0, 7.5, 9.0), unit="mm")) == {}
+    def starts(*index, unit):
+        return sequences._times(sequence(index, unit=unit)).get("FrameTimesStart")
+
+    assert starts(0.0, 2500.0, 9000.0, unit="ms") == [0.0, 2.5, 9.0]
+    assert starts(5.0, 7.5, 9.0, unit="mm") is None
+    assert starts(0, 1, 2, unit="min") == [0.0, 60.0, 120.0] and starts(1, 2, 3, unit="min") == [60.0, 120.0, 180.0]
+    for unit in ("s", "ms"):
+        assert starts(0, 1, 2, unit=unit) is None and starts(1, 2, 3, unit=unit) is None
+
+
+def test_frames_that_began_close_together_come_back_apart(logic, tmp_path) -> None:
+    from PETDiffusionDenoiseLib import sequences
+
+    given = sequence((100000.1, 100000.4, 100000.9))
+    nodes = logic.denoiseFrames(given, str(tmp_path / "out"), "gaussian", each=True)
+    assert [nodes.denoised.GetNthIndexValue(n) for n in range(3)] == ["100000.1", "100000.4", "100000.9"]
+    # of two that began at one moment an index of times would keep one
+    assert sequences._index([{"start_s": 0.0}, {"start_s": 60.0}, {"start_s": 60.0}]) is None
 
 
 def test_units_that_are_not_known_are_asked_for(logic, tmp_path) -> None:
