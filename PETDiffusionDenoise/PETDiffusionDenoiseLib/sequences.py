@@ -166,8 +166,8 @@ def _times(sequence: Any) -> dict[str, Any]:
     except ValueError:
         return {}
     # an index that only counts, which Slicer calls seconds too, is no time; minutes are somebody's own word
-    counts = scale <= 1 and starts in ([scale * n for n in range(len(starts))], [scale * (n + 1) for n in range(len(starts))])
-    return {} if counts else {"FrameTimesStart": starts}
+    counting = [[scale * (first + number) for number in range(len(starts))] for first in (0, 1)]
+    return {} if scale <= 1 and starts in counting else {"FrameTimesStart": starts}
 
 
 class _on_grid_of:
