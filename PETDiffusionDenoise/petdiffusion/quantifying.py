@@ -151,11 +151,30 @@ def _as_dicom(image: Any, target: Path, like: str | Path, others: dict[str, Any]
                           "Give the name of a folder.")  # fmt: skip
     check_apart([like], target)
     with run.stage("convert", "Converting"):
-        volume = said.read(image, "pet", run)
+        volume = _with_suv_of(like, said.read(image, "pet", run), said, run)
         described = volume.facts.denoised
         dicom_pet.write(volume, target, like, f"{DERIVED}{described}" if described else CONVERTED, overwrite=overwrite,
                         run=run)  # fmt: skip
     return target
+
+
+def _with_suv_of(series: str | Path, volume: Volume, said: _Said, run: Run) -> Volume:
+    """An SUV image that does not tell its way to Bq/ml goes by the series it is like, so that any program finds its SUVs
+    again by that series' tags. An image in Bq/ml may be corrected for decay otherwise, so it gets none."""
+    from .read import origin
+    from .read.dicom import pet_facts
+    from .suv.convert import factor_of
+    from .suv.given import weighed
+
+    if volume.unit != SUVBW:
+        return volume
+    try:
+        factor_of(volume)
+        return volume
+    except UnitError:
+        facts = pet_facts(origin.headers(series), Path(series))
+        facts = weighed(facts, said.weight_kg, SUVBW, Path(series).name, run)
+        return volume.with_facts(source=facts.source, weight_kg=facts.weight_kg, suv_factor=facts.suv_factor)
 
 
 @dataclass(frozen=True)

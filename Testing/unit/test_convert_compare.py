@@ -3,9 +3,9 @@
 import numpy as np
 import pydicom
 import pytest
-from petdiffusion import compare, convert, denoise, read
+from petdiffusion import compare, convert, denoise, read, suv
 from petdiffusion.cli import main
-from petdiffusion.errors import GeometryError, OptionError, OutputError
+from petdiffusion.errors import GeometryError, OptionError, OutputError, UnitError
 from petdiffusion.progress import Run
 from petdiffusion.volume import SUVBW, Geometry, Volume
 from petdiffusion.write import images
@@ -32,6 +32,38 @@ def test_an_image_becomes_a_dicom_series_of_the_patient_that_it_is_like(series, 
     one, other = (pydicom.dcmread(next(folder.glob("*.dcm"))) for folder in (made, series.folder))
     assert one.StudyInstanceUID == other.StudyInstanceUID and one.SeriesInstanceUID != other.SeriesInstanceUID
     assert one.PatientID == other.PatientID and "Converted" in one.SeriesDescription
+
+
+def bare_suv(volume, folder):
+    """Only the voxels, as many programs write them."""
+    images.write(volume, folder / "suv.nii.gz")
+    (folder / "suv.json").unlink()
+    return folder / "suv.nii.gz"
+
+
+def test_an_suv_image_that_tells_nothing_goes_by_the_series_it_is_like(series, tmp_path):
+    """Its SUVs are what any program finds on the new series, whatever weight was said: that reads the old one's."""
+    original = suv.to_suv(read.image(series.folder))
+    image = bare_suv(original.with_array(original.array / 2), tmp_path)
+    for weight_kg, told in ((None, 0), (140.0, 1)):
+        run = Run()
+        made = convert(image, tmp_path / f"dicom{told}", like=series.folder, unit="SUVbw", weight_kg=weight_kg, run=run)
+        back = suv.to_suv(read.image(made))
+        np.testing.assert_allclose(back.array, original.array / 2, atol=original.array.max() / 60000)
+        assert sum("140 kg was given and changes nothing" in text for text in run.warnings) == told
+
+
+def test_what_the_series_lacks_too_is_asked_for(tmp_path):
+    def without_weight(ds, k):
+        del ds.PatientWeight
+
+    series = factory.pet(tmp_path / "series", edit=without_weight)
+    original = suv.to_suv(read.image(series.folder, weight_kg=60.0))
+    image = bare_suv(original, tmp_path)
+    with pytest.raises(UnitError, match="weight: is not known"):
+        convert(image, tmp_path / "dicom", like=series.folder, unit="SUVbw")
+    made = convert(image, tmp_path / "dicom", like=series.folder, unit="SUVbw", weight_kg=60.0)
+    np.testing.assert_allclose(read.image(made).array, series.array, atol=series.array.max() / 30000)
 
 
 def test_a_denoised_image_says_so_in_dicom_too(series, tmp_path):
