@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from html import escape
-from importlib.resources import files as package_files
 from itertools import groupby
 from typing import Any
 
@@ -15,6 +14,7 @@ from .. import __version__
 from ..volume import SUVBW
 from ..write import plots
 from ..write.report.colour import grey_scale, png, round_up
+from ..write.report.document import document
 from ..write.report.orient import upright
 from ..write.report.views import Picture
 from ..write.report.words import SIMULATED, number, plain, tick
@@ -52,14 +52,7 @@ def html(laid: Laid, made: Mapping[str, Sequence[Row]], record: Mapping[str, Any
         _rates(laid, made["patlak"], pictures), _noise(laid, made["frames"]), _table(laid, made["frames"]),
         f"<footer>PETDiffusion {escape(__version__)} · {BANNER}</footer>",
     ])  # fmt: skip
-    style = package_files("petdiffusion.write.report").joinpath("style.css").read_text(encoding="utf-8") + STYLE
-    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-        f"<title>{_title(laid)}</title><style>{style}</style></head><body><main>{body}</main></body></html>\n"
-    )
+    return document(_title(laid), body, STYLE)
 
 
 def _title(laid: Laid) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from importlib.resources import files as package_files
 
 import numpy as np
 
 from .. import __version__
 from ..progress import Run
 from ..write import tables as csv_files
+from ..write.report.document import document
 from ..write.report.words import NONE, SIGNIFICANT, chance, number, written
 from . import plots
 from .numbers import LOW, METRICS, Row, title_of, unit_word, units_of, value_word
@@ -82,14 +82,7 @@ def html(made: Evaluation) -> str:
             f"<footer>PETDiffusion {escape(__version__)} · {BANNER}</footer>",
         ]
     )
-    style = package_files("petdiffusion.write.report").joinpath("style.css").read_text(encoding="utf-8") + STYLE
-    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-        f"<title>Evaluation</title><style>{style}</style></head><body><main>{body}</main></body></html>\n"
-    )
+    return document("Evaluation", body, STYLE)
 
 
 def _head(made: Evaluation) -> str:
