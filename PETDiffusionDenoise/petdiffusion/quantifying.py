@@ -159,8 +159,8 @@ def _as_dicom(image: Any, target: Path, like: str | Path, others: dict[str, Any]
 
 
 def _with_suv_of(series: str | Path, volume: Volume, said: _Said, run: Run) -> Volume:
-    """An SUV image that does not tell its way to Bq/ml goes by the series it is like, so that any program finds its SUVs
-    again by that series' tags. An image in Bq/ml may be corrected for decay otherwise, so it gets none."""
+    """An SUV image that does not tell its way to Bq/ml goes by the series it is like: any program finds its SUVs again
+    by that series' tags. An image in Bq/ml may be corrected for decay otherwise, so it gets none."""
     from .read import origin
     from .read.dicom import pet_facts
     from .suv.convert import factor_of
