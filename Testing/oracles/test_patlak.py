@@ -8,8 +8,9 @@ import pytest
 from petdiffusion import denoise_frames, read
 from petdiffusion.dynamic.patlak import Asked, Sums, line_of, regions
 from petdiffusion.errors import InputError, OptionError
+from petdiffusion.progress import Run
 from petdiffusion.read.dynamic import Time
-from petdiffusion.volume import SUVBW, Facts, Geometry, LabelMap, Volume
+from petdiffusion.volume import BQML, SUVBW, Facts, Geometry, LabelMap, Volume
 from petdiffusion.write import frames as frame_files
 from petdiffusion.write import labels
 
@@ -51,7 +52,7 @@ NAMES = [f"frame_{n + 1:03d}" for n in range(len(TIMES))]
 def test_a_region_that_follows_the_line_gives_its_ki():
     """Frames average over their length, so a per cent is left."""
     made = rows(aorta=bolus(FINE), tumour=tissue(0.03, 0.3), muscle=tissue(0.002, 0.1))
-    line = line_of(TIMES, 0.0, "aorta", made, 20.0)
+    line = line_of(Asked("aorta"), TIMES, 0.0, made)
     found = {row["region"]: row for row in regions(line, NAMES, made)}
     assert found["tumour"]["Ki_denoised"] == pytest.approx(0.03, rel=0.01)
     assert found["muscle"]["Ki_low"] == pytest.approx(0.002, rel=0.02)
@@ -66,19 +67,19 @@ def test_a_curve_that_is_given_serves_late_frames(tmp_path):
     file = tmp_path / "blood.csv"
     file.write_text("time_s,value\n" + "".join(f"{t},{v}\n" for t, v in zip(FINE[::50], bolus(FINE[::50]))))
     made = [row for row in rows(tumour=tissue(0.03, 0.3)) if row["start_s"] >= late[0].start_s]
-    line = line_of(late, 0.0, str(file), made, 15.0)
+    line = line_of(Asked(str(file), 15.0), late, 0.0, made)
     (row,) = regions(line, NAMES[-8:], made)
     assert row["Ki_denoised"] == pytest.approx(0.03, rel=0.005)
-    Asked(str(file), 15.0).check(late, 0.0, False)
+    Asked(str(file), 15.0).check(late, 0.0, None)
     with pytest.raises(OptionError, match=r"begin 18\.0 min after the injection"):
-        Asked("aorta").check(late, 0.0, True)
+        Asked("aorta").check(late, 0.0, {"aorta"})
 
 
 def test_the_clock_of_the_frames_need_not_begin_with_the_injection():
     shifted = [Time(time.start_s + 45, time.seconds) for time in TIMES]
     made = [row | {"start_s": row["start_s"] + 45} for row in rows(aorta=bolus(FINE), tumour=tissue(0.03, 0.3))]
-    line, plain = line_of(shifted, 45.0, "aorta", made, 20.0), line_of(TIMES, 0.0, "aorta",
-                                                                       rows(aorta=bolus(FINE)), 20.0)  # fmt: skip
+    line = line_of(Asked("aorta"), shifted, 45.0, made)
+    plain = line_of(Asked("aorta"), TIMES, 0.0, rows(aorta=bolus(FINE)))
     np.testing.assert_allclose(line.x, plain.x)
     assert line.frames == plain.frames
 
@@ -86,12 +87,12 @@ def test_the_clock_of_the_frames_need_not_begin_with_the_injection():
 def test_blood_is_that_of_the_frames_before_denoising():
     made = rows(aorta=bolus(FINE))
     changed = [row | {"mean_denoised": 0.5 * row["mean_denoised"]} for row in made]
-    np.testing.assert_array_equal(line_of(TIMES, 0.0, "aorta", changed, 20.0).blood,
-                                  line_of(TIMES, 0.0, "aorta", made, 20.0).blood)  # fmt: skip
+    blood, same = (line_of(Asked("aorta"), TIMES, 0.0, table).blood for table in (made, changed))
+    np.testing.assert_array_equal(blood, same)
 
 
 def test_sums_of_images_give_what_the_whole_does():
-    line = line_of(TIMES, 0.0, "aorta", rows(aorta=bolus(FINE)), 20.0)
+    line = line_of(Asked("aorta"), TIMES, 0.0, rows(aorta=bolus(FINE)))
     values = np.random.default_rng(0).normal(2, 1, (len(line.frames), 3, 4, 5))
     sums = Sums(line)
     for place, image in enumerate(values):
@@ -136,9 +137,70 @@ def test_ki_of_every_voxel_is_written(scan, tmp_path):
     assert read.frames(made.files["denoised"]).injection_s == 0
 
 
+@pytest.mark.parametrize("blood", ["aorta", "csv"])
+def test_ki_does_not_depend_on_the_unit_of_the_pet(scan, tmp_path, blood):
+    """In Bq/ml with its way to SUV, as DICOM is, curves are in SUV and images are not; a CSV is in the PET's unit."""
+    factor = 4e-4
+    whole = nibabel.load(scan[0] / "pet.nii.gz").get_fdata(dtype=np.float32).transpose(3, 2, 1, 0) / factor
+    facts = Facts(modality="PT", tracer="FDG", suv_factor=factor)
+    like = Volume(whole[-1], Geometry((14, 12, 10), (4.0, 4.0, 4.0)), BQML, facts)
+    notes = {"FrameTimesStart": STARTS, "FrameDuration": LENGTHS, "InjectionStart": 0}
+    frame_files.write(like, iter(whole), len(whole), tmp_path / "pet.nii.gz", notes)
+    curve = "".join(f"{t},{v / factor}\n" for t, v in zip(FINE[::50], bolus(FINE[::50])))
+    (tmp_path / "blood.csv").write_text("time_s,value\n" + curve)
+    made = denoise_frames(tmp_path / "pet.nii.gz", tmp_path / "out", "median", lead=False, options={"radius_mm": 1},
+                          labels=scan[0] / "organs.nii.gz",
+                          patlak="aorta" if blood == "aorta" else str(tmp_path / "blood.csv"))  # fmt: skip
+    ki = nibabel.load(made.files["ki"]).get_fdata().transpose(2, 1, 0)
+    assert np.median(ki[scan[1] == 2]) == pytest.approx(0.02, rel=0.02)
+    tumour = next(row for row in made.tables["patlak"] if row["region"] == "tumour")
+    assert tumour["Ki_low"] == pytest.approx(0.02, rel=0.05)
+
+
+def test_of_some_frames_the_injection_is_still_that_of_the_scan(scan, tmp_path):
+    """Nothing says when the tracer was given, and the first frames are left out."""
+    folder = tmp_path / "scan"
+    folder.mkdir()
+    for name in ("pet.nii.gz", "pet.json", "organs.nii.gz", "organs.json"):
+        (folder / name).write_bytes((scan[0] / name).read_bytes())
+    notes = json.loads((folder / "pet.json").read_text())
+    del notes["InjectionStart"]
+    (folder / "pet.json").write_text(json.dumps(notes))
+    run = Run()
+    made = made_of((folder, scan[1]), tmp_path / "out", patlak="aorta", frames="3-25", run=run)
+    tumour = next(row for row in made.tables["patlak"] if row["region"] == "tumour")
+    assert tumour["Ki_low"] == pytest.approx(0.02, rel=0.05)
+    assert any("start of the scan's first frame" in text for text in run.warnings)
+    with pytest.raises(OptionError, match="min after the injection"):
+        made_of((folder, scan[1]), tmp_path / "later", patlak="aorta", frames="14-25")
+
+
+def test_frames_without_blood_are_no_part_of_the_line():
+    made = rows(aorta=np.where(FINE < 2280, bolus(FINE), 0.0), tumour=tissue(0.03, 0.3))
+    line = line_of(Asked("aorta"), TIMES, 0.0, made)
+    assert len(line.frames) == 4 and np.isfinite(line.x).all()
+    with pytest.raises(OptionError, match="2 frames with activity and blood"):
+        line_of(Asked("aorta", 30.0), TIMES, 0.0, rows(aorta=np.where(FINE < 2000, bolus(FINE), 0.0)))
+    with pytest.raises(OptionError, match="2 frames"):
+        line_of(Asked("aorta", 30.0), TIMES, 0.0, rows(aorta=bolus(FINE)), empty=[19, 20, 21, 22])
+
+
+def test_blood_that_is_not_in_every_frame_or_of_two_regions_is_refused():
+    made = rows(aorta=bolus(FINE))
+    with pytest.raises(OptionError, match="not in the frame that begins at 120 s"):
+        line_of(Asked("aorta"), TIMES, 0.0, [row for row in made if row["start_s"] != 120.0])
+    line_of(Asked("aorta"), TIMES, 0.0, made[2:])  # before the tracer came
+    lesion = [row | {"kind": "lesion", "mean_low": 99.0} for row in made]
+    np.testing.assert_array_equal(line_of(Asked("aorta"), TIMES, 0.0, lesion + made).blood,
+                                  line_of(Asked("aorta"), TIMES, 0.0, made).blood)  # fmt: skip
+    with pytest.raises(OptionError, match="several regions"):
+        line_of(Asked("aorta"), TIMES, 0.0, made + [row | {"number": 7} for row in made])
+
+
 def test_what_patlak_lacks_is_told_before_the_work(scan, tmp_path):
     for more, said in (({"patlak": "aorta", "patlak_from": 55}, "has 1 frames"),
                        ({"patlak": "aorta", "frames": "18-25"}, "min after the injection"),
+                       ({"patlak": "Aorta"}, "Did you mean 'aorta'"),
                        ({"patlak": str(tmp_path / "none.csv")}, "none.csv")):  # fmt: skip
         with pytest.raises((OptionError, InputError), match=said):
             made_of(scan, tmp_path / "out", **more)
@@ -151,7 +213,8 @@ def test_what_patlak_lacks_is_told_before_the_work(scan, tmp_path):
 
 
 @pytest.mark.parametrize("text", ["a,b\n1,2\n", "time_s,value\n1,x\n2,3\n4,5\n", "time_s,value\n1,2\n",
-                                  "time_s,value\n1,-2\n2,3\n4,5\n"])  # fmt: skip
+                                  "time_s,value\n1,-2\n2,3\n4,5\n", "time_s,value\n1,nan\n2,3\n4,5\n",
+                                  "time_s,value\n1,0\n2,0\n4,0\n"])  # fmt: skip
 def test_a_curve_that_is_none_is_refused(scan, tmp_path, text):
     (tmp_path / "blood.csv").write_text(text)
     with pytest.raises(InputError, match=r"blood\.csv"):

@@ -7,7 +7,8 @@ given, or the mean of a region such as the aorta in the frames as they were befo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import difflib
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,20 +41,20 @@ class Asked:
         """What the record says; where a curve lies may name the patient."""
         return {"blood": self.blood if self.file is None else self.file.name, "from_minutes": self.from_minutes}
 
-    def by(self, tables_: Mapping[str, Sequence[Row]]) -> tuple[str, Sequence[Row], float]:
-        return self.blood, tables_["time_activity"], self.from_minutes
-
-    def check(self, times: Sequence[Time], injection_s: float | None, labelled: bool) -> None:
-        """Before the work: is there what the curve and the line need?"""
-        middles = _middles(times, injection_s)
-        _late(middles, self.from_minutes)
+    def check(self, times: Sequence[Time], injected: float, regions_: Collection[str] | None) -> None:
+        """Before the work: is there what the curve and the line need? `regions_` are the names that the masks have;
+        None where none were given."""
+        middles = _middles(times, injected)
+        _enough(_late(middles, self.from_minutes), self.from_minutes)
         if self.file is not None:
             _along(*_given(self.file), middles)
-        elif not labelled:
+            return
+        if regions_ is None:
             raise OptionError(f"Blood of '{self.blood}'", "needs organs, and none were given",
                               "Give --labels, or the blood's curve as a CSV.")  # fmt: skip
-        else:
-            _check_start(times, injection_s)
+        if self.blood not in regions_:
+            raise _unknown(self.blood, regions_)
+        _check_start(times, injected)
 
 
 @dataclass(frozen=True)
@@ -90,14 +91,19 @@ class Sums:
         return (self._x / float(centred @ centred)).astype(np.float32)
 
 
-def line_of(times: Sequence[Time], injection_s: float | None, blood: str, rows: Iterable[Row], from_minutes: float
-            ) -> Line:  # fmt: skip
-    """By a region's name among the rows of the curves, or by a CSV of the blood's own."""
-    middles = _middles(times, injection_s)
-    asked = Asked(blood, from_minutes)
-    curve = _given(asked.file) if asked.file is not None else _of_region(blood, rows, times, injection_s)
-    at, integral = _along(*curve, middles)
-    late = [n for n in _late(middles, from_minutes) if at[n] > 0]
+def line_of(asked: Asked, times: Sequence[Time], injected: float, rows: Sequence[Row], scale: float = 1.0,
+            empty: Collection[int] = ()) -> Line:  # fmt: skip
+    """By a region of the rows of the curves, or by a CSV, whose values times `scale` are in the rows' unit. `empty` are
+    frames that were not denoised."""
+    middles = _middles(times, injected)
+    if asked.file is not None:
+        moments, values = _given(asked.file)
+        values = values * scale
+    else:
+        moments, values = _of_region(asked.blood, rows, times, injected)
+    at, integral = _along(moments, values, middles)
+    late = [n for n in _late(middles, asked.from_minutes) if at[n] > 0 and n not in empty]
+    _enough(late, asked.from_minutes)
     return Line(tuple(late), at[late], integral[late] / 60 / at[late])
 
 
@@ -127,28 +133,32 @@ def _explained(line: Line, values: np.ndarray) -> float | None:
     return float(np.corrcoef(line.x, over)[0, 1] ** 2)
 
 
-def _middles(times: Sequence[Time], injection_s: float | None) -> np.ndarray:
-    """Of the frames, in seconds from the injection; where nobody says when that was, from the first frame on."""
+def _middles(times: Sequence[Time], injected: float) -> np.ndarray:
+    """Of the frames, in seconds from the injection."""
     if any(time.middle_s is None or time.seconds is None for time in times):
         raise OptionError("Patlak", "needs the time and length of every frame, and not all are known",
                           "Add FrameTimesStart and FrameDuration to the sidecar.")  # fmt: skip
-    return np.array([time.middle_s for time in times]) - _injected(times, injection_s)
-
-
-def _injected(times: Sequence[Time], injection_s: float | None) -> float:
-    return times[0].start_s if injection_s is None else injection_s
+    return np.array([time.middle_s for time in times]) - injected
 
 
 def _late(middles: np.ndarray, from_minutes: float) -> list[int]:
-    late = [int(n) for n in np.flatnonzero(middles >= 60 * from_minutes)]
+    return [int(n) for n in np.flatnonzero(middles >= 60 * from_minutes)]
+
+
+def _enough(late: Sequence[int], from_minutes: float) -> None:
     if len(late) < LEAST_FRAMES:
-        raise OptionError(f"Patlak from {from_minutes:g} min", f"has {len(late)} frames, and {LEAST_FRAMES} are needed",
-                          "Begin earlier (--patlak-from), or give more frames.")  # fmt: skip
-    return late
+        raise OptionError(f"Patlak from {from_minutes:g} min", f"has {len(late)} frames with activity and blood, and "
+                          f"{LEAST_FRAMES} are needed", "Begin earlier (--patlak-from), or give more frames.")
 
 
-def _check_start(times: Sequence[Time], injection_s: float | None) -> None:
-    first = min(time.start_s for time in times) - _injected(times, injection_s)
+def _unknown(name: str, known: Collection[str]) -> OptionError:
+    near = difflib.get_close_matches(name, known, 1, cutoff=0.4)
+    return OptionError(f"Blood of '{name}'", f"is not one of the regions {', '.join(sorted(known))}",
+                       f"Did you mean '{near[0]}'?" if near else "Name one of them, or a CSV.")  # fmt: skip
+
+
+def _check_start(times: Sequence[Time], injected: float) -> None:
+    first = min(time.start_s for time in times) - injected
     if first > LATEST_START_S:
         raise OptionError(f"Frames that begin {first / 60:.1f} min after the injection",
                           "do not show what the blood carried before",
@@ -162,28 +172,36 @@ def _given(file: Path) -> tuple[np.ndarray, np.ndarray]:
         found = sorted((float(row["time_s"]), float(row["value"])) for row in rows)
     except (KeyError, TypeError, ValueError):
         raise InputError(f"Blood curve {file.name}", "needs the columns time_s and value, numbers in every row",
-                         "Write seconds from the injection, and the PET's unit.") from None  # fmt: skip
-    if len(found) < LEAST_FRAMES or min(value for _, value in found) < 0:
-        raise InputError(f"Blood curve {file.name}", f"has {len(found)} rows, or values below zero",
+                         "Write seconds from the injection and the PET's unit, with decimal points.") from None
+    moments, values = np.array(found).T if found else (np.zeros(0), np.zeros(0))
+    if len(found) < LEAST_FRAMES or not np.isfinite([moments, values]).all() or values.min() < 0 or not values.any():
+        raise InputError(f"Blood curve {file.name}", f"has {len(found)} rows, or values that are no activity",
                          "Give the whole curve from the injection on.")  # fmt: skip
-    moments, values = np.array(found).T
     return (moments, values) if moments[0] <= 0 else (np.insert(moments, 0, 0.0), np.insert(values, 0, 0.0))
 
 
-def _of_region(name: str, rows: Iterable[Row], times: Sequence[Time], injection_s: float | None
+def _of_region(name: str, rows: Sequence[Row], times: Sequence[Time], injected: float
                ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """The region's mean is that of the whole frame: a step, from its beginning to its end."""
-    found = {row["start_s"]: row["mean_low"] for row in rows if row["region"] == name}
-    if not found:
-        known = ", ".join(dict.fromkeys(str(row["region"]) for row in rows))
-        raise OptionError(f"Blood of '{name}'", f"is not one of the regions {known}", "Name one of them, or a CSV.")
-    _check_start(times, injection_s)
-    injected = _injected(times, injection_s)
-    moments, values = [min(0.0, times[0].start_s - injected)], [0.0]
+    """The region's mean is that of the whole frame: a step, from its beginning to its end. An organ goes before a
+    lesion of its name. Frames without it may only be those before the tracer came."""
+    own = [row for row in rows if row["region"] == name]
+    own = [row for row in own if row["kind"] == "organ"] or own
+    if not own:
+        raise _unknown(name, {str(row["region"]) for row in rows})
+    if len({row["number"] for row in own}) > 1:
+        raise OptionError(f"Blood of '{name}'", "is the name of several regions",
+                          "Give masks whose names differ, or a CSV.")  # fmt: skip
+    _check_start(times, injected)
+    found = {row["start_s"]: row["mean_low"] for row in own}
+    moments, values, begun = [min(0.0, times[0].start_s - injected)], [0.0], False
     for time in times:
-        mean = found.get(time.start_s, 0.0) or 0.0  # an empty frame is in no table
+        mean = found.get(time.start_s)
+        if mean is None and begun:
+            raise OptionError(f"Blood of '{name}'", f"is not in the frame that begins at {time.start_s:g} s",
+                              "Give the blood's curve as a CSV.")  # fmt: skip
+        begun = begun or mean is not None
         moments += [time.start_s - injected, time.start_s + time.seconds - injected]
-        values += [mean, mean]
+        values += [mean or 0.0, mean or 0.0]
     return np.array(moments), np.array(values)
 
 

@@ -15,6 +15,7 @@ from .. import registry
 from ..errors import InputError, OptionError, OutputError
 from ..progress import Run
 from ..read import frames as read_frames
+from ..read import labels as read_labels
 from ..read.dynamic import Frames, chosen
 from ..request import sha256_of, sidecar_sha256_of
 from ..run import check_device
@@ -74,11 +75,7 @@ def denoise_frames(
         numbers = list(range(len(found))) if frames is None else chosen(frames, len(found))
         ask = replace(ask, ours=apart.are_ours(out / "frames"))
         _refuse_early(ask, found, numbers)
-        if ask.parametric is not None:
-            times = [found.times[number] for number in numbers]
-            ask.parametric.check(times, found.injection_s, bool(images.keys() & set(MASKS)))
-            if found.injection_s is None:
-                run.warn("When the tracer was injected is not known: Patlak takes the start of the first frame for it.")
+        _check_patlak(ask, found, numbers, run)
     with alone_in(out, "dynamic scan"):
         (out / together.RECORD).unlink(missing_ok=True)  # it vouches for a result that from now on is being replaced
         with run.stage("apart", f"Laying {len(numbers)} {found.kind} apart"):
@@ -146,6 +143,19 @@ def _refuse_early(ask: _Ask, found: Frames, numbers: Sequence[int]) -> None:
     needed = 3 * len(numbers) * math.prod(found.frame(0).geometry.size) * VOXEL_BYTES
     staging.Staging(ask.out, protect=sources, overwrite=ask.overwrite or ask.ours).check(
         "denoised.nii.gz", "report.html", together.RECORD, needed=needed)  # fmt: skip
+
+
+def _check_patlak(ask: _Ask, found: Frames, numbers: Sequence[int], run: Run) -> None:
+    if ask.parametric is None:
+        return
+    known: set[str] | None = None
+    for name in ask.images.keys() & set(MASKS):
+        known = (known or set()) | set(read_labels(ask.images[name]).present().values())
+    began = found.times[0].start_s or 0.0
+    injected = began if found.injection_s is None else found.injection_s
+    ask.parametric.check([found.times[number] for number in numbers], injected, known)
+    if found.injection_s is None:
+        run.warn("When the tracer was injected is not known: Patlak takes the start of the scan's first frame for it.")
 
 
 def _denoised(ask: _Ask, laid: apart.Laid, run: Run) -> list[dict[str, Any]]:

@@ -17,7 +17,8 @@ from ..read import files, sidecar, sources
 from ..read.dynamic import Time
 from ..read.dynamic_times import INJECTED, KIND_KEY, LENGTH, START
 from ..request import read_record
-from ..volume import ARBITRARY, Volume
+from ..suv import to_suv
+from ..volume import ARBITRARY, BQML, SUVBW, Volume
 from ..write import frames as frame_files
 from ..write import images, staging, tables
 from ..write.report.orient import upright
@@ -36,7 +37,7 @@ def put(laid: Laid, batch: Sequence[Row], out: Path, ahead: Ahead | None, inputs
     """Writes everything aside and moves it into place, over no input; returns files, tables and the record."""
     records = {row["id"]: read_record(laid.folder / row["id"]) for row in batch}
     made = {"frames": curves.frames(laid, records), "time_activity": curves.activity(laid)}
-    line = None if parametric is None else patlak.line_of(laid.times, laid.injection_s, *parametric.by(made))
+    line = None if parametric is None else _line(laid, parametric, made["time_activity"])
     made["patlak"] = [] if line is None else patlak.regions(line, laid.names, made["time_activity"])
     record = _record(laid, records, ahead, run)
     if parametric is not None:
@@ -48,7 +49,7 @@ def put(laid: Laid, batch: Sequence[Row], out: Path, ahead: Ahead | None, inputs
         if all((laid.folder / name / "uncertainty.nii.gz").is_file() for name in records):
             written["uncertainty"] = _image(laid, "uncertainty", folder, run.part(0.6, 0.9), {})
         if line is not None:
-            ki = _ki(laid, line)
+            ki = _ki(laid, line, made["time_activity"])
             written["ki"] = images.write(ki, folder / "ki.nii.gz")
             pictures[page.KI] = {page.KI: upright(ki.geometry)(ki.array).max(axis=1)[::-1]}
         (folder / "tables").mkdir()
@@ -115,11 +116,25 @@ def _as_it_is(file: Path) -> Volume:
     return sources.of_file(files.of_image(image, file.name), sidecar.of(file), file, "pet", None, None, None)
 
 
-def _ki(laid: Laid, line: patlak.Line) -> Volume:
+def _line(laid: Laid, asked: patlak.Asked, rows: Sequence[Row]) -> patlak.Line:
+    """In the unit of the curves; a CSV is in that of the PET."""
+    one = _read(laid, next(name for name in laid.names if name not in laid.empty), "denoised")
+    scale = one.facts.suv_factor if _in_suv(rows) and one.unit == BQML else 1.0
+    empty = [number for number, name in enumerate(laid.names) if name in laid.empty]
+    return patlak.line_of(asked, laid.times, laid.injected_s, rows, scale, empty)
+
+
+def _in_suv(rows: Sequence[Row]) -> bool:
+    """Without regions there are no curves, and everything is in the PET's unit."""
+    return bool(rows) and rows[0]["unit"] == SUVBW
+
+
+def _ki(laid: Laid, line: patlak.Line, rows: Sequence[Row]) -> Volume:
     """Ki of every voxel in 1/min (ml/min/ml)."""
     sums = patlak.Sums(line)
     for place, number in enumerate(line.frames):
         image = _read(laid, laid.names[number], "denoised")
+        image = to_suv(image) if _in_suv(rows) else image
         sums.add(place, image.array)
     return Volume(sums.ki(), image.geometry, ARBITRARY, replace(image.facts, source=None, frame_seconds=None,
                                                                 suv_factor=None))  # fmt: skip
