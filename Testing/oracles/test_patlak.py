@@ -171,6 +171,11 @@ def test_of_some_frames_the_injection_is_still_that_of_the_scan(scan, tmp_path):
     tumour = next(row for row in made.tables["patlak"] if row["region"] == "tumour")
     assert tumour["Ki_low"] == pytest.approx(0.02, rel=0.05)
     assert any("start of the scan's first frame" in text for text in run.warnings)
+    curve = "".join(f"{t},{v}\n" for t, v in zip(FINE[::50], bolus(FINE[::50])))
+    (tmp_path / "blood.csv").write_text("time_s,value\n" + curve)
+    late = made_of((folder, scan[1]), tmp_path / "late", patlak=str(tmp_path / "blood.csv"), frames="14-25")
+    tumour = next(row for row in late.tables["patlak"] if row["region"] == "tumour")
+    assert tumour["Ki_low"] == pytest.approx(0.02, rel=0.05)
     with pytest.raises(OptionError, match="min after the injection"):
         made_of((folder, scan[1]), tmp_path / "later", patlak="aorta", frames="14-25")
 
@@ -191,7 +196,7 @@ def test_blood_that_is_not_in_every_frame_or_of_two_regions_is_refused():
         line_of(Asked("aorta"), TIMES, 0.0, [row for row in made if row["start_s"] != 120.0])
     line_of(Asked("aorta"), TIMES, 0.0, made[2:])  # before the tracer came
     lesion = [row | {"kind": "lesion", "mean_low": 99.0} for row in made]
-    np.testing.assert_array_equal(line_of(Asked("aorta"), TIMES, 0.0, lesion + made).blood,
+    np.testing.assert_array_equal(line_of(Asked("aorta"), TIMES, 0.0, made + lesion).blood,
                                   line_of(Asked("aorta"), TIMES, 0.0, made).blood)  # fmt: skip
     with pytest.raises(OptionError, match="several regions"):
         line_of(Asked("aorta"), TIMES, 0.0, made + [row | {"number": 7} for row in made])
