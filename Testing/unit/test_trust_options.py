@@ -1,6 +1,7 @@
 """A calibration holds for the options it was learnt with; of a run with others nothing is called calibrated."""
 
 import json
+import shlex
 
 import numpy as np
 import petdiffusion
@@ -10,7 +11,7 @@ from petdiffusion.cli import main
 from petdiffusion.methods.contract import IMAGE, MASKS, NOTHING, SAMPLES
 from petdiffusion.progress import Run
 from petdiffusion.trust.conformal import LEVELS, Calibration, Family
-from petdiffusion.trust.held import held
+from petdiffusion.trust.held import held, noted
 from petdiffusion.volume import LabelMap
 from petdiffusion.write import images, labels
 from support import tiny_models
@@ -56,6 +57,8 @@ def test_every_method_says_what_its_options_move(method):
     moves = {option.name: option.moves for option in card.options}
     assert set(moves.values()) <= {SAMPLES, IMAGE, MASKS, NOTHING}
     assert moves["samples"] == NOTHING and moves["estimate"] == IMAGE and moves["steps"] == SAMPLES
+    for other, *values in (option.acts_at for option in card.options if option.acts_at):
+        assert values and [card.option(other).check(value) for value in values] == values
 
 
 def test_defaults_and_another_number_of_samples_keep_everything():
@@ -89,6 +92,43 @@ def test_a_calibration_holds_for_the_options_it_notes():
     assert kept(registry.card("csrd"), known, steps=3, sampler="euler") == (set(FAMILIES), [])
     found, (said,) = kept(registry.card("csrd"), known)
     assert found == set() and "(steps = 8, sampler = dpmpp_2m)" in said and "steps = 3, sampler = euler" in said
+
+
+@pytest.mark.parametrize("method, learnt, options", [
+    ("csrd", {}, {"churn": 5.0}), ("csrd", {"churn": 5.0}, {}), ("amdiff", {}, {"leave_out": " "}),
+    ("amdiff", {"borders": "network"}, {"borders": "network", "alone": False}),
+    ("upete", {"start": 100}, {"start": 100, "fraction": 0.1}),
+    ("bc-dpm", {"counts": 3e5}, {"counts": 3e5, "fraction": 0.1}),
+])  # fmt: skip
+def test_an_option_that_does_nothing_takes_nothing(method, learnt, options):
+    known = Calibration(3, 2, "simulated", families=FAMILIES, options=learnt)
+    assert kept(registry.card(method), known, **options) == (set(FAMILIES), [])
+
+
+@pytest.mark.parametrize("method, options", [
+    ("csrd", {"churn": 5.0, "sampler": "heun"}), ("bc-dpm", {"counts": 3e5}), ("bc-dpm", {"fraction": 0.1}),
+    ("upete", {"fraction": 0.1}),
+])  # fmt: skip
+def test_one_that_acts_takes_all_a_stated_dose_too(method, options):
+    known = Calibration(3, 2, "simulated", families=FAMILIES, options={"sampler": "heun"} if method == "csrd" else {})
+    found, (said,) = kept(registry.card(method), known, **options)
+    assert found == set() and all(f"{name} = " in said for name in options if name != "sampler")
+
+
+@pytest.mark.parametrize("method, learnt, options, asked", [
+    ("amdiff", {"threshold": 0.3, "leave_out": "colon"}, {}, ""),
+    ("csrd", {"steps": 3}, {"steps": 3, "sampler": "euler"}, " --option steps=3 --option sampler=euler"),
+    ("csrd", {"sampler": "euler"}, {"churn": 5.0}, ""),
+    ("bc-dpm", {}, {"counts": 1234567.0}, " --option counts=1234567"),
+    ("amdiff", {}, {"leave_out": "colon, fat"}, " --option 'leave_out=colon, fat'"),
+])  # fmt: skip
+def test_the_command_that_is_given_calibrates_for_the_runs_own_options(method, learnt, options, asked):
+    card, known = registry.card(method), Calibration(3, 2, "simulated", families=FAMILIES, options=learnt)
+    _, (said,) = kept(card, known, **options)
+    assert said.endswith(f"petdiffusion calibrate its-id{asked}.")
+    words = shlex.split(asked)[1::2]
+    named = card.resolve(dict(word.split("=") for word in words))
+    assert kept(card, Calibration(3, 2, "s", families=FAMILIES, options=noted(card, named)), **options)[1] == []
 
 
 def run_of(patient, method, **options):
@@ -155,7 +195,7 @@ def test_one_sample_beside_a_mean_is_not_drawn_and_that_is_said(models, patient,
 
 
 def test_calibrate_takes_options_notes_them_and_checks_with_them(models, patient, tmp_path, capsys):
-    file, made = models("csrd", options={"steps": 4}), []
+    file, made = models("csrd", options={"steps": 4, "gone since": 1}), []
     for name, image in (("pet", patient.noisy), ("reference", patient.truth)):
         images.write(image, tmp_path / f"{name}.nii.gz")
     labels.write(patient.labels, tmp_path / "labels.nii.gz")

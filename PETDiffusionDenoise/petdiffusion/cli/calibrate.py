@@ -82,10 +82,12 @@ def _execute(args: argparse.Namespace, run: Run) -> None:
 
 def _options(pairs: Sequence[str], method: str, on_card: Calibration | None) -> dict[str, Any]:
     """Those that differ from their defaults: as named, or as the calibration to check was learnt with."""
+    from ..trust.held import learnt_with
+
     card, named = registry.card(method), options_of(method, pairs)
     if "samples" in named:
         raise OptionError("--option samples", "is one of the calibration itself", "Give --samples N.")
-    found = card.resolve((dict(on_card.options) if on_card else {}) | named)
+    found = card.resolve((learnt_with(on_card, card) if on_card else {}) | named)
     return {o.name: found[o.name] for o in card.options if found[o.name] != o.default}
 
 

@@ -46,6 +46,12 @@ class Option:
     """The text is the path of a file, whose content the result depends on."""
     moves: str = SAMPLES
     """What becomes another one with it, so that a calibration learnt at another value no longer holds for that."""
+    acts_at: tuple[Any, ...] = ()
+    """Another option, and those of its values at which this one does anything; empty: at all times."""
+
+    def acts(self, options: Mapping[str, Any]) -> bool:
+        """Whether the method looks at it, with these options of the whole method."""
+        return not self.acts_at or options[self.acts_at[0]] in self.acts_at[1:]
 
     def check(self, value: Any) -> Any:
         """The value in its own type, or an OptionError."""
@@ -77,6 +83,8 @@ class Option:
                 raise ValueError
             if self.kind == "str" and not isinstance(value, str):
                 raise ValueError
+            if self.kind == "str" and not self.file:
+                return value.strip()
             return KINDS[self.kind](float(value) if self.kind == "int" else value)
         except (TypeError, ValueError, OverflowError):
             raise OptionError(
@@ -175,7 +183,8 @@ class MethodCard:
     def from_json(cls, data: Mapping[str, Any]) -> MethodCard:
         values = dict(data)
         values["options"] = tuple(
-            Option(**{**o, "choices": tuple(o["choices"]), "tune": tuple(o["tune"])}) for o in data["options"]
+            Option(**{**o, **{name: tuple(o[name]) for name in ("choices", "tune", "acts_at")}})
+            for o in data["options"]
         )
         values["conditions"] = tuple(Condition(**c) for c in data["conditions"])
         values["outputs"] = tuple(data["outputs"])

@@ -23,7 +23,8 @@ _BORDERS = Option("borders", "str", "contrast", "where a lesion ends. contrast: 
                   "surroundings, large ones by the network. network: all by the network",
                   choices=("contrast", "network"), advanced=True, moves=MASKS)  # fmt: skip
 _ALONE = Option("alone", "bool", True, "with borders=contrast: a marked region whose uptake goes on beyond it, as "
-                "bowel's, muscle's or brown fat's does, is no lesion", advanced=True, moves=MASKS)  # fmt: skip
+                "bowel's, muscle's or brown fat's does, is no lesion", advanced=True, moves=MASKS,
+                acts_at=("borders", "contrast"))  # fmt: skip
 _LEAVE_OUT = Option("leave_out", "str", "", "organs of the labels given, or fat by the CT, where nothing is a lesion: "
                     "colon,small_bowel,fat", moves=MASKS)  # fmt: skip
 _LABELS = Condition("labels", help="say where marks lie; the network does not see them")

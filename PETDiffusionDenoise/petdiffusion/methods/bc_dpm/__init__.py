@@ -14,9 +14,13 @@ CARDS = (
         paper="Shen C, Yang Z, Zhang Y. PET Image Denoising with Score-Based Diffusion Probabilistic Models. "
         "MICCAI 2023.",
         options=(
+            # Both move the samples: a stated level stands in for the one read from the noise, by which l, the filters
+            # and the noise put in were set where a calibration was learnt, and the noise is no longer matched to the
+            # scan's. How often truth lies within what a level stated too high or too low gives was not measured.
             Option("counts", "float", 0.0, "events in a slice, such as 3e5; 0: from `fraction`, or from the noise",
                    0, 1e9),
-            Option("fraction", "float", 0.0, "part of a normal dose that was given; 0: not known", 0, 1),
+            Option("fraction", "float", 0.0, "part of a normal dose that was given; 0: not known", 0, 1,
+                   acts_at=("counts", 0.0)),
             Option("samples", "int", 5, "runs: the mean of all is shown, their spread is the uncertainty", 1, 100,
                    moves=NOTHING),
             Option("estimate", "str", "mean", "mean of all runs, or one run (sample) with its texture",

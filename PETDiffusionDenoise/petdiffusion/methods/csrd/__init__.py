@@ -2,6 +2,8 @@
 
 from ..contract import IMAGE, NOTHING, Condition, MethodCard, Option
 
+CHURNED = ("euler", "heun")
+"""Samplers that can add noise on their way."""
 CARDS = (
     MethodCard(
         name="csrd",
@@ -24,8 +26,9 @@ CARDS = (
             Option("samples", "int", 5, "samples for the uncertainty map; 0 leaves it out", 0, 100, moves=NOTHING),
             Option("steps", "int", 8, "noise levels of each sample", 1, 1000, advanced=True),
             Option("sampler", "str", "dpmpp_2m", "how a sample is walked down the levels",
-                   choices=("euler", "heun", "dpmpp_2m"), advanced=True),
-            Option("churn", "float", 0.0, "S_churn of euler and heun; 0 is deterministic", 0, 100, advanced=True),
+                   choices=(*CHURNED, "dpmpp_2m"), advanced=True),
+            Option("churn", "float", 0.0, "S_churn of euler and heun; 0 is deterministic", 0, 100, advanced=True,
+                   acts_at=("sampler", *CHURNED)),
         ),
         outputs=("denoised", "uncertainty"),
         needs_suv=True,

@@ -23,11 +23,10 @@ from ...infer.views import VIEWS, MeanAtTop, Once
 from ...progress import Run
 from ...zoo.choose import choose
 from ..contract import Case, Output
+from . import CHURNED
 from .config import CsrdConfig
 
 METHOD = "csrd"
-CHURNED = ("euler", "heun")
-"""Samplers that can add noise on their way."""
 
 
 def denoise(case: Case, options: Mapping[str, Any], run: Run) -> Output:

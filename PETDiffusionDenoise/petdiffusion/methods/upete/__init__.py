@@ -20,8 +20,11 @@ CARDS = (
             Option("samples", "int", 5, "chains for the uncertainty map; 0 leaves it out", 0, 100, moves=NOTHING),
             Option("steps", "int", 3, "network evaluations of a chain, from the scan's own step down", 1, 400,
                    advanced=True),
+            # Moves the samples: chains begin at the step that it tells, not at the one read from the scan's noise, as
+            # they did where a calibration was learnt. How often truth lies within what a fraction stated wrongly gives
+            # was not measured.
             Option("fraction", "float", 0.0, "part of a normal dose that was given; 0: from the noise of the image",
-                   0, 1),
+                   0, 1, acts_at=("start", 0)),
             Option("start", "int", 0, "step t of 1 to 400 that the scan is taken for; 0: from its noise or fraction",
                    0, 400, advanced=True),
             Option("diffusion", "str", "poisson", "noise that the network is to remove, where the model learnt both; "
