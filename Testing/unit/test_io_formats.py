@@ -251,6 +251,10 @@ SIDE_FILES = {
     "csv with tabs": ("csv", "value\tname\n1\tliver\n2\tspleen\n"),
     "tsv with commas": ("tsv", "value,name\n1,liver\n2,spleen\n"),
     "csv with a semicolon in a name": ("csv", "3,a; b\n1,liver\n2,spleen\n"),
+    "csv with the name first": ("csv", "liver,1\nspleen,2\n"),
+    "a quoted semicolon": ("csv", '"a; b",3\n"liver",1\nspleen,2\n'),
+    "a quoted comma": ("csv", '"a, b";"3"\nliver;1\nspleen;2\n'),
+    "a quoted tab": ("csv", '3,"a\tb"\n1,liver\n2,spleen\n'),
     "commas in names": ("csv", 'value;name\n1;"liver"\n2;spleen\n3;a, b, c and d\n'),
     "values as pandas writes them": ("tsv", "index\tname\n1.0\tliver\n2.0\tspleen\n"),
     "a name without a value": ("csv", "value,name\n1,liver\n,kidney\n2,spleen\n3,\n"),
@@ -263,7 +267,8 @@ def test_names_beside_the_file(tmp_path, kind):
                  tmp_path / "seg.nii.gz")
     suffix, text = SIDE_FILES[kind]
     (tmp_path / f"seg.{suffix}").write_text(text, encoding="utf-8-sig")
-    third = {"commas in names": {3: "a, b, c and d"}, "csv with a semicolon in a name": {3: "a; b"}}
+    third = {"commas in names": {3: "a, b, c and d"}, "csv with a semicolon in a name": {3: "a; b"},
+             "a quoted semicolon": {3: "a; b"}, "a quoted comma": {3: "a, b"}, "a quoted tab": {3: "a\tb"}}
     assert dict(read.labels(tmp_path / "seg.nii.gz").names) == {1: "liver", 2: "spleen", **third.get(kind, {})}
 
 

@@ -15,6 +15,7 @@ from .sidecar import HEADER_KEY, path_of
 
 _LABEL = re.compile(r'<Label\s[^>]*?Key="(\d+)"[^>]*>\s*(?:<!\[CDATA\[)?([^\]<]*)')
 _SEGMENT = re.compile(r"^Segment(\d+)_(Name|LabelValue|Layer)$")
+_QUOTED, _NUMBER = re.compile(r'"[^"]*"'), re.compile(r"\d+(\.0*)?")
 _VALUE_COLUMNS, _NAME_COLUMNS = ("value", "index", "label", "id"), ("name", "structure", "abbreviation")
 
 
@@ -61,7 +62,7 @@ def _table(path: Path) -> dict[int, str]:
     head = [cell.strip().lower() for cell in rows[0]] if rows else []
     value, name = _column(head, _VALUE_COLUMNS), _column(head, _NAME_COLUMNS)
     if value is None or name is None:
-        value, name, body = 0, 1, rows
+        (value, name), body = _without_head(rows), rows
     else:
         body = rows[1:]
     told = [row for row in body if len(row) > max(value, name) and row[value].strip()]
@@ -70,9 +71,15 @@ def _table(path: Path) -> dict[int, str]:
 
 def _separator(text: str) -> str:
     """Whatever the file is called: a tab, or what stands first of semicolon and comma. Where a decimal comma is usual,
-    programs write semicolons into a .csv."""
-    first = next((line for line in text.splitlines() if line.strip()), "")
+    programs write semicolons into a .csv. What stands in quotes is part of a name."""
+    first = _QUOTED.sub("", next((line for line in text.splitlines() if line.strip()), ""))
     return "\t" if "\t" in first else next((mark for mark in first if mark in ";,"), ",")
+
+
+def _without_head(rows: Sequence[Sequence[str]]) -> tuple[int, int]:
+    """Columns of value and name: the first two, either way round."""
+    numbers = [bool(_NUMBER.fullmatch(cell.strip())) for cell in rows[0][:2]] if rows else []
+    return (1, 0) if numbers == [False, True] else (0, 1)
 
 
 def _column(head: Sequence[str], known: Sequence[str]) -> int | None:
