@@ -159,7 +159,9 @@ def _read(images: Mapping[str, Any], request: Request, run: Run) -> _Given:
 
     def labels(name: str) -> LabelMap | None:
         # a patient may well have no lesion; an organ map without organs is a mistake
-        return None if images[name] is None else read.labels(images[name], allow_empty=name == "lesions")
+        if images[name] is None:
+            return None
+        return read.labels(images[name], allow_empty=name == "lesions", run=run)
 
     pet = image("pet", unit=request.unit)
     if pet is None:
@@ -258,6 +260,11 @@ def _registered(low: Volume, given: _Given, run: Run) -> _Given:
             of_the_pet = mask == "lesions" and drawn is not None and drawn.geometry.close_to(low.geometry)
             if drawn is not None and drawn.geometry.close_to(image.geometry) and not of_the_pet:
                 moved.setdefault(mask, replace(drawn, geometry=geometry))
+    for mask in ("labels", "lesions") if moved else ():
+        drawn = getattr(given, mask)
+        if drawn is not None and mask not in moved and not drawn.geometry.close_to(low.geometry):
+            run.warn(f"The {mask} have a grid of their own, as those of a DICOM RTSTRUCT or SEG do, and were not moved "
+                     "with what was registered. Masks that were drawn on it must be given on its grid to move along.")
     return replace(given, **moved)
 
 

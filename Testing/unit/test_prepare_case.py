@@ -7,7 +7,7 @@ import petdiffusion
 import pytest
 from petdiffusion.errors import GeometryError, InputError, UnitError
 from petdiffusion.prepare.case import build
-from petdiffusion.prepare.grids import resample
+from petdiffusion.prepare.grids import resample, resample_labels
 from petdiffusion.progress import Run
 from petdiffusion.volume import SUVBW, Geometry, LabelMap, Volume
 from support.blobs import blobs
@@ -88,6 +88,14 @@ def test_registration_moves_a_ct_and_its_labels():
 def test_labels_of_the_pet_stay_when_the_ct_is_registered():
     fine = resample(PATIENT.ct, Geometry((60, 50, 46), (4.4, 4.4, 4.4), PATIENT.ct.geometry.origin), "nearest")
     np.testing.assert_array_equal(registered(moved(fine, x=10.0), PATIENT.labels)[0], PATIENT.labels.array)
+
+
+def test_labels_with_a_grid_of_their_own_are_said_not_to_move_when_the_ct_is_registered():
+    own = resample_labels(PATIENT.labels, Geometry((60, 50, 46), (4.4, 4.4, 4.4), PATIENT.ct.geometry.origin))
+    shifted = moved(PATIENT.ct, x=10.0)
+    assert any("labels have a grid of their own" in text for text in registered(shifted, own)[1])
+    on_the_ct = moved(PATIENT.labels, x=10.0)
+    assert not any("grid of their own" in text for text in registered(shifted, on_the_ct)[1])
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
