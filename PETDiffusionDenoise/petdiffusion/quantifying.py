@@ -118,24 +118,13 @@ def convert(
         staging.Staging(target.parent, protect=sources, overwrite=overwrite) as folder,
     ):
         if role == "labels":
-            label_files.write(_only(read.labels(image), only), folder / target.name)
+            label_files.write(read.labels(image, only=only, run=run), folder / target.name)
         else:
             said = _Said(unit, weight_kg)
             volume = _of_role(image, role, said, run) if frames is None else _of_frames(image, role, frames, said, run)
             volume = {None: lambda v: v, SUVBW: suv.to_suv, BQML: suv.to_bqml}[to](volume)
             images.write(volume.with_facts(source=None), folder / target.name)
     return target
-
-
-def _only(labels: LabelMap, names: Sequence[str]) -> LabelMap:
-    if not names:
-        return labels
-    known = labels.present()
-    if unknown := [name for name in names if name not in known.values()]:
-        raise OptionError(f"Structure '{unknown[0]}'", f"is not one of {', '.join(known.values())}",
-                          "Name some of them, as they are written.")  # fmt: skip
-    kept = {value: name for value, name in known.items() if name in names}
-    return LabelMap(np.where(np.isin(labels.array, list(kept)), labels.array, 0), labels.geometry, kept)
 
 
 def _as_dicom(image: Any, target: Path, like: str | Path, others: dict[str, Any], said: _Said, overwrite: bool, run: Run
@@ -266,7 +255,7 @@ def _organs_on(source: Any, target: Volume, run: Run) -> LabelMap | None:
 
     if source is None:
         return None
-    labels = read.labels(source)
+    labels = read.labels(source, run=run)
     return _not_empty(labels, case.organs_on(labels, target, run))
 
 
@@ -276,7 +265,7 @@ def _lesions_on(source: Any, target: Volume, run: Run) -> LabelMap | None:
 
     if source is None:
         return None
-    mask = read.labels(source, allow_empty=True)  # a patient may well have no lesion
+    mask = read.labels(source, allow_empty=True, run=run)  # a patient may well have no lesion
     return _not_empty(mask, lesions.place(mask, target, run))
 
 

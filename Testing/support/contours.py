@@ -44,9 +44,15 @@ def structure_set(folder: Path, regions: Sequence, name: str = "rs.dcm", kinds: 
 def ball(radius: float, centre: Sequence[float], step: float = 3.0, axes: Sequence | None = None, hole: float = 0.0
          ) -> list[np.ndarray]:  # fmt: skip
     """Contours of a ball in planes; of a shell where there is a hole."""
+    return ball_at(np.arange(-radius + step / 2, radius, step), radius, centre, axes, hole)
+
+
+def ball_at(heights: Sequence[float], radius: float, centre: Sequence[float], axes: Sequence | None = None,
+            hole: float = 0.0) -> list[np.ndarray]:  # fmt: skip
+    """Contours of a ball in planes so high above its centre, as far as they meet it."""
     angles = np.linspace(0, 2 * np.pi, 240, endpoint=False)
     contours = []
-    for height in np.arange(-radius + step / 2, radius, step):
+    for height in heights:
         for r in (radius, hole):
             if r > abs(height):
                 across = np.sqrt(r**2 - height**2)

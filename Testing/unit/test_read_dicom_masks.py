@@ -6,9 +6,11 @@ import pydicom
 import pytest
 from petdiffusion import read
 from petdiffusion.errors import GeometryError, InputError, OptionError
+from petdiffusion.progress import Run
 from petdiffusion.volume import Geometry, LabelMap, Volume
 from petdiffusion.write import dicom_masks, images
-from pydicom.uid import generate_uid
+from pydicom.encaps import encapsulate
+from pydicom.uid import JPEG2000Lossless, generate_uid
 from support import dicom_factory as factory
 from support.contours import ball, structure_set
 
@@ -151,10 +153,6 @@ def test_some_structures_alone_are_taken_by_name(tmp_path):
         petdiffusion.convert(contours, tmp_path / "b.nii.gz", role="ct", only=["Liver"])
 
 
-def uneven(folder):
-    return structure_set(folder, [("a", [*ball(9.0, np.zeros(3)), *ball(9.0, np.array([0, 0, 31.3]))])])
-
-
 def of_another_class(folder):
     factory.ct(folder / "ct")
     return next((folder / "ct").glob("*.dcm"))
@@ -167,7 +165,6 @@ def two_of_them(folder):
 
 
 @pytest.mark.parametrize(("make", "error", "said"), [
-    (uneven, GeometryError, "not evenly spaced"),
     (lambda d: structure_set(d, [("a", [ball(9.0, np.zeros(3))[2]])]), GeometryError, "one plane alone"),
     (lambda d: structure_set(d, [("Body", ball(9.0, np.zeros(3)))], kinds=[("Body", "EXTERNAL")]), InputError,
      "no closed contour"),
@@ -175,16 +172,100 @@ def two_of_them(folder):
      GeometryError, "parallel planes"),
     (of_another_class, InputError, "modality CT, not masks"),
     (two_of_them, InputError, "holds 2 DICOM SEG or RTSTRUCT: a.dcm, b.dcm"),
-], ids=["uneven", "one plane", "outline", "not parallel", "a CT", "two"])  # fmt: skip
+], ids=["one plane", "outline", "not parallel", "a CT", "two"])  # fmt: skip
 def test_what_makes_no_mask_is_refused(tmp_path, make, error, said):
     with pytest.raises(error, match=said):
         read.labels(make(tmp_path))
 
 
-def test_a_damaged_segmentation_is_refused_by_name(pet, tmp_path, two):
-    file = seg(pet, tmp_path, "BINARY", two)
-    ds = pydicom.dcmread(file)
+def without_its_segments(ds):
+    del ds.SegmentSequence
+
+
+def without_a_segments_number(ds):
     del ds.PerFrameFunctionalGroupsSequence[0].SegmentIdentificationSequence
+
+
+def with_a_number_too_high(ds):
+    ds.SegmentSequence[1].SegmentNumber = 40000
+
+
+def with_frames_that_are_none(ds):
+    ds.file_meta.TransferSyntaxUID = JPEG2000Lossless
+    ds.PixelData = encapsulate([b"\0" * 64] * len(ds.PerFrameFunctionalGroupsSequence))
+    ds["PixelData"].is_undefined_length = True
+
+
+@pytest.mark.parametrize("damage", [without_its_segments, without_a_segments_number, with_a_number_too_high,
+                                    with_frames_that_are_none])  # fmt: skip
+def test_a_damaged_segmentation_is_refused_by_name(pet, tmp_path, two, damage):
+    file = seg(pet, tmp_path, "FRACTIONAL", two * 0.9)
+    ds = pydicom.dcmread(file)
+    damage(ds)
     ds.save_as(file)
     with pytest.raises(InputError, match=r"seg\.dcm"):
         read.labels(file)
+
+
+def test_a_slice_may_be_thinner_than_its_distance_from_the_next(pet, tmp_path, two):
+    """Thickness is no distance: of planes half as thick as they are apart none was left out."""
+    file = seg(pet, tmp_path, "BINARY", two)
+    whole, ds = read.labels(file), pydicom.dcmread(file)
+    (measures,) = ds.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence
+    measures.SliceThickness = whole.geometry.spacing[2] / 2
+    del measures.SpacingBetweenSlices
+    ds.save_as(file)
+    back = read.labels(file)
+    assert back.geometry.close_to(whole.geometry)
+    np.testing.assert_array_equal(back.array, whole.array)
+
+
+def test_planes_too_far_apart_to_be_neighbours_take_the_thickness_or_are_refused(pet, tmp_path, two):
+    ends = np.zeros_like(two)
+    ends[[0, 5], 2:12, 2:14, 0] = 1
+    file = seg(pet, tmp_path, "BINARY", ends)
+    whole, ds = read.labels(file), pydicom.dcmread(file)
+    (measures,) = ds.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence
+    del measures.SpacingBetweenSlices
+    ds.save_as(file)
+    np.testing.assert_array_equal(read.labels(file).array, whole.array)
+    del measures.SliceThickness
+    ds.save_as(file)
+    with pytest.raises(GeometryError, match="do not say how thick"):
+        read.labels(file)
+
+
+def test_planes_of_a_segmentation_may_lie_where_rounding_put_them(pet, tmp_path, two):
+    file = seg(pet, tmp_path, "BINARY", two)
+    whole, ds = read.labels(file), pydicom.dcmread(file)
+    del ds.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SpacingBetweenSlices
+    for group in ds.PerFrameFunctionalGroupsSequence:
+        place = group.PlanePositionSequence[0].ImagePositionPatient
+        place[2] = round(float(place[2]), 1)
+    ds.save_as(file)
+    back = read.labels(file)
+    np.testing.assert_array_equal(back.array, whole.array)
+    np.testing.assert_allclose(back.geometry.affine, whole.geometry.affine, atol=0.06)
+
+
+def test_the_background_of_a_label_map_is_no_structure(pet, tmp_path, two):
+    assert 0 not in read.labels(seg(pet, tmp_path, "LABELMAP", two[..., 0])).names
+
+
+@pytest.mark.parametrize("kind", ["BINARY", "LABELMAP"])
+def test_segments_taken_alone_are_whole(pet, tmp_path, two, kind):
+    """In a label map the file itself cut one out of the other."""
+    labels = np.where(two[..., 1], 2, two[..., 0]).astype(np.uint8)
+    file, run = seg(pet, tmp_path, kind, two if kind == "BINARY" else labels), Run()
+    back = read.labels(file, only=["one"], run=run)
+    assert dict(back.names) == {1: "one"} and not run.warnings
+    assert (back.array == 1).sum() == (two[..., 0] if kind == "BINARY" else labels == 1).sum()
+    assert set(np.unique(back.array)) == {0, 1}
+
+
+def test_what_overlaps_take_from_a_segment_is_told(pet, tmp_path, two):
+    file, run = seg(pet, tmp_path, "BINARY", two), Run()
+    voxel = read.labels(file, run=run).geometry.voxel_ml
+    (told,) = run.warnings
+    assert f"'one' loses {two[..., 1].sum() * voxel:.1f} of {two[..., 0].sum() * voxel:.1f} ml" in told
+    assert "'two'" not in told and "--only" in told

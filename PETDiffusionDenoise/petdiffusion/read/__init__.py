@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..progress import Run
     from ..volume import LabelMap, Volume
     from .dynamic import Frames
@@ -26,15 +28,17 @@ def image(source: Any, role: str = "pet", *, unit: str | None = None, weight_kg:
     return read(source, role, unit=unit, weight_kg=weight_kg, run=run)
 
 
-def labels(source: Any, *, totalsegmentator: bool = False, allow_empty: bool = True) -> LabelMap:
+def labels(source: Any, *, totalsegmentator: bool = False, allow_empty: bool = True, only: Sequence[str] = (),
+           run: Run | None = None) -> LabelMap:  # fmt: skip
     """Read a label map with the names that come with it.
 
     `totalsegmentator` names unnamed values by TotalSegmentator's `total` task; a map of background only is
-    refused without `allow_empty` (a lesion map may well be empty, an organ map not).
+    refused without `allow_empty` (a lesion map may well be empty, an organ map not). `only` names the structures to
+    take; each is whole where others of the file overlap it. What overlaps take from a structure goes to `run.warn`.
     """
     from .label_maps import labels as read
 
-    return read(source, totalsegmentator=totalsegmentator, allow_empty=allow_empty)
+    return read(source, totalsegmentator=totalsegmentator, allow_empty=allow_empty, only=only, run=run)
 
 
 def frames(source: Any, *, unit: str | None = None, weight_kg: float | None = None, run: Run | None = None) -> Frames:

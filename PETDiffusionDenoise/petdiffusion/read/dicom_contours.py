@@ -1,116 +1,196 @@
-"""Masks of an RTSTRUCT: its contours, filled plane by plane."""
+"""Masks of an RTSTRUCT: its contours, filled plane by plane and as thick as its planes are apart."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from ..errors import GeometryError, InputError
 from ..suv import header
 from ..volume import Geometry, LabelMap
-from . import checks
-from .dicom_planes import ORIGINAL, planes
+from . import checks, polygons
+from .dicom_planes import ORIGINAL, REGULAR, clustered, regular, usual_gap
+from .label_maps import chosen
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-FINEST_MM, MOST_PIXELS = 1.0, 1024
+    from ..progress import Run
+
+FINEST_MM, MOST_PIXELS, MOST_VOXELS = 1.0, 1024, 2**28
 """Contours are filled on pixels of that size, larger ones where there would be more than so many along an axis."""
+THINNEST_MM = 0.5
+"""No plane of the grid is thinner where regions do not share their planes."""
+FLAT_MM = 0.05
+"""By so much contours may leave the patient's planes and still be taken to lie in them."""
 OUTLINE = "EXTERNAL"
 """The patient's outline: neither organ nor lesion."""
 
 
-def masks(ds: Dataset, name: str) -> LabelMap:
+class Contour(NamedTuple):
+    points: np.ndarray
+    flips: bool
+    """Turns what it encloses inside out (CLOSEDPLANAR_XOR)."""
+
+
+class Slab(NamedTuple):
+    """What the contours of one plane hold, from half a gap below to half a gap above."""
+
+    low: float
+    high: float
+    contours: list[Contour]
+
+
+def masks(ds: Dataset, name: str, only: Sequence[str] = (), run: Run | None = None) -> LabelMap:
     """Every region but the patient's outline, by a number of its own; where some overlap the smaller one is kept."""
-    titles = {int(item.ROINumber): header.text(item, "ROIName") for item in ds.get("StructureSetROISequence", ())}
-    outlines = {int(item.ReferencedROINumber) for item in ds.get("RTROIObservationsSequence", ())
-                if header.text(item, "RTROIInterpretedType").upper() == OUTLINE}  # fmt: skip
-    regions = {number: list(contours) for number, contours in _contours(ds, name) if number not in outlines}
-    regions = {number: contours for number, contours in regions.items() if contours}
-    if not regions:
-        raise InputError(f"{name}", "holds no closed contour besides the patient's outline",
-                         "Give another structure set.")
-    axes = _plane_axes([contour for contours in regions.values() for contour in contours], name)
-    turned = {number: [contour @ axes for contour in contours] for number, contours in regions.items()}
-    every = np.concatenate([contour for contours in turned.values() for contour in contours])
-    heights = np.array([contour[:, 2].mean() for contours in turned.values() for contour in contours])
-    first, step, count = planes(heights, _slab(ds), name)
-    low, high = every[:, :2].min(axis=0), every[:, :2].max(axis=0)
+    from .dicom_masks import tell_overlaps
+
+    regions, names = _regions(ds, name)
+    names = chosen(names, only)
+    regions = {value: regions[value] for value in names}
+    axes = _plane_axes([contour.points for contours in regions.values() for contour in contours], name)
+    regions = {value: [c._replace(points=c.points @ axes) for c in own] for value, own in regions.items()}
+    slabs, step = _slabs(regions, _stated_thickness(ds), name)
+    every = np.concatenate([contour.points[:, :2] for contours in regions.values() for contour in contours])
+    low, high = every.min(axis=0), every.max(axis=0)
     pixel = max(FINEST_MM, float((high - low).max()) / MOST_PIXELS)
     size = [int(n) for n in np.ceil((high - low) / pixel) + 3]
+    first, step, count = _grid(regions, slabs, step, size[0] * size[1])
     checks.memory((*size, count), 2, name)
     start = np.array([*(low - pixel), first])
     array = np.zeros((count, size[1], size[0]), np.int16)
-    values = {number: value for value, number in enumerate(sorted(turned), 1)}
-    for number in sorted(turned, key=lambda n: -sum(map(_area, turned[n]))):  # a small one stays within a large one
-        _fill(array, values[number], turned[number], start, (pixel, step))
+    pieces = {value: list(_pieces(slabs[value], start, (pixel, step), count)) for value in slabs}
+    filled = {value: sum(int(m.sum()) * (p.stop - p.start) for p, _, m in own) for value, own in pieces.items()}
+    _tell_empty([names[value] for value, voxels in filled.items() if not voxels], len(names), pixel, name, run)
+    for value in sorted(pieces, key=lambda v: -filled[v]):  # a small one stays within a large one
+        for planes, box, mask in pieces[value]:
+            array[(planes, *box)][:, mask] = value
     geometry = Geometry((*size, count), (pixel, pixel, step), tuple(axes @ start), tuple(axes.ravel()))
-    return LabelMap(array, geometry, {value: titles.get(number) or f"region {number}"
-                                      for number, value in values.items()})  # fmt: skip
+    made = LabelMap(array, geometry, names)
+    tell_overlaps(made, filled, name, run)
+    return made
 
 
-def _contours(ds: Dataset, name: str) -> Iterator[tuple[int, Iterator[np.ndarray]]]:
-    for region in ds.get("ROIContourSequence", ()):
-        yield int(region.ReferencedROINumber), _points(region, name)
+def _regions(ds: Dataset, name: str) -> tuple[dict[int, list[Contour]], dict[int, str]]:
+    titles = {int(item.ROINumber): header.text(item, "ROIName") for item in ds.get("StructureSetROISequence", ())}
+    outlines = {int(item.ReferencedROINumber) for item in ds.get("RTROIObservationsSequence", ())
+                if header.text(item, "RTROIInterpretedType").upper() == OUTLINE}  # fmt: skip
+    drawn = ds.get("ROIContourSequence", ())
+    found = {int(region.ReferencedROINumber): list(_contours(region, name)) for region in drawn}
+    found = {number: contours for number, contours in found.items() if contours and number not in outlines}
+    if not found:
+        raise InputError(f"{name}", "holds no closed contour besides the patient's outline",
+                         "Give another structure set.")
+    numbers = dict(enumerate(sorted(found), 1))
+    return ({value: found[number] for value, number in numbers.items()},
+            {value: titles.get(number) or f"region {number}" for value, number in numbers.items()})  # fmt: skip
 
 
-def _points(region: Dataset, name: str) -> Iterator[np.ndarray]:
+def _contours(region: Dataset, name: str) -> Iterator[Contour]:
     for item in region.get("ContourSequence", ()):
-        if not header.text(item, "ContourGeometricType").upper().startswith("CLOSED"):
+        kind = header.text(item, "ContourGeometricType").upper()
+        if not kind.startswith("CLOSED"):
             continue
         try:
             points = np.array([float(v) for v in item.ContourData]).reshape(-1, 3)
         except (AttributeError, ValueError, TypeError) as error:
             raise InputError(f"{name}: a contour", f"cannot be read ({error})", ORIGINAL) from error
+        if not np.isfinite(points).all():
+            raise InputError(f"{name}: a contour", "holds coordinates that are not numbers", ORIGINAL)
         if len(points) > 2:
-            yield points
+            yield Contour(points, kind.endswith("XOR"))
 
 
 def _plane_axes(contours: Sequence[np.ndarray], name: str) -> np.ndarray:
-    """Columns: two in the planes of all contours and their normal; those of the patient where they fit."""
-    largest = max(contours, key=lambda points: float(np.ptp(points, axis=0).max()))
-    normal = np.linalg.svd(largest - largest.mean(axis=0))[2][2]
+    """Columns: two in the planes of all contours and their normal; those of the patient where they fit as well."""
+    centred = [points - points.mean(axis=0) for points in contours]
+
+    def off(normal: np.ndarray) -> float:
+        return max(float(np.ptp(points @ normal)) for points in centred)
+
+    normal = np.linalg.eigh(sum(points.T @ points for points in centred))[1][:, 0]
     nearest = int(np.argmax(np.abs(normal)))
-    if abs(normal[nearest]) > 1 - 1e-4:
+    if off(np.eye(3)[nearest]) < min(FLAT_MM, 0.1 * FLAT_MM + 2 * off(normal)):  # a tilt shifts what lies far apart
         normal = np.eye(3)[nearest]
     normal = normal * np.sign(normal[nearest])
     across = np.eye(3)[0 if nearest else 1]
     across = across - normal * (across @ normal)
     across /= np.linalg.norm(across)
-    axes = np.stack([across, np.cross(normal, across), normal], axis=1)
-    if max(float(np.ptp(points @ normal)) for points in contours) > 1.0:
+    if off(normal) > 1.0:
         raise GeometryError(f"{name}: its contours", "do not lie in parallel planes", ORIGINAL)
-    return axes
+    return np.stack([across, np.cross(normal, across), normal], axis=1)
 
 
-def _slab(ds: Dataset) -> float | None:
+def _stated_thickness(ds: Dataset) -> float | None:
     """What a file may say of planes whose distance no second plane tells."""
     for region in ds.get("ROIContourSequence", ()):
         for item in region.get("ContourSequence", ()):
-            if value := header.number(item, "ContourSlabThickness"):
+            if (value := header.number(item, "ContourSlabThickness")) and value > 0:
                 return value
     return None
 
 
-def _area(points: np.ndarray) -> float:
-    x, y = points[:, 0], points[:, 1]
-    return 0.5 * abs(float(x @ np.roll(y, 1) - y @ np.roll(x, 1)))
+def _height(contour: Contour) -> float:
+    return float(contour.points[:, 2].mean())
 
 
-def _fill(array: np.ndarray, value: int, contours: Sequence[np.ndarray], start: np.ndarray, steps: tuple[float, float]
-          ) -> None:  # fmt: skip
-    """A region plane by plane; where its contours lie within one another every second is a hole."""
-    from skimage.draw import polygon
+def _slabs(regions: Mapping[int, Sequence[Contour]], stated: float | None, name: str
+           ) -> tuple[dict[int, list[Slab]], dict[int, float]]:  # fmt: skip
+    """The slabs of each region, and the usual distance of its planes; of lone ones that of the others."""
+    places = {value: clustered(np.array([_height(c) for c in own])) for value, own in regions.items()}
+    steps = {value: gap for value, own in places.items() if (gap := usual_gap(own))}
+    usual = sorted(steps.values())[(len(steps) - 1) // 2] if steps else stated
+    if not usual:
+        raise GeometryError(f"{name}: one plane alone, or planes far apart", "do not say how thick they are", ORIGINAL)
+    steps = {value: steps.get(value, usual) for value in regions}
+    return {value: _of_region(regions[value], places[value], steps[value]) for value in regions}, steps
 
+
+def _of_region(contours: Sequence[Contour], places: np.ndarray, step: float) -> list[Slab]:
+    middles = (places[1:] + places[:-1]) / 2
+    near = np.diff(places) <= 1.5 * step  # a plane that was left out stays empty
+    low = np.concatenate([places[:1] - step / 2, np.where(near, middles, places[1:] - step / 2)])
+    high = np.concatenate([np.where(near, middles, places[:-1] + step / 2), places[-1:] + step / 2])
+    slabs = [Slab(float(a), float(b), []) for a, b in zip(low, high)]
+    for contour in contours:
+        slabs[int(np.argmin(np.abs(places - _height(contour))))].contours.append(contour)
+    return slabs
+
+
+def _grid(regions: Mapping[int, Sequence[Contour]], slabs: Mapping[int, Sequence[Slab]], steps: Mapping[int, float],
+          pixels: int) -> tuple[float, float, int]:  # fmt: skip
+    """First place, distance and number of planes: those of the contours where all share them, finer ones elsewhere."""
+    every = clustered(np.array([_height(contour) for own in regions.values() for contour in own]))
+    if len(every) == 1:
+        return float(every[0]), min(steps.values()), 1
+    found = regular(every)
+    if found and all(abs(step - found[1]) <= REGULAR * found[1] for step in steps.values()):
+        return found
+    low, high = min(own[0].low for own in slabs.values()), max(own[-1].high for own in slabs.values())
+    finest = min(steps, key=lambda value: steps[value])
+    parts = int(np.ceil(steps[finest] / FINEST_MM - 1e-3))
+    step = max(steps[finest] / parts, THINNEST_MM, (high - low) * pixels / MOST_VOXELS)
+    edge = slabs[finest][0].low  # planes of the grid lie evenly within the slabs of the finest region
+    first = edge + step / 2 - np.ceil((edge - low) / step) * step
+    return float(first), step, int(np.ceil((high - first) / step))
+
+
+def _pieces(slabs: Sequence[Slab], start: np.ndarray, steps: tuple[float, float], count: int
+            ) -> Iterator[tuple[slice, polygons.Box, np.ndarray]]:  # fmt: skip
+    """Planes, box and pixels of each slab: the planes of the grid whose middle lies in it."""
     pixel, step = steps
-    by_plane: dict[int, list[np.ndarray]] = {}
-    for points in contours:
-        by_plane.setdefault(round((float(points[:, 2].mean()) - start[2]) / step), []).append(points)
-    for number, own in by_plane.items():
-        inside = np.zeros(array.shape[1:], bool)
-        for points in own:
-            rows, columns = (points[:, 1] - start[1]) / pixel, (points[:, 0] - start[0]) / pixel
-            inside[polygon(rows, columns, inside.shape)] ^= True
-        array[number][inside] = value
+    for low, high, contours in slabs:
+        ends = [int(np.clip(np.ceil((place - start[2]) / step - 1e-6), 0, count)) for place in (low, high)]
+        drawn = [((contour.points[:, :2] - start[:2]) / pixel, contour.flips) for contour in contours]
+        yield slice(*ends), *polygons.region(drawn)
+
+
+def _tell_empty(empty: Sequence[str], regions: int, pixel: float, name: str, run: Run | None) -> None:
+    said = f"no middle of a pixel of {pixel:.2g} mm lies within its contours"
+    if len(empty) == regions:
+        raise InputError(f"{name}: region '{empty[0]}'", f"is empty: {said}", "Give another structure set.")
+    if run is not None:
+        for title in empty:
+            run.warn(f"{name}: region '{title}' is empty: {said}.")

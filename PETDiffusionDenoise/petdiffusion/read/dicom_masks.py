@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import InputError
+from ..errors import InputError, PETDiffusionError
 from ..suv import header
 from ..volume import LabelMap
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
+    from ..progress import Run
+
 SEG, RTSTRUCT = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.481.3"
 LABELMAP_SEG = "1.2.840.10008.5.1.4.1.1.66.7"
 CLASSES = (SEG, LABELMAP_SEG, RTSTRUCT)
+MOST_TOLD = 5
 
 
-def read(path: Path) -> LabelMap:
-    """The masks of a file, or of the one SEG or RTSTRUCT of a folder. Where some overlap the smaller one is kept."""
+def read(path: Path, only: Sequence[str] = (), run: Run | None = None) -> LabelMap:
+    """The masks of a file, or of the one SEG or RTSTRUCT of a folder; with `only` those of these names, each whole.
+
+    Where some overlap the smaller one is kept, which `run` is told.
+    """
+    from .dicom_planes import ORIGINAL
+
     file = path if path.is_file() else _only_one(path)
     ds = _opened(file)
     kind = header.text(ds, "SOPClassUID")
@@ -28,7 +37,28 @@ def read(path: Path) -> LabelMap:
                          "Give a DICOM SEG, an RTSTRUCT, or a .nii, .nii.gz, .nrrd or .mha file.")
     from . import dicom_contours, dicom_segments
 
-    return (dicom_contours if kind == RTSTRUCT else dicom_segments).masks(ds, file.name)
+    try:
+        return (dicom_contours if kind == RTSTRUCT else dicom_segments).masks(ds, file.name, only, run)
+    except (PETDiffusionError, MemoryError):
+        raise
+    except Exception as error:  # what damaged tags raise is not to be foreseen
+        what = "an RTSTRUCT" if kind == RTSTRUCT else "a DICOM SEG"
+        raise InputError(f"File {file.name}", f"lacks what {what} must have ({error})", ORIGINAL) from error
+
+
+def tell_overlaps(masks: LabelMap, filled: Mapping[int, int], name: str, run: Run | None) -> None:
+    """Which structures smaller ones took voxels from: `filled` says how many each had."""
+    import numpy as np
+
+    kept = np.bincount(masks.array.ravel(), minlength=max(filled, default=0) + 1)
+    lost = {value: voxels - int(kept[value]) for value, voxels in filled.items() if voxels > kept[value]}
+    if run is None or not lost:
+        return
+    ml = masks.geometry.voxel_ml
+    told = [f"'{masks.names.get(v, v)}' loses {n * ml:.1f} of {filled[v] * ml:.1f} ml" for v, n in lost.items()]
+    more = f" and {len(told) - MOST_TOLD} more lose some" if len(told) > MOST_TOLD else ""
+    run.warn(f"{name}: where structures overlap the smaller one is kept: {', '.join(told[:MOST_TOLD])}{more}. "
+             "To have one whole, take it alone: petdiffusion convert --role labels --only NAME.")
 
 
 def _only_one(folder: Path) -> Path:

@@ -11,35 +11,54 @@ from ..errors import GeometryError, InputError
 from ..suv import header
 from ..volume import Geometry, LabelMap
 from . import checks
-from .dicom_masks import LABELMAP_SEG
+from .dicom_masks import LABELMAP_SEG, tell_overlaps
 from .dicom_planes import ORIGINAL, planes
+from .label_maps import chosen
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
+    from ..progress import Run
 
-def masks(ds: Dataset, name: str) -> LabelMap:
+MOST = 32767
+"""What a label map holds."""
+
+
+def masks(ds: Dataset, name: str, only: Sequence[str] = (), run: Run | None = None) -> LabelMap:
     """All segments in one map, by their numbers; where some overlap the smaller one is kept."""
-    try:
-        frames, positions, numbers = _frames(ds)
-        orientation = _shared(ds, "PlaneOrientationSequence", "ImageOrientationPatient")
-        spacing = _shared(ds, "PixelMeasuresSequence", "PixelSpacing")
-    except (AttributeError, KeyError, IndexError, TypeError, ValueError, NotImplementedError) as error:
-        raise InputError(f"File {name}", f"lacks what a DICOM SEG must have ({error})", ORIGINAL) from error
+    names = chosen(_names(ds, name), only)
+    frames, positions, numbers = _frames(ds)
+    orientation = _shared(ds, "PlaneOrientationSequence", "ImageOrientationPatient")
+    spacing = _shared(ds, "PixelMeasuresSequence", "PixelSpacing")
     axes = _axes(orientation, name)
     along = positions @ axes[:, 2]
-    first, step, count = planes(along, _stated_step(ds), name)
+    first, step, count = planes(along, _stated(ds, "SpacingBetweenSlices"), _stated(ds, "SliceThickness"), name)
     shape = (count, *frames.shape[1:])
     checks.memory(shape[::-1], 2, name)
     array = np.zeros(shape, np.int16)
     size = np.bincount(numbers, weights=[np.count_nonzero(frame) for frame in frames])
     for place in sorted(range(len(numbers)), key=lambda n: -size[numbers[n]]):  # a small one stays within a large one
         frame, plane = frames[place], array[round((along[place] - first) / step)]
-        plane[frame > 0] = numbers[place] or frame[frame > 0]
-    geometry = Geometry(shape[::-1], (spacing[1], spacing[0], step), tuple(positions[int(np.argmin(along))]),
-                        tuple(axes.ravel()))  # fmt: skip
+        if numbers[place]:
+            if not only or numbers[place] in names:
+                plane[frame > 0] = numbers[place]
+        else:
+            taken = np.isin(frame, list(names)) if only else frame > 0
+            plane[taken] = frame[taken]
+    lowest = int(np.argmin(along))
+    origin = positions[lowest] + axes[:, 2] * (first - along[lowest])
+    geometry = Geometry(shape[::-1], (spacing[1], spacing[0], step), tuple(origin), tuple(axes.ravel()))
+    made = LabelMap(array, geometry, names)
+    tell_overlaps(made, {int(n): int(size[n]) for n in names if 0 < n < len(size)}, name, run)
+    return made
+
+
+def _names(ds: Dataset, name: str) -> dict[int, str]:
+    """The segments by their numbers; 0 of a label map is its background."""
     titles = {int(item.SegmentNumber): header.text(item, "SegmentLabel") for item in ds.SegmentSequence}
-    return LabelMap(array, geometry, {number: title or f"segment {number}" for number, title in titles.items()})
+    if max(titles, default=0) > MOST:
+        raise InputError(f"{name}: segment number {max(titles)}", f"is above {MOST}", "Renumber its segments.")
+    return {number: title or f"segment {number}" for number, title in titles.items() if number}
 
 
 def _frames(ds: Dataset) -> tuple[np.ndarray, np.ndarray, list[int]]:
@@ -71,12 +90,11 @@ def _shared(ds: Dataset, sequence: str, keyword: str) -> tuple[float, ...]:
     return tuple(float(v) for v in group[sequence].value[0][keyword].value)
 
 
-def _stated_step(ds: Dataset) -> float | None:
+def _stated(ds: Dataset, keyword: str) -> float | None:
     shared = ds.SharedFunctionalGroupsSequence[0]
     group = shared if "PixelMeasuresSequence" in shared else ds.PerFrameFunctionalGroupsSequence[0]
-    measures = group.PixelMeasuresSequence[0]
-    values = (header.number(measures, keyword) for keyword in ("SpacingBetweenSlices", "SliceThickness"))
-    return next((value for value in values if value and value > 0), None)
+    value = header.number(group.PixelMeasuresSequence[0], keyword)
+    return value if value and value > 0 else None
 
 
 def _axes(orientation: Sequence[float], name: str) -> np.ndarray:

@@ -3,30 +3,54 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, OptionError
 from ..volume import LabelMap
 from . import files, label_names
 from .sources import describe, kind_of
 from .totalsegmentator import TOTAL
 
+if TYPE_CHECKING:
+    from ..progress import Run
 
-def labels(source: Any, *, totalsegmentator: bool = False, allow_empty: bool = True) -> LabelMap:
+
+def labels(source: Any, *, totalsegmentator: bool = False, allow_empty: bool = True, only: Sequence[str] = (),
+           run: Run | None = None) -> LabelMap:  # fmt: skip
     """See `petdiffusion.read.labels`."""
     name = describe(source)
-    found = source if isinstance(source, LabelMap) else _opened(source, name)
+    found = source if isinstance(source, LabelMap) else _opened(source, name, only, run)
     if not allow_empty and not found.array.any():
         raise InputError(f"Label map {name}", "holds no structure, only background", "Check the file.")
     if totalsegmentator and not found.names:
         found = LabelMap(found.array, found.geometry, TOTAL)
+    if only and not _is_dicom(source):  # of DICOM they are chosen before one takes voxels from another
+        kept = chosen(found.present(), only)
+        found = LabelMap(np.where(np.isin(found.array, list(kept)), found.array, 0), found.geometry, kept)
     return found
 
 
-def _opened(source: Any, name: str) -> LabelMap:
+def chosen(known: Mapping[int, str], names: Sequence[str]) -> dict[int, str]:
+    """The structures of these names; all where no name is given."""
+    if unknown := [name for name in names if name not in known.values()]:
+        raise OptionError(f"Structure '{unknown[0]}'", f"is not one of {', '.join(known.values())}",
+                          "Name some of them, as they are written.")  # fmt: skip
+    return {value: name for value, name in known.items() if not names or name in names}
+
+
+def _is_dicom(source: Any) -> bool:
+    return isinstance(source, (str, os.PathLike)) and kind_of(Path(source)) == "dicom"
+
+
+def _opened(source: Any, name: str, only: Sequence[str], run: Run | None) -> LabelMap:
+    if _is_dicom(source):
+        from . import dicom_masks
+
+        return dicom_masks.read(Path(source), only, run)
     if isinstance(source, (str, os.PathLike)):
         array, geometry, names = _from_path(Path(source))
     else:
@@ -39,11 +63,6 @@ def _opened(source: Any, name: str) -> LabelMap:
 
 
 def _from_path(path: Path) -> tuple[Any, Any, dict[int, str]]:
-    if kind_of(path) == "dicom":
-        from . import dicom_masks
-
-        masks = dicom_masks.read(path)
-        return masks.array, masks.geometry, dict(masks.names)
     image = files.opened(path)
     array, geometry, _ = files.of_image(image, path.name, dtype=None)
     return array, geometry, _header_names(image, path.name) or label_names.beside(path)
