@@ -269,3 +269,12 @@ def test_what_overlaps_take_from_a_segment_is_told(pet, tmp_path, two):
     (told,) = run.warnings
     assert f"'one' loses {two[..., 1].sum() * voxel:.1f} of {two[..., 0].sum() * voxel:.1f} ml" in told
     assert "'two'" not in told and "--only" in told
+
+
+def test_a_segment_that_the_file_does_not_name_is_kept(pet, tmp_path, two):
+    file = seg(pet, tmp_path, "BINARY", two)
+    ds = pydicom.dcmread(file)
+    del ds.SegmentSequence[1]
+    ds.save_as(file)
+    back = read.labels(file, run=Run())
+    assert dict(back.names) == {1: "one"} and (back.array == 2).sum() == two[..., 1].sum()

@@ -52,20 +52,23 @@ def masks(ds: Dataset, name: str, only: Sequence[str] = (), run: Run | None = No
     regions = {value: regions[value] for value in names}
     axes = _plane_axes([contour.points for contours in regions.values() for contour in contours], name)
     regions = {value: [c._replace(points=c.points @ axes) for c in own] for value, own in regions.items()}
-    slabs, step = _slabs(regions, _stated_thickness(ds), name)
+    slabs, steps = _slabs(regions, _stated_thickness(ds), name)
     every = np.concatenate([contour.points[:, :2] for contours in regions.values() for contour in contours])
     low, high = every.min(axis=0), every.max(axis=0)
     pixel = max(FINEST_MM, float((high - low).max()) / MOST_PIXELS)
     size = [int(n) for n in np.ceil((high - low) / pixel) + 3]
-    first, step, count = _grid(regions, slabs, step, size[0] * size[1])
+    first, step, count = _grid(regions, slabs, steps, size[0] * size[1])
     checks.memory((*size, count), 2, name)
     start = np.array([*(low - pixel), first])
     array = np.zeros((count, size[1], size[0]), np.int16)
-    pieces = {value: list(_pieces(slabs[value], start, (pixel, step), count)) for value in slabs}
-    filled = {value: sum(int(m.sum()) * (p.stop - p.start) for p, _, m in own) for value, own in pieces.items()}
+
+    def pieces(value: int) -> Iterator[tuple[slice, polygons.Box, np.ndarray]]:  # made twice: all at once fill memory
+        return _pieces(slabs[value], start, (pixel, step), count)
+
+    filled = {value: sum(int(m.sum()) * (p.stop - p.start) for p, _, m in pieces(value)) for value in slabs}
     _tell_empty([names[value] for value, voxels in filled.items() if not voxels], len(names), pixel, name, run)
-    for value in sorted(pieces, key=lambda v: -filled[v]):  # a small one stays within a large one
-        for planes, box, mask in pieces[value]:
+    for value in sorted(filled, key=lambda v: -filled[v]):  # a small one stays within a large one
+        for planes, box, mask in pieces(value):
             array[(planes, *box)][:, mask] = value
     geometry = Geometry((*size, count), (pixel, pixel, step), tuple(axes @ start), tuple(axes.ravel()))
     made = LabelMap(array, geometry, names)

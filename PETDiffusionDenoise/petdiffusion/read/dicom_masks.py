@@ -50,9 +50,12 @@ def tell_overlaps(masks: LabelMap, filled: Mapping[int, int], name: str, run: Ru
     """Which structures smaller ones took voxels from: `filled` says how many each had."""
     import numpy as np
 
-    kept = np.bincount(masks.array.ravel(), minlength=max(filled, default=0) + 1)
+    if run is None or not filled:
+        return
+    highest = max(*filled, int(masks.array.max()))
+    kept = sum(np.bincount(plane.ravel(), minlength=highest + 1) for plane in masks.array)
     lost = {value: voxels - int(kept[value]) for value, voxels in filled.items() if voxels > kept[value]}
-    if run is None or not lost:
+    if not lost:
         return
     ml = masks.geometry.voxel_ml
     told = [f"'{masks.names.get(v, v)}' loses {n * ml:.1f} of {filled[v] * ml:.1f} ml" for v, n in lost.items()]
