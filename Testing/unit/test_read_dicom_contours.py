@@ -72,7 +72,8 @@ def test_parts_of_a_region_need_not_lie_on_common_planes(tmp_path):
 def test_a_contour_that_is_there_twice_counts_once_and_those_that_overlap_add_up(tmp_path):
     one, other = ball_at(EVERY_3MM, 20.0, HERE), ball_at(EVERY_3MM, 20.0, np.array([20.0, 0, 0]))
     both = np.pi * (4 * 2 + 2) * (2 * 2 - 2) ** 2 / 12  # two balls of 2 cm, their centres 2 cm apart
-    regions = [("twice", [*one, *one[::-1]]), ("two", [c + [0, 80, 0] for c in [*one, *other]])]
+    again = [np.round(contour * 0.999, 1) for contour in one]  # wholly within the first, and no hole of it
+    regions = [("twice", [*one, *one[::-1], *again]), ("two", [c + [0, 80, 0] for c in [*one, *other]])]
     found = volumes(read.labels(structure_set(tmp_path, regions)))
     assert found == pytest.approx({"twice": BALL_ML, "two": 2 * BALL_ML - both}, rel=0.02)
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+SAME_PLACE = 0.2
+"""Points that lie closer, in pixels, are the same point."""
 Box = tuple[slice, slice]
 """Rows and columns."""
 
@@ -15,6 +17,7 @@ def region(contours: Sequence[tuple[np.ndarray, bool]]) -> tuple[Box, np.ndarray
 
     A contour within another is a hole, one within the hole an island; others add up. What is there twice counts once.
     """
+    contours = [own for number, own in enumerate(contours) if own[1] or not _again(own[0], contours[:number])]
     box = _box(np.concatenate([points for points, _ in contours]))
     filled: list[tuple[np.ndarray, bool]] = []
     for mask, flips in sorted(((_filled(points, box), flips) for points, flips in contours), key=lambda m: -m[0].sum()):
@@ -25,6 +28,11 @@ def region(contours: Sequence[tuple[np.ndarray, bool]]) -> tuple[Box, np.ndarray
         around = sum(bool((other & mask).sum() == mask.sum()) for other, _ in filled[:number])
         inside = inside ^ mask if flips else inside & ~mask if around % 2 else inside | mask
     return box, inside
+
+
+def _again(points: np.ndarray, earlier: Sequence[tuple[np.ndarray, bool]]) -> bool:
+    """Whether a contour is one of the earlier ones but for rounding: as a hole of it, it would take all away."""
+    return any(points.shape == other.shape and np.abs(points - other).max() < SAME_PLACE for other, _ in earlier)
 
 
 def _box(points: np.ndarray) -> Box:
