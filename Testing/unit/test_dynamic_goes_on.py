@@ -148,6 +148,24 @@ def _decoded(uri):
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).convert("L"))
 
 
+def test_curves_are_over_minutes_and_the_noise_before_is_the_scans(monkeypatch):
+    here = laid([Time(0, 240), Time(240, 600)])
+    rows = [{"frame": name, "middle_s": time.middle_s, "local_noise_percent_low": 40.0 + n,
+             "local_noise_percent_denoised": 10.0 + n}
+            for n, (name, time) in enumerate(zip(here.names, here.times))]  # fmt: skip
+    assert page._places(rows, here) == [2.0, 9.0] and page._axis(here) == "minutes"
+    assert page._places(rows, laid([Time()] * 2)) == [1.0, 2.0] and page._axis(laid([Time()] * 2)) == "frame"
+    drawn = {}
+
+    def kept(figure, alt):
+        drawn.update({line.get_label(): list(line.get_ydata()) for line in figure.axes[0].lines})
+        return ""
+
+    monkeypatch.setattr(page.plots, "as_image", kept)
+    page._noise(here, rows)
+    assert drawn == {"before": [40.0, 41.0], "after": [10.0, 11.0]}
+
+
 @pytest.mark.parametrize(("frames", "said"), [((1,), "Frame 1"), ((1, 2), "Frames 1, 2"),
                                               ((1, 2, 3, 7), "Frames 1 to 3, 7")])  # fmt: skip
 def test_frames_are_listed_as_people_would(frames, said):
