@@ -71,6 +71,24 @@ def open_panel(fake_backend, monkeypatch):
 
 
 @pytest.fixture
+def panel(scene, monkeypatch):
+    """The opened panel with its set-up unfolded; the backend is the fake one, in whichever Python is chosen."""
+    import cards
+    from PETDiffusionDenoiseLib import backend
+
+    from PETDiffusionDenoise import PETDiffusionDenoiseWidget
+
+    cards.use(monkeypatch)
+    monkeypatch.setenv("FAKE_BACKEND", "success")
+    chosen = backend.chosen
+    monkeypatch.setattr(backend, "chosen", lambda: backend.Backend(chosen().python, HERE / "fake_backend"))
+    widget = PETDiffusionDenoiseWidget()
+    widget.ui.setupSection.collapsed = False
+    yield widget.panel
+    widget.cleanup()
+
+
+@pytest.fixture
 def logic(fake_backend):
     """The logic as scripts in Slicer reach it: the C++ object that carries our functions."""
     import slicer
