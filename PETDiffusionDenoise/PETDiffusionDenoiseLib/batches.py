@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import numbers
-import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,9 @@ from typing import Any
 from petdiffusion import registry
 from petdiffusion.errors import InputError, OptionError
 
-from . import backend, jobs, tables
-from .process import BackendProcess, Ending, Failure
-from .signals import Signal
+from . import backend, tables
+from .child_job import ChildJob
+from .process import Ending, Failure
 
 MANIFEST = "rows.csv"
 FILES = frozenset({"pet", "ct", "mr", "labels", "lesions", "reference"})
@@ -26,74 +25,59 @@ Say = Callable[[str], None]
 Rows = list[dict[str, Any]]
 
 
-class BatchJob:
-    """Runs one manifest. `ended` gets the rows of the summary, a Failure, or None for a batch that was cancelled."""
+class FolderJob(ChildJob):
+    """A job whose results stay in a folder of the user's: cancelled, the same call goes on with what is left. What the
+    child says is said as it comes."""
 
-    def __init__(self, manifest: str | Path | Iterable[Mapping[str, Any]], out: str | Path, method: str,
-                 python: backend.Backend | None, say: Say, show: bool, given: Mapping[str, Any]) -> None:
-        self.ended = Signal()
-        self.outcome: Rows | Failure | None = None
-        self._folder, self._say, self._show = Path(out).expanduser().absolute(), say, show
-        self._settings = _setting_words(method, given)
-        self._rows = None if isinstance(manifest, (str, Path)) else _rows(manifest)
-        self._file = Path(manifest).expanduser().absolute() if self._rows is None else Path()
-        self._backend = python or backend.chosen()
-        self._scratch: Path | None = None
-        self._process: BackendProcess | None = None
-
-    @property
-    def running(self) -> bool:
-        return self._process is not None and self._process.running
+    def __init__(self, out: str | Path, python: backend.Backend | None, say: Say) -> None:
+        super().__init__(python)
+        self._folder, self._say = Path(out).expanduser().absolute(), say
 
     def start(self) -> None:
-        """Rows are handed over in a file of their own, which is gone with the batch: the output folder is the user's,
-        and may well hold a manifest."""
-        if self._rows is not None:
-            self._scratch = jobs.new_scratch()
-            self._file = self._scratch / MANIFEST
-            try:
-                _write(self._rows, self._file)
-            except Exception:
-                self._clean()
-                raise
-        words = ["batch", str(self._file), "--out", str(self._folder), "--json-lines", *self._settings]
-        self._process = BackendProcess(self._backend.command(words, str(self._scratch or "-")),
-                                       self._backend.environment(), self._on_event, self._say, self._on_end)
-        self._process.start()
+        self._begin(self._words, self._on_event, self._say)
 
-    def poll(self) -> bool:
-        return self._process is not None and self._process.poll()
-
-    def cancel(self) -> None:
-        """The cases that are done stay; the same call goes on after them."""
-        if self._process is not None:
-            self._process.cancel()
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-
-    def wait(self, pump: Callable[[], None] = lambda: None) -> Rows | Failure | None:
-        if self._process is not None:
-            self._process.wait(pump)
-        return self.outcome
+    def _words(self) -> list[str]:
+        raise NotImplementedError
 
     def _on_event(self, event: Mapping[str, Any]) -> None:
         if event["event"] in ("stage", "warning"):
             self._say(str(event.get("text", "")))
 
-    def _clean(self) -> None:
-        if self._scratch is not None:
-            shutil.rmtree(self._scratch, ignore_errors=True)
-
     def _on_end(self, ending: Ending) -> None:
         self._clean()
-        self.outcome = ending.failure
-        if ending.result is not None:
-            self.outcome = list((ending.result.get("tables") or {}).get("summary") or ())
-            if self._show and self.outcome:
-                tables.add_table(self.outcome, f"Batch {self._folder.name}")
+        self.outcome = ending.failure if ending.result is None else self._brought_in(ending.result)
         self.ended.emit(self.outcome)
+
+    def _brought_in(self, result: Mapping[str, Any]) -> Any:
+        raise NotImplementedError
+
+
+class BatchJob(FolderJob):
+    """Runs one manifest. `ended` gets the rows of the summary, a Failure, or None for a batch that was cancelled."""
+
+    outcome: Rows | Failure | None
+
+    def __init__(self, manifest: str | Path | Iterable[Mapping[str, Any]], out: str | Path, method: str,
+                 python: backend.Backend | None, say: Say, show: bool, given: Mapping[str, Any]) -> None:
+        super().__init__(out, python, say)
+        self._show, self._settings = show, _setting_words(method, given)
+        self._rows = None if isinstance(manifest, (str, Path)) else _rows(manifest)
+        self._file = Path(manifest).expanduser().absolute() if self._rows is None else None
+
+    def _words(self) -> list[str]:
+        """Rows are handed over in a file of their own, which is gone with the batch: the output folder is the user's,
+        and may well hold a manifest."""
+        file = self._file
+        if file is None:
+            file = self._scratch / MANIFEST
+            _write(self._rows, file)
+        return ["batch", str(file), "--out", str(self._folder), "--json-lines", *self._settings]
+
+    def _brought_in(self, result: Mapping[str, Any]) -> Rows:
+        rows = list((result.get("tables") or {}).get("summary") or ())
+        if self._show and rows:
+            tables.add_table(rows, f"Batch {self._folder.name}")
+        return rows
 
 
 def _rows(given: Iterable[Mapping[str, Any]]) -> Sequence[Mapping[str, str]]:
@@ -130,17 +114,23 @@ def _write(rows: Sequence[Mapping[str, str]], file: Path) -> None:
 
 
 def _setting_words(method: str, given: Mapping[str, Any]) -> list[str]:
-    rest, words = dict(given), ["--method", method]
-    if wrong := next((name for name in BY_CASE if rest.get(name) is not None), ""):
+    if wrong := next((name for name in BY_CASE if given.get(name) is not None), ""):
         raise OptionError(f"{wrong} for a whole batch", "differs from patient to patient",
                           f"Give it in the manifest, in a column '{wrong}'.")
-    for flag in ("model", "seed", "device", "unit", "format", "engine", "address", "workers"):
+    flags = ("model", "seed", "device", "unit", "format", "engine", "address", "workers")
+    return setting_words(method, given, flags, ("overwrite", "no_report"))
+
+
+def setting_words(method: str, given: Mapping[str, Any], flags: Sequence[str], switches: Sequence[str]) -> list[str]:
+    """The method, what the command line has a word for, and the method's own options: all the rest."""
+    rest, words = dict(given), ["--method", method]
+    for flag in flags:
         value = rest.pop(flag, None)
         if value is not None:
-            words.append(f"--{flag}={value}")
-    for flag in ("overwrite", "no_report"):
-        if rest.pop(flag, False):
-            words.append(f"--{flag.replace('_', '-')}")
+            words.append(f"--{flag.replace('_', '-')}={value}")
+    for switch in switches:
+        if rest.pop(switch, False):
+            words.append(f"--{switch.replace('_', '-')}")
     options = {**(rest.pop("options", None) or {}), **rest}
     registry.card(method).resolve(options)
     return words + backend.option_words(options)

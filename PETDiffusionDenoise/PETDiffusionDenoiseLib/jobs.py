@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import logging
-import shutil
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,8 +15,8 @@ from petdiffusion.errors import InputError, PETDiffusionError
 from petdiffusion.methods.contract import MethodCard
 
 from . import backend, exchange, results
-from .child import SCRATCH_PREFIX
-from .process import BackendProcess, Ending, Failure
+from .child_job import ChildJob
+from .process import Ending, Failure
 from .signals import Signal
 
 MASKS = {"organs": "organs", "lesions": "lesions", "lesions_marked": "marked"}
@@ -55,24 +52,18 @@ class JobRequest:
         return (*dict.fromkeys([*used, "labels", "lesions", "reference"]),)
 
 
-class DenoiseJob:
+class DenoiseJob(ChildJob):
     """Runs one request. `ended` gets ResultNodes, a Failure, or None for a cancelled run."""
 
-    def __init__(self, request: JobRequest, python: backend.Backend | None = None) -> None:
-        self.request = request
-        self.backend = python or backend.chosen()
-        self.stage, self.progress, self.warning = Signal(), Signal(), Signal()
-        self.log, self.ended = Signal(), Signal()
-        self.outcome: results.ResultNodes | Failure | None = None
-        self._warnings: list[str] = []
-        self._process: BackendProcess | None = None
-        self._handed: exchange.Handed | None = None
-        self._scratch: Path | None = None
-        self._seen = 0
+    outcome: results.ResultNodes | Failure | None
 
-    @property
-    def running(self) -> bool:
-        return self._process is not None and self._process.running
+    def __init__(self, request: JobRequest, python: backend.Backend | None = None) -> None:
+        super().__init__(python)
+        self.request = request
+        self.stage, self.progress, self.warning, self.log = Signal(), Signal(), Signal(), Signal()
+        self._warnings: list[str] = []
+        self._handed: exchange.Handed | None = None
+        self._seen = 0
 
     @property
     def silent_seconds(self) -> float:
@@ -81,17 +72,13 @@ class DenoiseJob:
     def start(self) -> None:
         """Hand the images over and start the child. Errors that can be seen beforehand are raised here."""
         self.request.card.resolve(self.request.options)
-        self._scratch = new_scratch()
-        try:
-            self._handed = exchange.write(self.request.sources, self._scratch, self.request.card.needs_suv,
-                                          self.request.wanted())
-        except Exception:
-            self._clean()
-            raise
+        self._begin(self._hand_over, self._on_event, self.log.emit)
+
+    def _hand_over(self) -> list[str]:
+        self._handed = exchange.write(self.request.sources, self._scratch, self.request.card.needs_suv,
+                                      self.request.wanted())
         self._seen = _stamp(self.request.sources.pet)
-        self._process = BackendProcess(self.backend.command(self._arguments(), str(self._scratch)),
-                                       self.backend.environment(), self._on_event, self.log.emit, self._on_end)
-        self._process.start()
+        return self._arguments()
 
     def _arguments(self) -> list[str]:
         request, handed = self.request, self._handed
@@ -99,22 +86,6 @@ class DenoiseJob:
             handed.pet, str(self._scratch / "out"), request.method, handed.files, unit=handed.unit,
             options=request.options, model=request.model, seed=request.seed, device=request.device,
             text=request.text, dose_fraction=request.dose_fraction, register=request.register)
-
-    def poll(self) -> bool:
-        return self._process is not None and self._process.poll()
-
-    def cancel(self) -> None:
-        if self._process is not None:
-            self._process.cancel()
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-
-    def wait(self, pump: Callable[[], None] = lambda: None) -> results.ResultNodes | Failure | None:
-        if self._process is not None:
-            self._process.wait(pump)
-        return self.outcome
 
     def _on_event(self, event: Mapping[str, Any]) -> None:
         kind = event["event"]
@@ -139,10 +110,6 @@ class DenoiseJob:
             self._clean()
         self.ended.emit(self.outcome)
 
-    def _clean(self) -> None:
-        if self._scratch is not None:
-            shutil.rmtree(self._scratch, ignore_errors=True)
-
     def _bring_in(self, ending: Ending) -> results.ResultNodes | Failure | None:
         if ending.failure is not None or ending.cancelled:
             return ending.failure
@@ -151,12 +118,6 @@ class DenoiseJob:
         if _stamp(self.request.sources.pet) != self._seen:
             self._warnings.append(CHANGED)
         return bring_in(ending.result, self.request, self._handed, tuple(self._warnings))
-
-
-def new_scratch() -> Path:
-    """A folder for one job; with this prefix the child removes it should Slicer be gone before."""
-    folder = getattr(slicer.app, "temporaryPath", None) or None
-    return Path(tempfile.mkdtemp(prefix=SCRATCH_PREFIX, dir=folder))
 
 
 def waited(job: Any) -> Any:

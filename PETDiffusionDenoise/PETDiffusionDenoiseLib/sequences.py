@@ -17,9 +17,8 @@ from petdiffusion.read.sidecar import HEADER_KEY, OWN_KEY
 from petdiffusion.suv import parse_unit
 from petdiffusion.volume import ARBITRARY, BQML, Geometry, Volume
 
-from . import backend, batches, exchange, jobs, scene, tables, units
-from .process import BackendProcess, Ending, Failure
-from .signals import Signal
+from . import backend, batches, exchange, scene, tables, units
+from .process import Failure
 
 SEQUENCE, BROWSER = "vtkMRMLSequenceNode", "vtkMRMLSequenceBrowserNode"
 SECONDS = {"s": 1.0, "sec": 1.0, "ms": 1e-3, "msec": 1e-3, "min": 60.0}
@@ -39,40 +38,28 @@ class FramesNodes:
     files: Mapping[str, str] | None = None
 
 
-class FramesJob(batches.BatchJob):
+class FramesJob(batches.FolderJob):
     """Runs one dynamic PET. `ended` gets the nodes, a Failure, or None where it was cancelled."""
 
     outcome: FramesNodes | Failure | None
 
     def __init__(self, pet: Any, out: str | Path, method: str, python: backend.Backend | None, say: batches.Say,
                  given: Mapping[str, Any]) -> None:
-        self.ended = Signal()
-        self.outcome = None
-        self._folder, self._say = Path(out).expanduser().absolute(), say
+        super().__init__(out, python, say)
         self._pet, self._method, self._given = pet, method, dict(given)
         self._name = pet.GetName() if _is_sequence(pet) else Path(str(pet)).name.partition(".")[0]
         self._choice = (self._given.pop("unit_choice", units.AUTOMATIC), float(self._given.pop("suv_factor", 0.0)))
-        self._words = _setting_words(method, self._given)
-        self._backend = python or backend.chosen()
-        self._scratch: Path | None = None
-        self._process: BackendProcess | None = None
+        settings = {name: value for name, value in self._given.items() if name not in (*IMAGES, *MASKS)}
+        self._settings = batches.setting_words(method, settings, FLAGS, ("overwrite", "each"))
         if not _is_sequence(pet) and not isinstance(pet, (str, Path)):
             raise InputError("The dynamic PET", "is neither a sequence node nor a path",
                              "Give slicer.util.getNode('name') of a sequence, a 4D file, or a DICOM folder.")
 
-    def start(self) -> None:
+    def _words(self) -> list[str]:
         """What is handed over is written beside the result: a run that was stopped goes on only with the files that it
         began with, at the same place."""
-        self._scratch = jobs.new_scratch()
-        try:
-            file = self._written() if _is_sequence(self._pet) else Path(self._pet).expanduser().absolute()
-            words = ["dynamic", str(file), "--out", str(self._folder), "--json-lines", *self._images(), *self._words]
-        except Exception:
-            self._clean()
-            raise
-        self._process = BackendProcess(self._backend.command(words, str(self._scratch)), self._backend.environment(),
-                                       self._on_event, self._say, self._on_end)
-        self._process.start()
+        file = self._written() if _is_sequence(self._pet) else Path(self._pet).expanduser().absolute()
+        return ["dynamic", str(file), "--out", str(self._folder), "--json-lines", *self._images(), *self._settings]
 
     def _written(self) -> Path:
         import SimpleITK as sitk
@@ -115,12 +102,8 @@ class FramesJob(batches.BatchJob):
         with _on_grid_of(self._pet) as reference:
             return exchange.write_labels(scene.labels_of(node, reference, may_be_empty=name == "lesions"), file)
 
-    def _on_end(self, ending: Ending) -> None:
-        self._clean()
-        self.outcome = ending.failure
-        if ending.result is not None:
-            self.outcome = _loaded(ending.result, f"{self._name} denoised")
-        self.ended.emit(self.outcome)
+    def _brought_in(self, result: Mapping[str, Any]) -> FramesNodes:
+        return _loaded(result, f"{self._name} denoised")
 
 
 def sequence_of(node: Any) -> Any:
@@ -187,20 +170,6 @@ class _on_grid_of:
 
     def __exit__(self, *error: object) -> None:
         slicer.mrmlScene.RemoveNode(self._node)
-
-
-def _setting_words(method: str, given: Mapping[str, Any]) -> list[str]:
-    rest, words = {name: value for name, value in given.items() if name not in (*IMAGES, *MASKS)}, ["--method", method]
-    for flag in FLAGS:
-        value = rest.pop(flag, None)
-        if value is not None:
-            words.append(f"--{flag.replace('_', '-')}={value}")
-    for flag in ("overwrite", "each"):
-        if rest.pop(flag, False):
-            words.append(f"--{flag}")
-    options = {**(rest.pop("options", None) or {}), **rest}
-    registry.card(method).resolve(options)
-    return words + backend.option_words(options)
 
 
 def _loaded(result: Mapping[str, Any], name: str) -> FramesNodes:
