@@ -37,6 +37,13 @@ def add_reporting(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--debug", action="store_true", help="show the full trace of an unexpected error")
 
 
+def add_method(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--method", metavar="M", default=registry.DEFAULT_METHOD,
+                        help=f"one of {', '.join(registry.cards())} (default %(default)s)")  # fmt: skip
+    parser.add_argument("--option", metavar="NAME=VALUE", action="append", default=[],
+                        help="a setting of the method, repeatable; 'petdiffusion methods M' lists them")  # fmt: skip
+
+
 def add_unit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--unit", choices=("SUVbw", "Bq/ml"), help="unit of the PET where its file does not say it")
 

@@ -11,7 +11,7 @@ from ..errors import InputError, OptionError
 from ..progress import Run
 from ..request import FORMATS, Result
 from ..volume import DIGITAL_PATIENT, REDUCED_DOSE
-from .common import add_device, add_output, add_reporting, add_unit, add_weight, options_of, shown, table
+from .common import add_device, add_method, add_output, add_reporting, add_unit, add_weight, options_of, shown, table
 from .segment import say_masks
 
 ALONE = "\0"
@@ -39,19 +39,7 @@ def _add_denoise(commands: Any) -> None:
         description="Denoise a PET and write images, tables, a report and a run record.",
     )
     parser.add_argument("pet", metavar="PET", help="low-count PET: a file or a DICOM folder")
-    parser.add_argument(
-        "--method",
-        metavar="M",
-        default=registry.DEFAULT_METHOD,
-        help=f"one of {', '.join(registry.cards())} (default %(default)s)",
-    )
-    parser.add_argument(
-        "--option",
-        metavar="NAME=VALUE",
-        action="append",
-        default=[],
-        help="a setting of the method, repeatable; 'petdiffusion methods M' lists them",
-    )
+    add_method(parser)
     images = parser.add_argument_group("other images, on any grid")
     images.add_argument("--ct", metavar="CT", help="CT of the same patient")
     images.add_argument("--mr", metavar="MR", help="MR of the same patient")

@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from .. import registry
 from ..progress import Run
-from .common import add_device, add_output, add_reporting, add_unit, add_weight, options_of, table
+from .common import add_device, add_method, add_output, add_reporting, add_unit, add_weight, options_of, table
 
 SHOWN = ("frame", "start_s", "seconds", "local_noise_percent_low", "local_noise_percent_denoised", "body_mean_low",
          "body_mean_denoised")  # fmt: skip
@@ -21,10 +20,7 @@ def add(commands: Any) -> None:
         "time, and a report. Goes on where it was stopped.",
     )
     parser.add_argument("pet", metavar="PET", help="a 4D file, or the DICOM folder of all frames")
-    parser.add_argument("--method", metavar="M", default=registry.DEFAULT_METHOD,
-                        help=f"one of {', '.join(registry.cards())} (default %(default)s)")  # fmt: skip
-    parser.add_argument("--option", metavar="NAME=VALUE", action="append", default=[],
-                        help="a setting of the method, repeatable; 'petdiffusion methods M' lists them")  # fmt: skip
+    add_method(parser)
     parser.add_argument("--frames", metavar="N-M", help="some of them, counted from 1, such as 10-24 or 1,3-5")
     parser.add_argument("--each", action="store_true", help="denoise each frame by itself, as gates are; time frames "
                         "are else led by the denoised mean of all")  # fmt: skip

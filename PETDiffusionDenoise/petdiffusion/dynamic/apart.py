@@ -36,13 +36,8 @@ class Laid:
     geometry: Geometry
     source: Mapping[str, Any]
     injection_s: float | None = None
-    began_s: float | None = None
-    """When the scan's first frame began, chosen or not."""
-
-    @property
-    def injected_s(self) -> float:
-        """What is taken for the injection: the start of the scan where nobody says when it was."""
-        return self.injection_s if self.injection_s is not None else self.began_s or 0.0
+    injected_s: float = 0.0
+    """What is taken for it where nobody says when it was."""
 
     @property
     def mean(self) -> Path:
@@ -77,7 +72,7 @@ def lay(found: Frames, numbers: Sequence[int], folder: Path, source: Mapping[str
     if len(empty) == len(names):
         raise InputError("The frames", "hold no activity above zero", "Check that they are those of a PET.")
     times = tuple(found.times[number] for number in numbers)
-    return Laid(folder, found.kind, names, times, empty, geometry, source, found.injection_s, found.times[0].start_s)
+    return Laid(folder, found.kind, names, times, empty, geometry, source, found.injection_s, found.injected_s)
 
 
 def _write(found: Frames, numbers: Sequence[int], names: Sequence[str], folder: Path, run: Run

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
+from ..read.dynamic_times import GATES
 from ..volume import SUVBW
 from ..write import plots
 from ..write.report.colour import grey_scale, png, round_up
@@ -111,7 +112,7 @@ def _doubt(laid: Laid, said: Sequence[tuple[str, str]]) -> str:
 
 
 def _word(laid: Laid) -> str:
-    return "Gate" if laid.kind == "gates" else "Frame"
+    return "Gate" if laid.kind == GATES else "Frame"
 
 
 def _list_of(laid: Laid, frames: Sequence[str]) -> str:
@@ -188,11 +189,11 @@ def _rates(laid: Laid, rows: Sequence[Row], pictures: Pictures) -> str:
 
 
 def _timed(laid: Laid) -> bool:
-    return all(time.middle_s is not None for time in laid.times) and laid.kind != "gates"
+    return all(time.middle_s is not None for time in laid.times) and laid.kind != GATES
 
 
 def _axis(laid: Laid) -> str:
-    return "minutes" if _timed(laid) else "gate" if laid.kind == "gates" else "frame"
+    return "minutes" if _timed(laid) else "gate" if laid.kind == GATES else "frame"
 
 
 def _places(rows: Sequence[Row], laid: Laid) -> list[float]:

@@ -17,6 +17,7 @@ from ..progress import Run
 from ..read import frames as read_frames
 from ..read import labels as read_labels
 from ..read.dynamic import Frames, chosen
+from ..read.dynamic_times import GATES
 from ..request import sha256_of, sidecar_sha256_of
 from ..run import check_device
 from ..suv import to_suv
@@ -26,7 +27,7 @@ from ..write.outputs import check_apart
 from . import apart, leading, together
 from .patlak import FROM_MINUTES, Asked
 
-MASKS, GATES = ("labels", "lesions"), "gates"
+MASKS = ("labels", "lesions")
 IMAGES = ("ct", "mr", *MASKS)
 VOXEL_BYTES = 4
 
@@ -151,9 +152,7 @@ def _check_patlak(ask: _Ask, found: Frames, numbers: Sequence[int], run: Run) ->
     known: set[str] | None = None
     for name in ask.images.keys() & set(MASKS):
         known = (known or set()) | set(read_labels(ask.images[name]).present().values())
-    began = found.times[0].start_s or 0.0
-    injected = began if found.injection_s is None else found.injection_s
-    ask.parametric.check([found.times[number] for number in numbers], injected, known)
+    ask.parametric.check([found.times[number] for number in numbers], found.injected_s, known)
     if found.injection_s is None:
         run.warn("When the tracer was injected is not known: Patlak takes the start of the scan's first frame for it.")
 
@@ -176,5 +175,3 @@ def _names(rows: Sequence[dict[str, Any]], most: int = 6) -> str:
     shown = ", ".join(row["id"] for row in rows[:most])
     return shown + (" …" if len(rows) > most else "")
 
-
-__all__ = ["Frames", "Result", "denoise_frames"]

@@ -11,7 +11,7 @@ from ..errors import GeometryError, InputError, UnitError
 from ..suv import to_suv
 from ..volume import BQML, Facts, Volume
 from . import dynamic_dicom, dynamic_times, files, sidecar, sources
-from .dynamic_times import UNKNOWN, Time
+from .dynamic_times import Time
 
 if TYPE_CHECKING:
     from ..progress import Run
@@ -34,6 +34,11 @@ class Frames:
     """Frames are corrected to moments of their own: only their SUVs have to do with one another."""
     injection_s: float | None = None
     """When the tracer was given, on the clock of the times."""
+
+    @property
+    def injected_s(self) -> float:
+        """What is taken for the injection: the start of the scan where nobody says when it was."""
+        return self.injection_s if self.injection_s is not None else self.times[0].start_s or 0.0
 
     def __len__(self) -> int:
         return len(self.times)
@@ -142,4 +147,4 @@ def mean(found: Frames, numbers: Sequence[int]) -> Volume:
     return volume.with_array(total).with_facts(frame_seconds=seconds, decay_factor=None)
 
 
-__all__ = ["UNKNOWN", "Frames", "Time", "chosen", "frames", "mean", "shares"]
+__all__ = ["Frames", "Time", "chosen", "frames", "mean", "shares"]
