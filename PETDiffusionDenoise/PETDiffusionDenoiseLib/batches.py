@@ -13,7 +13,7 @@ from petdiffusion.errors import InputError, OptionError
 
 from . import backend, tables
 from .child_job import ChildJob
-from .process import Ending, Failure
+from .process import Failure
 
 MANIFEST = "rows.csv"
 FILES = frozenset({"pet", "ct", "mr", "labels", "lesions", "reference"})
@@ -26,29 +26,20 @@ Rows = list[dict[str, Any]]
 
 
 class FolderJob(ChildJob):
-    """A job whose results stay in a folder of the user's: cancelled, the same call goes on with what is left. What the
-    child says is said as it comes."""
+    """A job whose results stay in a folder of the user's: cancelled, the same call goes on with what is left."""
 
-    def __init__(self, out: str | Path, python: backend.Backend | None, say: Say) -> None:
+    kept_by_cancel = "What is done stays in the folder, and the same again goes on from there."
+
+    def __init__(self, out: str | Path, python: backend.Backend | None, say: Say | None = None) -> None:
         super().__init__(python)
-        self._folder, self._say = Path(out).expanduser().absolute(), say
+        self._folder = Path(out).expanduser().absolute()
+        for signal in (self.stage, self.warning, self.log) if say is not None else ():
+            signal.connect(say)
 
     def start(self) -> None:
-        self._begin(self._words, self._on_event, self._say)
+        self._begin(self._words)
 
     def _words(self) -> list[str]:
-        raise NotImplementedError
-
-    def _on_event(self, event: Mapping[str, Any]) -> None:
-        if event["event"] in ("stage", "warning"):
-            self._say(str(event.get("text", "")))
-
-    def _on_end(self, ending: Ending) -> None:
-        self._clean()
-        self.outcome = ending.failure if ending.result is None else self._brought_in(ending.result)
-        self.ended.emit(self.outcome)
-
-    def _brought_in(self, result: Mapping[str, Any]) -> Any:
         raise NotImplementedError
 
 
@@ -73,7 +64,7 @@ class BatchJob(FolderJob):
             _write(self._rows, file)
         return ["batch", str(file), "--out", str(self._folder), "--json-lines", *self._settings]
 
-    def _brought_in(self, result: Mapping[str, Any]) -> Rows:
+    def _bring_in(self, result: Mapping[str, Any]) -> Rows:
         rows = list((result.get("tables") or {}).get("summary") or ())
         if self._show and rows:
             tables.add_table(rows, f"Batch {self._folder.name}")

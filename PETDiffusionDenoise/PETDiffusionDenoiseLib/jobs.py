@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,10 +13,9 @@ from petdiffusion import errors, registry
 from petdiffusion.errors import InputError, PETDiffusionError
 from petdiffusion.methods.contract import MethodCard
 
-from . import backend, exchange, results
+from . import backend, exchange, results, scene
 from .child_job import ChildJob
-from .process import Ending, Failure
-from .signals import Signal
+from .process import Failure
 
 MASKS = {"organs": "organs", "lesions": "lesions", "lesions_marked": "marked"}
 """Files of the backend, and the field of the result that each goes into."""
@@ -60,19 +58,15 @@ class DenoiseJob(ChildJob):
     def __init__(self, request: JobRequest, python: backend.Backend | None = None) -> None:
         super().__init__(python)
         self.request = request
-        self.stage, self.progress, self.warning, self.log = Signal(), Signal(), Signal(), Signal()
+        self.warning.connect(lambda text: self._warnings.append(text))
         self._warnings: list[str] = []
         self._handed: exchange.Handed | None = None
         self._seen = 0
 
-    @property
-    def silent_seconds(self) -> float:
-        return self._process.silent_seconds if self._process else 0.0
-
     def start(self) -> None:
         """Hand the images over and start the child. Errors that can be seen beforehand are raised here."""
         self.request.card.resolve(self.request.options)
-        self._begin(self._hand_over, self._on_event, self.log.emit)
+        self._begin(self._hand_over)
 
     def _hand_over(self) -> list[str]:
         self._handed = exchange.write(self.request.sources, self._scratch, self.request.card.needs_suv,
@@ -87,37 +81,12 @@ class DenoiseJob(ChildJob):
             options=request.options, model=request.model, seed=request.seed, device=request.device,
             text=request.text, dose_fraction=request.dose_fraction, register=request.register)
 
-    def _on_event(self, event: Mapping[str, Any]) -> None:
-        kind = event["event"]
-        if kind == "stage":
-            self.stage.emit(str(event.get("text", "")))
-        elif kind == "progress":
-            self.progress.emit(_number(event.get("fraction")) or 0.0, _number(event.get("seconds_left")))
-        elif kind == "warning":
-            self._warnings.append(str(event.get("text", "")))
-            self.warning.emit(self._warnings[-1])
-
-    def _on_end(self, ending: Ending) -> None:
-        try:
-            self.outcome = self._bring_in(ending)
-        except PETDiffusionError as error:
-            self.outcome = Failure(**error.to_json())
-        except Exception as error:
-            logging.exception("PETDiffusion: the results could not be brought into the scene")
-            self.outcome = Failure("Defect", "The results could not be brought into the scene",
-                                   f"{type(error).__name__}: {error}", "Copy the log and report it.")
-        finally:
-            self._clean()
-        self.ended.emit(self.outcome)
-
-    def _bring_in(self, ending: Ending) -> results.ResultNodes | Failure | None:
-        if ending.failure is not None or ending.cancelled:
-            return ending.failure
+    def _bring_in(self, result: Mapping[str, Any]) -> results.ResultNodes:
         if not slicer.mrmlScene.IsNodePresent(self.request.sources.pet):
             raise InputError("The PET", "was removed from the scene while the job ran", "Load it again and repeat.")
         if _stamp(self.request.sources.pet) != self._seen:
             self._warnings.append(CHANGED)
-        return bring_in(ending.result, self.request, self._handed, tuple(self._warnings))
+        return bring_in(result, self.request, self._handed, tuple(self._warnings))
 
 
 def waited(job: Any) -> Any:
@@ -145,14 +114,8 @@ def _stamp(node: Any) -> int:
 def bring_in(answer: Mapping[str, Any], request: JobRequest, handed: exchange.Handed,
              warnings: tuple[str, ...] = ()) -> results.ResultNodes:
     """The backend's answer as nodes. If anything fails half-way, no node is left."""
-    before = {node.GetID() for node in slicer.util.getNodesByClass("vtkMRMLNode")}
-    try:
+    with scene.whole_or_nothing():
         return _bring_in(answer, request, handed, warnings)
-    except Exception:
-        for node in slicer.util.getNodesByClass("vtkMRMLNode"):
-            if node.GetID() not in before and slicer.mrmlScene.IsNodePresent(node):
-                slicer.mrmlScene.RemoveNode(node)
-        raise
 
 
 def _bring_in(answer: Mapping[str, Any], request: JobRequest, handed: exchange.Handed,
@@ -182,7 +145,8 @@ def _bring_in(answer: Mapping[str, Any], request: JobRequest, handed: exchange.H
     if "tables" in request.outputs:
         name = f"{source.pet.GetName()} ({title})"
         nodes.tables, nodes.charts = results.add_tables(answer.get("tables") or {}, name)
-    results.sign(nodes, inputs, _facts(request, nodes.record))
+    facts = results.facts_of(request.card, request.model, request.seed, nodes.record)
+    results.sign(nodes, inputs, facts)
     return nodes
 
 
@@ -214,20 +178,6 @@ def _record(answer: Mapping[str, Any], source: exchange.Sources) -> dict[str, An
         if asked.get(name):
             asked[name] = f"node '{node.GetName()}'" if node is not None else None
     return record | {"request": asked}
-
-
-def _facts(request: JobRequest, record: Mapping[str, Any]) -> dict[str, str]:
-    """What every output node says of its making."""
-    details = record.get("details") or {}
-    found = {"Method": request.method, "MethodTitle": request.card.title, "Paper": request.card.paper,
-             "Model": request.model or str(details.get("model") or ""),
-             "ModelSHA256": str(details.get("model_sha256") or details.get("sha256") or ""),
-             "Seed": str(request.seed), "Version": str(record.get("version") or ""), "ResearchUseOnly": "true"}
-    return {key: value for key, value in found.items() if value}
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
 def as_error(failure: Failure) -> PETDiffusionError:

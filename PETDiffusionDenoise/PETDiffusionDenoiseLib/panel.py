@@ -9,7 +9,9 @@ import qt
 import slicer
 from petdiffusion.errors import PETDiffusionError
 
-from . import exchange, jobs, models, panel_inputs, results, theme, validity
+from . import exchange, jobs, models, panel_inputs, results, sequences, theme, validity
+from .child_job import ChildJob
+from .frames_results import FramesNodes
 from .panel_inputs import InputsPart
 from .panel_method import MethodPart
 from .panel_review import ReviewPart
@@ -78,9 +80,12 @@ class Panel:
         known = models.installed(card) if card is not None and card.needs_model else {}
         return validity.reason(self.parameters, card, self.inputs.unit, known, self.setup.not_ready)
 
-    def make_job(self) -> jobs.DenoiseJob:
+    def make_job(self) -> ChildJob:
         """A job from what is chosen."""
         given, card = self.parameters, self.method.card
+        if sequences.asked_for_all(given):
+            model = given.model if given.model in models.installed(card) else models.AUTOMATIC
+            return sequences.job_of(given, card.name, self.method.options(), model, self.setup.backend)
         sources = exchange.Sources(given.pet, given.ct, given.mr, given.labels, given.lesions, given.reference,
                                    given.region, given.unit, given.suv_factor)
         outputs = frozenset(name for name in jobs.OUTPUTS if getattr(given, f"make_{name}"))
@@ -94,7 +99,9 @@ class Panel:
         if self.parameters is not None:
             setattr(self.parameters, f"make_{name}", bool(on))
 
-    def _on_finished(self, outcome: results.ResultNodes | Failure | None) -> None:
+    def _on_finished(self, outcome: results.ResultNodes | FramesNodes | Failure | None) -> None:
+        if isinstance(outcome, FramesNodes):
+            outcome = outcome.result
         if isinstance(outcome, results.ResultNodes):
             self.parameters.result = outcome.denoised
             self.run.offer("Compare side by side", lambda: self._compare(outcome.denoised))

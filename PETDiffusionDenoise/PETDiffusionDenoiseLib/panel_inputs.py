@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import ctk
 import slicer
 import slicer.util
 from petdiffusion.methods.contract import MethodCard
 from petdiffusion.volume import BQML, SUVBW
 
-from . import results, scene, sequences, units
+from . import playing, results, scene, units
 from .parameters import Parameters
 from .signals import Signal
 from .theme import colored
@@ -37,6 +38,9 @@ class InputsPart:
         ui.unitCombo.connect("currentIndexChanged(int)", lambda index: self._on_unit())
         ui.factorEdit.editingFinished.connect(self._on_unit)
         ui.unitButton.toggled.connect(lambda on: self._show_unit_row())
+        ui.framesFolder.filters = ctk.ctkPathLineEdit.Dirs
+        ui.framesCheck.toggled.connect(lambda on: self._set("all_frames", bool(on)))
+        ui.framesFolder.connect("currentPathChanged(QString)", lambda path: self._set("frames_folder", str(path)))
 
     def _on_node(self, name: str) -> None:
         if self.parameters is None:
@@ -46,6 +50,10 @@ class InputsPart:
             self.parameters.choose_pet(node)
         else:
             setattr(self.parameters, name, node)
+
+    def _set(self, name: str, value: Any) -> None:
+        if self.parameters is not None:
+            setattr(self.parameters, name, value)
 
     def _on_unit(self) -> None:
         if self.parameters is None:
@@ -70,9 +78,9 @@ class InputsPart:
             getattr(self.ui, f"{name}Label").setText(f"{label} (needed):" if lacking else f"{label}:")
             if lacking and name in OPTIONAL:
                 self.ui.optionalSection.collapsed = False
-        self._refresh_unit()
+        self._refresh_unit(card)
 
-    def _refresh_unit(self) -> None:
+    def _refresh_unit(self, card: MethodCard | None) -> None:
         given = self.parameters
         choose_key(self.ui.unitCombo, given.unit)
         if not self.ui.factorEdit.hasFocus():
@@ -80,9 +88,25 @@ class InputsPart:
                 self.ui.factorEdit.setText(f"{given.suv_factor:.6g}" if given.suv_factor > 0 else "")
         self.unit = self._find_unit()
         pet = given.pet
-        self.ui.unitLabel.setText("" if pet is None else _line(self.unit) + _no_scan(pet) + _one_of_many(pet))
+        self.ui.unitLabel.setText("" if pet is None else _line(self.unit) + _no_scan(pet) + self._refresh_frames(card))
         show_row(self.ui, ("unitLabel", "unitButton"), given.pet is not None)
         self._show_unit_row()
+
+    def _refresh_frames(self, card: MethodCard | None) -> str:
+        """Offer all frames where the PET is one of many; returns what the line under the PET says of it."""
+        given = self.parameters
+        sequence = playing.sequence_of(given.pet)
+        wanted = sequence is not None and given.all_frames
+        show_row(self.ui, ("framesCheck",), sequence is not None)
+        show_row(self.ui, ("framesFolderLabel", "framesFolder"), wanted)
+        with quiet(self.ui.framesCheck, self.ui.framesFolder):
+            self.ui.framesCheck.setChecked(wanted)
+            if self.ui.framesFolder.currentPath != given.frames_folder:
+                self.ui.framesFolder.currentPath = given.frames_folder
+        if sequence is None:
+            return ""
+        self.ui.framesCheck.setText(f"All {sequence.GetNumberOfDataNodes()} frames")
+        return _left_out(given, card) if wanted else _one_of_many(sequence)
 
     def _find_unit(self) -> units.Unit | None:
         """The unit; DICOM headers are read again only when something that matters has changed."""
@@ -90,7 +114,7 @@ class InputsPart:
         if pet is None:
             self.forget_unit()
             return None
-        entry = pet.GetVoxelValueUnits()
+        entry = playing.units_entry_of(pet)
         seen = (pet.GetID(), entry.GetCodeValue() if entry is not None else "", given.unit, given.suv_factor,
                 pet.GetAttribute(units.FACTOR_ATTRIBUTE), pet.GetAttribute("DICOM.instanceUIDs"))
         if seen != self._seen:
@@ -130,16 +154,22 @@ def _no_scan(pet: Any) -> str:
     return f"<br>{colored('caution', f'▲ This image {paragraph(said)}, no scan.')}"
 
 
-def _one_of_many(pet: Any) -> str:
-    """Of a dynamic scan the panel takes the frame that is shown; how to have all."""
-    sequence = sequences.sequence_of(pet)
-    if sequence is None:
-        return ""
-    name = paragraph(f"'{sequence.GetName()}'")
-    said = (f"▲ One of {sequence.GetNumberOfDataNodes()} frames of {name}: Denoise takes the one that is shown. All, "
-            "in the Python console: slicer.modules.petdiffusiondenoise.logic().denoiseFrames(slicer.util.getNode("
-            f"{name}), folder)")  # fmt: skip
+def _one_of_many(sequence: Any) -> str:
+    """Of a dynamic scan the panel takes the frame that is shown, unless all are asked for."""
+    of = f"{sequence.GetNumberOfDataNodes()} frames of '{sequence.GetName()}'"
+    said = f"▲ One of {paragraph(of)}: Denoise takes the one that is shown, or all if you tick it."
     return f"<br>{colored('caution', said)}"
+
+
+def _left_out(given: Parameters, card: MethodCard | None) -> str:
+    """What was chosen, and does not go along with all frames."""
+    registers = given.register and card is not None and any(card.uses(kind) and getattr(given, kind) is not None
+                                                            for kind in BY_METHOD)  # fmt: skip
+    told = card is not None and card.uses("text") and given.text.strip()
+    chosen = {"the normal-dose PET": given.reference is not None, "the dose fraction": given.dose_fraction > 0,
+              "the registration of CT or MR": registers, "the prompt": told}
+    names = ", ".join(name for name, is_chosen in chosen.items() if is_chosen)
+    return f"<br>{colored('caution', f'▲ Not used for all frames: {names}.')}" if names else ""
 
 
 def _positive(text: str) -> float:

@@ -9,7 +9,9 @@ from typing import Any
 import qt
 from petdiffusion.errors import PETDiffusionError
 
-from . import jobs, results, review_lists
+from . import results, review_lists
+from .child_job import ChildJob
+from .frames_results import FramesNodes
 from .process import Failure
 from .signals import Signal
 from .theme import color_frame
@@ -23,12 +25,12 @@ CHECK_LETTERS = 110
 
 
 class RunPart:
-    """Runs one job at a time. `finished` gets the outcome: ResultNodes, a Failure, or None for a cancelled run."""
+    """Runs one job at a time. `finished` gets what came of it: nodes, a Failure, or None if cancelled."""
 
-    def __init__(self, ui: Any, make_job: Callable[[], jobs.DenoiseJob]) -> None:
+    def __init__(self, ui: Any, make_job: Callable[[], ChildJob]) -> None:
         self.ui, self._make_job = ui, make_job
         self.finished = Signal()
-        self.job: jobs.DenoiseJob | None = None
+        self.job: ChildJob | None = None
         self.blocked: str | None = None
         self._details, self._action, self._began, self._left = "", None, 0.0, None
         self._lines: list[str] = []
@@ -88,7 +90,7 @@ class RunPart:
             if self.job is not None:
                 self._timer.start()
 
-    def _listen(self, job: jobs.DenoiseJob) -> None:
+    def _listen(self, job: ChildJob) -> None:
         job.stage.connect(self._on_stage)
         job.progress.connect(self._on_progress)
         job.warning.connect(lambda text: self.log(f"Note: {text}"))
@@ -144,8 +146,9 @@ class RunPart:
         if self.job is not None:
             self.job.kill()
 
-    def _on_end(self, outcome: results.ResultNodes | Failure | None) -> None:
+    def _on_end(self, outcome: results.ResultNodes | FramesNodes | Failure | None) -> None:
         self._timer.stop()
+        kept = self.job.kept_by_cancel if self.job is not None else ""
         self.job = None
         self._flush_log()
         self.ui.progressFrame.hide()
@@ -153,7 +156,7 @@ class RunPart:
         seconds = time.monotonic() - self._began
         if outcome is None:
             self.log("Cancelled.")
-            self.say("note", "Cancelled. The scene was not changed.")
+            self.say("note", f"Cancelled. The scene was not changed. {kept}".strip())
         elif isinstance(outcome, Failure):
             self._say_failure(outcome)
         else:
@@ -166,16 +169,18 @@ class RunPart:
         self.say("error", f"<b>{paragraph(title.rstrip('.'))}.</b><br>{paragraph(failure.remedy)}",
                  details=f"{failure.type}: {failure}\n\n{self.ui.logText.plainText}")
 
-    def _say_success(self, nodes: results.ResultNodes, seconds: float) -> None:
+    def _say_success(self, outcome: results.ResultNodes | FramesNodes, seconds: float) -> None:
         self.log(f"Done in {seconds:.1f} s.")
-        more = len(nodes.all()) - 1
-        text = (f"<b>Done in {clock(seconds)}.</b> '{paragraph(nodes.denoised.GetName())}'"
-                f"{f' and {more} more results are' if more else ' is'} in the scene.")
+        frames = outcome if isinstance(outcome, FramesNodes) else None
+        nodes = frames.result if frames is not None else outcome
+        text = f"<b>Done in {clock(seconds)}.</b> {paragraph(_came(nodes) if frames is None else _played(frames))}"
         text += paragraph(_how(nodes.record.get("details") or {}))
         checks = [review_lists.in_ras(str(check)) for check in nodes.record.get("check") or ()]
         shown = [*nodes.warnings, *(beginning(check, CHECK_LETTERS) for check in checks)]
         text += "".join(f"<br>• {paragraph(note)}" for note in shown)
         text += "<br>In full, with places to click: 'Review', 'List'." if checks else ""
+        if frames is not None and "report" in frames.files:
+            text += f'<br><a href="{qt.QUrl.fromLocalFile(frames.files["report"]).toString()}">Open the report</a>'
         self.say("warning" if shown else "done", text, details="\n".join([*nodes.warnings, *checks]))
 
     def say(self, kind: str, text: str, details: str = "") -> None:
@@ -214,6 +219,16 @@ class RunPart:
     def close(self) -> None:
         self._timer.stop()
         self.kill()
+
+
+def _came(nodes: results.ResultNodes) -> str:
+    more = len(nodes.all()) - 1
+    return f"'{nodes.denoised.GetName()}'{f' and {more} more results are' if more else ' is'} in the scene."
+
+
+def _played(frames: FramesNodes) -> str:
+    return (f"{frames.denoised.GetNumberOfDataNodes()} frames, '{frames.denoised.GetName()}', are in the scene; "
+            f"'{frames.browser.GetName()}' plays them.")
 
 
 def _how(details: Mapping[str, Any]) -> str:

@@ -16,11 +16,11 @@ DEFAULTS: dict[str, Any] = {
     "method": "", "model": "", "preset": "Standard", "unit": units.AUTOMATIC, "suv_factor": 0.0, "seed": 0,
     "device": "auto", "text": "", "dose_fraction": 0.0, "register": False, "make_uncertainty": True,
     "make_masks": True, "make_tables": True, "make_difference": True,
-    "orientation": "Coronal", "window": 0.0, "window_own": 0.0, "colors": "",
+    "all_frames": False, "frames_folder": "", "orientation": "Coronal", "window": 0.0, "window_own": 0.0, "colors": "",
 }
 LARGEST_SEED = 2**31 - 1
 """What the panel's box can show; another one from a script would be shown wrongly, or not at all."""
-OF_THE_SCAN = ("unit", "suv_factor", "dose_fraction", "text")
+OF_THE_SCAN = ("unit", "suv_factor", "dose_fraction", "text", "all_frames", "frames_folder")
 SAID_OF = "said_of"
 _CONVERT: dict[type, Callable[[str], Any]] = {str: str, int: int, float: float, bool: lambda text: text == "true"}
 

@@ -11,14 +11,16 @@ from typing import Any
 import numpy as np
 import slicer
 import slicer.util
+from petdiffusion.methods.contract import MethodCard
 from petdiffusion.volume import LabelMap
 
 from . import colors, scene, tables, terminology, units
 
+DENOISED = "denoised"
 INPUT, REFERENCE, RESULT = "PETDiffusion.Input", "PETDiffusion.Reference", "PETDiffusion.Result"
 CT, MR = "PETDiffusion.CT", "PETDiffusion.MR"
 LABELS, LESIONS = "PETDiffusion.Labels", "PETDiffusion.Lesions"
-ROLE, RECORD = "PETDiffusion.Role", "PETDiffusion.Record"
+ROLE, RECORD, DATE = "PETDiffusion.Role", "PETDiffusion.Record", "PETDiffusion.Date"
 MASK_OPACITY = 0.45
 MARKED_COLOR = (0.05, 0.75, 0.85)
 MAP = "map_"
@@ -28,7 +30,8 @@ SPELLED = {"grad_cam": "Grad-CAM", "gradcam": "Grad-CAM", "map_matches": "Best m
            "lesion_totals": "lesions, totals", "lesions_marked": "marked lesions",
            "clinical": "marked lesions and organs", "trust": "doubts",
            "intervals": "95 % intervals", "quality": "quality control", "prompts": "prompts of the slices",
-           "matches": "best matches of the slices", "transitions": "search of the transitions"}
+           "matches": "best matches of the slices", "transitions": "search of the transitions",
+           "time_activity": "activity over time", "patlak": "rate of uptake (Patlak)"}
 """What a reader looks for; the names themselves are those of the files."""
 CHARTS = {"organs": ("organ", ("SUVmean", "mean")), "lesions": ("lesion", ("SUVmax", "max"))}
 
@@ -59,10 +62,10 @@ class ResultNodes:
 
 @dataclass(frozen=True)
 class Inputs:
-    """The nodes that a run was made of."""
+    """The nodes that a run was made of; of a PET that was a file there is none."""
 
     pet: Any
-    unit: units.Unit
+    unit: units.Unit | None
     ct: Any = None
     mr: Any = None
     reference: Any = None
@@ -167,7 +170,7 @@ def add_tables(given: Mapping[str, tables.Rows], name: str) -> tuple[dict[str, A
 def sign(nodes: ResultNodes, inputs: Inputs, facts: Mapping[str, str]) -> None:
     """Write into every node what it is, what it came from and how it was made."""
     text = json.dumps(nodes.record, ensure_ascii=True, default=str)
-    roles = {"denoised": nodes.denoised, "uncertainty": nodes.uncertainty, "difference": nodes.difference,
+    roles = {DENOISED: nodes.denoised, "uncertainty": nodes.uncertainty, "difference": nodes.difference,
              "organs": nodes.organs, "lesions": nodes.lesions, "marked": nodes.marked}
     roles |= {f"table {kind}": node for kind, node in nodes.tables.items()}
     roles |= {f"chart {kind}": node for kind, node in nodes.charts.items()}
@@ -176,7 +179,8 @@ def sign(nodes: ResultNodes, inputs: Inputs, facts: Mapping[str, str]) -> None:
         if node is None:
             continue
         node.SetAttribute(ROLE, role)
-        for key, value in {**facts, "Date": datetime.now().isoformat(timespec="seconds")}.items():
+        node.SetAttribute(DATE, datetime.now().isoformat(timespec="seconds"))
+        for key, value in facts.items():
             node.SetAttribute(f"PETDiffusion.{key}", value)
         _refer(node, INPUT, inputs.pet)
         _refer(node, REFERENCE, inputs.reference)
@@ -185,8 +189,24 @@ def sign(nodes: ResultNodes, inputs: Inputs, facts: Mapping[str, str]) -> None:
         _refer(node, LABELS, inputs.labels)
         _refer(node, LESIONS, inputs.lesions)
         _refer(node, RESULT, nodes.denoised)
-        scene.beside(node, inputs.pet)
+        if inputs.pet is not None:
+            scene.beside(node, inputs.pet)
     nodes.denoised.SetAttribute(RECORD, text)
+
+
+def signature(facts: Mapping[str, str]) -> tuple[str, ...]:
+    """The attributes in which `sign` says what a denoised image is."""
+    return (ROLE, RECORD, DATE, *(f"PETDiffusion.{key}" for key in facts))
+
+
+def facts_of(card: MethodCard, model: str, seed: int, record: Mapping[str, Any]) -> dict[str, str]:
+    """What every output node says of its making."""
+    details = record.get("details") or {}
+    found = {"Method": card.name, "MethodTitle": card.title, "Paper": card.paper,
+             "Model": model or str(details.get("model") or ""),
+             "ModelSHA256": str(details.get("model_sha256") or details.get("sha256") or ""),
+             "Seed": str(seed), "Version": str(record.get("version") or ""), "ResearchUseOnly": "true"}
+    return {key: value for key, value in found.items() if value}
 
 
 def _refer(node: Any, role: str, other: Any) -> None:
@@ -210,7 +230,7 @@ def of_denoised(denoised: Any) -> ResultNodes:
 
 
 def is_result(node: Any) -> bool:
-    return node is not None and node.GetAttribute(ROLE) == "denoised"
+    return node is not None and node.GetAttribute(ROLE) == DENOISED
 
 
 def input_of(denoised: Any) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -194,3 +196,16 @@ def beside(node: Any, input_node: Any) -> None:
         tree.SetItemParent(item, parent)
     else:
         tree.CreateItem(parent, node)
+
+
+@contextmanager
+def whole_or_nothing() -> Iterator[None]:
+    """If anything fails half-way, no node that was added meanwhile is left."""
+    before = {node.GetID() for node in slicer.util.getNodesByClass("vtkMRMLNode")}
+    try:
+        yield
+    except Exception:
+        for node in slicer.util.getNodesByClass("vtkMRMLNode"):
+            if node.GetID() not in before and slicer.mrmlScene.IsNodePresent(node):
+                slicer.mrmlScene.RemoveNode(node)
+        raise

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import slicer
 from petdiffusion import registry
 from petdiffusion.errors import InputError, OutputError, UnitError
-from petdiffusion.read import sidecar
 from petdiffusion.read.sidecar import HEADER_KEY, OWN_KEY
-from petdiffusion.suv import parse_unit
-from petdiffusion.volume import ARBITRARY, BQML, Geometry, Volume
+from petdiffusion.volume import Volume
 
-from . import backend, batches, exchange, scene, tables, units
+from . import backend, batches, exchange, frames_results, results, scene, units
+from .frames_results import FramesNodes
+from .playing import SEQUENCE, sequence_of
 from .process import Failure
 
-SEQUENCE, BROWSER = "vtkMRMLSequenceNode", "vtkMRMLSequenceBrowserNode"
 SECONDS = {"s": 1.0, "sec": 1.0, "ms": 1e-3, "msec": 1e-3, "min": 60.0}
 INPUTS, SCAN, MARK = "input", "scan.mha", "written-by-petdiffusion.txt"
 MARKED = "What 3D Slicer handed over to denoise a dynamic PET. The next run replaces it: keep other files elsewhere.\n"
@@ -28,23 +27,13 @@ IMAGES, MASKS = ("ct", "mr"), ("labels", "lesions")
 FLAGS = ("frames", "unit", "weight_kg", "model", "seed", "device", "workers")
 
 
-@dataclass
-class FramesNodes:
-    """What a dynamic PET comes back as. `files` by name, such as report and denoised."""
-
-    denoised: Any
-    browser: Any
-    time_activity: Any = None
-    files: Mapping[str, str] | None = None
-
-
 class FramesJob(batches.FolderJob):
     """Runs one dynamic PET. `ended` gets the nodes, a Failure, or None where it was cancelled."""
 
     outcome: FramesNodes | Failure | None
 
-    def __init__(self, pet: Any, out: str | Path, method: str, python: backend.Backend | None, say: batches.Say,
-                 given: Mapping[str, Any]) -> None:
+    def __init__(self, pet: Any, out: str | Path, method: str, python: backend.Backend | None = None,
+                 say: batches.Say | None = None, given: Mapping[str, Any] = MappingProxyType({})) -> None:
         super().__init__(out, python, say)
         self._pet, self._method, self._given = pet, method, dict(given)
         self._name = pet.GetName() if _is_sequence(pet) else Path(str(pet)).name.partition(".")[0]
@@ -102,24 +91,38 @@ class FramesJob(batches.FolderJob):
         with _on_grid_of(self._pet) as reference:
             return exchange.write_labels(scene.labels_of(node, reference, may_be_empty=name == "lesions"), file)
 
-    def _brought_in(self, result: Mapping[str, Any]) -> FramesNodes:
-        return _loaded(result, f"{self._name} denoised")
+    def _bring_in(self, result: Mapping[str, Any]) -> FramesNodes:
+        given = {name: self._given.get(name) for name in (*IMAGES, *MASKS)}
+        nodes = {name: node for name, node in given.items() if _in_scene(node)}
+        source = self._pet if _in_scene(self._pet) else None
+        facts = results.facts_of(registry.card(self._method), str(self._given.get("model") or ""),
+                                 int(self._given.get("seed") or 0), result.get("record") or {})
+        return frames_results.bring_in(result, f"{self._name} denoised", source,
+                                       results.Inputs(None, None, **nodes), facts)
 
 
-def sequence_of(node: Any) -> Any:
-    """The sequence of which a volume of the scene shows one item; None where it shows none, or the only one."""
-    browsers = slicer.mrmlScene.GetNodesByClass(BROWSER)
-    browsers.UnRegister(slicer.mrmlScene)
-    for number in range(browsers.GetNumberOfItems()):
-        browser = browsers.GetItemAsObject(number)
-        sequence = browser.GetSequenceNode(node) if browser.IsProxyNodeID(node.GetID()) else None
-        if sequence is not None and sequence.GetNumberOfDataNodes() > 1:
-            return sequence
-    return None
+def asked_for_all(parameters: Any) -> bool:
+    """Whether the panel's PET is one frame of a dynamic scan of which all are to be denoised."""
+    return parameters.all_frames and parameters.pet is not None and sequence_of(parameters.pet) is not None
+
+
+def job_of(parameters: Any, method: str, options: Mapping[str, Any], model: str, python: backend.Backend) -> FramesJob:
+    """All frames of the scan of which the panel shows one. Where they were done before, in the same folder and in the
+    same way, those that are there are kept."""
+    card = registry.card(method)
+    used = [name for name in (*IMAGES, *MASKS) if name in MASKS or card.uses(name)]
+    given = {"options": dict(options), "model": model or None, "seed": parameters.seed, "device": parameters.device,
+             "unit_choice": parameters.unit, "suv_factor": parameters.suv_factor,
+             **{name: node for name in used if (node := getattr(parameters, name)) is not None}}
+    return FramesJob(sequence_of(parameters.pet), parameters.frames_folder.strip(), method, python, given=given)
 
 
 def _is_sequence(node: Any) -> bool:
     return hasattr(node, "IsA") and node.IsA(SEQUENCE)
+
+
+def _in_scene(given: Any) -> bool:
+    return hasattr(given, "IsA") and bool(slicer.mrmlScene.IsNodePresent(given))
 
 
 def _inputs_in(out: Path) -> Path:
@@ -170,52 +173,3 @@ class _on_grid_of:
 
     def __exit__(self, *error: object) -> None:
         slicer.mrmlScene.RemoveNode(self._node)
-
-
-def _loaded(result: Mapping[str, Any], name: str) -> FramesNodes:
-    """The 4D image as a sequence with a browser, and the curves as a table."""
-    rows = result["tables"]["frames"]
-    sequence = slicer.mrmlScene.AddNewNodeByClass(SEQUENCE, slicer.mrmlScene.GenerateUniqueName(name))
-    index = _index(rows)
-    sequence.SetIndexName("time" if index else "frame")
-    sequence.SetIndexUnit("s" if index else "")
-    unit, factor = _unit_of(result["files"]["denoised"])
-    for number, (array, geometry) in enumerate(_frames(result["files"]["denoised"])):
-        node = scene.new_volume(array, geometry, name)
-        value = index[number] if index else str(number + 1)
-        sequence.SetDataNodeAtValue(node, value)
-        slicer.mrmlScene.RemoveNode(node)
-        if unit in exchange.BIDS_UNIT:  # now, since the sequence keeps a copy without it
-            units.mark(sequence.GetDataNodeAtValue(value), unit, factor if unit == BQML else None)
-    browser = slicer.mrmlScene.AddNode(slicer.vtkMRMLSequenceBrowserNode())
-    browser.SetName(f"{name} browser")
-    browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
-    curves = result["tables"].get("time_activity") or []
-    table = tables.add_table(curves, f"{name}: activity over time") if curves else None
-    return FramesNodes(sequence, browser, table, dict(result["files"]))
-
-
-def _index(rows: Sequence[Mapping[str, Any]]) -> list[str] | None:
-    """When each frame began, in all its digits; None where that does not tell the frames apart."""
-    starts = [row.get("start_s") for row in rows]
-    if None in starts or len(set(starts)) < len(starts):
-        return None
-    return [repr(float(start)).removesuffix(".0") for start in starts]
-
-
-def _unit_of(path: str) -> tuple[str, float | None]:
-    """Of the 4D image, and its way to SUV. It is in the input's unit; the tables are in that of the computing."""
-    notes = sidecar.of(Path(path))
-    return parse_unit(notes.unit or ARBITRARY)[0], notes.facts().suv_factor
-
-
-def _frames(path: str) -> Iterator[tuple[np.ndarray, Geometry]]:
-    import SimpleITK as sitk
-
-    image = sitk.ReadImage(path)
-    for number in range(image.GetSize()[3]):
-        frame = sitk.Extract(image, [*image.GetSize()[:3], 0], [0, 0, 0, number])
-        yield sitk.GetArrayFromImage(frame), Geometry.of_sitk(frame)
-
-
-__all__ = ["FramesJob", "FramesNodes"]

@@ -158,16 +158,16 @@ def main_rows(rows: Rows, labels: str) -> list[Mapping[str, Any]]:
     """A few rows: the organs that are read most, then the largest; lesions, the largest."""
     if len(rows) <= MOST_BARS:
         return list(rows)
-    rank = {_spelled(organ): i for i, organ in enumerate(READ_MOST)}
+    rank = {spelled(organ): i for i, organ in enumerate(READ_MOST)}
 
     def key(row: Mapping[str, Any]) -> tuple[int, float]:
-        return rank.get(_spelled(str(row.get(labels, ""))), len(rank)), -float(row.get("volume_ml") or 0.0)
+        return rank.get(spelled(str(row.get(labels, ""))), len(rank)), -float(row.get("volume_ml") or 0.0)
 
     kept = sorted(rows, key=key)[:MOST_BARS]
     return [row for row in rows if any(row is other for other in kept)]
 
 
-def _spelled(organ: str) -> str:
+def spelled(organ: str) -> str:
     """Files call it `kidney_left`, segments `Kidney, left`."""
     known = terminology.term(organ)
     return (known.title if known is not None else organ).lower()

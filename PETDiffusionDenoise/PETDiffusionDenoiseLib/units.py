@@ -12,7 +12,7 @@ from petdiffusion.errors import PETDiffusionError, UnitError
 from petdiffusion.suv import parse_unit
 from petdiffusion.volume import BQML, SUVBW, Facts
 
-from . import backend, other_python
+from . import backend, other_python, playing
 
 AUTOMATIC = "auto"
 FACTOR_ATTRIBUTE = "PETDiffusion.SUVFactor"
@@ -78,7 +78,7 @@ def _chosen(word: str) -> Unit:
 
 def _of_node(node: Any) -> Unit | None:
     """The unit that the volume itself carries, as DICOM loaders set it."""
-    entry = node.GetVoxelValueUnits()
+    entry = playing.units_entry_of(node)
     words = (entry.GetCodeValue(), entry.GetCodeMeaning()) if entry is not None else ()
     problem = None
     for word in filter(None, words):
@@ -197,7 +197,7 @@ def word(node: Any) -> str:
 
 def copy(node: Any, source: Any, found: Unit) -> None:
     """Give an output the input's unit, or the one that the user said."""
-    entry, own = source.GetVoxelValueUnits(), _of_node(source)
+    entry, own = playing.units_entry_of(source), _of_node(source)
     if own is not None and own.unit is not None and (own.unit, own.scale) == (found.unit, found.scale):
         node.SetVoxelValueUnits(entry)
         quantity = source.GetVoxelValueQuantity()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from petdiffusion.errors import PETDiffusionError
 from petdiffusion.methods.contract import MethodCard
 
-from . import scene
+from . import scene, sequences
 from .units import Unit
 
 NAMES = {"ct": "a CT", "mr": "an MR", "labels": "an organ segmentation"}
@@ -31,7 +32,19 @@ def reason(parameters: Any, card: MethodCard | None, unit: Unit | None, models: 
         return f"'{card.title}' works on SUV: {unit.problem} {unit.remedy}"
     if card.needs_model and not models:
         return f"No model for '{card.title}' is installed: add one under 'Set-up'."
-    return not_ready or None
+    return _frames(parameters) or not_ready or None
+
+
+def _frames(parameters: Any) -> str | None:
+    """What all frames of a dynamic scan need, where they are asked for."""
+    if not sequences.asked_for_all(parameters):
+        return None
+    if parameters.region is not None:
+        return "All frames are denoised whole: take the region out, or untick 'All frames'."
+    folder = parameters.frames_folder.strip()
+    if not folder:
+        return "Choose the folder into which all frames go."
+    return None if Path(folder).is_absolute() else f"'{folder}' is no full path of a folder for all frames."
 
 
 def _geometry(pet: Any, card: MethodCard | None) -> str | None:

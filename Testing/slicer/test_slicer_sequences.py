@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import time
 from pathlib import Path
 
@@ -56,7 +55,7 @@ def test_a_sequence_comes_back_as_a_sequence(logic, tmp_path) -> None:
     nodes = logic.denoiseFrames(given, str(tmp_path / "out"), "gaussian", labels=organs(), each=True)
     denoised = arrays(nodes.denoised)
     assert len(denoised) == 3 and nodes.denoised.GetName() == "Dynamic ü denoised"
-    assert [nodes.denoised.GetNthIndexValue(n) for n in range(3)] == ["0", "60", "180"]
+    assert [nodes.denoised.GetNthIndexValue(n) for n in range(3)] == ["0.0", "60.0", "180.0"]
     assert nodes.denoised.GetIndexUnit() == "s"
     assert nodes.browser.GetMasterSequenceNode().GetID() == nodes.denoised.GetID()
     for number, (before, after) in enumerate(zip(arrays(given), denoised)):
@@ -67,17 +66,17 @@ def test_a_sequence_comes_back_as_a_sequence(logic, tmp_path) -> None:
         assert units.word(new) == "SUV"
     assert nodes.time_activity.GetTable().GetNumberOfRows() == 3
     assert Path(nodes.files["report"]).is_file() and Path(nodes.files["denoised"]).is_file()
-    assert slicer.mrmlScene.GetNodesByClass("vtkMRMLScalarVolumeNode").GetNumberOfItems() == 1  # the labels alone
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 2  # labels, and what plays the frames
 
 
 def test_a_file_is_taken_as_it_is_and_an_index_that_only_counts_is_no_time(logic, tmp_path) -> None:
     first = logic.denoiseFrames(sequence((0, 1, 2)), str(tmp_path / "one"), "gaussian", each=True)
-    assert first.denoised.GetIndexName() == "frame"
+    assert [first.denoised.GetNthIndexValue(n) for n in range(3)] == ["0", "1", "2"]
     scan = tmp_path / "one" / "input" / "scan.mha"
     again = logic.denoiseFrames(str(scan), str(tmp_path / "two"), "gaussian", each=True)
     for one, other in zip(arrays(first.denoised), arrays(again.denoised)):
         np.testing.assert_array_equal(one, other)
-    assert again.denoised.GetName() == "scan denoised"
+    assert again.denoised.GetName() == "scan denoised" and again.denoised.GetIndexName() == "frame"
 
 
 def test_a_dicom_folder_in_bqml_comes_back_in_bqml_with_the_way_to_suv(logic, tmp_path) -> None:
@@ -159,13 +158,13 @@ def test_the_index_is_a_time_unless_it_may_only_count(scene) -> None:
 
 
 def test_frames_that_began_close_together_come_back_apart(logic, tmp_path) -> None:
-    from PETDiffusionDenoiseLib import sequences
+    from PETDiffusionDenoiseLib import frames_results
 
     given = sequence((100000.1, 100000.4, 100000.9))
     nodes = logic.denoiseFrames(given, str(tmp_path / "out"), "gaussian", each=True)
     assert [nodes.denoised.GetNthIndexValue(n) for n in range(3)] == ["100000.1", "100000.4", "100000.9"]
     # of two that began at one moment an index of times would keep one
-    assert sequences._index([{"start_s": 0.0}, {"start_s": 60.0}, {"start_s": 60.0}]) is None
+    assert frames_results._times([{"start_s": 0.0}, {"start_s": 60.0}, {"start_s": 60.0}]) is None
 
 
 def test_units_that_are_not_known_are_asked_for(logic, tmp_path) -> None:
@@ -219,19 +218,3 @@ def _interrupted(logic, tmp_path):
         logic.denoiseFrames(sequence(), str(tmp_path / "out"), "gaussian")
     finally:
         sequences.FramesJob.start = start
-
-
-def test_the_panel_says_that_a_pet_is_one_frame_of_many(open_panel) -> None:
-    import builders
-    import slicer
-
-    widget = open_panel()
-    node = sequence()
-    browser = slicer.mrmlScene.AddNode(slicer.vtkMRMLSequenceBrowserNode())
-    browser.SetAndObserveMasterSequenceNodeID(node.GetID())
-    shown = browser.AddProxyNode(node.GetNthDataNode(0), node, True)
-    widget.panel.parameters.pet = shown
-    said = html.unescape(str(widget.ui.unitLabel.text))
-    assert "One of 3 frames of 'Dynamic ü'" in said and "denoiseFrames(slicer.util.getNode('Dynamic ü')" in said
-    widget.panel.parameters.pet = builders.pet(name="Static")
-    assert "frames" not in str(widget.ui.unitLabel.text)

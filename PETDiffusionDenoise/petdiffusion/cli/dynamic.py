@@ -56,7 +56,8 @@ def _dynamic(args: argparse.Namespace, run: Run) -> int:
                             options=options_of(args.method, args.option),
                             **{name: getattr(args, name) for name in fields})  # fmt: skip
     if args.json_lines:
-        run.report({"event": "result", "files": result.files, "tables": result.tables, "warnings": result.warnings})
+        run.report({"event": "result", "files": result.files, "tables": result.tables, "warnings": result.warnings,
+                    "record": result.record})  # fmt: skip
         return 0
     rows = [{name: row.get(name) for name in SHOWN} for row in result.tables["frames"]]
     print(f"\nFrames\n{table(rows, limit=60)}")

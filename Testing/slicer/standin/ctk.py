@@ -113,6 +113,7 @@ class ctkPathLineEdit(qt.QWidget):
         self._edit.textChanged.connect(self.currentPathChanged.emit)
 
     currentPath = qt.Property(str, lambda self: self._edit.text, lambda self, value: self._edit.setText(value))
+    filters = qt.Property(int, lambda self: self._filters, lambda self, value: setattr(self, "_filters", int(value)))
     showHistoryButton = qt.Property(bool, lambda self: False, lambda self, value: None)
     nameFilters = qt.Property(
         "QStringList", lambda self: self._name, lambda self, value: setattr(self, "_name", list(value))

@@ -160,6 +160,7 @@ def new_scene():
         "vtkSlicerTablesLogic",
         "vtkSlicerPlotsLogic",
         "vtkSlicerMarkupsLogic",
+        "vtkSlicerSequencesLogic",
     ):
         logic = getattr(slicer, name)()
         logic.SetMRMLApplicationLogic(app)
