@@ -1,5 +1,6 @@
 """Dynamic and gated PET in: 4D files, 3D Slicer's sequences, DICOM series of many frames, and their times."""
 
+import contextlib
 import json
 
 import nibabel
@@ -9,6 +10,7 @@ import pytest
 import SimpleITK as sitk
 from petdiffusion import convert, read
 from petdiffusion.errors import GeometryError, InputError, OptionError, UnitError
+from petdiffusion.progress import Run
 from petdiffusion.read.dynamic import chosen
 from petdiffusion.volume import BQML, SUVBW, Facts, Geometry, Volume
 from petdiffusion.write import frames as frame_files
@@ -193,6 +195,59 @@ def test_a_frame_begins_with_the_first_of_its_slices(tmp_path):
     """Of the second frame the first slice is of another bed, which was scanned four seconds later."""
     folder, _ = dynamic(tmp_path, AcquisitionTime=lambda n, k: f"1030{10 * n + 4 * (k == 0 and n == 1):02d}")
     assert [t.start_s for t in read.frames(folder).times] == [0, 10, 20]
+
+
+def clock(seconds_after_half_past_ten):
+    return f"{10 + (1800 + seconds_after_half_past_ten) // 3600:02d}" + (
+        f"{(1800 + seconds_after_half_past_ten) // 60 % 60:02d}{seconds_after_half_past_ten % 60:02d}")
+
+
+def later_frames(folder, injected, by="AcquisitionTime", **more):
+    """Three frames of ten minutes from 40 min after the start of the scan at 10:30 on, to which they are corrected."""
+    starts, life = [2400, 3000, 3600], factory.HALF_LIFE_S
+    told = {"AcquisitionTime": lambda n, k: clock(starts[n]), "ActualFrameDuration": lambda n, k: 600_000,
+            "FrameReferenceTime": lambda n, k: str(1000 * (starts[n] + 300)),
+            "DecayFactor": lambda n, k: f"{2 ** ((starts[n] + 300) / life):.8f}"}  # fmt: skip
+    if by == "FrameReferenceTime":
+        told |= {"AcquisitionTime": lambda n, k: "103000", "DecayFactor": lambda n, k: None}
+    return dynamic(folder, RadiopharmaceuticalInformationSequence=lambda n, k: [injection(injected)], **told, **more)[0]
+
+
+def injection(at):
+    item = pydicom.Dataset()
+    item.RadiopharmaceuticalStartTime, item.RadionuclideTotalDose = at, factory.DOSE_BQ
+    item.RadionuclideHalfLife = factory.HALF_LIFE_S
+    return item
+
+
+@pytest.mark.parametrize("by", ["AcquisitionTime", "FrameReferenceTime"])
+@pytest.mark.parametrize(("injected", "seconds"), [("103000", -2400), ("093000", -6000)])
+def test_the_injection_is_told_on_the_clock_of_the_frames_that_are_there(tmp_path, injected, seconds, by):
+    """The early frames were left out: the series' own start lies forty minutes before the first that is here."""
+    found = read.frames(later_frames(tmp_path, injected, by))
+    assert [t.start_s for t in found.times] == [0, 600, 1200]
+    assert found.injection_s == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("correction", ["START", "ADMIN"])
+def test_a_scan_may_begin_before_the_injection_and_nothing_is_said_of_a_day(tmp_path, correction):
+    """By the first frame alone the time of the injection would be that of the day before."""
+    folder, _ = dynamic(tmp_path, RadiopharmaceuticalInformationSequence=lambda n, k: [injection("103015")],
+                        DecayCorrection=lambda n, k: correction)  # fmt: skip
+    run = Run()
+    found = read.frames(folder, run=run)
+    assert found.injection_s == 15 and [volume.facts.suv_factor is None for volume in found] == [False] * 3
+    assert not [text for text in run.warnings if "No SUV" in text]
+
+
+@pytest.mark.parametrize("injected", ["", "xx"])
+def test_of_an_injection_that_is_not_told_nothing_is_made_up(tmp_path, injected):
+    with pytest.warns() if injected == "xx" else contextlib.nullcontext():
+        folder = later_frames(tmp_path, injected)
+    run = Run()
+    found = read.frames(folder, run=run)
+    assert found.injection_s is None and found.frame(0).facts.suv_factor is None
+    assert sum("No SUV" in text for text in run.warnings) == 1
 
 
 def test_a_frame_on_another_grid_is_refused(tmp_path):

@@ -84,10 +84,12 @@ def _of_file(path: Path, given: tuple[Any, Any], run: Run | None) -> Frames:
 
 
 def _of_dicom(path: Path, given: tuple[Any, Any], run: Run | None) -> Frames:
-    kind, groups, times = dynamic_dicom.groups(path, run)
+    kind, groups, times, injection_s = dynamic_dicom.groups(path, run)
 
     def at(number: int) -> Volume:
-        volume = dynamic_dicom.volume(groups[number], path, *given, run)
+        # a frame that began before the injection tells no SUV by itself, which is no news where others tell it
+        hears = run if told[number].suv_factor or not any(facts.suv_factor for facts in told) else None
+        volume = dynamic_dicom.volume(groups[number], path, *given, hears)
         if not volume.geometry.close_to(first.geometry):
             raise GeometryError(f"Frame {number + 1} of {path.name}", "lies elsewhere than the first",
                                 "Give frames of one bed position, or one frame at a time.")
@@ -95,8 +97,7 @@ def _of_dicom(path: Path, given: tuple[Any, Any], run: Run | None) -> Frames:
 
     first = dynamic_dicom.volume(groups[0], path, *given, None)
     told = [dynamic_dicom.facts(group, path, given[1]) for group in groups]
-    waited = told[0].uptake_minutes
-    return Frames(kind, times, str(path), at, *_factors(told, path.name), None if waited is None else -60.0 * waited)
+    return Frames(kind, times, str(path), at, *_factors(told, path.name), injection_s)
 
 
 def _factors(told: Sequence[Facts], name: str) -> tuple[float | None, bool]:

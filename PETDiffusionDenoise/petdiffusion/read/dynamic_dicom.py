@@ -6,15 +6,17 @@ scanned one after the other in each pass come together so, whatever their own ti
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from ..errors import InputError
-from ..suv import header, times
+from ..errors import InputError, PETDiffusionError
+from ..suv import dicom as units
+from ..suv import factor, header, times
 from ..volume import Facts, Volume
 from . import dicom, series, slices
 from .dynamic_times import GATES, TIMED, Time, lengths_of
@@ -24,14 +26,15 @@ if TYPE_CHECKING:
 
     from ..progress import Run
 
+T = TypeVar("T")
 BY_ACQUISITION = "AcquisitionTime"
 KEYS = (("FrameReferenceTime", TIMED), ("TriggerTime", GATES), ("TemporalPositionIdentifier", TIMED),
         (BY_ACQUISITION, TIMED))  # fmt: skip
 """What may tell the images of one position apart, and what they are then."""
 
 
-def groups(path: Path, run: Run | None) -> tuple[str, list[list[Dataset]], tuple[Time, ...]]:
-    """Kind, the slices of each frame, and the frames' times."""
+def groups(path: Path, run: Run | None) -> tuple[str, list[list[Dataset]], tuple[Time, ...], float | None]:
+    """Kind, the slices of each frame, the frames' times, and when on their clock the tracer was given."""
     loaded = series.load(series.find(path, "pet"))
     places = _places(loaded)
     counts = {len(place) for place in places}
@@ -39,10 +42,10 @@ def groups(path: Path, run: Run | None) -> tuple[str, list[list[Dataset]], tuple
         raise InputError(f"{path.name}: {len(loaded)} slices at {len(places)} positions",
                          f"have {min(counts)} to {max(counts)} frames each", "Copy or export the whole series.")
     if counts == {1}:
-        return TIMED, [loaded], (Time(),)
+        return TIMED, [loaded], (Time(),), None
     kind, ordered = _in_order(places, path)
     dealt = [[place[number] for place in ordered] for number in range(counts.pop())]
-    return kind, dealt, _times(dealt, kind)
+    return kind, dealt, *_times(dealt, kind)
 
 
 def volume(group: Sequence[Dataset], path: Path, declared: tuple[str, float] | None, weight_kg: float | None,
@@ -84,33 +87,63 @@ def _value(ds: Dataset, keyword: str) -> float | None:
     return None if began is None else began.timestamp()
 
 
-def _times(dealt: Sequence[Sequence[Dataset]], kind: str) -> tuple[Time, ...]:
+def _times(dealt: Sequence[Sequence[Dataset]], kind: str) -> tuple[tuple[Time, ...], float | None]:
     """A frame begins with the first of its slices and lasts as long as one of them."""
     told = [header.number(group[0], "ActualFrameDuration") for group in dealt]
     lengths = [None if value is None else value / 1000 for value in told]
-    starts = None if kind == GATES else _acquired(dealt) or _by_reference(dealt, lengths)
+    began, starts = (None, None) if kind == GATES else _acquired(dealt) or _by_reference(dealt, lengths)
     if starts is None:
-        return tuple(Time(None, length) for length in lengths)
-    return tuple(Time(start, length or between) for start, length, between in zip(starts, lengths, lengths_of(starts)))
+        return tuple(Time(None, length) for length in lengths), None
+    known = zip(starts, lengths, lengths_of(starts))
+    return (tuple(Time(start, length or between) for start, length, between in known),
+            None if began is None else _injection(dealt, began, starts[-1]))
 
 
-def _acquired(dealt: Sequence[Sequence[Dataset]]) -> list[float] | None:
-    """Seconds from the first frame's; None where the times are those of the series, the same for all."""
+def _acquired(dealt: Sequence[Sequence[Dataset]]) -> tuple[datetime, list[float]] | None:
+    """When the first frame began, and the seconds from there; None where the times are those of the series, the same
+    for all."""
     began = [[times.acquired(ds) for ds in group] for group in dealt]
     if any(None in row for row in began):
         return None
     first = [min(row) for row in began]
-    return _rising([(moment - first[0]).total_seconds() for moment in first])
+    starts = _rising([(moment - first[0]).total_seconds() for moment in first])
+    return None if starts is None else (first[0], starts)
 
 
-def _by_reference(dealt: Sequence[Sequence[Dataset]], lengths: Sequence[float | None]) -> list[float] | None:
-    """The frame reference time is about the middle of each frame."""
+def _by_reference(dealt: Sequence[Sequence[Dataset]], lengths: Sequence[float | None]
+                  ) -> tuple[datetime | None, list[float] | None]:  # fmt: skip
+    """The frame reference time is about the middle of each frame, in milliseconds from the start of the scan."""
     middles = [header.number(group[0], "FrameReferenceTime") for group in dealt]
     if None in middles or None in lengths:
-        return None
+        return None, None
     starts = [middle / 1000 - length / 2 for middle, length in zip(middles, lengths)]
-    return _rising([start - starts[0] for start in starts])
+    scan = _known(lambda: times.scan_start(dealt[0], times.first_frame(dealt[0]), _half_life(dealt)))
+    return scan and scan + timedelta(seconds=starts[0]), _rising([start - starts[0] for start in starts])
 
 
 def _rising(starts: list[float]) -> list[float] | None:
     return starts if all(later > start for start, later in pairwise(starts)) else None
+
+
+def _injection(dealt: Sequence[Sequence[Dataset]], began: datetime, last_s: float) -> float | None:
+    """Seconds from the first frame's start, whatever the frames are corrected for decay to. The scan may have begun
+    before the injection: a time of day alone is the last one until the last frame."""
+
+    def told() -> float:
+        life, latest = _half_life(dealt), began + timedelta(seconds=last_s)
+        seconds = (began - times.injection(dealt[0][0], began, latest, life)).total_seconds()
+        return -factor.uptake(seconds, life, running_s=last_s)
+
+    return _known(told)
+
+
+def _half_life(dealt: Sequence[Sequence[Dataset]]) -> float:
+    return factor.half_life(units.half_life_of([ds for group in dealt for ds in group]))
+
+
+def _known(asked: Callable[[], T]) -> T | None:
+    """None where the header does not tell it, or tells what cannot be."""
+    try:
+        return asked()
+    except (PETDiffusionError, OverflowError, ValueError):
+        return None
