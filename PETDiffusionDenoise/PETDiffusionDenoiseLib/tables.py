@@ -25,6 +25,7 @@ _WORDS = {"volume_ml": "Volume (ml)", "CoV": "CoV (%)", "CoV_percent": "CoV (%)"
           "p": "Chance in its place", "p_adjusted": "Chance anywhere", "change_percent": "Change (%)",
           "SUVchange": "SUV change", "SUVsd": "SD in SUV", "body_mean": "Mean in the body", "activity": "Activity",
           "local_noise_percent": "Noise in the body (%)", "liver_CoV_percent": "Noise in the liver, CoV (%)",
+          "SUVmean_noise": "SUVmean, 1 SD of the noise,", "mean_noise": "Mean, 1 SD of the noise,",
           "liver_mean": "Mean in the liver", "PSNR_dB": "PSNR (dB)", "bias_percent": "Bias (%)"}
 _LESION = re.compile(r"lesion (?P<number>\d+)(?: \((?P<place>(?!\d+\)).*?)\))?(?: \((?P<part>\d+)\))?$", re.IGNORECASE)
 _PER_IMAGE = {"sd": "SD"}

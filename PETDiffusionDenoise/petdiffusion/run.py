@@ -93,7 +93,7 @@ def denoise(
     with run.stage("trust", "Checking the result against the scan's noise"):
         doubts = believe.checked(case, output, given.lesions)
         output, certainty = believe.certain(output, drawn, card, options, run)
-        tables |= output.tables | doubts.tables() | certainty.tables()
+        tables |= output.tables | doubts.tables() | certainty.tables() | believe.with_noise(tables, doubts)
         tables |= believe.quality_table(case, output, given.reference, tables, given.seen)
     result = _restore(case, output, given, tables, run, "" if options.get("masks_only") else card.title)
     record = _record(request, card, options, case, output, result, run)

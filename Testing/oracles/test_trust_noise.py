@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 from petdiffusion.trust.chance import chance
+from petdiffusion.trust.check import check
 from petdiffusion.trust.kernels import SIZES_MM, Filter, correlated_noise, correlation
 from petdiffusion.trust.noise import NoiseModel, noise_model
 from petdiffusion.trust.regions import change_of, sum_variance
 from petdiffusion.trust.spots import unskewed, usable_sizes, z_maps
+from petdiffusion.volume import Geometry, LabelMap, Volume
 
 GRIDS = [((4.0, 4.0, 4.0), (4.5, 5.6, 5.0)), ((2.7, 4.0, 4.0), (6.0, 6.0, 6.0)), ((3.0, 3.0, 3.0), (0.0, 0.0, 0.0))]
 
@@ -138,3 +140,21 @@ def test_mean_of_a_region_varies_as_told():
     z = [change_of(flat + 0.7 * correlated_noise(mask.shape, spacing, fwhm, rng), flat, mask, model, spacing).z
          for _ in range(300)]  # fmt: skip
     assert np.std(z) == pytest.approx(1.0, abs=0.13) and abs(np.mean(z)) < 0.2
+
+
+def test_the_noise_of_every_mean_is_what_scans_repeated_show():
+    """Of organs and lesions alike, by their numbers."""
+    spacing, fwhm, rng = (4.0, 4.0, 4.0), (6.0, 6.0, 6.0), np.random.default_rng(9)
+    shape = (28, 32, 32)
+    geometry = Geometry(shape[::-1], spacing)
+    organs, lesions = np.zeros(shape, np.int16), np.zeros(shape, np.int16)
+    organs[6:20, 6:20, 6:18], lesions[20:22, 20:23, 20:23] = 5, 3
+    truth = np.where(organs == 5, 6.0, 2.0).astype(np.float32)
+    masks = LabelMap(organs, geometry, {5: "liver"}), LabelMap(lesions, geometry, {3: "tumour", 4: "other"})
+    told, means = [], []
+    for _ in range(60):
+        low = truth + np.float32(0.3) * np.sqrt(truth) * correlated_noise(shape, spacing, fwhm, rng)
+        found = check(Volume(low.astype(np.float32), geometry), Volume(truth, geometry), np.ones(shape, bool), *masks)
+        told.append((found.noise["organs"][5], found.noise["lesions"][3]))
+        means.append((low[organs == 5].mean(), low[lesions == 3].mean()))
+    np.testing.assert_allclose(np.mean(told, axis=0), np.std(means, axis=0, ddof=1), rtol=0.25)

@@ -86,6 +86,8 @@ def test_the_curves_are_the_means_of_the_regions_in_each_frame(scan, result):
         np.testing.assert_allclose([row["mean_low"], row["mean_denoised"]],
                                    [low[number][liver].mean(), denoised[number][liver].mean()], rtol=1e-4)  # fmt: skip
     lesions = [row for row in result.tables["time_activity"] if row["kind"] == "lesion"]
+    for of_liver, of_lesion in zip(rows, lesions):
+        assert 0 < of_liver["mean_noise_low"] < of_lesion["mean_noise_low"] < 0.2 * of_lesion["mean_low"]
     assert len(lesions) == 3 and lesions[2]["volume_ml"] == pytest.approx(27 * 0.064)
     with open(result.files["table_time_activity"], encoding="utf-8") as stream:
         assert len(list(csv.DictReader(stream))) == len(result.tables["time_activity"])

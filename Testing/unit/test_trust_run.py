@@ -53,8 +53,25 @@ def test_an_organ_is_judged_without_its_lesions_as_in_every_other_table(patient)
             assert changed[row["organ"]][f"SUVmean_{image}"] == pytest.approx(row[f"SUVmean_{image}"], rel=1e-4)
 
 
+def test_every_mean_has_the_sd_that_the_scans_noise_gives_it(patient):
+    """Beside the mean that it belongs to, of every organ and lesion, by its number in the mask."""
+    labels = patient.labels.array
+    organs = LabelMap(np.where(labels == 6, 4, labels), patient.labels.geometry, patient.labels.names)
+    lesions = LabelMap(np.where(labels == 6, 7, 0).astype(np.int16), patient.labels.geometry, {7: "tumour", 9: "other"})
+    made = petdiffusion.denoise(patient.noisy, "nlm", labels=organs, lesions=lesions)
+    for kind in ("organs", "lesions"):
+        for row in made.tables[kind]:
+            keys = list(row)
+            assert keys[keys.index("SUVmean_low") + 1] == "SUVmean_noise_low"
+            assert 0 < row["SUVmean_noise_low"] < 0.2 * row["SUVmean_low"]
+    liver = next(row for row in made.tables["organs"] if row["organ"] == "liver")
+    assert made.tables["lesions"][0]["number"] == 7
+    assert made.tables["lesions"][0]["SUVmean_noise_low"] > 3 * liver["SUVmean_noise_low"], "a small region's is larger"
+
+
 def test_a_result_that_changes_nothing_has_nothing_to_say(patient):
-    made = petdiffusion.denoise(patient.noisy, "gaussian", fwhm_mm=0.0)
+    made = petdiffusion.denoise(patient.noisy, "gaussian", labels=patient.labels, fwhm_mm=0.0)
+    assert "SUVmean_noise_low" not in made.tables["organs"][0], "what was not taken away tells no noise"
     assert "trust" not in made.tables and made.record["trust"]["checked"] is False
 
 

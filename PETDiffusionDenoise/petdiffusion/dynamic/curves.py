@@ -65,6 +65,7 @@ def _of_region(kind: str, number: int, row: Row, spread: Row) -> Row:
         "volume_ml": row.get("volume_ml"),
         "unit": row.get("unit"),
         "mean_low": row.get(f"{prefix}mean_low"),
+        "mean_noise_low": row.get(f"{prefix}mean_noise_low"),
         "mean_denoised": row.get(f"{prefix}mean_denoised"),
         "mean_low95": spread.get("low95"),
         "mean_high95": spread.get("high95"),

@@ -139,8 +139,8 @@ def _curves(rows: Sequence[Row], laid: Laid) -> str:
         return _section("Activity over time", "", "Curves are here where organ labels or lesions were given.")
     drawn = "".join(_curve(_titled(own[0], rows), own, laid) for _, own in found[:MOST_CURVES])
     more = f" {len(found) - MOST_CURVES} more in tables/time_activity.csv." if len(found) > MOST_CURVES else ""
-    note = ("Mean of each region, before (grey) and after (blue). Denoising must not move a mean of many voxels: where "
-            f"the two part, look at the frames.{more}")  # fmt: skip
+    note = ("Mean of each region, before (grey; the band is 1 SD of the frame's noise) and after (blue). Denoising may "
+            f"move a mean within the noise; where the two part, look at the frames.{more}")  # fmt: skip
     return _section("Activity over time", f'<div class="plots">{drawn}</div>', note)
 
 
@@ -154,10 +154,11 @@ def _titled(row: Row, rows: Sequence[Row]) -> str:
 def _curve(region: str, rows: Sequence[Row], laid: Laid) -> str:
     figure, axes = plots.blank(2.75, 2.1)
     x = _places(rows, laid)
-    low, denoised, lowest, highest = (
-        np.array([np.nan if row[key] is None else row[key] for row in rows])
-        for key in ("mean_low", "mean_denoised", "mean_low95", "mean_high95")
+    low, denoised, noise, lowest, highest = (
+        np.array([np.nan if row.get(key) is None else row[key] for row in rows], float)
+        for key in ("mean_low", "mean_denoised", "mean_noise_low", "mean_low95", "mean_high95")
     )
+    axes.fill_between(x, low - noise, low + noise, color=plots.GREY, alpha=0.3, lw=0)
     if np.isfinite(lowest).any():
         axes.fill_between(x, lowest, highest, color=plots.COLOURS[0], alpha=0.15, lw=0)
     axes.plot(x, low, marker="o", ms=3, lw=1.0, color=plots.GREY)

@@ -20,6 +20,9 @@ from .quality import quality
 from .samples import Collector, Numbers
 from .uncertainty import Certainty, calibration_of, certainty
 
+NUMBERS = {"organs": "label", "lesions": "number"}
+"""The column by which a row is known."""
+
 
 @contextmanager
 def watched(case: Case, lesions: LabelMap | None, run: Run) -> Iterator[Collector]:
@@ -34,6 +37,19 @@ def watched(case: Case, lesions: LabelMap | None, run: Run) -> Iterator[Collecto
 
 def checked(case: Case, output: Output, lesions: LabelMap | None) -> Trust:
     return check(case.pet, output.pet, case.body, case.labels or output.organs, lesions or output.lesions)
+
+
+def with_noise(tables: Mapping[str, list[dict[str, Any]]], found: Trust) -> dict[str, list[dict[str, Any]]]:
+    """The tables of organs and lesions, with the SD that the scan's noise gives its means."""
+    return {kind: [_with_noise(row, found.unit_prefix, known.get(row[NUMBERS[kind]])) for row in tables[kind]]
+            for kind, known in found.noise.items() if known and tables.get(kind)}  # fmt: skip
+
+
+def _with_noise(row: Mapping[str, Any], prefix: str, sd: float | None) -> dict[str, Any]:
+    """Beside the mean that it belongs to."""
+    mean, items = f"{prefix}mean_low", list(row.items())
+    place = next((n for n, (key, _) in enumerate(items, 1) if key == mean), len(items))
+    return dict([*items[:place], (f"{prefix}mean_noise_low", sd), *items[place:]])
 
 
 def quality_table(case: Case, output: Output, reference: Volume | None, tables: Mapping[str, list[dict[str, Any]]],

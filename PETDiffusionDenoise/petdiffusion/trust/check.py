@@ -41,6 +41,8 @@ class Trust:
     findings: tuple[Finding, ...] = ()
     summary: dict[str, Any] = field(default_factory=dict)
     unit_prefix: str = ""
+    noise: dict[str, dict[int, float]] = field(default_factory=dict)
+    """Of `organs` and `lesions`, by number: the SD of the scan's mean in it, from the scan's noise alone."""
 
     def rows(self) -> list[dict[str, Any]]:
         return [f.row(number, self.unit_prefix) for number, f in enumerate(self.findings, 1)]
@@ -102,15 +104,18 @@ def check(low: Volume, output: Volume, body: np.ndarray, organs: LabelMap | None
     seen = evidence(low, output, body)
     if isinstance(seen, str):
         return Trust(summary={"checked": False, "why": seen})
+    tumours, others = _lesions(seen.scene, lesions), _organs(seen.scene, organs, lesions)
     found = [
         *_spots(seen, organs, lesions),
-        *_lesions(seen.scene, lesions),
-        *_organs(seen.scene, organs, lesions),
+        *_changed_regions(seen.scene, tumours, LESION, 0.0),
+        *_changed_regions(seen.scene, others, ORGAN, LEAST_ORGAN_ML),
         *_total(seen.scene),
         *_structure(seen.scene, seen.maps),
     ]
     found.sort(key=lambda f: (f.p_adjusted, f.p, -abs(f.z)))
-    return Trust(tuple(found), _summary(seen), prefix({"low": low}))
+    noise = {kind: {one.number: one.change.sd for one in regions}
+             for kind, regions in (("organs", others), ("lesions", tumours))}  # fmt: skip
+    return Trust(tuple(found), _summary(seen), prefix({"low": low}), noise)
 
 
 def _scene(grid: Grid, low: Volume, output: Volume, inside: np.ndarray) -> Scene:
@@ -162,21 +167,34 @@ def _name_at(labels: LabelMap | None, index: tuple[int, int, int]) -> str:
     return labels.names.get(value, f"label {value}") if value else ""
 
 
-def _lesions(scene: Scene, lesions: LabelMap | None) -> Iterator[Finding]:
-    if lesions is not None and lesions.array.any():
-        from ..measure.lesions import split_lesions
+@dataclass(frozen=True)
+class _Region:
+    """A lesion or an organ, and what became of its mean."""
 
-        yield from _changes(scene, split_lesions(lesions), LESION, 0.0)
-
-
-def _organs(scene: Scene, organs: LabelMap | None, lesions: LabelMap | None) -> Iterator[Finding]:
-    if organs is not None:
-        from ..measure.organs import without_lesions
-
-        yield from _changes(scene, without_lesions(organs, lesions), ORGAN, LEAST_ORGAN_ML)
+    number: int
+    name: str
+    ml: float
+    middle: tuple[int, int, int]
+    change: Change
 
 
-def _changes(scene: Scene, labels: LabelMap, kind: str, least_ml: float) -> Iterator[Finding]:
+def _lesions(scene: Scene, lesions: LabelMap | None) -> list[_Region]:
+    if lesions is None or not lesions.array.any():
+        return []
+    from ..measure.lesions import split_lesions
+
+    return _regions(scene, split_lesions(lesions))
+
+
+def _organs(scene: Scene, organs: LabelMap | None, lesions: LabelMap | None) -> list[_Region]:
+    if organs is None:
+        return []
+    from ..measure.organs import without_lesions
+
+    return _regions(scene, without_lesions(organs, lesions))
+
+
+def _regions(scene: Scene, labels: LabelMap) -> list[_Region]:
     from scipy.ndimage import find_objects
 
     boxes, found = find_objects(labels.array), []
@@ -184,16 +202,20 @@ def _changes(scene: Scene, labels: LabelMap, kind: str, least_ml: float) -> Iter
         box = boxes[value - 1]
         mask = np.zeros(labels.array.shape, bool)
         mask[box] = labels.array[box] == value
-        if mask[box].sum() * labels.geometry.voxel_ml > least_ml:
-            change = _change(scene, scene.grid.mean(mask))
-            if change is not None:
-                middle = tuple(round((s.start + s.stop - 1) / 2) for s in box)
-                found.append((name, middle, change))
-    adjusted = holm([c.p for _, _, c in found]) if found else []
-    for (name, middle, change), p in zip(found, adjusted):
-        if p < SIGNIFICANT and abs(change.percent or 0) >= LEAST_PERCENT[kind]:
-            named = {"lesion" if kind == LESION else "organ": name}
-            yield _changed(scene, kind, change, float(p), middle, **named)
+        change = _change(scene, scene.grid.mean(mask))
+        if change is not None:
+            middle = tuple(round((s.start + s.stop - 1) / 2) for s in box)
+            found.append(_Region(value, name, float(mask[box].sum() * labels.geometry.voxel_ml), middle, change))
+    return found
+
+
+def _changed_regions(scene: Scene, regions: list[_Region], kind: str, least_ml: float) -> Iterator[Finding]:
+    found = [one for one in regions if one.ml > least_ml]
+    adjusted = holm([one.change.p for one in found]) if found else []
+    for one, p in zip(found, adjusted):
+        if p < SIGNIFICANT and abs(one.change.percent or 0) >= LEAST_PERCENT[kind]:
+            named = {"lesion" if kind == LESION else "organ": one.name}
+            yield _changed(scene, kind, one.change, float(p), one.middle, **named)
 
 
 def _change(scene: Scene, weights: np.ndarray) -> Change | None:
