@@ -190,6 +190,17 @@ def test_organs_that_are_too_small_to_be_whole_are_told():
     assert "liver (26.8\u00a0ml):" in said and "muscle" not in said and "spleen" not in said
 
 
+@pytest.mark.parametrize(("noise", "said"), [(None, True), (0.14, True), (0.16, False)])
+def test_a_mean_that_moved_within_two_sds_of_its_noise_is_not_held_against_the_output(noise, said):
+    """6 % of 5 are 0.3, which is two SDs of 0.15; without a word of the noise, 5 % count."""
+    row = {"organ": "rib", "volume_ml": 9.0, "SUVmean_low": 5.0, "SUVmean_denoised_vs_low_percent": -6.0}
+    told = row if noise is None else row | {"SUVmean_noise_low": noise}
+    liver = {"organ": "liver", "volume_ml": 900.0, "SUVmean_denoised_vs_low_percent": 1.0}
+    texts = cautions({"organs": [told, liver]})
+    assert (texts == ["The mean changed by more than 5 % in 1 of 2 structures: rib (−6.0\u00a0%)."]) is said
+    assert bool(texts) is said
+
+
 @pytest.mark.parametrize(("drawn", "organ"), [(False, "liver"), (True, "")])
 def test_organs_that_the_method_drew_do_not_tell_where_a_lesion_lies(scans, drawn, organ):
     every = LabelMap(np.full_like(scans["lesions"].array, 5), scans["lesions"].geometry, {5: "liver"})

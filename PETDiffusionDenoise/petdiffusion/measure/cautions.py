@@ -9,6 +9,8 @@ from typing import Any
 Row = Mapping[str, Any]
 PEAK_LIMIT, PEAK_LIMIT_LOW, ORGAN_LIMIT, ACTIVITY_LIMIT = 15.0, 30.0, 5.0, 2.0
 """Per cent: differences beyond these are pointed out. Against the low-count scan noise alone moves a peak."""
+NOISE_SDS = 2.0
+"""Of an organ's mean: what changed by less is not held against the output."""
 LEAST_FALL = 0.98
 LEAST_WHOLE_ML = {"liver": 600.0, "lung": 800.0, "spleen": 40.0, "kidney": 120.0, "aorta": 40.0, "brain": 700.0,
                   "heart": 200.0}  # fmt: skip
@@ -80,12 +82,19 @@ def _organs(rows: Sequence[Row]) -> str:
     large = [row for row in rows if (row.get("volume_ml") or 0) > LEAST_ORGAN_ML]
     column = next((c for c in ("SUVmean_denoised_vs_low_percent", "mean_denoised_vs_low_percent")
                    if any(c in row for row in large)), "")  # fmt: skip
-    beyond = _beyond(large, column, ORGAN_LIMIT)
+    beyond = [row for row in _beyond(large, column, ORGAN_LIMIT) if not _of_noise(row, column)]
     if not beyond:
         return ""
     shown = ", ".join(f"{str(r['organ']).replace('_', ' ')} ({signed(r[column])})" for r in beyond[:SHOWN_ORGANS])
     share = f"{len(beyond)} of {len(large)} structures{', most in' if len(beyond) > SHOWN_ORGANS else ''}"
     return f"The mean changed by more than {ORGAN_LIMIT:g} % in {share}: {shown}."
+
+
+def _of_noise(row: Row, column: str) -> bool:
+    """Where the scan's noise is known: its own mean is known no better than that."""
+    mean = column.removesuffix("_denoised_vs_low_percent")
+    low, noise = row.get(f"{mean}_low"), row.get(f"{mean}_noise_low")
+    return noise is not None and low is not None and abs(row[column] * low) / 100 < NOISE_SDS * noise
 
 
 def activity(rows: Iterable[Row]) -> str:
