@@ -327,7 +327,8 @@ def test_times_follow_from_lengths_and_lengths_from_times(tmp_path):
 def test_frames_are_chosen_as_people_count_them():
     assert chosen("3", 5) == [2]
     assert chosen("1, 3-5", 5) == [0, 2, 3, 4]
-    for wrong in ("0", "6", "1-9999999999", "2-7", "4-3", "", "a", "1,1", "-2", "1-"):
+    assert chosen("4-5, 1", 5) == [0, 3, 4]  # time goes forwards, in whatever order they are named
+    for wrong in ("0", "6", "1-9999999999", "2-7", "4-3", "4-3,2", "", "a", "1,1", "-2", "1-"):
         with pytest.raises(InputError, match="1 to 5"):
             chosen(wrong, 5)
 

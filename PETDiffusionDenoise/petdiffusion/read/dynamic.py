@@ -114,19 +114,20 @@ def _factors(told: Sequence[Facts], name: str) -> tuple[float | None, bool]:
 
 
 def chosen(text: str, count: int) -> list[int]:
-    """'3', '10-24' or '1,3-5', counted from 1 as people do, to places counted from 0."""
+    """'3', '10-24' or '1,3-5', counted from 1 as people do, to places counted from 0, in the order of time."""
     wrong = InputError(f"Frames '{text}'", f"are not some of 1 to {count}", "Write for example 3, 10-24 or 1,3-5.")
     found: list[int] = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
             raise wrong
-        if max(int(first), int(last or 0)) > count:
+        begin, end = int(first), int(last if dash else first)
+        if not 1 <= begin <= end <= count:
             raise wrong
-        found += range(int(first), int(last if dash else first) + 1)
-    if not found or min(found) < 1 or len(set(found)) < len(found):
+        found += range(begin, end + 1)
+    if len(set(found)) < len(found):
         raise wrong
-    return [number - 1 for number in found]
+    return sorted(number - 1 for number in found)
 
 
 def shares(times: Sequence[Time]) -> tuple[list[float], float | None]:
