@@ -27,6 +27,11 @@ MOST_LABELS, FLAT_PART = 512, 0.8
 _GB = 1e9
 
 
+def called(role: str) -> str:
+    """How warnings name an image: they go into the report, and a file's name may be the patient's."""
+    return f"The {role if role == 'reference' else role.upper()}"
+
+
 def memory(shape: Sequence[int], stored_bytes: int, name: str) -> None:
     """Refuse an image that does not fit before it is loaded: the stored voxels and one float copy."""
     import psutil

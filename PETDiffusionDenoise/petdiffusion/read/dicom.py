@@ -33,7 +33,7 @@ DERIVED = "Denoised by "
 def read(path: Path, role: str, declared: tuple[str, float] | None = None, weight_kg: float | None = None,
          run: Run | None = None) -> Volume:  # fmt: skip
     """The series of this role in a folder, or the one a file belongs to."""
-    return of_slices(series.load(series.find(path, role)), path, role, declared, weight_kg, run)
+    return of_slices(series.load(series.find(path, role, run)), path, role, declared, weight_kg, run)
 
 
 def of_slices(loaded: Sequence[Dataset], path: Path, role: str, declared: tuple[str, float] | None = None,

@@ -35,7 +35,7 @@ KEYS = (("FrameReferenceTime", TIMED), ("TriggerTime", GATES), ("TemporalPositio
 
 def groups(path: Path, run: Run | None) -> tuple[str, list[list[Dataset]], tuple[Time, ...], float | None]:
     """Kind, the slices of each frame, the frames' times, and when on their clock the tracer was given."""
-    loaded = series.load(series.find(path, "pet"))
+    loaded = series.load(series.find(path, "pet", run))
     places = _places(loaded)
     counts = {len(place) for place in places}
     if len(counts) > 1:

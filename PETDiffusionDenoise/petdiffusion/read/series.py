@@ -16,14 +16,21 @@ from . import checks
 
 if TYPE_CHECKING:
     from pydicom import Dataset
+    from pydicom.dataset import FileDataset
+
+    from ..progress import Run
 
 MODALITY = {"pet": "PT", "reference": "PT", "ct": "CT", "mr": "MR"}
 MOST_FILES = 50_000
 _DICOM_SUFFIXES = (".dcm", ".ima", ".dicom")
+_PREAMBLE, _MARK = 128, b"DICM"
+_FIRST_TAGS = {group.to_bytes(2, order) + element.to_bytes(2, order) for order in ("little", "big")
+               for group, elements in ((2, (0, 1, 2, 16)), (8, (0, 1, 5, 8, 18, 22))) for element in elements}
+"""What files without preamble begin with."""
 _SAME_IN_COPIES = ("ImagePositionPatient", "InstanceNumber", "AcquisitionTime", "FrameReferenceTime", "TriggerTime")
 """Some anonymisers give every slice one instance UID: place and time still tell slices and frames apart."""
 _FIRST_LOOK = ["SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SeriesDescription", "SeriesNumber", "Modality",
-               "Rows", "Columns", "BitsAllocated", "NumberOfFrames", *_SAME_IN_COPIES]
+               "Rows", "Columns", "BitsAllocated", "NumberOfFrames", "ImageType", "CorrectedImage", *_SAME_IN_COPIES]
 _NOT_IMAGES = {"RTSTRUCT", "RTDOSE", "RTPLAN", "SEG", "SR", "PR", "KO", "REG", "DOC", "PLAN", "RWV"}
 _DICOMDIR = "1.2.840.10008.1.3.10"
 _OTHER_FORMATS = "Give a DICOM folder or file, or a .nii, .nii.gz, .nrrd, .nhdr, .mha or .mhd file."
@@ -36,6 +43,27 @@ class Found:
     head: Dataset
     files: list[Path] = field(default_factory=list)
     instances: set[tuple[str, ...]] = field(default_factory=set)
+    localizers: list[Path] = field(default_factory=list)
+    """The overviews in it that a scan is planned on, which lie across its slices."""
+
+    def add(self, ds: Dataset, file: Path) -> None:
+        """Unless it is a copy of one that is there."""
+        instance = _instance(ds, file)
+        if instance in self.instances:
+            return
+        self.instances.add(instance)
+        if "LOCALIZER" in header.words(ds, "ImageType"):
+            self.localizers.append(file)
+            return
+        if not self.files:
+            self.head = ds
+        self.files.append(file)
+
+    @property
+    def is_corrected(self) -> bool:
+        """For attenuation, unless it says otherwise."""
+        corrections = header.words(self.head, "CorrectedImage")
+        return not corrections or "ATTN" in corrections
 
     def __str__(self) -> str:
         text = header.text(self.head, "SeriesDescription") or "no description"
@@ -43,7 +71,7 @@ class Found:
         return f"'{text}' ({header.text(self.head, 'Modality') or 'no modality'}, {count})"
 
 
-def find(path: Path, role: str) -> Found:
+def find(path: Path, role: str, run: Run | None = None) -> Found:
     """The series that a folder or one of its files stands for in this role."""
     one_of = first_look(path, must=True) if path.is_file() else None
     if path.is_file() and one_of is None:  # a DICOMDIR
@@ -54,14 +82,37 @@ def find(path: Path, role: str) -> Found:
         known = {uid: known[uid]}
     wanted = MODALITY[role]
     fitting = [one for one in known.values() if header.text(one.head, "Modality").upper() == wanted]
-    if len(fitting) == 1:
-        return fitting[0]
+    likely = _likely(fitting)
+    if len(likely) == 1:
+        _tell_aside(likely[0], fitting, role, run)
+        return likely[0]
     listed = "; ".join(str(one) for one in list(known.values())[:12])
     if not fitting:
         raise InputError(f"{path.name}: {listed}", f"no {wanted} image, which is needed as {role.upper()}",
                          _advice(known))
-    raise InputError(f"{path.name} holds {len(fitting)} {wanted} series: {listed}", "it is not clear which is meant",
+    raise InputError(f"{path.name} holds {len(likely)} {wanted} series: {listed}", "it is not clear which is meant",
                      "Give the folder of one series, or one of its files.")
+
+
+def _likely(fitting: Sequence[Found]) -> list[Found]:
+    """Without those that nobody means where others are there: raw data and overviews, and of PET what is not corrected
+    for attenuation."""
+    likely = list(fitting)
+    for is_meant in (lambda one: bool(one.files), lambda one: "Rows" in one.head, lambda one: one.is_corrected):
+        likely = [one for one in likely if is_meant(one)] or likely
+    return likely
+
+
+def _tell_aside(chosen: Found, fitting: Sequence[Found], role: str, run: Run | None) -> None:
+    if run is None:
+        return
+    if chosen.files and chosen.localizers:
+        count = len(chosen.localizers)
+        run.warn(f"{checks.called(role)}: its series holds {count} localizer{'s' if count > 1 else ''}, which "
+                 f"{'are' if count > 1 else 'is'} left out.")
+    if uncorrected := sum("Rows" in one.head and not one.is_corrected for one in fitting if one is not chosen):
+        run.warn(f"{checks.called(role)}: of {uncorrected + 1} series the one that is corrected for attenuation is "
+                 "read.")
 
 
 def _advice(known: dict[str, Found]) -> str:
@@ -70,22 +121,33 @@ def _advice(known: dict[str, Found]) -> str:
 
 
 def _series_in(path: Path) -> dict[str, Found]:
-    """All series of a folder, or of the folder a file lies in. A damaged .dcm file must not pass for a gap."""
+    """All series of a folder, or of the folder a file lies in. A damaged slice must not pass for a gap."""
     known: dict[str, Found] = {}
     for file in _files(path):
-        ds = first_look(file, must=(path.is_dir() and file.suffix.lower() in _DICOM_SUFFIXES) or file == path)
+        ds = first_look(file, must=(path.is_dir() and _is_slice(file)) or file == path)
         if ds is not None:
-            one = known.setdefault(header.text(ds, "SeriesInstanceUID"), Found(ds))
-            instance = _instance(ds, file)
-            if instance not in one.instances:
-                one.instances.add(instance)
-                one.files.append(file)
+            known.setdefault(header.text(ds, "SeriesInstanceUID"), Found(ds)).add(ds, file)
     if "" in known and len(known) > 1:
         raise InputError(f"File {known[''].files[0].name}", "belongs to no series, or is cut off",
                          "Copy or export the whole series again.")
     if not known:
         raise InputError(f"Folder {path.name}", f"holds no DICOM image{_what_else(path)}", _OTHER_FORMATS)
     return known
+
+
+def _is_slice(file: Path) -> bool:
+    """By its suffix, or as it begins. A file without a suffix of which nothing is left may well have been one."""
+    suffix = file.suffix.lower()
+    if suffix in _DICOM_SUFFIXES or not file.is_file():
+        return suffix in _DICOM_SUFFIXES
+    bare = suffix in ("", ".") or suffix[1:].isdigit()
+    try:
+        with file.open("rb") as stream:
+            start = stream.read(_PREAMBLE + len(_MARK))
+    except OSError:
+        return bare
+    nothing_left = len(start) <= _PREAMBLE and not start.strip(b"\0")
+    return start[_PREAMBLE:] == _MARK or start[:4] in _FIRST_TAGS or (bare and nothing_left)
 
 
 def _instance(ds: Dataset, file: Path) -> tuple[str, ...]:
@@ -128,11 +190,13 @@ def first_look(file: Path, must: bool = False) -> Dataset | None:
         if must:
             raise _unreadable(file, error) from error
         return None
+    if _DICOMDIR in (header.text(ds, "SOPClassUID"), header.text(ds.file_meta, "MediaStorageSOPClassUID")):
+        return None
     if not header.text(ds, "SOPClassUID") and not header.text(ds, "SeriesInstanceUID"):
         if must:
             raise InputError(f"File {file.name}", "is not an image this program can read", _OTHER_FORMATS)
         return None
-    return None if header.text(ds, "SOPClassUID") == _DICOMDIR else ds
+    return ds
 
 
 def _dcmread(file: Path, force: bool) -> Dataset:
@@ -158,12 +222,23 @@ def load(found: Found, pixels: bool = True) -> list[Dataset]:
         checks.memory((int(columns), int(rows), len(found.files)), int(bits) // 8, str(found))
     series = []
     with _quiet():
-        for file in found.files:
+        for file in found.files or found.localizers:
             try:
-                series.append(dcmread(file, stop_before_pixels=not pixels, force=True))
+                series.append(_with_syntax(dcmread(file, stop_before_pixels=not pixels, force=True)))
             except Exception as error:
                 raise _unreadable(file, error) from error
     return series
+
+
+def _with_syntax(ds: FileDataset) -> FileDataset:
+    """A file without a header of its own was read by a guess at its encoding; the pixels are in the same."""
+    from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+    if "TransferSyntaxUID" not in ds.file_meta:
+        implicit, little = ds.original_encoding
+        explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+        ds.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
+    return ds
 
 
 def file_name(ds: Dataset) -> str:
