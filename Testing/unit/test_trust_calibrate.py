@@ -86,6 +86,22 @@ def test_the_column_patient_says_whose_a_scan_is(study, model, tmp_path):
     assert [one.patient for one in scores] == ["p7", "p8", "p7"]
 
 
+def test_ids_with_a_number_at_the_end_are_of_as_many_patients(study, model, tmp_path):
+    """`sub-01` and `sub-02` are two people; `a-0.1` and `a-0.2` are one at two doses. One alone is told."""
+    settings, (head, *lines) = {"model": "csrd-tiny", "samples": 2}, (study / "cases.csv").read_text().splitlines()
+
+    def patients(*ids):
+        rows = [",".join([one, line.partition(",")[2]]) for one, line in zip(ids, lines)]
+        (study / "called.csv").write_text("\n".join([head, *rows]) + "\n")
+        run = Run()
+        scores = calibrate.collect([study / "called.csv"], "csrd", settings, tmp_path, run)
+        return [one.patient for one in scores], [text for text in run.warnings if "one patient" in text]
+
+    assert patients("sub-01", "sub-02") == (["sub-01", "sub-02"], [])
+    whose, told = patients("a-0.1", "a-0.25")
+    assert whose == ["a", "a"] and len(told) == 1 and "column 'patient'" in told[0]
+
+
 def test_training_patients_are_told(study, model, tmp_path):
     lines, run = (study / "cases.csv").read_text().splitlines(), Run()
     splits = ["split", "validation", "Train", "train"]

@@ -20,6 +20,8 @@ OWN = {"summary", "batch"}
 DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9\u00b9\u00b2\u00b3]|lpt[0-9\u00b9\u00b2\u00b3]) *(\..*)?", re.IGNORECASE)
 """Names of which Windows makes no folder, whatever follows a dot."""
 _ID = re.compile(r"[\w][\w .@+-]{0,99}")
+_AT_DOSE = re.compile(r"(.+)-(?:0?\.\d+|1(?:\.0)?)")
+"""`body-800000-0.1` is patient `body-800000` at a tenth of the dose."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,12 @@ class BatchCase:
     settings: dict[str, str] = field(default_factory=dict)
     about: dict[str, str] = field(default_factory=dict)
     """What the columns for other uses say."""
+
+    @property
+    def patient(self) -> str:
+        """As it was written in the column `patient`; without it, ids that differ in their dose alone are of one."""
+        dose = _AT_DOSE.fullmatch(self.id)
+        return self.about.get("patient") or (dose[1] if dose else self.id)
 
 
 def read_manifest(path: str | Path) -> list[BatchCase]:

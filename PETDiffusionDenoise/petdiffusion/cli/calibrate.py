@@ -25,10 +25,10 @@ def add(commands: Any) -> None:
         help="learn how wide a model's intervals must be, on patients that its training never saw",
         description="Draws samples for every case of a manifest that has a reference, and writes the calibration to "
         "DIR/calibration.json. With --write it goes onto the model's card, where every later run finds it. Cases of "
-        "one patient count as one: by the manifest's column 'patient', without it where ids differ only after the last "
-        "'-'. With --check nothing is learnt: it counts how many truths lie within the intervals of the calibration "
-        "that the card has, of all cases and by scanner (the manifest's column 'preset'), with the 95 % interval of "
-        "that coverage. A calibration holds for the options of the method that its samples were drawn with: they are "
+        "one patient count as one: by the manifest's column 'patient', without it where ids differ only in a dose at "
+        "their end ('p7-0.1', 'p7-0.25'). With --check nothing is learnt: it counts how many truths lie within the "
+        "intervals of the calibration that the card has, of all cases and by scanner (the manifest's column "
+        "'preset'), with the 95 % interval of that coverage. A calibration holds for the options of the method that its samples were drawn with: they are "
         "noted with it, and --check takes them unless others are named.",
     )
     parser.add_argument("model", metavar="MODEL", help="id, or path of its .safetensors")

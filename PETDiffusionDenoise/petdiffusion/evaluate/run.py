@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,8 +30,6 @@ from .summary import agreements, all_metrics, by_dose, metrics_by_dose
 
 DIGITAL, REDUCED, GIVEN = "digital patients (simulated)", "scans at simulated reduced doses", "scans as given"
 SIMULATED = {DIGITAL_PATIENT: DIGITAL, REDUCED_DOSE: REDUCED}
-_DOSE = re.compile(r"(.+)-(?:0?\.\d+|1(?:\.0)?)")
-"""`body-800000-0.1` is patient `body-800000` at a tenth of the dose."""
 
 
 @dataclass(frozen=True)
@@ -181,10 +178,9 @@ def _facts(case: BatchCase) -> Row:
     A column 'kind' marks digital patients, as their data sets have it; a column 'data' says it in words, and without
     both the scans' own facts tell; 'patient' joins scans of one person.
     """
-    dose = _DOSE.fullmatch(case.id)
     return {
         "case": case.id,
-        "patient": case.about.get("patient") or (dose[1] if dose else case.id),
+        "patient": case.patient,
         "fraction": _number(case.about.get("fraction") or case.settings.get("dose_fraction")),
         "data": case.about.get("data") or (DIGITAL if case.about.get("kind") else ""),
     }

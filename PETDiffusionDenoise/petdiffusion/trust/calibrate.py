@@ -46,7 +46,7 @@ class Scores:
     scanner: str = ""
     """By the manifest's column `preset`."""
     person: str = ""
-    """By the manifest's column `patient`."""
+    """Whose scan it is, by the manifest; without it, nobody else's."""
     warnings: Sequence[str] = ()
     """What its run said."""
 
@@ -55,8 +55,7 @@ class Scores:
 
     @property
     def patient(self) -> str:
-        """As the manifest says; if it does not, scans of one patient have ids that differ after the last '-'."""
-        return self.person or self.id.rsplit("-", 1)[0]
+        return self.person or self.id
 
     def to_json(self) -> dict[str, Any]:
         return {"id": self.id, "samples": self.samples, "numbers": self.numbers, "warnings": list(self.warnings)}
@@ -70,6 +69,9 @@ def collect(manifests: Sequence[Path], method: str, settings: dict[str, Any], fo
     if learnt := [case for case in cases if case.about.get("split", "").strip().lower() == "train"]:
         run.warn(f"{len(learnt)} of {len(cases)} cases are training patients (column 'split'): of those that the model "
                  "learnt from, intervals come out too narrow. Calibrate on patients that it never saw.")  # fmt: skip
+    if len(cases) > 1 and len(whose := {case.patient for case in cases}) == 1:
+        run.warn(f"All {len(cases)} cases are of one patient ({whose.pop()}). How far patients differ cannot be told, "
+                 "so intervals come out too narrow. Add other patients, or name each in the column 'patient'.")
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     found = []
@@ -77,8 +79,7 @@ def collect(manifests: Sequence[Path], method: str, settings: dict[str, Any], fo
         for done, case in enumerate(cases, 1):
             made_by = _maker(case, method, settings)
             scores = _kept(case, made_by, folder) or _made(case, method, settings, made_by, folder, run)
-            scanner, person = (case.about.get(column, "") for column in ("preset", "patient"))
-            found.append(replace(scores, scanner=scanner, person=person))
+            found.append(replace(scores, scanner=case.about.get("preset", ""), person=case.patient))
             run.progress(done / len(cases))
     said = Counter(text for scores in found for text in scores.warnings)
     for text, count in said.most_common(MOST_SAID):
