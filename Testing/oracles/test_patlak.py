@@ -190,6 +190,28 @@ def test_frames_without_blood_are_no_part_of_the_line():
         line_of(Asked("aorta", 30.0), TIMES, 0.0, rows(aorta=bolus(FINE)), empty=[19, 20, 21, 22])
 
 
+def test_blood_that_no_frame_saw_is_not_drawn_as_a_line(scan, tmp_path):
+    """From 1 min on until 18 min, over the fall of the bolus, Ki would be a quarter too low."""
+    known = {"aorta"}
+    with pytest.raises(OptionError, match=r"no frame from 1\.0 to 18\.0 min after the injection"):
+        made_of(scan, tmp_path / "out", patlak="aorta", frames="1-6,18-25")
+    assert not (tmp_path / "out").exists()
+    Asked("aorta").check([*TIMES[:12], *TIMES[13:]], 0.0, known)  # a minute at 5 min after the injection, as of passes
+    made = rows(aorta=bolus(FINE), tumour=tissue(0.03, 0.3))
+    kept = [n for n in range(len(TIMES)) if n not in (12, 13, 14)]
+    line = line_of(Asked("aorta"), [TIMES[n] for n in kept], 0.0, made)
+    (row,) = [row for row in regions(line, [NAMES[n] for n in kept], made) if row["region"] == "tumour"]
+    assert row["Ki_denoised"] == pytest.approx(0.03, rel=0.02)
+
+
+def test_blood_of_frames_that_overlap_is_not_counted_twice():
+    long = [Time(time.start_s, 1.5 * time.seconds) for time in TIMES]
+    with pytest.raises(OptionError, match=r"at 10 s: begins before the one before it has ended, at 15 s"):
+        Asked("aorta").check(long, 0.0, {"aorta"})
+    rounded = [Time(time.start_s, time.seconds + 0.5) for time in TIMES]
+    Asked("aorta").check(rounded, 0.0, {"aorta"})
+
+
 def test_blood_that_is_not_in_every_frame_or_of_two_regions_is_refused():
     made = rows(aorta=bolus(FINE))
     with pytest.raises(OptionError, match="not in the frame that begins at 120 s"):

@@ -317,6 +317,15 @@ def test_times_that_cannot_be_are_refused(tmp_path, key, value, said):
         read.frames(written(tmp_path, arrays(), {**BIDS, key: value}))
 
 
+def test_frames_that_overlap_by_the_sidecar_are_told(tmp_path):
+    """Not refused: frames of a sliding window do. A second may be rounding."""
+    run = Run()
+    read.frames(written(tmp_path, arrays(), {**BIDS, "FrameDuration": [10, 21, 60, 300]}), run=run)
+    assert not run.warnings
+    read.frames(written(tmp_path, arrays(), {**BIDS, "FrameDuration": [10, 40, 60, 300]}), run=run)
+    assert ["30 s" in text and "50 s" in text for text in run.warnings] == [True]
+
+
 def test_times_follow_from_lengths_and_lengths_from_times(tmp_path):
     notes = {key: value for key, value in BIDS.items() if key != "FrameTimesStart"}
     assert [t.start_s for t in read.frames(written(tmp_path, arrays(), notes)).times] == STARTS

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,16 @@ import numpy as np
 
 from ..errors import InputError, OptionError
 from ..read.dynamic import Time
+from ..read.dynamic_times import overlap
 from ..write import tables
 
 FROM_MINUTES = 20.0
 LEAST_FRAMES = 3
 LATEST_START_S = 60.0
 """Frames that begin later after the injection do not show what the blood carried before."""
+SHORT_GAP_S = 10.0
+"""Between two frames; a longer one may not be longer than what has passed since the injection, as between the passes of
+a whole-body scan: a line through it is then near the blood, which falls ever more slowly."""
 Row = Mapping[str, Any]
 
 
@@ -54,7 +59,7 @@ class Asked:
                               "Give --labels, or the blood's curve as a CSV.")  # fmt: skip
         if self.blood not in regions_:
             raise _unknown(self.blood, regions_)
-        _check_start(times, injected)
+        _check_course(times, injected)
 
 
 @dataclass(frozen=True)
@@ -157,12 +162,21 @@ def _unknown(name: str, known: Collection[str]) -> OptionError:
                        f"Did you mean '{near[0]}'?" if near else "Name one of them, or a CSV.")  # fmt: skip
 
 
-def _check_start(times: Sequence[Time], injected: float) -> None:
-    first = min(time.start_s for time in times) - injected
+def _check_course(times: Sequence[Time], injected: float) -> None:
+    """Do the frames see all that the blood carries, and each moment once?"""
+    whole = "the blood's curve from the injection on as a CSV (columns time_s, value)."
+    first = times[0].start_s - injected
     if first > LATEST_START_S:
         raise OptionError(f"Frames that begin {first / 60:.1f} min after the injection",
-                          "do not show what the blood carried before",
-                          "Give the blood's curve from the injection on as a CSV (columns time_s, value).")  # fmt: skip
+                          "do not show what the blood carried before", f"Give {whole}")
+    if both := overlap(times):
+        raise OptionError(f"The frame at {both[0]:g} s", f"begins before the one before it has ended, at {both[1]:g} s",
+                          f"Correct the frames' times and lengths, or give {whole}")
+    for earlier, later in pairwise(times):
+        end, start = earlier.start_s + earlier.seconds - injected, later.start_s - injected
+        if start - max(end, 0.0) > max(end, SHORT_GAP_S if end > 0 else LATEST_START_S):
+            raise OptionError("The blood's curve", f"has no frame from {end / 60:.1f} to {start / 60:.1f} min after the "
+                              "injection", f"Give the frames between, or {whole}")  # fmt: skip
 
 
 def _given(file: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -191,7 +205,7 @@ def _of_region(name: str, rows: Sequence[Row], times: Sequence[Time], injected: 
     if len({row["number"] for row in own}) > 1:
         raise OptionError(f"Blood of '{name}'", "is the name of several regions",
                           "Give masks whose names differ, or a CSV.")  # fmt: skip
-    _check_start(times, injected)
+    _check_course(times, injected)
     found = {row["start_s"]: row["mean_low"] for row in own}
     moments, values, begun = [min(0.0, times[0].start_s - injected)], [0.0], False
     for time in times:

@@ -64,6 +64,9 @@ def frames(source: Any, *, unit: str | None = None, weight_kg: float | None = No
     found = (_of_dicom if sources.kind_of(path) == "dicom" else _of_file)(path, given, run)
     if len(found) < 2:
         raise InputError(f"{path.name}", "holds one image, not several frames", "Give it to `petdiffusion denoise`.")
+    if run is not None and (both := dynamic_times.overlap(found.times)):
+        run.warn(f"The frame at {both[0]:g} s begins before the one before it has ended, at {both[1]:g} s: check the "
+                 "frames' times and lengths.")
     return found
 
 

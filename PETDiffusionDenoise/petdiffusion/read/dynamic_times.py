@@ -15,6 +15,8 @@ START, LENGTH, INJECTED = "FrameTimesStart", "FrameDuration", "InjectionStart"
 OF_FRAMES = (START, LENGTH, "DecayCorrectionFactor", "ScatterFraction", "PromptRate", "RandomRate", "SinglesRate")
 """What PET-BIDS writes as a list with a value for each frame."""
 KIND_KEY, TIMED, GATES = "PETDiffusionFrames", "time frames", "gates"
+ROUNDING_S = 1.0
+"""By so much frames may seem to overlap whose times are written in whole seconds."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,13 @@ def lengths_of(starts: Sequence[float]) -> list[float]:
     """Each frame until the next begins; the last is taken for as long as the one before."""
     steps = [later - start for start, later in pairwise(starts)]
     return [*steps, steps[-1]] if steps else []
+
+
+def overlap(times: Sequence[Time]) -> tuple[float, float] | None:
+    """The start of the first frame that begins before the one before it has ended, and that end; None where none does
+    or their times are not known."""
+    known = [(time.start_s, time.start_s + time.seconds) for time in times if time.middle_s is not None]
+    return next(((start, end) for (_, end), (start, _) in pairwise(known) if end - start > ROUNDING_S), None)
 
 
 def injection(data: Mapping[str, Any]) -> float | None:
