@@ -28,8 +28,8 @@ def add(commands: Any) -> None:
         "one patient count as one: by the manifest's column 'patient', without it where ids differ only in a dose at "
         "their end ('p7-0.1', 'p7-0.25'). With --check nothing is learnt: it counts how many truths lie within the "
         "intervals of the calibration that the card has, of all cases and by scanner (the manifest's column "
-        "'preset'), with the 95 % interval of that coverage. A calibration holds for the options of the method that its samples were drawn with: they are "
-        "noted with it, and --check takes them unless others are named.",
+        "'preset'), with the 95 % interval of that coverage. A calibration holds for the options of the method that "
+        "its samples were drawn with: they are noted with it, and --check takes them unless others are named.",
     )
     parser.add_argument("model", metavar="MODEL", help="id, or path of its .safetensors")
     parser.add_argument("--manifest", required=True, nargs="+", metavar="CASES.csv",

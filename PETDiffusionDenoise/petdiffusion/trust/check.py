@@ -222,7 +222,7 @@ def _change(scene: Scene, weights: np.ndarray) -> Change | None:
     if not (weights > 0).any():
         return None
     box = scene.grid.near(weights > 0, 2 * max(scene.noise.fwhm_mm))
-    part = NoiseModel(scene.noise.sd[box], scene.noise.fwhm_mm, scene.noise.removed)
+    part = NoiseModel(scene.noise.sd[box], scene.noise.fwhm_mm, scene.noise.in_residual)
     return change_of(scene.low[box], scene.output[box], weights[box], part, scene.grid.spacing)
 
 
@@ -263,7 +263,7 @@ def _summary(seen: Evidence) -> dict[str, Any]:
         "output_blurred_by_mm": scene.blurred_mm,
         "noise_fwhm_mm": [round(f, 2) for f in scene.noise.fwhm_mm],
         "noise_sd_median": float(np.median(scene.noise.sd[scene.body])),
-        "noise_removed_percent": round(100 * min(scene.noise.removed, 1.0), 1),
+        "noise_removed_percent": round(100 * scene.noise.removed, 1),
         "sizes_mm": [one.filter.size_mm for one in maps],
         "spread_by_size": [round(one.spread, 3) for one in maps],
         "skew_mm": round(maps[0].skew_mm, 1),

@@ -37,8 +37,13 @@ class NoiseModel:
 
     sd: np.ndarray
     fwhm_mm: Triple
-    removed: float
-    """Part of the scan's noise variance that the output no longer has; 1 for a clean output."""
+    in_residual: float
+    """Part of the scan's noise variance that scan - output holds; 1 for a clean output."""
+
+    @property
+    def removed(self) -> float:
+        """Part of it that the output no longer has: 1 - K^2 where it kept K of the noise, and the residual 1 - K."""
+        return 1 - (1 - float(np.sqrt(self.in_residual))) ** 2
 
 
 def noise_model(low: np.ndarray, output: np.ndarray, body: np.ndarray, spacing: Triple
@@ -49,21 +54,21 @@ def noise_model(low: np.ndarray, output: np.ndarray, body: np.ndarray, spacing: 
     residual = (low - output) / root
     fwhm = tuple(_width(residual, body, axis, step) for axis, step in enumerate(spacing))
     level = _level(residual, body, spacing, fwhm)
-    removed = _removed(low - output, output, root, body, spacing, fwhm)
-    if removed < NEARLY_ALL:
+    part = _in_residual(low - output, output, root, body, spacing, fwhm)
+    if part < NEARLY_ALL:
         scan = scan_noise.measure(Volume(low, Geometry(low.shape[::-1], spacing[::-1])), body).fwhm_mm
-        fwhm = tuple(_between(own, other, removed) for own, other in zip(fwhm, scan))
-    return NoiseModel(level * root / np.float32(np.sqrt(removed)), fwhm, removed)
+        fwhm = tuple(_between(own, other, part) for own, other in zip(fwhm, scan))
+    return NoiseModel(level * root / np.float32(np.sqrt(part)), fwhm, part)
 
 
-def _between(residual: float, scan: float, removed: float) -> float:
+def _between(residual: float, scan: float, part: float) -> float:
     """What a smoothing output kept is the coarse part of the noise, so the residual's correlation is too short by as
     much as was kept. The scan's own tells better then, though structure makes that too long."""
-    return float(np.sqrt(residual**2 + (1 - removed) * max(scan**2 - residual**2, 0.0)))
+    return float(np.sqrt(residual**2 + (1 - part) * max(scan**2 - residual**2, 0.0)))
 
 
-def _removed(residual: np.ndarray, output: np.ndarray, root: np.ndarray, body: np.ndarray, spacing: Triple,
-             fwhm: Triple) -> float:
+def _in_residual(residual: np.ndarray, output: np.ndarray, root: np.ndarray, body: np.ndarray, spacing: Triple,
+                 fwhm: Triple) -> float:
     """Part of the scan's noise variance that the residual e holds.
 
     An output d that kept K n of the noise n leaves e = (1 - K) n, so that cov(e, d) / var(e) = K / (1 - K): the truth
