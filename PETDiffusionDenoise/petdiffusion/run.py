@@ -161,7 +161,8 @@ def _read(images: Mapping[str, Any], request: Request, run: Run) -> _Given:
         # a patient may well have no lesion; an organ map without organs is a mistake
         if images[name] is None:
             return None
-        return read.labels(images[name], allow_empty=name == "lesions", run=run)
+        called = read.LESIONS if name == "lesions" else read.ORGANS
+        return read.labels(images[name], allow_empty=name == "lesions", called=called, run=run)
 
     pet = image("pet", unit=request.unit)
     if pet is None:
@@ -253,13 +254,14 @@ def _registered(low: Volume, given: _Given, run: Run) -> _Given:
             continue
         with run.stage(f"register {name.upper()}", f"Registering {name.upper()} to PET"):
             geometry = grids.moved(image.geometry, rigid(image, low, run, run.seed).matrix)
-        here = image.with_facts(frame_of_reference=low.facts.frame_of_reference)
-        moved[name] = replace(here, geometry=geometry)
+        frame = low.facts.frame_of_reference
+        moved[name] = replace(image.with_facts(frame_of_reference=frame), geometry=geometry)
         for mask in ("labels", "lesions"):
             drawn = getattr(given, mask)
             of_the_pet = mask == "lesions" and drawn is not None and drawn.geometry.close_to(low.geometry)
             if drawn is not None and drawn.geometry.close_to(image.geometry) and not of_the_pet:
-                moved.setdefault(mask, replace(drawn, geometry=geometry))
+                here = replace(drawn, geometry=geometry, frame_of_reference=frame, says_place=True)
+                moved.setdefault(mask, here)
     for mask in ("labels", "lesions") if moved else ():
         drawn = getattr(given, mask)
         if drawn is not None and mask not in moved and not drawn.geometry.close_to(low.geometry):
@@ -303,10 +305,11 @@ def _placed(given: _Given, case: Case, run: Run) -> _Given:
 def _image_on(image: Volume | None, name: str, case: Case, run: Run) -> Volume | None:
     from . import suv
     from .prepare import grids
-    from .prepare.case import check_cover
+    from .prepare.case import SAME_EXAMINATION, check_cover, tell_other_frame
 
     if image is None:
         return None
+    tell_other_frame(image.facts.frame_of_reference, name, case.pet, run, SAME_EXAMINATION)
     if image.unit != case.pet.unit:
         if ARBITRARY in (case.pet.unit, image.unit):
             raise UnitError(
@@ -357,8 +360,9 @@ def _measure(case: Case, output: Output, given: _Given, run: Run) -> dict[str, l
 
     images = {"low": case.pet, "denoised": output.pet, "reference": given.reference}
     volumes = {name: image for name, image in images.items() if image is not None}
-    masks, drawn = (case.labels or output.organs, given.lesions or output.lesions), case.labels is None
-    return {**measure.tables(volumes, case.body, *masks, run=run, drawn=drawn, seen=given.seen), **output.tables}
+    masks = case.labels or output.organs, given.lesions or output.lesions
+    own = {"drawn": case.labels is None, "marked": given.lesions is None}
+    return {**measure.tables(volumes, case.body, *masks, run=run, seen=given.seen, **own), **output.tables}
 
 
 def _restore(case: Case, output: Output, given: _Given, tables: Mapping[str, Any], run: Run, by: str) -> Result:

@@ -119,7 +119,8 @@ def test_lesions_and_organs_changed_are_counted_apart_from_places(tmp_path):
         for table, content in tables.items():
             write_csv(content, folder / "tables" / f"{table}.csv")
         facts = {"case": name, "patient": name, "fraction": None, "data": ""}
-        denoised, low = gathered([(facts, "gaussian", folder, {"trust": {"checked": checked}})]).cases
+        record = {"trust": {"checked": checked}, "request": {"labels": "organs.nii.gz", "lesions": "lesions.nii.gz"}}
+        denoised, low = gathered([(facts, "gaussian", folder, record)]).cases
         assert (denoised["doubts"], denoised["regions_changed"]) == counts, name
         assert low.get("regions_changed") is None
     assert BY_KEY["regions_changed"].title == "Lesions and organs changed beyond the noise, per scan"

@@ -18,6 +18,9 @@ from ..write.tables import read_csv
 LOW = "low-count"
 """The scan as it is, as if it were a method."""
 LEAST_ORGAN_ML = 5.0
+MASK_OF = {"organs": "labels", "lesions": "lesions", "lesion_totals": "lesions"}
+"""The image of the manifest that a table rests on. Without it the numbers are of masks that a method drew itself, which
+are no other method's."""
 Row = dict[str, Any]
 
 
@@ -96,7 +99,7 @@ def gathered(done: Iterable[tuple[Row, str, Path, Mapping[str, Any]]]) -> Gather
     """From (facts of the case, method, folder of the result, its record). The low-count scan is taken once a case."""
     found, seen = Gathered(), set()
     for facts, method, folder, record in done:
-        tables = {p.stem: read_csv(p) for p in sorted((folder / "tables").glob("*.csv"))}
+        tables = _tables(folder, record.get("request", {}))
         both = [(method, "denoised")] + ([] if facts["case"] in seen else [(LOW, "low")])
         seen.add(facts["case"])
         for name, image in both:
@@ -108,6 +111,12 @@ def gathered(done: Iterable[tuple[Row, str, Path, Mapping[str, Any]]]) -> Gather
             found.lesions.extend({**facts, "method": name, **r} for r in _pairs(tables, "lesions", image))
             found.organs.extend({**facts, "method": name, **r} for r in _pairs(tables, "organs", image))
     return found
+
+
+def _tables(folder: Path, given: Mapping[str, Any]) -> dict[str, list[Row]]:
+    """Of a finished case, without those of masks that were not given."""
+    files = sorted((folder / "tables").glob("*.csv"))
+    return {p.stem: read_csv(p) for p in files if p.stem not in MASK_OF or given.get(MASK_OF[p.stem])}
 
 
 def case_numbers(tables: Mapping[str, Sequence[Row]], image: str) -> Row:
@@ -154,8 +163,8 @@ def _beyond(tables: Mapping[str, Sequence[Row]], record: Mapping[str, Any], kind
 
 def _regions(tables: Mapping[str, Sequence[Row]], record: Mapping[str, Any]) -> int | None:
     """A filter may lower every lesion without one place that stands out. Without masks there is nothing to count."""
-    drawn = tables.get("lesions") or tables.get("organs")
-    return _beyond(tables, record, (LESION, ORGAN)) if drawn else None
+    kinds = [kind for kind, table in ((LESION, "lesions"), (ORGAN, "organs")) if tables.get(table)]
+    return _beyond(tables, record, kinds) if kinds else None
 
 
 def _pairs(tables: Mapping[str, Sequence[Row]], table: str, image: str) -> Iterable[Row]:

@@ -35,11 +35,13 @@ def tables(
     settings: ImageSettings = DEFAULT,
     run: Run | None = None,
     drawn: bool = False,
+    marked: bool = False,
     seen: np.ndarray | None = None,
 ) -> dict[str, Rows]:
     """Rows by table: image, organs, lesions, lesion_totals, organ_errors; only those there is something to say in.
 
-    Organs that the denoising method itself has `drawn` do not tell where lesions lie: it takes tumours for organs.
+    Organs that the denoising method itself has `drawn` do not tell where lesions lie: it takes tumours for organs. And
+    lesions that it has `marked` are cut out of its own organs alone, so that given ones are the same for all methods.
 
     `volumes` are named low, denoised and reference (or anything else), all on one grid and in one unit. Where one of
     them does not show all of the body, only what is `seen` by all is measured.
@@ -57,13 +59,14 @@ def tables(
     if seen is not None:
         body = seen if body is None else body & seen
         organs, lesions = (m and replace(m, array=np.where(seen, m.array, 0)) for m in (organs, lesions))
+    cut = None if marked and not drawn else lesions
     run.check()
-    found: dict[str, Rows] = {"image": image_table(volumes, body, organs, lesions, settings)}
+    found: dict[str, Rows] = {"image": image_table(volumes, body, organs, cut, settings)}
     run.check()
     if organs is not None:
-        found["organs"] = organ_table(volumes, organs, lesions)
+        found["organs"] = organ_table(volumes, organs, cut)
         if REFERENCE in volumes:
-            found["organ_errors"] = _organ_errors(volumes, without_lesions(organs, lesions), body, settings)
+            found["organ_errors"] = _organ_errors(volumes, without_lesions(organs, cut), body, settings)
     run.check()
     if lesions is not None:
         found["lesions"] = lesion_table(volumes, lesions, None if drawn else organs, body)
