@@ -50,6 +50,29 @@ def test_an_image_in_suv_is_written_in_the_originals_bqml(tmp_path):
     np.testing.assert_allclose(read.image(tmp_path / "out").array, original.array, atol=original.array.max() * 2e-5)
 
 
+@pytest.mark.parametrize("to", [suv.to_suv, suv.to_bqml])
+def test_an_image_corrected_to_another_moment_is_refused(tmp_path, to):
+    """Half an hour is a fifth of the activity, by which its SUVs would be read too high or too low."""
+    series = factory.pet(tmp_path / "in")
+    original = read.image(series.folder)
+    later = to(original.with_facts(suv_factor=original.facts.suv_factor * 2 ** (1800 / factory.HALF_LIFE_S)))
+    with pytest.raises(UnitError, match="17 % too low"):
+        dicom_pet.check(later, series.folder)
+    with pytest.raises(UnitError, match="17 % too low"):
+        dicom_pet.write(later, tmp_path / "out", series.folder)
+    assert not (tmp_path / "out").exists()
+
+
+def test_suvs_by_another_weight_than_the_headers_are_told(tmp_path):
+    """The activity is right; any program makes SUVs of it by the weight that stands in the header."""
+    run, series = Run(), factory.pet(tmp_path / "in")
+    lighter = suv.to_suv(read.image(series.folder, weight_kg=0.8 * factory.WEIGHT_KG))
+    dicom_pet.check(lighter, series.folder)
+    dicom_pet.write(lighter, tmp_path / "out", series.folder, run=run)
+    np.testing.assert_allclose(read.image(tmp_path / "out").array, suv.to_bqml(lighter).array, rtol=1e-3, atol=1)
+    assert ["25 % higher" in text and f"{factory.WEIGHT_KG:g} kg" in text for text in run.warnings] == [True]
+
+
 def test_new_series_in_the_same_study_and_frame(pair):
     for before, after in zip(*pair):
         for same in ("StudyInstanceUID", "FrameOfReferenceUID", "PatientID", "PatientName", "StudyDate", "StudyTime",

@@ -39,6 +39,8 @@ _STALE = ("IconImageSequence", "DigitalSignaturesSequence", "MACParametersSequen
           "LargestPixelValueInSeries", "PixelPaddingValue", "PixelPaddingRangeLimit", "FloatPixelData",
           "DoubleFloatPixelData", "ExtendedOffsetTable", "ExtendedOffsetTableLengths",
           "RealWorldValueMappingSequence")
+FACTORS_AGREE = 0.01
+"""Weights, doses and times of a sidecar may be rounded."""
 _WORD_BYTES = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
 SPARE_BYTES = 20_000
 
@@ -52,6 +54,7 @@ def write(volume: Volume, folder: str | os.PathLike[str], original: str | os.Pat
     and seed give the same UIDs, anything else gives others.
     """
     templates, stored = _templates(volume, Path(original), run)
+    _check_suv(volume, stored.unit, templates, run)
     values = _in_stored_unit(volume, stored.unit) / np.float32(stored.scale)
     uids = _Uids(seed, header.text(templates[0], "SeriesInstanceUID"), values)
     signed = bool(values.min() < 0) or header.number(templates[0], "PixelRepresentation") == 1
@@ -72,8 +75,9 @@ def write(volume: Volume, folder: str | os.PathLike[str], original: str | os.Pat
 
 def check(volume: Volume, original: str | os.PathLike[str]) -> None:
     """Refuse now what of this image's grid and unit `write` would refuse."""
-    _, stored = _templates(volume, Path(original), None)
+    templates, stored = _templates(volume, Path(original), None)
     _check_unit(volume, stored.unit)
+    _check_suv(volume, stored.unit, templates, None)
 
 
 def _templates(volume: Volume, original: Path, run: Run | None) -> tuple[list[Dataset], Stored]:
@@ -108,6 +112,36 @@ def _check_unit(volume: Volume, stored: str) -> None:
         raise UnitError(f"Image in {volume.unit}", "cannot be written as DICOM PET", "Give it in Bq/ml or SUVbw.")
     if volume.unit != stored:
         factor_of(volume)
+
+
+def _check_suv(volume: Volume, stored: str, templates: Sequence[Dataset], run: Run | None) -> None:
+    """Of Bq/ml any program makes SUVs by the header, which stays: they are the image's own only if it has the same
+    factor. A weight of its own leaves its Bq/ml as they are, anything else, such as another moment to which it is
+    corrected for decay, does not."""
+    own, its = volume.facts.suv_factor, _factor_by(templates)
+    if stored != BQML or not own or its is None:
+        return
+    given, weight = volume.facts.weight_kg, header.number(templates[0], "PatientWeight")
+    by_weight = weight / given if given and weight else 1.0
+    wrong = its / own / by_weight
+    if abs(wrong - 1) > FACTORS_AGREE:
+        raise UnitError("The image to write", "is corrected for decay to another moment than the series, or is of "
+                        f"another dose: SUVs would be read {_percent(wrong)} % too {'high' if wrong > 1 else 'low'}",
+                        "Give the series that the image was made from, or write NIfTI.")  # fmt: skip
+    if run is not None and abs(by_weight - 1) > FACTORS_AGREE:
+        run.warn(f"The DICOM series keeps the weight of its header, {weight:g} kg, and SUVs here are by {given:g} kg: "
+                 f"those read from the series are {_percent(by_weight)} % {'higher' if by_weight > 1 else 'lower'}.")
+
+
+def _percent(ratio: float) -> str:
+    return f"{100 * abs(ratio - 1):.0f}"
+
+
+def _factor_by(templates: Sequence[Dataset]) -> float | None:
+    try:
+        return suv.factor_from_dicom(templates)
+    except (UnitError, InputError):
+        return None
 
 
 class _Uids:
