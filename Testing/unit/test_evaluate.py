@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from petdiffusion.cli import main
 from petdiffusion.errors import InputError, OptionError
-from petdiffusion.evaluate import evaluate
-from petdiffusion.evaluate.numbers import LOW, METRICS, case_numbers
-from petdiffusion.evaluate.run import Ask
-from petdiffusion.evaluate.summary import agreements, metric_rows, per_patient
+from petdiffusion.evaluate import evaluate, page, plots
+from petdiffusion.evaluate.numbers import LOW, METRICS, Gathered, case_numbers
+from petdiffusion.evaluate.run import Ask, Evaluation
+from petdiffusion.evaluate.summary import agreements, by_dose, metric_rows, per_patient
 from petdiffusion.evaluate.words import told
 from petdiffusion.measure.statistics import holm, wilcoxon
 from petdiffusion.volume import LabelMap
@@ -32,6 +32,43 @@ def test_a_patient_is_the_mean_of_scans_that_every_method_has():
             case("b", "P", "P-2", PSNR_dB=None)]  # fmt: skip
     assert per_patient(rows, "PSNR_dB", ["a", "b"]) == {"a": {"P": 30.0}, "b": {"P": 31.0}}
     assert per_patient(rows, "PSNR_dB", ["a"]) == {"a": {"P": 35.0, "Q": 20.0}}
+
+
+@pytest.fixture
+def one_failed():
+    """An easy scan that both methods have, at 40 and 41 dB, and a hard one at 20 dB, on which the second failed."""
+    cases = [case(m, scan, scan, PSNR_dB=psnr, seconds=s, fraction=0.1) for m, scan, psnr, s in (
+        ("a", "easy", 40.0, 1.0), ("a", "hard", 20.0, 9.0), ("b", "easy", 41.0, 2.0), (LOW, "easy", 30.0, None),
+        (LOW, "hard", 10.0, None))]  # fmt: skip
+    lesions = [{"method": row["method"], "case": row["case"], "max": 9.0 if row["case"] == "easy" else 1.0,
+                "max_reference": 10.0} for row in cases for _ in range(3)]  # fmt: skip
+    return Gathered(cases, lesions)
+
+
+def test_dose_curve_and_agreement_rest_on_the_scans_that_all_methods_finished(one_failed):
+    """The second must not gain by what it failed on."""
+    found = by_dose(one_failed.cases, "PSNR_dB", ["a", "b", LOW, "none"])
+    assert [(r["method"], r["patients"], r["mean"]) for r in found] == [("a", 1, 40.0), ("b", 1, 41.0), (LOW, 1, 30.0)]
+    rows = agreements(one_failed, ["a", "b", "none"])
+    assert [(r["method"], r["n"], r["bias"]) for r in rows] == [(m, 3, -1.0) for m in ("a", "b", LOW)]
+
+
+def test_plots_rest_on_the_scans_that_all_methods_finished(one_failed, monkeypatch, tmp_path):
+    seen = {}
+    monkeypatch.setattr(plots, "against_time", lambda points, *_: seen.update(points) or "")
+    monkeypatch.setattr(plots, "regression", lambda pairs, methods, metric, *_: seen.update({metric: pairs}) or [])
+    made = Evaluation(Ask(tmp_path, ("a", "b"), tmp_path), {"d": one_failed}, {}, {}, {"d": []}, [], {}, {})
+    page._curves(made, "d")
+    page._agreement_plots(made, "d", "SUVbw")
+    assert seen["a"] == (1.0, 40.0) and seen["b"] == (2.0, 41.0)
+    assert len(seen["max"]) == 9 and {row["case"] for row in seen["max"]} == {"easy"}
+
+
+def test_a_dose_curve_is_of_patients_not_of_scans():
+    rows = [case("a", p, name, PSNR_dB=v, fraction=0.1) for p, name, v in (("P", "1", 30.0), ("P", "2", 32.0),
+                                                                           ("Q", "3", 41.0))]  # fmt: skip
+    assert [(r["mean"], r["patients"]) for r in by_dose(rows, "PSNR_dB", ["a"])] == [(36.0, 2)]
+    assert by_dose(rows, "SSIM", ["a"]) == [] and per_patient(rows, "SSIM", []) == {}  # no scan has a reference
 
 
 def test_tests_are_those_of_the_patients_against_the_baseline():

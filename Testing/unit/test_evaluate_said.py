@@ -64,7 +64,7 @@ def test_the_page_calls_nothing_an_suv_that_is_none(mixed):
 
 
 def test_scans_in_suv_alone_are_called_so():
-    pairs = [{"unit": SUVBW, "method": "a", "max": v + 1, "max_reference": v} for v in (2.0, 4.0)]
+    pairs = [{"unit": SUVBW, "method": "a", "case": "p", "max": v + 1, "max_reference": v} for v in (2.0, 4.0)]
     (row,) = agreements(Gathered(lesions=pairs), ["a"])
     assert (row["unit"], row["n"], row["bias"]) == (SUVBW, 2, 1.0)
     metric = next(m for m in METRICS if m.key == "lesion_max_percent")

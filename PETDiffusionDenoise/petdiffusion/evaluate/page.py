@@ -15,7 +15,7 @@ from ..write.report.words import NONE, SIGNIFICANT, chance, number, written
 from . import plots
 from .numbers import LOW, METRICS, Row, title_of, unit_word, units_of, value_word
 from .run import Evaluation, put, saved
-from .summary import in_unit, measured, per_patient
+from .summary import common, in_unit, measured, per_patient
 from .words import paragraph, scans_of, told_of
 
 BANNER = "For research use only. Not a medical device, not for diagnosis."
@@ -237,6 +237,7 @@ def _agreement(made: Evaluation, data: str) -> str:
     if not parts:
         return ""
     which = "of the scans in one unit" if len(units) > 1 else "of all scans"
+    which += " that all methods finished" if made.failed else ""
     note = (
         f"Lesions and organs {which} together; those of one patient are not independent. Bias: mean of method − "
         "normal dose, with the limits between which 95 % of the differences are expected. Plots of one kind share "
@@ -270,29 +271,28 @@ def _short(value: float | None) -> str:
 
 
 def _agreement_plots(made: Evaluation, data: str, unit: str) -> str:
-    group, parts = made.groups[data], []
+    group, parts, every = made.groups[data], [], [*made.ask.methods, LOW]
     for kind, pairs, metric in (("Lesions", group.lesions, "max"), ("Lesions", group.lesions, "peak"),
                                 ("Organs", group.organs, "mean")):  # fmt: skip
         label = escape(value_word(metric, unit))
         for draw, title in ((plots.regression, "regression"), (plots.bland_altman, "Bland–Altman")):
-            if drawn := draw(in_unit(pairs, unit), made.ask.methods, metric, unit, made.titles):
+            if drawn := draw(common(in_unit(pairs, unit), every), made.ask.methods, metric, unit, made.titles):
                 parts.append(f"<h3>{kind}, {label}: {title}</h3>{_plots(drawn)}")
     return "".join(parts)
 
 
 def _curves(made: Evaluation, data: str) -> list[str]:
-    drawn, cases = [], made.groups[data].cases
+    """Both of scans that all methods have, as the tables are."""
+    drawn, methods = [], made.ask.methods
     if len({r["fraction"] for r in made.doses[data]}) > 1:
-        drawn.append(plots.curves(made.doses[data], made.ask.methods, "PSNR, dB", made.titles))
-    points = {}
-    for method in made.ask.methods:
-        known = [(r["seconds"], r["PSNR_dB"]) for r in cases
-                 if r["method"] == method and r.get("seconds") and r.get("PSNR_dB") is not None]  # fmt: skip
-        if known:
-            seconds, quality = np.array(known).T
-            points[method] = float(np.median(seconds)), float(quality.mean())
+        drawn.append(plots.curves(made.doses[data], methods, "PSNR, dB", made.titles))
+    known = [r for r in made.groups[data].cases if r.get("seconds") and r.get("PSNR_dB") is not None]
+    known, points = common(known, methods), {}
+    for method, quality in per_patient(known, "PSNR_dB", measured(known, "PSNR_dB", methods)).items():
+        seconds = [r["seconds"] for r in known if r["method"] == method]
+        points[method] = float(np.median(seconds)), float(np.mean(list(quality.values())))
     if points:
-        drawn.append(plots.against_time(points, made.ask.methods, "PSNR, dB", made.titles))
+        drawn.append(plots.against_time(points, methods, "PSNR, dB", made.titles))
     return drawn
 
 

@@ -18,7 +18,7 @@ def per_patient(cases: Sequence[Row], metric: str, methods: Sequence[str]) -> di
     for row in cases:
         if row["method"] in values and row.get(metric) is not None:
             values[row["method"]].setdefault(row["patient"], {})[row["case"]] = row[metric]
-    shared = [p for p in _patients(cases) if all(values[m].get(p) for m in methods)]
+    shared = [p for p in _patients(cases) if methods and all(values[m].get(p) for m in methods)]
     found: dict[str, dict[str, float]] = {m: {} for m in methods}
     for patient in shared:
         common = set.intersection(*(set(values[m][patient]) for m in methods))
@@ -35,6 +35,13 @@ def _patients(cases: Sequence[Row]) -> list[str]:
 def measured(cases: Sequence[Row], metric: str, methods: Sequence[str]) -> list[str]:
     """Methods that have this number in any case."""
     return [m for m in methods if any(r["method"] == m and r.get(metric) is not None for r in cases)]
+
+
+def common(rows: Sequence[Row], methods: Sequence[str]) -> list[Row]:
+    """Of the scans that all methods have which have any: none looks better for having failed on the hard ones."""
+    scans = [found for m in methods if (found := {row["case"] for row in rows if row["method"] == m})]
+    shared = set.intersection(*scans) if scans else set()
+    return [row for row in rows if row["method"] in methods and row["case"] in shared]
 
 
 def referenced(cases: Sequence[Row]) -> tuple[int, int]:
@@ -85,7 +92,7 @@ def metrics_by_dose(cases: Sequence[Row], methods: Sequence[str], baseline: str)
 
 def agreements(found: Gathered, methods: Sequence[str]) -> list[Row]:
     """Slope, intercept, R^2, concordance and Bland-Altman limits against the reference, over lesions and organs of the
-    scans in one unit."""
+    scans in one unit that all methods have."""
     rows: list[dict[str, Any]] = []
     kinds = (("lesion", found.lesions, ("max", "peak", "mean")), ("organ", found.organs, ("mean",)))
     for unit in units_of([*found.lesions, *found.organs]):
@@ -96,6 +103,7 @@ def agreements(found: Gathered, methods: Sequence[str]) -> list[Row]:
 
 
 def _agreement_rows(pairs: Sequence[Row], about: Row, methods: Sequence[str]) -> list[Row]:
+    pairs = common(pairs, [*methods, LOW])
     both = {method: paired(pairs, method, about["metric"]) for method in [*methods, LOW]}
     return [{**about, "method": method, **agreement(values[:, 0], values[:, 1]).to_json()}
             for method, values in both.items() if len(values) > 1]  # fmt: skip
@@ -113,13 +121,12 @@ def paired(pairs: Sequence[Row], method: str, metric: str) -> np.ndarray:
 
 
 def by_dose(cases: Sequence[Row], metric: str, methods: Sequence[str]) -> list[Row]:
-    """Mean of a metric over the patients of each dose fraction."""
+    """Mean of a metric over the patients of each dose fraction that all methods have."""
     rows = []
     for fraction in sorted({r["fraction"] for r in cases if r.get("fraction")}):
         at = [r for r in cases if r.get("fraction") == fraction]
-        for method in methods:
-            values = [r[metric] for r in at if r["method"] == method and r.get(metric) is not None]
+        for method, values in per_patient(at, metric, measured(at, metric, methods)).items():
             if values:
-                rows.append({"fraction": fraction, "method": method, "metric": metric, "cases": len(values),
-                             "mean": float(np.mean(values))})  # fmt: skip
+                rows.append({"fraction": fraction, "method": method, "metric": metric, "patients": len(values),
+                             "mean": float(np.mean(list(values.values())))})  # fmt: skip
     return rows
