@@ -137,6 +137,13 @@ def _from_slice_two(**values):
     return edit
 
 
+def _only_dated(stamp):
+    def edit(ds, k):
+        _delete("RadiopharmaceuticalStartTime")(ds, k)
+        _set(RadiopharmaceuticalStartDateTime=stamp)(ds, k)
+    return edit
+
+
 REFUSED = {
     "weight missing": (_delete("PatientWeight"), "PatientWeight (0010,1030), sidecar BodyWeight"),
     "weight zero": (_set(PatientWeight=0), "0 kg"),
@@ -144,7 +151,8 @@ REFUSED = {
     "dose missing": (_delete("RadionuclideTotalDose"), "dose"),
     "dose in MBq": (_set(RadionuclideTotalDose=370), "370 Bq"),
     "dose negative": (_set(RadionuclideTotalDose=-370e6), "-3.7e+08"),
-    "half-life missing": (_delete("RadionuclideHalfLife"), "half-life"),
+    "half-life and nuclide missing": (lambda ds, k: (_delete("RadionuclideCodeSequence")(ds, k),
+                                                     _delete("RadionuclideHalfLife")(ds, k)), "half-life"),
     "half-life of another nuclide": (_set(RadionuclideHalfLife=4062.6), "4062.6"),
     "no tracer at all": (_delete("RadiopharmaceuticalInformationSequence"), "half-life"),
     "decay correction NONE": (_set(DecayCorrection="NONE"), "NONE"),
@@ -157,7 +165,7 @@ REFUSED = {
     "injection after the scan by date": (_set(RadiopharmaceuticalStartDateTime="20240102103500",
                                               RadiopharmaceuticalStartTime="103500"), "5.0 min after"),
     "two injection times": (_set(RadiopharmaceuticalStartDateTime="20240102083000"), "(0018,1078)"),
-    "dates changed by de-identification": (_set(RadiopharmaceuticalStartDateTime="20190102093000"), "half-lives"),
+    "dates changed by de-identification": (_only_dated("20190102093000"), "half-lives"),
     "long-lived tracer without a date": (lambda ds, k: (_delete("RadionuclideCodeSequence")(ds, k),
                                                         _set(RadionuclideHalfLife=282276)(ds, k)), "unknown day"),
     "series time after the scan, no decay factor": (lambda ds, k: (_set(SeriesTime="150000")(ds, k),
@@ -187,6 +195,14 @@ def test_refused_rather_than_guessed(tmp_path, case):
     with pytest.raises(UnitError) as caught:
         suv.factor_from_dicom(headers(tmp_path, edit=edit))
     assert named in str(caught.value) and caught.value.remedy
+
+
+@pytest.mark.parametrize("stated", [None, 0])
+@pytest.mark.parametrize("nuclide", ["^18^Fluorine", "F-18"])
+def test_a_half_life_that_is_left_out_is_that_of_the_nuclide(tmp_path, stated, nuclide):
+    def edit(ds, k):
+        info(ds).RadionuclideHalfLife, info(ds).RadionuclideCodeSequence[0].CodeMeaning = stated, nuclide
+    assert suv.factor_from_dicom(headers(tmp_path, edit=edit)) == pytest.approx(ONE_HOUR, rel=1e-6)
 
 
 def test_a_weight_that_is_given_settles_slices_of_two_weights(tmp_path):

@@ -43,7 +43,7 @@ def in_zone(stamp, zone=None, clock=None):
 
 @pytest.mark.parametrize(("stamp", "zone"), [
     ("20240102083000.00+0000", "+0100"), ("20240102083000-0500", "-0400"), ("20240102140000.00+0530", "+0100"),
-    ("20240102093000+0100", "+0100"), ("20240102093000", "+0100"), ("20240102093000.00+0000", None)])
+    ("20240102093000+0100", "+0100"), ("20240102093000", "+0100"), ("20240102093000.00+0100", None)])
 @pytest.mark.parametrize("clock", [None, "093000"])
 def test_a_date_time_of_another_zone_is_brought_to_the_scans(tmp_path, stamp, zone, clock):
     """08:30 in Greenwich is 09:30 where the clocks are an hour ahead; without (0008,0201) the wall time stays."""

@@ -189,7 +189,7 @@ SUV = {
     "injection after the scan": (bad.setting(RadiopharmaceuticalStartTime="104500"), "23.8 h"),
     "no attenuation correction": (bad.setting(CorrectedImage=["DECY"]), "ATTN"),
     "decay not corrected": (bad.setting(DecayCorrection="NONE"), "NONE"),
-    "half-life missing": (bad.setting(RadionuclideHalfLife=None), "half-life"),
+    "half-life missing": (bad.setting(RadionuclideHalfLife=None, RadionuclideCodeSequence=None), "half-life"),
 }
 
 UNITS = {

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import InputError, PETDiffusionError, UnitError
 from ..suv import dicom as units
-from ..suv import header, times, tracers
+from ..suv import doubts, header, times, tracers
 from ..suv.given import weight
 from ..volume import ARBITRARY, HU, Facts, Volume
 from . import checks, pixels, series, slices
@@ -85,6 +85,8 @@ def pet_facts(ordered: Sequence[Dataset], path: Path, run: Run | None = None, we
     try:
         known["half_life_s"] = units.half_life_of(ordered)
         known["suv_factor"] = units.factor_from_dicom(ordered, Facts(weight_kg=weight_kg))
+        for doubt in doubts.of_times(ordered, known["half_life_s"]) if run is not None else ():
+            run.warn(doubt)
     except (UnitError, InputError) as error:
         if run is not None and header.text(ds, "Units").upper() != "GML":
             run.warn(f"No SUV: {error}")

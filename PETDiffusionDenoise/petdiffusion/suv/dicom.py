@@ -10,7 +10,7 @@ from ..errors import UnitError
 from ..volume import BQML, SUVBW, Facts
 from . import header, tracers
 from .factor import factor, half_life
-from .times import Uptake, uptake
+from .times import Uptake, check_administered, uptake
 from .units import UnsaidUnit
 
 if TYPE_CHECKING:
@@ -83,11 +83,18 @@ def factor_from_dicom(datasets: Iterable[Dataset] | Dataset, given: Facts | None
     series, given = as_list(datasets), given or Facts()
     for ds in series:
         _check_attenuation(ds)
-    if header.text(series[0], "Units").upper() == "CNTS":
-        suv, activity = _philips(series, SUV_SCALE), _philips(series, ACTIVITY_SCALE)
-        if suv and activity:
-            return suv / activity * _given_over_stated(series[0], given)
+    scales = philips_scales(series)
+    if scales:
+        return scales[0] / scales[1] * _given_over_stated(series[0], given)
     return _standard(series, given)
+
+
+def philips_scales(series: Sequence[Dataset]) -> tuple[float, float] | None:
+    """From counts to SUV and to Bq/ml, where Philips' header has both: then no time is asked."""
+    if header.text(series[0], "Units").upper() != "CNTS":
+        return None
+    suv, activity = _philips(series, SUV_SCALE), _philips(series, ACTIVITY_SCALE)
+    return (suv, activity) if suv and activity else None
 
 
 def _given_over_stated(ds: Dataset, given: Facts) -> float:
@@ -101,6 +108,8 @@ def _standard(series: Sequence[Dataset], given: Facts) -> float:
     life = half_life(given.half_life_s or half_life_of(series))
     dose = dose_of(series) if given.injected_dose_bq is None else given.injected_dose_bq
     weight = weight_of(series) if given.weight_kg is None else given.weight_kg
+    if correction == "ADMIN":
+        check_administered(series, life)
     return factor(dose, weight, life, *(Uptake(0.0) if correction == "ADMIN" else _uptake(series, given, life)))
 
 
@@ -138,7 +147,7 @@ def _uptake(series: Sequence[Dataset], given: Facts, life: float) -> Uptake:
 
 
 def _nuclide_half_life(ds: Dataset) -> float | None:
-    """The header's half-life, if it is the one of the nuclide the header names."""
+    """The header's half-life, if it is the one of the nuclide the header names; without one, the nuclide's."""
     info = header.item(ds, "RadiopharmaceuticalInformationSequence")
     if info is None:
         return None
@@ -149,7 +158,7 @@ def _nuclide_half_life(ds: Dataset) -> float | None:
     if stated and known and abs(stated / known - 1) > HALF_LIVES_AGREE:
         raise UnitError(f"Half-life {stated:g} s", f"is not that of {name} ({known:g} s)",
                         "Check nuclide and half-life, give half_life_s, or go on in Bq/ml.")
-    return stated
+    return stated or known
 
 
 def _check_attenuation(ds: Dataset) -> None:

@@ -114,6 +114,13 @@ def stamp(value: object, name: str, ds: Dataset) -> datetime | None:
     return datetime(shown.year, shown.month, shown.day, shown.hour, shown.minute, shown.second, shown.microsecond)
 
 
+def own_zone(value: str) -> timedelta | None:
+    """How far the clock of this DT value is ahead of Greenwich, where it says so."""
+    from pydicom.valuerep import DT
+
+    return DT(value).utcoffset()
+
+
 def zone(ds: Dataset) -> tzinfo | None:
     """The zone of all times of a header that have none of their own; None where it is not said."""
     value = text(ds, "TimezoneOffsetFromUTC")

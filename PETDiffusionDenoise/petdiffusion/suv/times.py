@@ -3,6 +3,7 @@
 DICOM leaves both open to interpretation: the injection has a time (0018,1072) and a date-time (0018,1078); `START`
 means the series time only as long as nobody made a new series since. Every reading that the header allows is listed,
 those that the slice's own decay factor contradicts are dropped, and if the rest do not agree the answer is refused.
+Anonymisers leave clocks at midnight, and dates that were not shifted with the others.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..errors import UnitError
+from ..errors import PETDiffusionError, UnitError
 from . import header
 from .factor import LONGEST_UPTAKE_HALF_LIVES, ROUNDING_S
+from .factor import uptake as checked_uptake
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -25,6 +27,8 @@ INJECTION_CLOCKS_AGREE_S = 60.0
 DECAY_AGREES = 0.02
 NEXT_DAY_HALF_LIFE_S = 6 * 3600.0
 """Tracers that live longer are imaged days later, so a time of day alone does not date their injection."""
+UNUSUAL_HALF_LIVES = 3.0
+"""Hardly anybody waits longer: too little is left of the tracer."""
 _GIVE = "Correct the times of injection and scan in the file, or go on in Bq/ml, which needs no SUV."
 
 
@@ -46,33 +50,95 @@ class Uptake(NamedTuple):
     running_s: float = 0.0
 
 
+class Clocks(NamedTuple):
+    """What the image is decay-corrected to, when the tracer was given, and how long the scan had been running."""
+
+    reference: datetime
+    injected: datetime
+    running_s: float
+
+    @property
+    def waited_s(self) -> float:
+        return (self.reference - self.injected).total_seconds()
+
+
 def uptake(series: Sequence[Dataset], half_life_s: float) -> Uptake:
     """To the start of the scan, to which the image is decay-corrected (or, for ADMIN, at which it was acquired)."""
+    found = clocks(series, half_life_s)
+    return Uptake(found.waited_s, found.running_s)
+
+
+def clocks(series: Sequence[Dataset], half_life_s: float) -> Clocks:
     frame = first_frame(series)
     reference = scan_start(series, frame, half_life_s)
     running = (frame.began - reference).total_seconds() if frame.began else 0.0
     if not 0 < running <= LONGEST_UPTAKE_HALF_LIVES * half_life_s:  # dates that were shifted otherwise, too
         running = 0.0
     latest = reference + timedelta(seconds=running)
-    return Uptake((reference - injection(series[0], reference, latest, half_life_s)).total_seconds(), running)
+    given = [injection(ds, reference, latest, half_life_s) for ds in series]
+    if not _within(max(given) - min(given), half_life_s):
+        raise UnitError(f"Injection at {min(given):%H:%M:%S} and {max(given):%H:%M:%S}", "occur in one series",
+                        "Export the series again, or go on in Bq/ml.")
+    found = Clocks(reference, given[0], running)
+    _check_midnight(found, half_life_s)
+    return found
+
+
+def _check_midnight(found: Clocks, half_life_s: float) -> None:
+    """A clock at 00:00:00 is one that an anonymiser set to zero, unless an ordinary scan comes of it."""
+    ordinary = ROUNDING_S < found.waited_s <= UNUSUAL_HALF_LIVES * half_life_s
+    for name, moment in (("Injection", found.injected), ("Scan start", found.reference)):
+        if moment.time() == time.min and not (ordinary and half_life_s <= NEXT_DAY_HALF_LIFE_S):
+            raise UnitError(f"{name} at 00:00:00", "looks like a time that was taken out of the header", _GIVE)
+
+
+def check_administered(series: Sequence[Dataset], half_life_s: float) -> None:
+    """The slices of a series corrected to the injection were multiplied by the decay since then. Where the header does
+    not tell when that was, nothing contradicts it."""
+    try:
+        frame, found = first_frame(series), clocks(series, half_life_s)
+        checked_uptake(found.waited_s, half_life_s, found.running_s)
+    except (PETDiffusionError, OverflowError, ValueError):
+        return
+    if not _agrees(found.injected, frame, half_life_s):
+        raise UnitError("Decay correction 'ADMIN'", f"cannot be: the slices were multiplied by {frame.decay_factor:g} "
+                        f"for decay, which is not that from the injection {found.injected:%H:%M:%S} to the scan "
+                        f"{frame.began:%H:%M:%S}", _GIVE)
 
 
 def injection(ds: Dataset, reference: datetime, latest: datetime, half_life_s: float) -> datetime:
     """When the tracer was given, on the reference's clock; a time of day alone is the last one until `latest`."""
-    info = header.item(ds, "RadiopharmaceuticalInformationSequence")
-    at = header.clock(info, "RadiopharmaceuticalStartTime") if info is not None else None
-    raw = header.text(info, "RadiopharmaceuticalStartDateTime") if info is not None else ""
-    dated = header.stamp(raw, "RadiopharmaceuticalStartDateTime", ds)
+    at, dated, raw = told_injection(ds)
     if dated and at and abs(header.wrapped(_of_day(dated.time()) - _of_day(at))) > INJECTION_CLOCKS_AGREE_S:
-        raise UnitError(f"Injection at {at:%H:%M:%S} by (0018,1072) but {dated:%H:%M:%S} by (0018,1078)",
-                        "the two do not agree", _GIVE)
-    if dated and reference.date() != header.NO_DATE:
+        if dated.time() != time.min:
+            raise UnitError(f"Injection at {at:%H:%M:%S} by (0018,1072) but {dated:%H:%M:%S} by (0018,1078)",
+                            "the two do not agree", _GIVE)
+        dated = datetime.combine(dated.date(), at)
+    if dated and at is None and header.zone(ds) is None and header.own_zone(raw) == timedelta(0):
+        raise UnitError(f"Injection at {dated:%H:%M:%S} in Greenwich by (0018,1078)",
+                        "neither (0008,0201) nor (0018,1072) says what the scanner's clock showed", _GIVE)
+    if dated and reference.date() != header.NO_DATE and not (at and _of_other_days(dated, reference, half_life_s)):
         return dated
     if dated is None and raw and at:
         return datetime.combine(_date_only(raw), at)
     if dated is None and at is None:
         raise UnitError("The time of injection", "is neither in (0018,1072) nor in (0018,1078)", _GIVE)
     return _before(latest, at or dated.time(), half_life_s)
+
+
+def told_injection(ds: Dataset) -> tuple[time | None, datetime | None, str]:
+    """The time of day, the date-time as wall time, and what is written for it."""
+    info = header.item(ds, "RadiopharmaceuticalInformationSequence")
+    if info is None:
+        return None, None, ""
+    raw = header.text(info, "RadiopharmaceuticalStartDateTime")
+    return (header.clock(info, "RadiopharmaceuticalStartTime"),
+            header.stamp(raw, "RadiopharmaceuticalStartDateTime", ds), raw)
+
+
+def _of_other_days(dated: datetime, reference: datetime, half_life_s: float) -> bool:
+    """A date that was not shifted with the scan's: nothing would be left of such a tracer after a day."""
+    return half_life_s <= NEXT_DAY_HALF_LIFE_S and abs(dated - reference) > timedelta(days=1)
 
 
 def _date_only(raw: str) -> date:
@@ -99,15 +165,15 @@ def scan_start(series: Sequence[Dataset], frame: Frame, half_life_s: float) -> d
     """The time that `DecayCorrection = START` refers to."""
     if header.text(series[0], "DecayCorrection").upper() == "ADMIN":
         return _earliest(series_time(series[0]), frame.began)
-    readings = _readings(series[0], frame, half_life_s)
-    left = {name: moment for name, moment in readings.items() if _agrees(moment, frame, half_life_s)}
+    readings = _readings(series, frame, half_life_s)
+    left = [(name, moment) for name, moment in readings if _agrees(moment, frame, half_life_s)]
     if not left:
         raise UnitError("The time the decay correction refers to",
                         _why_none(series_time(series[0]), frame, readings), _GIVE)
-    chosen = next(iter(left.values()))
-    for name, moment in left.items():
-        if abs(_decay((moment - chosen).total_seconds(), half_life_s) - 1) > DECAY_AGREES:
-            raise UnitError(f"Scan start {chosen:%H:%M:%S} by {next(iter(left))} but {moment:%H:%M:%S} by {name}",
+    first, chosen = left[0]
+    for name, moment in left:
+        if not _within(moment - chosen, half_life_s):
+            raise UnitError(f"Scan start {chosen:%H:%M:%S} by {first} but {moment:%H:%M:%S} by {name}",
                             "the two do not agree", _GIVE)
     return chosen
 
@@ -119,21 +185,43 @@ def _earliest(*moments: datetime | None) -> datetime:
     return min(known)
 
 
-def _readings(ds: Dataset, frame: Frame, half_life_s: float) -> dict[str, datetime]:
+def _readings(series: Sequence[Dataset], frame: Frame, half_life_s: float) -> list[tuple[str, datetime]]:
     """Every time the header offers as reference, most trusted first."""
-    series, found = series_time(ds), {}
-    vendor = header.text(ds, "Manufacturer").lower()
+    found = []
+    vendor = header.text(series[0], "Manufacturer").lower()
     if "philips" in vendor and None not in (frame.began, frame.seconds, frame.reference_ms):
-        found["Philips' frame reference time"] = _philips(frame, half_life_s)
-    late = (series - frame.began).total_seconds() if series and frame.began else 0.0
-    if series and _decay(late, half_life_s) - 1 <= LATE_DECAY:
-        found["SeriesTime"] = series
-    ge = _ge_scan_time(ds)
+        found.append(("Philips' frame reference time", _philips(frame, half_life_s)))
+    found += [("SeriesTime", moment) for moment in _series_times(series) if not _late(moment, frame, half_life_s)]
+    ge = _ge_scan_time(series[0])
     if ge:
-        found["GE's scan date-time"] = ge
-    if not found and frame.began and frame.decay_factor is not None:
-        found["the first AcquisitionTime"] = frame.began
+        found.append(("GE's scan date-time", ge))
+    if frame.began and (_unproven(series[0], frame) if found else frame.decay_factor):
+        found.append(("the first AcquisitionTime", _near(frame.began, found[0][1]) if found else frame.began))
     return found
+
+
+def _near(moment: datetime, other: datetime) -> datetime:
+    """The same time of day on the nearest day: dates may have been shifted otherwise."""
+    return other + timedelta(seconds=header.wrapped((moment - other).total_seconds()))
+
+
+def _series_times(series: Sequence[Dataset]) -> list[datetime]:
+    """One, unless slices differ; the lowest slice's first."""
+    return [moment for moment in dict.fromkeys(map(series_time, series)) if moment]
+
+
+def _late(moment: datetime, frame: Frame, half_life_s: float) -> bool:
+    """A series that was made after the scan."""
+    return frame.began is not None and _decay((moment - frame.began).total_seconds(), half_life_s) - 1 > LATE_DECAY
+
+
+def _unproven(ds: Dataset, frame: Frame) -> bool:
+    """Without a decay factor only a frame of a dynamic scan may have been acquired long after its series began."""
+    return not frame.decay_factor and not is_dynamic(ds)
+
+
+def is_dynamic(ds: Dataset) -> bool:
+    return "DYNAMIC" in header.words(ds, "SeriesType")
 
 
 def _philips(frame: Frame, half_life_s: float) -> datetime:
@@ -162,6 +250,11 @@ def _agrees(reference: datetime, frame: Frame, half_life_s: float) -> bool:
     return expected > 0 and abs(frame.decay_factor / expected - 1) <= tolerance
 
 
+def _within(apart: timedelta, half_life_s: float) -> bool:
+    """Two moments between which no more decays than matters."""
+    return abs(_decay(apart.total_seconds(), half_life_s) - 1) <= DECAY_AGREES
+
+
 def _decay(seconds: float, half_life_s: float) -> float:
     from pysuv.core.decay import calculate_decay_factor
 
@@ -171,9 +264,9 @@ def _decay(seconds: float, half_life_s: float) -> float:
         return float("inf")
 
 
-def _why_none(series: datetime | None, frame: Frame, readings: dict[str, datetime]) -> str:
+def _why_none(series: datetime | None, frame: Frame, readings: list[tuple[str, datetime]]) -> str:
     if readings:
-        listed = ", ".join(f"{name} {moment:%H:%M:%S}" for name, moment in readings.items())
+        listed = ", ".join(f"{name} {moment:%H:%M:%S}" for name, moment in readings)
         return f"cannot be {listed}: the slices were multiplied by {frame.decay_factor:g} for decay"
     if series and frame.began:
         return (f"is unknown: the series time {series:%H:%M:%S} is later than the acquisition {frame.began:%H:%M:%S}, "

@@ -1,0 +1,50 @@
+"""What is odd about the times that an SUV was made with, and no reason to refuse it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from . import header
+from .dicom import philips_scales
+from .factor import ROUNDING_S
+from .times import INJECTION_CLOCKS_AGREE_S, UNUSUAL_HALF_LIVES, Clocks, clocks, is_dynamic, told_injection
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+_CHECK = "Check it before any SUV is used."
+
+
+def of_times(series: Sequence[Dataset], half_life_s: float) -> list[str]:
+    """Of a series whose SUV factor is known. Nothing where it hangs on no time: the values are SUV already, corrected
+    to the injection, or come with Philips' own factors."""
+    stored_so = header.text(series[0], "Units").upper() == "GML" or philips_scales(series) is not None
+    if stored_so or header.text(series[0], "DecayCorrection").upper() != "START":
+        return []
+    found = clocks(series, half_life_s)
+    return [text for text in (_waited(series[0], found, half_life_s), _dated(series[0], found)) if text]
+
+
+def _waited(ds: Dataset, found: Clocks, half_life_s: float) -> str | None:
+    if abs(found.waited_s) <= ROUNDING_S and not is_dynamic(ds):
+        return f"The injection and the scan are at one time ({found.injected:%H:%M:%S}). {_CHECK}"
+    lives = found.waited_s / half_life_s
+    if lives > UNUSUAL_HALF_LIVES:
+        return (f"The injection was {found.waited_s / 3600:.1f} h ({lives:.1f} half-lives) before the scan, "
+                f"which is unusual. {_CHECK}")
+    return None
+
+
+def _dated(ds: Dataset, found: Clocks) -> str | None:
+    """The date-time of the injection, where it was not taken as it is."""
+    at, dated, raw = told_injection(ds)
+    if dated is None or found.reference.date() == header.NO_DATE:
+        return None
+    if at and abs((dated - found.injected).total_seconds()) > INJECTION_CLOCKS_AGREE_S:
+        return ("The injection's date-time (0018,1078) does not fit its time of day (0018,1072) or the scan's date: "
+                f"{found.injected:%H:%M:%S}, {found.waited_s / 60:.0f} min before the scan, is taken. {_CHECK}")
+    if at is None and header.own_zone(raw) is not None and header.zone(ds) is None:
+        return (f"The injection's date-time (0018,1078) has a zone of its own, and the header does not say that of the "
+                f"scanner (0008,0201): it is taken for the scanner's clock, {dated:%H:%M:%S}. {_CHECK}")
+    return None
