@@ -34,6 +34,22 @@ def test_an_image_becomes_a_dicom_series_of_the_patient_that_it_is_like(series, 
     assert one.PatientID == other.PatientID and "Converted" in one.SeriesDescription
 
 
+@pytest.mark.parametrize("order", ["LPS", "RAS", "LAS", "SPL"])
+def test_an_image_may_run_along_the_axes_of_the_series_the_other_way(series, tmp_path, order):
+    """As of programs that turn rows round, or bring every image into the order of NIfTI."""
+    import nibabel
+
+    original = read.image(series.folder)
+    image = original.to_nibabel()
+    stored = nibabel.orientations.axcodes2ornt(nibabel.aff2axcodes(image.affine))
+    turned = image.as_reoriented(nibabel.orientations.ornt_transform(stored, nibabel.orientations.axcodes2ornt(order)))
+    nibabel.save(turned, tmp_path / "pet.nii.gz")
+    made = convert(tmp_path / "pet.nii.gz", tmp_path / "dicom", like=series.folder, unit="Bq/ml")
+    back = read.image(made)
+    assert back.geometry == original.geometry
+    np.testing.assert_allclose(back.array, original.array, atol=original.array.max() / 60000)
+
+
 def bare_suv(volume, folder):
     """Only the voxels, as many programs write them."""
     images.write(volume, folder / "suv.nii.gz")

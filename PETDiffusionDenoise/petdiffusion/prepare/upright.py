@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from itertools import permutations
+from itertools import permutations, product
 from typing import Any, TypeVar
 
 import numpy as np
@@ -39,6 +39,13 @@ class Turn:
         towards = np.reshape(geometry.direction, (3, 3))  # [patient's axis, file's axis]
         order = max(permutations(range(3)), key=lambda p: sum(abs(towards[i, axis]) for i, axis in enumerate(p)))
         return cls(order, tuple(bool(towards[i, axis] < 0) for i, axis in enumerate(order)), geometry)
+
+    @classmethod
+    def onto(cls, geometry: Geometry, other: Geometry, tolerance_mm: float) -> Turn | None:
+        """That which lays the voxels of one grid onto those of another; None where none does."""
+        ways = ((order, turned) for order in permutations(range(3)) for turned in product((False, True), repeat=3))
+        turns = (cls(*way, geometry) for way in ways)
+        return next((turn for turn in turns if turn.geometry.close_to(other, tolerance_mm)), None)
 
     @property
     def needed(self) -> bool:

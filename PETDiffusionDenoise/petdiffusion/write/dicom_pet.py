@@ -18,6 +18,7 @@ import numpy as np
 
 from .. import __version__, suv
 from ..errors import GeometryError, InputError, OutputError, UnitError
+from ..prepare.upright import Turn
 from ..read import series, slices
 from ..read.sources import kind_of
 from ..suv import header
@@ -50,10 +51,11 @@ def write(volume: Volume, folder: str | os.PathLike[str], original: str | os.Pat
           run: Run | None = None) -> list[Path]:
     """Write the volume as a new series derived from the DICOM PET it was made from; returns the files.
 
-    `original` is that series' folder or one of its files. `seed` makes the UIDs repeatable: the same original, voxels
+    `original` is that series' folder or one of its files; the volume may run along its axes the other way, or in
+    another order. `seed` makes the UIDs repeatable: the same original, voxels
     and seed give the same UIDs, anything else gives others.
     """
-    templates, stored = _templates(volume, Path(original), run)
+    volume, templates, stored = _templates(volume, Path(original), run)
     _check_suv(volume, stored.unit, templates, run)
     values = _in_stored_unit(volume, stored.unit) / np.float32(stored.scale)
     uids = _Uids(seed, header.text(templates[0], "SeriesInstanceUID"), values)
@@ -75,23 +77,24 @@ def write(volume: Volume, folder: str | os.PathLike[str], original: str | os.Pat
 
 def check(volume: Volume, original: str | os.PathLike[str]) -> None:
     """Refuse now what of this image's grid and unit `write` would refuse."""
-    templates, stored = _templates(volume, Path(original), None)
+    volume, templates, stored = _templates(volume, Path(original), None)
     _check_unit(volume, stored.unit)
     _check_suv(volume, stored.unit, templates, None)
 
 
-def _templates(volume: Volume, original: Path, run: Run | None) -> tuple[list[Dataset], Stored]:
-    """The original's headers in the volume's order, and the unit of its values."""
+def _templates(volume: Volume, original: Path, run: Run | None) -> tuple[Volume, list[Dataset], Stored]:
+    """The volume as the original lies, the original's headers in that order, and the unit of its values."""
     if kind_of(original) != "dicom":
         raise OutputError(f"{original.name}", "is not DICOM, so no DICOM can be derived from it",
                           "Give the DICOM folder of the original PET, or write NIfTI.")
     templates, geometry = slices.arrange(series.load(series.find(original, "pet"), pixels=False), run)
-    if not geometry.close_to(volume.geometry, tolerance_mm=0.01):
+    turn = Turn.onto(volume.geometry, geometry, tolerance_mm=0.01)
+    if turn is None:
         raise GeometryError(f"Image of size {volume.geometry.size} and spacing {_rounded(volume.geometry.spacing)} mm",
                             f"does not lie on the grid of the original ({geometry.size}, "
                             f"{_rounded(geometry.spacing)} mm)", "Give the series that the image was made from.")
     try:
-        return templates, stored_unit(templates)
+        return turn.image(volume), templates, stored_unit(templates)
     except UnitError as error:
         raise UnitError(error.what, error.why, "No DICOM can be derived from it: write NIfTI.") from error
 
