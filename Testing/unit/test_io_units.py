@@ -115,6 +115,29 @@ def test_philips_factors_that_differ_are_not_set_aside_by_a_declaration(tmp_path
         read.image(folder, unit="Bq/ml")
 
 
+def owned_by(creator, vr="LO"):
+    """Philips' private block with another first line, or without one."""
+    def edit(ds, k):
+        del ds[0x7053, 0x10]
+        if creator is not None:
+            ds.add_new((0x7053, 0x10), vr, creator)
+    return edit
+
+
+@pytest.mark.parametrize(("creator", "vr"), [(None, "LO"), ("", "LO"), ("Philips PET Private Group", "LO"),
+                                             (b"Philips PET Private Group ", "UN")])
+def test_philips_factors_are_found_where_an_anonymiser_took_the_line_that_names_them(tmp_path, creator, vr):
+    series = factory.pet(tmp_path, "Philips", units="CNTS", edit=owned_by(creator, vr))
+    pet = read.image(series.folder)
+    assert pet.unit == BQML and pet.array.max() == pytest.approx(series.array.max() * factory.PHILIPS_BQML, rel=1e-5)
+    assert pet.facts.suv_factor == pytest.approx(factory.PHILIPS_SUV / factory.PHILIPS_BQML, rel=1e-9)
+
+
+def test_a_private_block_of_somebody_else_holds_no_factors_of_philips(tmp_path):
+    with pytest.raises(UnitError, match="absent or zero"):
+        read.image(factory.pet(tmp_path, "Philips", units="CNTS", edit=owned_by("ANOTHER VENDOR")).folder)
+
+
 def administered(ds, k):
     ds.DecayCorrection = "ADMIN"
     del ds.DecayFactor

@@ -49,7 +49,7 @@ def private_number(ds: Dataset, group: int, creator: str, element: int) -> float
     try:
         tag = ds.private_block(group, creator)[element]
     except KeyError:
-        tag = ds.get((group, 0x1000 + element))
+        tag = ds.get((group, 0x1000 + element)) if _owner(ds, group) in ("", creator) else None
     if tag is None or tag.value in (None, "", b""):
         return None
     value = tag.value.decode("ascii", "replace").strip("\0 ") if isinstance(tag.value, bytes) else tag.value
@@ -57,6 +57,13 @@ def private_number(ds: Dataset, group: int, creator: str, element: int) -> float
         return float(value)
     except (TypeError, ValueError):
         raise _damaged(f"({group:04x},{0x1000 + element:04x})", value) from None
+
+
+def _owner(ds: Dataset, group: int) -> str:
+    """Who the usual private block of a group belongs to; '' where nobody says."""
+    creator = ds.get((group, 0x10))
+    value = "" if creator is None or creator.value is None else creator.value
+    return (value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)).strip("\0 ")
 
 
 def item(ds: Dataset, keyword: str) -> Dataset | None:
