@@ -188,6 +188,21 @@ def test_rounded_headers_still_make_a_volume(tmp_path):
     assert volume.geometry.spacing[2] == pytest.approx(3.27, abs=0.03)
 
 
+@pytest.mark.parametrize(("part", "regular"), [(0.09, True), (0.11, False)])
+@pytest.mark.parametrize(("axis", "of_mm", "said"), [(2, 3.27, "regular spacing"), (0, 4.07, "sideways")])
+def test_a_slice_may_lie_off_the_grid_by_a_tenth_of_a_voxel(tmp_path, part, regular, axis, of_mm, said):
+    def edit(ds, k):
+        position = [float(v) for v in ds.ImagePositionPatient]
+        position[axis] += part * of_mm * (k == 3)
+        ds.ImagePositionPatient = [f"{v:.6f}" for v in position]
+    series = factory.pet(tmp_path / "pet", edit=edit)
+    if regular:
+        assert read.image(series.folder).geometry.spacing[2] == pytest.approx(3.27)
+    else:
+        with pytest.raises(GeometryError, match=said):
+            read.image(series.folder)
+
+
 def test_told_when_slices_at_the_end_are_missing(tmp_path):
     series = factory.pet(tmp_path / "pet", edit=lambda ds, k: setattr(ds, "NumberOfSlices", 6))
     series.files[0].unlink()
