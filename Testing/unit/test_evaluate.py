@@ -218,7 +218,8 @@ def test_plots_of_agreement_share_their_axes(monkeypatch):
 
     def limits(figure, alt):
         (axes,) = figure.axes
-        seen.append((axes.get_xlim(), axes.get_ylim(), axes.get_ylabel(), [line.get_xydata() for line in axes.lines]))
+        seen.append((axes.get_xlim(), axes.get_ylim(), axes.get_ylabel(), [line.get_xydata() for line in axes.lines],
+                     axes.collections[0].get_offsets()))  # fmt: skip
         return alt
 
     monkeypatch.setattr(plots, "as_image", limits)
@@ -231,9 +232,11 @@ def test_plots_of_agreement_share_their_axes(monkeypatch):
         assert seen[0][:2] == seen[1][:2] and seen[0][0][1] > 8
         if draw is plots.regression:
             assert np.allclose(seen[0][3][1], [[2.0, 2.0], [8.0, 5.0]])  # the fit, over what was measured
+            assert np.allclose(seen[0][4], [[2, 2], [4, 3], [8, 5]])  # the normal dose to the right
         else:
             assert seen[0][2] == "SUV, method − normal"
             assert seen[0][1][1] >= 9 + 1e-9  # the largest difference, 2 x 8 + 1 - 8
+            assert np.allclose(seen[0][4], [[2, 0], [3.5, -1], [6.5, -3]])  # the mean of both, and method − normal
     assert plots.regression(pairs[:2], ["a"], "max", "SUVbw", {}) == []
 
 

@@ -67,6 +67,14 @@ def test_a_patient_is_what_the_manifest_calls_it(scans, tmp_path):
     assert known == {"0": ("0", 0.1), "1": ("0", 0.25), "2": ("001", None), "3": ("1", None)}
 
 
+def test_the_manifests_dose_goes_before_the_files(tmp_path):
+    images.write(blobs((16, 20, 24)).noisy.with_facts(dose_fraction=0.25), tmp_path / "pet.nii.gz")
+    (tmp_path / "cases.csv").write_text("id,pet,fraction\nsaid,pet.nii.gz,0.1\nof-the-file,pet.nii.gz,\n")
+    made = evaluate(Ask(tmp_path / "cases.csv", ("gaussian",), tmp_path / "out"))
+    known = {row["case"]: row["fraction"] for group in made.groups.values() for row in group.cases}
+    assert known == {"said": 0.1, "of-the-file": 0.25}
+
+
 def test_patients_without_a_reference_are_told(uneven):
     page, text = ((uneven / name).read_text() for name in ("report.html", "methods.txt"))
     said = "of 3 patients (scans as given), of which 2 scans of 2 patients have a normal-dose scan"
