@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from petdiffusion import denoise_frames, read
 from petdiffusion.dynamic import apart, curves, page
-from petdiffusion.errors import UnitError
+from petdiffusion.errors import InputError, UnitError
 from petdiffusion.read.dynamic import Time
 from petdiffusion.volume import BQML, Facts, LabelMap
 from petdiffusion.write import frames as frame_files
@@ -55,6 +55,28 @@ def test_a_replaced_result_that_was_stopped_does_not_pass_for_whole_and_goes_on(
     assert (out / "frames" / "frame_002" / "record.json").stat().st_mtime_ns == kept
     fresh = done(pet, tmp_path / "fresh", 3.0)
     np.testing.assert_array_equal(image(made.files["denoised"]), image(fresh.files["denoised"]))
+
+
+@pytest.mark.parametrize("wrong", [{"fwhm_mm": 12.0}, {"lead": True}])
+def test_another_command_does_not_go_on_with_the_frames_of_one_that_was_stopped(tmp_path, monkeypatch, wrong):
+    """One frame was left; by the wrong command it would be done, and the right one could not end its work."""
+    from petdiffusion import run
+
+    real, pet, out = run.denoise, write(tmp_path), tmp_path / "out"
+
+    def stopped(*args, **more):
+        if "frame_003" in str(args[0]):
+            raise KeyboardInterrupt
+        return real(*args, **more)
+
+    monkeypatch.setattr(run, "denoise", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        done(pet, out)
+    monkeypatch.setattr(run, "denoise", real)
+    with pytest.raises(InputError, match=r"2 of 3 frames \(frame_001, frame_002\).* replace them \(--overwrite\)"):
+        done(pet, out, **wrong)
+    assert not (out / "frames" / "frame_003").exists() and not (out / "frames" / "mean").exists()
+    assert image(done(pet, out).files["denoised"]).shape[0] == 3
 
 
 def test_of_frames_that_are_no_more_nothing_is_left(tmp_path):

@@ -1,5 +1,5 @@
 """Many cases: a manifest in, a folder per case and a summary table out; resumable, on one machine or a Ray cluster."""
 
-from .jobs import run_batch
+from .jobs import refused, run_batch
 
-__all__ = ["run_batch"]
+__all__ = ["refused", "run_batch"]

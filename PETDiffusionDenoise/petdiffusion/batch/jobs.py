@@ -19,7 +19,7 @@ from ..write.lock import alone_in
 from ..zoo import store
 from . import engines
 from .manifest import BatchCase, read_manifest
-from .work import BAD, Row
+from .work import BAD, Row, before
 
 SUMMARY, DETAILS = "summary.csv", "batch.json"
 
@@ -63,6 +63,13 @@ def run_batch(
         for text in _mixed(jobs, rows):
             run.warn(text)
     return [rows[job[0]] for job in jobs]
+
+
+def refused(manifest: str | Path, out: str | Path, method: str, **settings: Any) -> list[Row]:
+    """The cases that `run_batch` would refuse, for what lies in their folders, before any is done."""
+    jobs = [_job(case, method, Path(out), settings, report=False, overwrite=False) for case in read_manifest(manifest)]
+    found = [(id_, before(request, Path(folder))) for id_, request, folder, *_ in jobs]
+    return [{"id": id_, **row} for id_, row in found if row is not None and row["status"] == "refused"]
 
 
 def _job(

@@ -27,7 +27,7 @@ def do_case(
     """Denoise one case into its folder; a named error becomes a row, a finished case is only read."""
     began, folder = time.perf_counter(), Path(out)
     try:
-        row = _before(request, folder) if not overwrite else None
+        row = before(request, folder) if not overwrite else None
         if row is None:
             row = {"status": "done", **_denoise(request, folder, report, overwrite or cut_short(folder), run, id_)}
     except Cancelled:
@@ -39,7 +39,7 @@ def do_case(
     return {"id": id_, "seconds": round(time.perf_counter() - began, 2), **row}
 
 
-def _before(request: dict[str, Any], folder: Path) -> Row | None:
+def before(request: dict[str, Any], folder: Path) -> Row | None:
     """What was done before, or why it may not be replaced; None where nothing was."""
     try:
         return finished(Request.from_json(request), folder)

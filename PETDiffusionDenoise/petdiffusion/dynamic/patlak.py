@@ -175,8 +175,8 @@ def _check_course(times: Sequence[Time], injected: float) -> None:
     for earlier, later in pairwise(times):
         end, start = earlier.start_s + earlier.seconds - injected, later.start_s - injected
         if start - max(end, 0.0) > max(end, SHORT_GAP_S if end > 0 else LATEST_START_S):
-            raise OptionError("The blood's curve", f"has no frame from {end / 60:.1f} to {start / 60:.1f} min after the "
-                              "injection", f"Give the frames between, or {whole}")  # fmt: skip
+            raise OptionError("The blood's curve", f"has no frame from {end / 60:.1f} to {start / 60:.1f} min after "
+                              "the injection", f"Give the frames between, or {whole}")  # fmt: skip
 
 
 def _given(file: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -18,12 +18,12 @@ from ..read import frames as read_frames
 from ..read import labels as read_labels
 from ..read.dynamic import Frames, chosen
 from ..read.dynamic_times import GATES
-from ..request import sha256_of, sidecar_sha256_of
+from ..request import read_record, sha256_of, sidecar_sha256_of
 from ..run import check_device
 from ..suv import to_suv
 from ..write import staging
 from ..write.lock import alone_in
-from ..write.outputs import check_apart
+from ..write.outputs import RECORD, check_apart
 from . import apart, leading, together
 from .patlak import FROM_MINUTES, Asked
 
@@ -106,6 +106,7 @@ class _Ask:
 
 def _made(ask: _Ask, laid: apart.Laid, lead: bool, run: Run) -> Result:
     ahead = None
+    _refuse_others(ask, laid, leading.METHOD if lead else ask.method)
     if lead:
         ahead = leading.denoised_mean(laid, ask.method, ask.images, ask.settings, ask.overwrite, run)
         ask = replace(ask, method=leading.METHOD, settings=leading.settings_of(ahead),
@@ -157,10 +158,28 @@ def _check_patlak(ask: _Ask, found: Frames, numbers: Sequence[int], run: Run) ->
         run.warn("When the tracer was injected is not known: Patlak takes the start of the scan's first frame for it.")
 
 
+def _refuse_others(ask: _Ask, laid: apart.Laid, method: str) -> None:
+    """Frames that another method denoised, before the mean is: the right command could not go on from it."""
+    if ask.overwrite:
+        return
+    rows = [{"id": name, "by": read_record(laid.folder / name)["request"]["method"]} for name in laid.names
+            if (laid.folder / name / RECORD).exists()]  # fmt: skip
+    if others := [row for row in rows if row["by"] != method]:
+        raise _of_others(others, len(laid.names), f"the method was {others[0]['by']}")
+
+
+def _of_others(rows: Sequence[dict[str, Any]], count: int, why: str) -> InputError:
+    return InputError(f"{len(rows)} of {count} frames ({_names(rows)})",
+                      f"are done already by another command, or from other images ({why})",
+                      "Give that command again, choose another folder, or replace them (--overwrite).")
+
+
 def _denoised(ask: _Ask, laid: apart.Laid, run: Run) -> list[dict[str, Any]]:
-    from ..batch import run_batch
+    from ..batch import refused, run_batch
 
     apart.write_manifest(laid, ask.images)
+    if not ask.overwrite and (others := refused(laid.manifest, laid.folder, ask.method, **ask.settings)):
+        raise _of_others(others, len(laid.names), others[0]["error"].partition(". ")[0])
     rows = run_batch(laid.manifest, laid.folder, ask.method, workers=ask.workers, report=False,
                      overwrite=ask.overwrite, run=run, **ask.settings)  # fmt: skip
     bad = [row for row in rows if row["status"] in ("failed", "refused")]
