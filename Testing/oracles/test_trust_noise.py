@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from petdiffusion.trust import spots
 from petdiffusion.trust.chance import chance
-from petdiffusion.trust.check import check
+from petdiffusion.trust.check import check, spread_error
 from petdiffusion.trust.kernels import SIZES_MM, Filter, correlated_noise, correlation
-from petdiffusion.trust.noise import NoiseModel, noise_model
+from petdiffusion.trust.noise import NoiseModel, _between, noise_model
 from petdiffusion.trust.regions import change_of, sum_variance
 from petdiffusion.trust.spots import unskewed, usable_sizes, z_maps
 from petdiffusion.volume import Geometry, LabelMap, Volume
@@ -114,6 +115,36 @@ def test_noise_that_the_output_kept_still_counts_as_the_scans():
     assert np.median(found.sd) == pytest.approx(1.0, rel=0.1)
 
 
+def test_the_correlation_of_noise_that_was_kept_lies_between_the_residuals_and_the_scans():
+    """3 and 5 mm, a quarter of the variance in the residual: the square lies at three quarters of the way."""
+    assert _between(3.0, 5.0, 0.25) == pytest.approx(np.sqrt(9 + 0.75 * 16))
+    assert _between(3.0, 5.0, 1.0) == 3.0 == _between(3.0, 2.0, 0.25)  # the scan's is never taken to shorten it
+
+
+def test_the_skewness_is_told_from_the_quantiles():
+    """Of gamma variables whose skewness is 24 mm over the size, three quarters are taken (`SKEW_SHARE`)."""
+    rng, body, raw = np.random.default_rng(12), np.ones((60, 60, 60), bool), []
+    filters = [Filter(size, (4.0, 4.0, 4.0)) for size in SIZES_MM[:2]]
+    for one in filters:
+        shape = 4 / (0.1 * 24.0 / one.size_mm) ** 2
+        z = (rng.gamma(shape, size=body.shape) - shape) / np.sqrt(shape)
+        raw.append((z, np.full(body.shape, 0.1)))
+    assert spots._skew(filters, raw, body) == pytest.approx(spots.SKEW_SHARE * 24.0, rel=0.1)
+
+
+def test_a_spots_height_is_as_uncertain_as_the_residual_shows():
+    """Noise twice as strong as the model says: twice the SD of heights, in units of the model's."""
+    spacing, shape, rng = (4.0, 4.0, 4.0), (40, 40, 40), np.random.default_rng(13)
+    truth, body, filters = np.full(shape, 4.0, np.float32), np.ones(shape, bool), [Filter(8.5, spacing)]
+    low = truth + 0.6 * correlated_noise(shape, spacing, (5.0,) * 3, rng)
+    units = []
+    for sd in (0.6, 0.3):
+        model = NoiseModel(np.full(shape, sd, np.float32), (5.0,) * 3, 1.0)
+        (one,) = z_maps(low, truth, body, model, filters)
+        units.append(one.sd_unit * sd)
+    assert units[1] == pytest.approx(units[0], rel=0.1)
+
+
 def test_z_is_standard_on_a_scan_of_noise():
     spacing, fwhm, rng = (4.0, 4.0, 4.0), (5.0, 5.0, 5.0), np.random.default_rng(7)
     truth = np.full((60, 60, 60), 4.0, np.float32)
@@ -125,12 +156,37 @@ def test_z_is_standard_on_a_scan_of_noise():
         assert inner.std() == pytest.approx(1.0, abs=0.12) and abs(inner.mean()) < 0.1
 
 
+@pytest.mark.parametrize("shape, spacing, fwhm", [
+    ((36, 48, 48), (4.0, 4.0, 4.0), (5.0, 5.0, 5.0)), ((40, 40, 40), (4.0, 4.0, 4.0), (8.0, 8.0, 8.0)),
+    ((40, 40, 40), (3.0, 3.0, 3.0), (0.0, 0.0, 0.0)), ((24, 32, 32), (4.0, 4.0, 4.0), (6.0, 6.0, 6.0))])  # fmt: skip
+def test_the_spread_of_z_varies_from_scan_to_scan_as_told(shape, spacing, fwhm, monkeypatch):
+    """The p of a structured residual rests on it: sixty scans of nothing but noise, by the filters of the check."""
+    monkeypatch.setattr(spots, "LEAST_SPREAD", 0.0)
+    rng, filters, spread = np.random.default_rng(10), usable_sizes(spacing, shape), []
+    places = (((i - (n - 1) / 2) / (0.42 * n)) ** 2 for i, n in zip(np.indices(shape), shape))
+    body = sum(places) < 1
+    truth = np.where(body, 4.0, 0.0).astype(np.float32)
+    for _ in range(60):
+        low = truth + np.float32(0.3) * body * correlated_noise(shape, spacing, fwhm, rng)
+        maps = z_maps(low, truth, body, noise_model(low, truth, body, spacing), filters)
+        spread.append([one.spread for one in maps])
+    told = [spread_error(one.size_mm, body.sum() * np.prod(spacing)) for one in filters]
+    assert np.mean(np.std(spread, axis=0, ddof=1) / told) == pytest.approx(0.93, abs=0.17)
+
+
 def test_variance_of_a_sum_worked_by_hand():
     """Two voxels of SD 2 and 3, 4 mm apart, noise of FWHM 8 mm: 4 + 9 + 2 x 6 x exp(-(4 / 3.397)^2 / 4)."""
     scaled = np.zeros((1, 1, 8))
     scaled[0, 0, 3:5] = 2.0, 3.0
     want = 13 + 12 * np.exp(-((4 / (8 / 2.354820045)) ** 2) / 4)
     assert sum_variance(scaled, (8.0, 8.0, 8.0), (4.0, 4.0, 4.0)) == pytest.approx(want, rel=1e-6)
+
+
+def test_all_that_is_correlated_counts_in_the_variance_of_a_sum():
+    """Thirty voxels of 2 mm, noise of FWHM 8 mm: the sum over all pairs, written out."""
+    places = 2.0 * np.arange(30)
+    want = correlation(places[:, None] - places[None], 8.0).sum()
+    assert sum_variance(np.ones((1, 1, 30)), (8.0, 8.0, 8.0), (2.0, 2.0, 2.0)) == pytest.approx(want, rel=0.01)
 
 
 def test_mean_of_a_region_varies_as_told():

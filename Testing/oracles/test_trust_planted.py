@@ -1,11 +1,12 @@
 """The check against planted truth: what was put into or taken out of an output is found, named, placed and measured."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from petdiffusion.trust import check, sentences
-from petdiffusion.trust.check import evidence
+from petdiffusion.trust.check import _changed_regions, _Region, _structure, evidence, spread_error
 from petdiffusion.trust.findings import (
     BEYOND,
     COLD,
@@ -22,9 +23,12 @@ from petdiffusion.trust.findings import (
     spot_kind,
 )
 from petdiffusion.trust.grid import Grid
-from petdiffusion.trust.kernels import correlated_noise, gaussian
+from petdiffusion.trust.kernels import Filter, correlated_noise, gaussian
+from petdiffusion.trust.regions import Change
 from petdiffusion.trust.resolution import matched
+from petdiffusion.trust.spots import ZMap
 from petdiffusion.volume import SUVBW, Geometry, LabelMap, Volume
+from scipy.special import ndtr
 
 SPACING = (4.0, 4.0, 4.0)
 SHAPE = (48, 48, 60)
@@ -145,6 +149,27 @@ def test_texture_that_was_invented_throughout(clean, noise, body):
     found = sure(checked(clean + noise, clean + invented, body), STRUCTURE)
     assert found and max(f.change_percent for f in found) > 30
     assert any("not noise alone" in text for text in sentences([f.row(1, "SUV") for f in found]))
+
+
+def test_a_structured_residual_is_rare_among_all_sizes():
+    """p = 0.014 at one size: 0.028 of two that were looked at, and no finding of four."""
+    scene = SimpleNamespace(body=np.ones((15, 15, 15), bool), grid=SimpleNamespace(spacing=SPACING))
+    rough, even = (ZMap(Filter(24.0, SPACING), np.zeros(0), spread, 1.0, 28.0) for spread in (1.45, 1.05))
+    (one,) = _structure(scene, [rough, even])
+    assert one.p == pytest.approx(2 * ndtr(-0.45 / spread_error(24.0, 60.0**3))) and 0.0125 < one.p < 0.025
+    assert one.p_adjusted == pytest.approx(2 * one.p)
+    assert list(_structure(scene, [rough, *[even] * 3])) == []
+
+
+def test_of_many_regions_one_must_be_the_rarer():
+    """Holm: a mean that two in a hundred change so far is listed alone, and of two at twice its p, not of three."""
+    scene = SimpleNamespace(grid=Grid.of(GEOMETRY))
+    changed, same = (_Region(1, "liver", 100.0, AT, Change(10.0, after, 0.43)) for after in (11.0, 10.0))
+    for kind in (LESION, ORGAN):
+        found = [list(_changed_regions(scene, [changed, *[same] * n], kind, 0.0)) for n in range(3)]
+        assert [len(one) for one in found] == [1, 1, 0]
+        assert found[0][0].p_adjusted == found[0][0].p == pytest.approx(0.02, abs=0.001)
+        assert found[1][0].p_adjusted == pytest.approx(2 * found[1][0].p)
 
 
 def test_a_sharper_output_is_compared_at_the_scans_resolution(body, clean, noise):

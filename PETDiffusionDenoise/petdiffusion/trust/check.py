@@ -30,8 +30,10 @@ LEAST_ORGAN_ML, SIGNIFICANT, ROUGH = 5.0, 0.05, 1.2
 SEEN_MM = 45.0
 """From the body, how far the output is looked at: 3 SDs of the widest Gaussian that it is smoothed with, after a blur.
 The residual counts in the body alone."""
-_RESEL = 1.2
-"""A filtered field has about one independent value in a cube of this many sizes."""
+_RESEL, _SPREAD_ERROR = 1.2, 0.55
+"""The SD of a map's `spread` over scans of noise is the second / sqrt(n), n the cubes of so many sizes in the body.
+Measured (0.4 to 0.65, by grid and size: `Testing/oracles/test_trust_noise.py`); of n independent values it would be
+1.17, but a cube holds more than one, and the noise's level is told from the very residual."""
 
 
 @dataclass(frozen=True)
@@ -247,12 +249,16 @@ def _structure(scene: Scene, maps: list[ZMap]) -> Iterator[Finding]:
 
     volume = float(scene.body.sum()) * float(np.prod(scene.grid.spacing))
     for one in maps:
-        independent = max(volume / (_RESEL * one.filter.size_mm) ** 3, 1.0)
-        z = (one.spread - 1) * np.sqrt(2 * independent) / 1.17  # a robust SD has 1.17 times the error of an SD
+        z = (one.spread - 1) / spread_error(one.filter.size_mm, volume)
         p = float(2 * ndtr(-z))
         if one.spread > ROUGH and p * len(maps) < SIGNIFICANT:
             yield Finding(STRUCTURE, p, p * len(maps), float(z), change_percent=100 * (one.spread - 1),
                           size_mm=one.filter.size_mm)  # fmt: skip
+
+
+def spread_error(size_mm: float, body_mm3: float) -> float:
+    """SD of a map's `spread` where the residual is noise and nothing else."""
+    return _SPREAD_ERROR / float(np.sqrt(max(body_mm3 / (_RESEL * size_mm) ** 3, 1.0)))
 
 
 def _summary(seen: Evidence) -> dict[str, Any]:
