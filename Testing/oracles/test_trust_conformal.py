@@ -13,14 +13,16 @@ from petdiffusion.trust.conformal import (
     Calibration,
     Family,
     conformal_ends,
+    ends,
     fit_family,
     fit_voxels,
     independent,
+    likeness,
     spread,
     uncalibrated,
 )
 from petdiffusion.trust.samples import Collector, Key, Numbers
-from petdiffusion.trust.uncertainty import coverage_rows, interval_rows, voxel_factor
+from petdiffusion.trust.uncertainty import interval_rows, voxel_factor
 from petdiffusion.volume import Geometry, LabelMap
 
 SAMPLES = 6
@@ -41,6 +43,23 @@ def test_likeness_within_patients_by_hand():
     assert independent(np.array([0.0, 2.0, 2.0, 4.0]), patients) == pytest.approx(3.6)
     assert independent(np.array([0.0, 2.0, 2.0, 4.0]), list("abcd")) == 4
     assert conformal_ends(np.arange(1.0, 101.0), 0.8, 19.0) == (6.0, 95.0)  # k = 100 x 18 / 19
+
+
+def test_likeness_where_patients_have_not_as_many_numbers_by_hand():
+    """(0, 2, 4) and (6): between 12, within 4, and 1.5 numbers a patient: rho = 8 / (12 + 0.5 x 4) = 4/7."""
+    assert likeness(np.array([0.0, 2.0, 4.0, 6.0]), ["a", "a", "a", "b"]) == pytest.approx(4 / 7)
+
+
+def test_of_few_numbers_the_next_is_where_student_lets_it_fall():
+    """(-1, -1, 1, 1): mean 0, SD 1.1547; t of 3 degrees at 95 % is 3.1824, so 3.1824 x 1.1547 x sqrt(1 + 1/4)."""
+    half = 3.182446 * 1.154701 * np.sqrt(1.25)
+    assert ends(np.array([-1.0, -1.0, 1.0, 1.0]), 0.95, 4) == pytest.approx((-half, half), rel=1e-5)
+
+
+def test_the_arm_of_a_voxel_is_that_of_one_more_than_were_seen():
+    """Errors 1 to 20 of SD 1, ceil(21 x 0.95) = 20 and ceil(21 x 0.5) = 11: not the 19th and the 10th."""
+    known = fit_voxels(np.arange(1.0, 21.0), np.ones(20), SAMPLES, levels=(0.5, 0.95))
+    assert known.high == pytest.approx([rank / spread(1.0, 0.0, SAMPLES, 0.0) for rank in (11, 20)])
 
 
 def test_lesions_of_a_patient_who_err_alike_are_not_taken_for_as_many_patients():
@@ -197,8 +216,3 @@ def test_numbers_of_samples_and_their_rows():
     one = Collector(drawn.numbers)
     one(images[0])
     assert one.spread() == {} and interval_rows(one, {}, None, "") == []
-
-
-def test_coverage_is_counted_by_family():
-    rows = coverage_rows([("a", 0, 1, 0.5), ("a", 0, 1, 2), ("b", 0, 1, 1)])
-    assert [(r["family"], r["n"], r["covered_percent"]) for r in rows] == [("a", 2, 50.0), ("b", 1, 100.0)]

@@ -69,12 +69,3 @@ def voxel_factor(known: Calibration | None, samples: int) -> float | None:
         return None
     _, high = known.interval(VOXEL, 0.0, 1.0, samples, LEVEL)
     return high / 1.96
-
-
-def coverage_rows(intervals: list[tuple[str, float, float, float]]) -> list[dict[str, Any]]:
-    """Of (family, low, high, truth): how many truths lie inside, by family."""
-    rows = []
-    for family in sorted({one[0] for one in intervals}):
-        inside = [low <= truth <= high for name, low, high, truth in intervals if name == family]
-        rows.append({"family": family, "n": len(inside), "covered_percent": 100 * sum(inside) / len(inside)})
-    return rows
