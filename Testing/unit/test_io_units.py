@@ -7,7 +7,7 @@ import pytest
 from petdiffusion import quantifying, read, suv
 from petdiffusion.errors import UnitError
 from petdiffusion.progress import Run
-from petdiffusion.volume import ARBITRARY, BQML, Geometry, Volume
+from petdiffusion.volume import ARBITRARY, BQML, SUVBW, Geometry, Volume
 from support import dicom_factory as factory
 from support import io_bad as bad
 
@@ -136,6 +136,52 @@ def test_philips_factors_are_found_where_an_anonymiser_took_the_line_that_names_
 def test_a_private_block_of_somebody_else_holds_no_factors_of_philips(tmp_path):
     with pytest.raises(UnitError, match="absent or zero"):
         read.image(factory.pet(tmp_path, "Philips", units="CNTS", edit=owned_by("ANOTHER VENDOR")).folder)
+
+
+def philips_suv(folder, edit):
+    """Counts whose header has the factor to SUV alone."""
+    def alone(ds, k):
+        del ds[0x7053, 0x1009]
+        edit(ds, k)
+    return factory.pet(folder, "Philips", units="CNTS", edit=alone).folder
+
+
+def in_gml(folder, edit):
+    values = factory.activity((6, 20, 24), highest=8.0)
+    return factory.pet(folder, units="GML", values=values, edit=edit).folder
+
+
+UNCORRECTED = {"no attenuation": ({"CorrectedImage": ["NORM", "DECY"]}, "lacks ATTN"),
+               "no decay": ({"CorrectedImage": ["NORM", "ATTN"]}, "lacks DECY"),
+               "nothing": ({"CorrectedImage": "NORM"}, "lacks ATTN"),
+               "decay not corrected": ({"DecayCorrection": "NONE"}, "(0054,1102) 'NONE'"),
+               "one slice": ({"CorrectedImage": ["DECY"], "only": 3}, "lacks ATTN")}
+
+
+@pytest.mark.parametrize("make", [in_gml, philips_suv])
+@pytest.mark.parametrize("case", UNCORRECTED)
+def test_suvs_of_an_uncorrected_image_are_refused_and_read_as_a_picture(tmp_path, make, case):
+    header, said = UNCORRECTED[case]
+    source = make(tmp_path, bad.setting(**header))
+    for declared in (None, "SUVbw"):
+        with pytest.raises(UnitError) as caught:
+            read.image(source, unit=declared)
+        assert said in str(caught.value) and "a.u." in caught.value.remedy
+    assert read.image(source, unit="a.u.").unit == ARBITRARY
+
+
+@pytest.mark.parametrize("make", [in_gml, philips_suv])
+@pytest.mark.parametrize("corrected", [None, ""])
+def test_suvs_whose_header_lists_no_correction_are_those_of_who_wrote_them_and_that_is_told(tmp_path, make, corrected):
+    run = Run()
+    pet = read.image(make(tmp_path, bad.setting(CorrectedImage=corrected, DecayCorrection=None)), run=run)
+    assert pet.unit == SUVBW and sum("does not say" in text for text in run.warnings) == 1
+
+
+@pytest.mark.parametrize("make", [in_gml, philips_suv])
+def test_suvs_of_an_ordinary_series_have_nothing_told(tmp_path, make):
+    run = Run()
+    assert read.image(make(tmp_path, lambda ds, k: None), run=run).unit == SUVBW and not run.warnings
 
 
 def administered(ds, k):

@@ -82,17 +82,22 @@ def pet_facts(ordered: Sequence[Dataset], path: Path, run: Run | None = None, we
     if run is not None and injections > 1:
         run.warn(f"The header lists {injections} injections: tracer, dose and time are taken from the first alone. "
                  "Check them before any SUV is used.")
+    _tell(doubts.of_values(ordered), run)
     try:
         known["half_life_s"] = units.half_life_of(ordered)
         known["suv_factor"] = units.factor_from_dicom(ordered, Facts(weight_kg=weight_kg))
-        for doubt in doubts.of_times(ordered, known["half_life_s"]) if run is not None else ():
-            run.warn(doubt)
+        _tell(doubts.of_times(ordered, known["half_life_s"]), run)
     except (UnitError, InputError) as error:
-        if run is not None and header.text(ds, "Units").upper() != "GML":
+        if run is not None and not units.holds_suv(ordered):
             run.warn(f"No SUV: {error}")
     known["uptake_minutes"] = _uptake_minutes(ordered, known.get("half_life_s"))
     known["decay_factor"] = _decay_factor(ordered, known["uptake_minutes"], known.get("half_life_s"))
     return replace(facts, **known)
+
+
+def _tell(doubts_there: Sequence[str], run: Run | None) -> None:
+    for text in doubts_there if run is not None else ():
+        run.warn(text)
 
 
 def common_facts(ds: Dataset, path: Path, run: Run | None = None) -> Facts:

@@ -39,7 +39,7 @@ def stored_unit(series: Sequence[Dataset]) -> Stored:
     if units == "BQML":
         return Stored(BQML, 1.0)
     if units == "GML":
-        return _suv(series[0])
+        return _suv(series)
     if units == "CNTS":
         return _counts(series)
     if units in ("PROPCNTS", "NONE", ""):
@@ -48,12 +48,12 @@ def stored_unit(series: Sequence[Dataset]) -> Stored:
                     "Export in Bq/ml, or read it with unit='a.u.' if only the picture matters.")
 
 
-def _suv(ds: Dataset) -> Stored:
-    kind = header.text(ds, "SUVType").upper()
+def _suv(series: Sequence[Dataset]) -> Stored:
+    kind = header.text(series[0], "SUVType").upper()
     if kind not in ("", "BW"):
         raise UnitError(f"SUV type (0054,1006) '{kind}'", "is not normalised to body weight",
                         "Export the PET in Bq/ml or SUVbw.")
-    return Stored(SUVBW, 1.0)
+    return _corrected(series, 1.0)
 
 
 def _counts(series: Sequence[Dataset]) -> Stored:
@@ -61,9 +61,30 @@ def _counts(series: Sequence[Dataset]) -> Stored:
     if activity:
         return Stored(BQML, activity)
     if suv:
-        return Stored(SUVBW, suv)
+        return _corrected(series, suv)
     raise UnsaidUnit("DICOM Units (0054,1001) 'CNTS'",
                      "are counts, and Philips' factors (7053,1000) and (7053,1009) are absent or zero", _SAY)
+
+
+def _corrected(series: Sequence[Dataset], scale: float) -> Stored:
+    """Who writes SUVs answers for them, unless the header says that they can be none."""
+    for ds in series:
+        corrections, decay = header.words(ds, "CorrectedImage"), header.text(ds, "DecayCorrection").upper()
+        said = f"corrected image (0028,0051) '{', '.join(corrections)}' lacks"
+        wrong = [f"{said} {word}" for word in ("ATTN", "DECY") if corrections and word not in corrections]
+        wrong += [f"decay correction (0054,1102) '{decay}'"] if decay == "NONE" else []
+        if wrong:
+            raise UnitError("Values in SUV", f"cannot be: {wrong[0]}", "Take the corrected series, or read it with "
+                            "unit='a.u.' in Python if only the picture matters.")
+    return Stored(SUVBW, scale)
+
+
+def holds_suv(series: Sequence[Dataset]) -> bool:
+    """Are the values SUV already, so that dose, weight and times change nothing in them?"""
+    try:
+        return stored_unit(series).unit == SUVBW
+    except UnitError:
+        return False
 
 
 def _philips(series: Sequence[Dataset], element: int) -> float | None:

@@ -1,4 +1,4 @@
-"""What is odd about the times that an SUV was made with, and no reason to refuse it."""
+"""What is odd about an SUV and the times it was made with, and no reason to refuse it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from . import header
-from .dicom import philips_scales
+from .dicom import holds_suv, philips_scales
 from .factor import ROUNDING_S
 from .times import INJECTION_CLOCKS_AGREE_S, UNUSUAL_HALF_LIVES, Clocks, clocks, is_dynamic, told_injection
 
@@ -16,11 +16,18 @@ if TYPE_CHECKING:
 _CHECK = "Check it before any SUV is used."
 
 
+def of_values(series: Sequence[Dataset]) -> list[str]:
+    """Of values that are SUV already, whatever else the header tells."""
+    if holds_suv(series) and not all(header.words(ds, "CorrectedImage") for ds in series):
+        return [f"The header does not say (0028,0051) whether the SUVs are corrected for attenuation. {_CHECK}"]
+    return []
+
+
 def of_times(series: Sequence[Dataset], half_life_s: float) -> list[str]:
     """Of a series whose SUV factor is known. Nothing where it hangs on no time: the values are SUV already, corrected
     to the injection, or come with Philips' own factors."""
-    stored_so = header.text(series[0], "Units").upper() == "GML" or philips_scales(series) is not None
-    if stored_so or header.text(series[0], "DecayCorrection").upper() != "START":
+    as_stored = holds_suv(series) or philips_scales(series) is not None
+    if as_stored or header.text(series[0], "DecayCorrection").upper() != "START":
         return []
     found = clocks(series, half_life_s)
     return [text for text in (_waited(series[0], found, half_life_s), _dated(series[0], found)) if text]
