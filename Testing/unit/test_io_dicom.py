@@ -95,6 +95,17 @@ def test_images_of_one_frame_of_reference_are_known_by_it_and_nobody_by_its_uid(
     assert not set(pet) & {"."} and factory.FRAME_OF_REFERENCE not in pet
 
 
+@pytest.mark.parametrize("make", [factory.pet, factory.ct])
+def test_slices_of_several_frames_of_reference_are_told_and_known_by_none(tmp_path, make):
+    def edit(ds, k):
+        ds.FrameOfReferenceUID += ".1" if k > 2 else ""
+
+    run = Run()
+    image = read.image(make(tmp_path, edit=edit).folder, "pet" if make is factory.pet else "ct", run=run)
+    assert image.facts.frame_of_reference is None and image.facts.modality
+    assert len(run.warnings) == 1 and "2 frames of reference (0020,0052)" in run.warnings[0]
+
+
 @pytest.mark.parametrize("age", ["018M", "400D", "", "x"])
 def test_ages_of_children(tmp_path, age):
     def edit(ds, k):

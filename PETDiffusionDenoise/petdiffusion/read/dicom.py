@@ -45,9 +45,9 @@ def of_slices(loaded: Sequence[Dataset], path: Path, role: str, declared: tuple[
     if scale != 1.0:
         array *= np.float32(scale)
     if role not in PET_ROLES:
-        return Volume(array, geometry, unit, common_facts(ordered[0], path, run))
+        return Volume(array, geometry, unit, _of_one_frame(common_facts(ordered[0], path, run), ordered, role, run))
     used = weight(_known(lambda: units.weight_of(ordered), run), weight_kg, unit, path.name, run)
-    return Volume(array, geometry, unit, pet_facts(ordered, path, run, used))
+    return Volume(array, geometry, unit, _of_one_frame(pet_facts(ordered, path, run, used), ordered, role, run))
 
 
 def _agreed_unit(ordered: Sequence[Dataset], role: str, declared: tuple[str, float] | None, name: str,
@@ -65,6 +65,17 @@ def _unit(ordered: Sequence[Dataset], role: str) -> tuple[str, float]:
         stored = units.stored_unit(ordered)
         return stored.unit, stored.scale
     return (HU if role == "ct" else ARBITRARY), 1.0
+
+
+def _of_one_frame(facts: Facts, ordered: Sequence[Dataset], role: str, run: Run | None) -> Facts:
+    """A grid that is regular all the same is more likely an anonymiser's work than slices of two examinations."""
+    count = len({header.text(ds, "FrameOfReferenceUID") for ds in ordered})
+    if count == 1:
+        return facts
+    if run is not None:
+        run.warn(f"The slices of the {role.upper()} name {count} frames of reference (0020,0052), so how they lie to one "
+                 "another and to other images is not known. Check that they belong together.")
+    return replace(facts, frame_of_reference=None)
 
 
 def pet_facts(ordered: Sequence[Dataset], path: Path, run: Run | None = None, weight_kg: float | None = None
