@@ -9,7 +9,7 @@ import pytest
 from petdiffusion.errors import InputError, OptionError
 from petdiffusion.measure.agreement import agreement, concordance
 from petdiffusion.measure.calibration import calibration
-from petdiffusion.measure.statistics import bootstrap_interval, compare_methods, holm, wilcoxon, wilson
+from petdiffusion.measure.statistics import bootstrap_interval, compare_methods, holm, least_p, wilcoxon, wilson
 from scipy import stats
 
 
@@ -89,6 +89,12 @@ def test_holm_by_hand():
     assert holm([]).size == 0
     with pytest.raises(InputError):
         holm([1.2])
+
+
+def test_the_least_p_that_holm_can_leave():
+    """Of comparisons of five, six and six pairs the smallest is multiplied by three."""
+    assert least_p([2 / 32, 2 / 64, 2 / 64]) == pytest.approx(6 / 64)
+    assert least_p([0.5] * 3) == 1.0 and least_p([]) is None
 
 
 def test_bootstrap_interval_has_the_width_of_the_standard_error():

@@ -9,6 +9,7 @@ from petdiffusion.bench.cases import CaseResult
 from petdiffusion.bench.contract import Claim, Metric, Point, Row
 from petdiffusion.bench.papers import paper, papers
 from petdiffusion.errors import InputError, OptionError
+from petdiffusion.measure.statistics import least_p
 from petdiffusion.methods.contract import Case, Option
 from petdiffusion.phantoms.splits import split_of
 from support.scans import small_patient
@@ -48,10 +49,47 @@ def test_the_smallest_p_that_so_few_patients_allow():
     rows = tuple(Row(f"r{i}", "", "gaussian") for i in range(11)) + (ROWS[-1],)
     found = results({row.name: list(best - 1.5 ** np.arange(9)) for row in rows[:-1]} | {"best": list(best)})
     table = summary.summarise(found, rows, (PSNR,), "best")["4x"]["rows"]
-    least = summary.least_p(9, 11)
+    tests = [row["tests"]["PSNR_dB"] for row in table[:-1]]
+    least = least_p([test["minimum_p"] for test in tests])
     assert least == pytest.approx(22 / 512)
-    assert min(row["tests"]["PSNR_dB"]["p_holm"] for row in table[:-1]) == pytest.approx(least)
-    assert summary.least_p(3, 11) == 1.0
+    assert min(test["p_holm"] for test in tests) == pytest.approx(least)
+
+
+DICE = Metric("dice", "Dice", "high", 2)
+
+
+@pytest.fixture
+def lesion_free():
+    """Ten patients, five without lesions: a marks nothing in them, b something in three, which counts as 0."""
+    marks = enumerate(zip([0.6] * 5 + [None] * 5, [0.6] * 5 + [0.0] * 3 + [None] * 2))
+    numbers = [{"a": {"PSNR_dB": 29.0, "dice": a}, "b": {"PSNR_dB": 29.0, "dice": b}, "best": {"PSNR_dB": 30.0 + i}}
+               for i, (a, b) in marks]  # fmt: skip
+    found = [CaseResult(f"p{i}", "4x", rows, {}) for i, rows in enumerate(numbers)]
+    return summary.summarise(found, ROWS, (PSNR, DICE), "b", (Claim("", "dice", "b", ("a",)),))["4x"]
+
+
+def test_a_column_rests_on_the_scans_that_all_its_rows_have(lesion_free):
+    rows = {row["row"]: row for row in lesion_free["rows"]}
+    assert [rows[n]["dice"]["mean"] for n in ("a", "b", "best")] == [pytest.approx(0.6), pytest.approx(0.6), None]
+    assert [rows[n]["dice"]["n"] for n in ("a", "b", "best")] == [5, 5, 0]
+    assert [(rows[n]["PSNR_dB"]["n"], rows[n]["scans"]) for n in ("a", "best")] == [(10, 10), (10, 10)]
+    assert lesion_free["claims"][0]["holds"] and lesion_free["claims"][0]["gain"] == 0
+
+
+def test_scans_and_the_least_p_of_a_column_are_told_where_they_differ(lesion_free):
+    """Of PSNR ten patients make two comparisons, of Dice five make one: equal pairs carry no sign."""
+    rows = lesion_free["rows"]
+    cells = [[c.strip() for c in line.strip("|").split("|")] for line in render.grid(rows, (PSNR, DICE)).splitlines()]
+    assert cells[-2:] == [["scans of the column", "10", "5", "", "", ""], ["least p", "", "1", "", "", ""]]
+    lines = render.grid(rows, (PSNR,)).splitlines()
+    assert len(lines) == 5 and "least" not in lines[-1] and "scans" not in lines[-1]
+
+
+def test_the_legend_speaks_of_the_least_p_where_it_stands(lesion_free):
+    part = {"metrics": [], "champion_title": "B", "timing": "here", "summary": {"4x": lesion_free}}
+    told = "where 'least p' stands"
+    assert told in render._legend(part | {"metrics": [vars(DICE)]})
+    assert told not in render._legend(part | {"metrics": [vars(PSNR)]})
 
 
 def test_the_patient_is_the_unit_over_doses():
@@ -145,6 +183,18 @@ def test_the_curves_means_are_over_patients():
     assert [(r["name"], r["PSNR_dB"], r["evaluations"]) for r in rows] == [("sample 8", 31.0, 8)]
 
 
+@pytest.mark.parametrize(("spent", "said"), [(1, "mean at once (1 evaluation)"), (4, "mean at once (4 evaluations)")])
+def test_the_curve_says_how_many_evaluations_the_mean_at_once_takes(monkeypatch, tmp_path, spent, said):
+    from matplotlib.axes import Axes
+
+    lines = []
+    monkeypatch.setattr(Axes, "axhline", lambda axes, y, label, **more: lines.append(label))
+    rows = [{"estimate": "mean", "name": name, "evaluations": count, "PSNR_dB": 30.0, "SSIM": 0.9, "H_dist": 1.0}
+            for name, count in ((curve.FIRST, spent), ("mean 8", 8.0))]  # fmt: skip
+    curve.draw(rows, "A curve", tmp_path / "curve.png")
+    assert set(lines) == {said}
+
+
 def test_the_digest_knows_the_code(tmp_path, monkeypatch):
     def code(*parts):
         monkeypatch.setattr(store, "SOURCES", store.snapshot(tmp_path))
@@ -198,7 +248,7 @@ def test_every_paper_is_sound(bench):
 @pytest.mark.parametrize("name", ("csrd", "text-ddpm", "upete"))
 def test_a_whole_run_has_patients_enough_to_pass_holm(name):
     for table in paper(name).tables:
-        assert summary.least_p(table.patients, len(table.rows) - 1) < 0.05, table.name
+        assert least_p([2.0 ** (1 - table.patients)] * (len(table.rows) - 1)) < 0.05, table.name
 
 
 @pytest.mark.parametrize("name", ("amdiff", "text-ddpm", "upete"))

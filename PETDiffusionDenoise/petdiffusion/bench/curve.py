@@ -98,7 +98,8 @@ def draw(rows: Sequence[Mapping[str, Any]], title: str, file: Path) -> Path:
             line = [r for r in rows if r["estimate"] == estimate and r["name"] != FIRST and r[key] is not None]
             ax.plot([r["evaluations"] for r in line], [r[key] for r in line], "o-", color=colour, label=text)
         for row in (r for r in rows if r["name"] == FIRST and r[key] is not None):
-            ax.axhline(row[key], color="#0b6e99", linestyle=":", label="mean at once (1 evaluation)")
+            count = f"{row['evaluations']:.0f} evaluation{'' if row['evaluations'] == 1 else 's'}"
+            ax.axhline(row[key], color="#0b6e99", linestyle=":", label=f"mean at once ({count})")
         ax.set_xscale("log")
         ticks = sorted({round(r["evaluations"]) for r in rows})
         ax.set_xticks(ticks, [str(t) for t in ticks], fontsize=8)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..measure.statistics import least_p
 from .contract import Metric
 from .summary import ALL, SIGNIFICANT
 
@@ -52,7 +53,8 @@ def table(part: Report) -> str:
 
 def grid(rows: Sequence[Report], metrics: Sequence[Metric], paper: Mapping[str, Any] | None = None,
          paper_rows: Mapping[str, str] | None = None) -> str:  # fmt: skip
-    """Mean ± SD by row; columns without any number are left out."""
+    """Mean ± SD by row; columns without any number are left out. Below them what differs by column, where it does: the
+    scans, and the least p that so few patients give."""
     paper, paper_rows = paper or {}, paper_rows or {}
     shown = [m for m in metrics if any(r[m.key]["mean"] is not None for r in rows)]
     lines = [["", *(m.title for m in shown), "s", "evaluations", "scans"]]
@@ -63,7 +65,20 @@ def grid(rows: Sequence[Report], metrics: Sequence[Metric], paper: Mapping[str, 
         if (name := paper_rows.get(row["row"])) in waiting:
             lines.append(_paper_line(name, waiting.pop(name), shown))
     lines += [_paper_line(name, values, shown) for name, values in waiting.items()]
+    ends = [""] * 3
+    scans = [max(r[m.key]["n"] for r in rows) for m in shown]
+    if any(n < max(row["scans"] for row in rows) for n in scans):
+        lines.append(["scans of the column", *map(str, scans), *ends])
+    if any(least := [_least(rows, m.key) for m in shown]):
+        lines.append(["least p", *(f"{p:.2g}" if p else "" for p in least), *ends])
     return aligned(lines)
+
+
+def _least(rows: Sequence[Report], key: str) -> float | None:
+    """The least p of a column, if no test in it can be significant."""
+    tests = [row["tests"][key] for row in rows if key in row["tests"]]
+    least = least_p([test["minimum_p"] for test in tests if "minimum_p" in test])
+    return least if least is not None and least >= SIGNIFICANT else None
 
 
 def _cell(row: Report, metric: Metric) -> str:
@@ -117,14 +132,14 @@ def _agreement(part: Report) -> list[str]:
 
 
 def _legend(part: Report) -> str:
-    least = part["least_p"]
+    few = any(_least(found["rows"], m["key"]) for found in part["summary"].values() for m in part["metrics"])
+    impossible = " (impossible where 'least p' stands below a column: its patients are too few)" if few else ""
     lesions = any(m["key"].startswith("lesion") for m in part["metrics"])
     told = "Lesion and small-structure columns: change against the normal-dose image. " if lesions else ""
-    few = "" if least < SIGNIFICANT else f" (impossible with so few patients: none can be below {least:.2g})"
     return (
-        f"Mean ± SD over scans. * differs from '{part['champion_title']}': Wilcoxon signed-rank over patients, Holm "
-        f"over rows, p < {SIGNIFICANT}{few}; of a bias its size is tested. {told}"
-        f"s: median seconds a scan, {part['timing']}."
+        f"Mean ± SD over the scans that all rows of a column have. * differs from '{part['champion_title']}': "
+        f"Wilcoxon signed-rank over patients, Holm over rows, p < {SIGNIFICANT}{impossible}; of a bias its size is "
+        f"tested. {told}s: median seconds a scan, {part['timing']}."
     )
 
 

@@ -33,18 +33,28 @@ def summarise(results: Sequence[CaseResult], rows: Sequence[Row], metrics: Seque
 
 
 def _rows(results: Sequence[CaseResult], rows: Sequence[Row], metrics: Sequence[Metric], champion: str) -> Rows:
-    table = []
+    table, names = [], [row.name for row in rows if any(row.name in result.rows for result in results)]
+    columns = {m.key: column(results, names, m.key) for m in metrics}
     for row in rows:
         known = [result.rows[row.name] for result in results if row.name in result.rows]
         if known:
             table.append({"row": row.name, "title": row.title, "scans": len(known),
-                          **{m.key: _spread([k.get(m.key) for k in known]) for m in metrics},
+                          **{key: _spread(values[row.name]) for key, values in columns.items()},
                           "seconds": _median([k.get("seconds") for k in known]),
                           "evaluations": _median([k.get("evaluations") for k in known]), "tests": {}})  # fmt: skip
     for metric in metrics:
         for name, test in tests(results, [t["row"] for t in table], metric, champion).items():
             next(t for t in table if t["row"] == name)["tests"][metric.key] = test
     return table
+
+
+def column(results: Sequence[CaseResult], names: Sequence[str], key: str) -> dict[str, list[float | None]]:
+    """A number of every row, over the scans in which all rows have it that have it at all: a row whose number is not
+    defined in some scans, as Dice where it rightly marks nothing, is not compared over others than its neighbours."""
+    values = {name: [result.rows.get(name, {}).get(key) for result in results] for name in names}
+    having = [known for known in values.values() if any(v is not None for v in known)]
+    common = [i for i in range(len(results)) if all(known[i] is not None for known in having)]
+    return {name: [known[i] for i in common] for name, known in values.items()}
 
 
 def _spread(values: Sequence[float | None]) -> dict[str, Any]:
@@ -77,11 +87,6 @@ def tests(results: Sequence[CaseResult], names: Sequence[str], metric: Metric,
     if metric.better == "zero" and not metric.test:
         keep = keep[:-1]  # with its sign a bias differs, but does not get better
     return {c["method"]: {"of": metric.tested, **{k: c[k] for k in keep if k in c}} for c in compared}
-
-
-def least_p(patients: int, comparisons: int) -> float:
-    """The smallest p that Holm can leave: signed-rank of n patients gives no less than 2 / 2^n."""
-    return min(1.0, 2.0 ** (1 - patients) * max(comparisons, 1))
 
 
 def per_patient(results: Sequence[CaseResult], name: str, key: str) -> dict[str, float]:

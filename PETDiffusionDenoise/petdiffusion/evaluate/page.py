@@ -8,6 +8,7 @@ from html import escape
 import numpy as np
 
 from .. import __version__
+from ..measure.statistics import least_p
 from ..progress import Run
 from ..write import tables as csv_files
 from ..write.report.document import document
@@ -166,9 +167,8 @@ def _least_p(rows: Sequence[Row]) -> str:
 
 
 def _line_least(rows: Sequence[Row]) -> float | None:
-    """Of one metric: Holm multiplies the least p of so few patients by the comparisons. None without a test."""
-    tests = [row["minimum_p"] for row in rows if row.get("minimum_p") is not None]
-    return min(len(tests) * min(tests), 1.0) if tests else None
+    """Of one metric; None without a test."""
+    return least_p([row["minimum_p"] for row in rows if row.get("minimum_p") is not None])
 
 
 def _metrics(made: Evaluation, rows: Sequence[Row]) -> str:

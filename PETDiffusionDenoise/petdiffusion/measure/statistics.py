@@ -73,6 +73,11 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
     return adjusted
 
 
+def least_p(minimum_p: Sequence[float]) -> float | None:
+    """The smallest p that Holm's correction can leave in comparisons that give no less than these; None without any."""
+    return min(len(minimum_p) * min(minimum_p), 1.0) if len(minimum_p) else None
+
+
 def wilson(part: float, n: float) -> tuple[float, float]:
     """The 95 % interval of a proportion (Wilson 1927) seen in `n` independent cases, which need not be whole."""
     if n <= 0:
