@@ -220,7 +220,7 @@ def _aligned(source: Any, name: str, target: Volume, its_name: str, said: _Said,
     from . import suv
     from .prepare import case, grids, mask
 
-    volume = _pet(source, said, "pet", run)
+    volume = _pet(source, said, "reference" if name == "reference" else "pet", run)
     case.tell_other_patient(volume, name, target, run, its_name)
     if volume.unit == ARBITRARY:
         volume = replace(volume, unit=target.unit)
@@ -228,6 +228,9 @@ def _aligned(source: Any, name: str, target: Volume, its_name: str, said: _Said,
         volume = suv.to_bqml(volume) if target.unit == BQML else suv.to_suv(volume)
     if said.register:
         volume = _moved(volume, name, target, its_name, run)
+    else:
+        remedy = case.SAME_EXAMINATION if its_name == "PET" else case.REGISTER
+        case.tell_other_frame(volume.facts.frame_of_reference, name, target, run, remedy, its_name)
     if volume.geometry.close_to(target.geometry):
         return replace(volume, geometry=target.geometry)
     if grids.overlap(volume.geometry, target.geometry) < 0.05:
@@ -255,7 +258,7 @@ def _organs_on(source: Any, target: Volume, run: Run) -> LabelMap | None:
 
     if source is None:
         return None
-    labels = read.labels(source, run=run)
+    labels = read.labels(source, called=read.ORGANS, run=run)
     return _not_empty(labels, case.organs_on(labels, target, run))
 
 
@@ -265,7 +268,7 @@ def _lesions_on(source: Any, target: Volume, run: Run) -> LabelMap | None:
 
     if source is None:
         return None
-    mask = read.labels(source, allow_empty=True, run=run)  # a patient may well have no lesion
+    mask = read.labels(source, allow_empty=True, called=read.LESIONS, run=run)  # a patient may well have no lesion
     return _not_empty(mask, lesions.place(mask, target, run))
 
 

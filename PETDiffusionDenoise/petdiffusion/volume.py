@@ -217,6 +217,10 @@ class LabelMap:
     array: np.ndarray = field(repr=False)
     geometry: Geometry
     names: Mapping[int, str] = field(default_factory=dict)
+    frame_of_reference: str | None = None
+    """As of `Facts`; None where unknown, as of all that is no DICOM."""
+    says_place: bool = True
+    """False of a file whose header does not say where it lies: all that is known is of which voxels it was made."""
 
     def __post_init__(self) -> None:
         values = np.asarray(self.array)

@@ -180,12 +180,13 @@ def test_doubts_about_position_are_told(tmp_path):
     image.set_qform(np.diag([1, 1, 1.5, 1e3]) / 1e3, 1)
     image.header.set_xyzt_units("meter")
     nibabel.save(image, tmp_path / "metres.nii")
-    run = Run()
-    for name in ("nowhere", "two", "metres"):
-        read.image(tmp_path / f"{name}.nii", run=run)
-    assert len(run.warnings) == 3 and "nowhere.nii" in run.warnings[0]
-    assert "two.nii" in run.warnings[1] and "metres.nii" in run.warnings[2]
-    assert all("up to 1.5 mm" in warning for warning in run.warnings[1:])
+    for name, said in (("nowhere", "the header does not say where it lies"),
+                       ("two", "its two positions (sform and qform) differ by up to 1.5 mm"),
+                       ("metres", "its two positions (sform and qform) differ by up to 1.5 mm")):  # fmt: skip
+        for given in (tmp_path / f"{name}.nii", nibabel.load(tmp_path / f"{name}.nii")):
+            read.image(given, "reference", run=(run := Run()))
+            (told,) = run.warnings
+            assert told.startswith(f"The reference: {said}")
 
 
 def test_overwriting_only_on_request_and_never_the_input(tmp_path):

@@ -7,7 +7,9 @@ import pytest
 from petdiffusion import read
 from petdiffusion.errors import InputError
 from petdiffusion.progress import Run
+from petdiffusion.read.dicom import frame_of_reference
 from support.contours import ball, ball_at, structure_set
+from support.scans import small_patient
 
 BALL_ML = 4 / 3 * np.pi * 2.0**3
 HERE, BESIDE = np.zeros(3), np.array([60.0, 0, 0])
@@ -76,6 +78,90 @@ def test_a_contour_that_is_there_twice_counts_once_and_those_that_overlap_add_up
     regions = [("twice", [*one, *one[::-1], *again]), ("two", [c + [0, 80, 0] for c in [*one, *other]])]
     found = volumes(read.labels(structure_set(tmp_path, regions)))
     assert found == pytest.approx({"twice": BALL_ML, "two": 2 * BALL_ML - both}, rel=0.02)
+
+
+def test_a_plane_that_was_left_out_stays_empty(tmp_path):
+    """One alone among the planes of a region: what lies between its neighbours was not drawn."""
+    rod = [c + [0, 0, z] for z in (0.0, 3.0, 6.0, 12.0, 15.0, 18.0) for c in ball_at([0.0], 20.0, HERE)]
+    mask = read.labels(structure_set(tmp_path, [("a", rod)]))
+    assert volumes(mask)["a"] == pytest.approx(6 * 0.3 * np.pi * 2.0**2, rel=0.02)
+    assert [bool(plane.any()) for plane in mask.array] == [True, True, True, False, True, True, True]
+
+
+def changed(folder, regions, change):
+    file = structure_set(folder, regions)
+    ds = pydicom.dcmread(file)
+    change(ds)
+    ds.save_as(file)
+    return file
+
+
+def test_a_region_may_be_drawn_in_several_parts(tmp_path):
+    """Two items of contours for one region: the later one does not take the place of the earlier."""
+    def of_the_first(ds):
+        ds.ROIContourSequence[1].ReferencedROINumber = ds.ROIContourSequence[0].ReferencedROINumber
+
+    regions = [("a", ball_at(EVERY_3MM, 20.0, HERE)), ("b", ball_at(EVERY_3MM, 20.0, BESIDE))]
+    mask = read.labels(changed(tmp_path, regions, of_the_first))
+    assert volumes(mask) == pytest.approx({"a": 2 * BALL_ML}, rel=0.02)
+
+
+def test_what_is_drawn_as_lines_or_points_is_told(tmp_path):
+    def opened(ds):
+        for contour in [*ds.ROIContourSequence[1].ContourSequence, ds.ROIContourSequence[2].ContourSequence[0]]:
+            contour.ContourGeometricType = "OPEN_PLANAR"
+        ds.ROIContourSequence[3].ContourSequence[0].ContourGeometricType = "POINT"
+
+    point = [np.array([[60.0, 0.0, 0.0]])]
+    regions = [("a", ball_at(EVERY_3MM, 20.0, HERE)), ("line", ball_at(EVERY_3MM, 9.0, HERE)),
+               ("some", ball_at(EVERY_3MM, 20.0, BESIDE)), ("point", point)]  # fmt: skip
+    file, run = changed(tmp_path, regions, opened), Run()
+    assert set(volumes(read.labels(file, run=run))) == {"a", "some"}
+    (told,) = run.warnings
+    assert told.endswith("left out: all of 'line', 1 of the contours of 'some', all of 'point'.")
+    read.labels(file, only=["a"], run=(alone := Run()))
+    assert alone.warnings == []
+
+
+def of_two_frames(ds):
+    ds.StructureSetROISequence[0].ReferencedFrameOfReferenceUID = "1.2.3"
+    ds.StructureSetROISequence[1].ReferencedFrameOfReferenceUID = "1.2.4"
+
+
+def of_one_frame(ds):
+    for item in ds.StructureSetROISequence:
+        item.ReferencedFrameOfReferenceUID = "1.2.3"
+    ds.FrameOfReferenceUID = "1.2.4"
+
+
+def of_a_files_frame(ds):
+    ds.FrameOfReferenceUID = "1.2.3"
+
+
+def of_a_listed_frame(ds):
+    item = pydicom.Dataset()
+    item.FrameOfReferenceUID = "1.2.3"
+    ds.ReferencedFrameOfReferenceSequence = [item]
+
+
+@pytest.mark.parametrize(("change", "only", "known", "told"), [
+    (of_one_frame, (), True, False), (of_a_files_frame, (), True, False), (of_a_listed_frame, (), True, False),
+    (lambda ds: None, (), False, False), (of_two_frames, (), False, True), (of_two_frames, ["a"], True, False),
+], ids=["regions", "file", "list", "none", "two", "one of two"])  # fmt: skip
+def test_the_frame_of_reference_is_that_of_the_regions_taken(tmp_path, change, only, known, told):
+    regions = [("a", ball(9.0, HERE)), ("b", ball(9.0, BESIDE))]
+    mask = read.labels(changed(tmp_path, regions, change), only=only, run=(run := Run()))
+    assert mask.frame_of_reference == (frame_of_reference("1.2.3") if known else None)
+    assert bool(run.warnings) is told and all("2 frames of reference" in text for text in run.warnings)
+
+
+def test_a_structure_set_of_another_frame_of_reference_is_told(tmp_path):
+    pet = small_patient()["pet"]
+    file = changed(tmp_path, [("a", ball(9.0, (0.0, 0.0, 60.0)))], of_one_frame)
+    for uid, told in (("1.2.3", False), ("1.2.5", True)):
+        petdiffusion.quantify(pet.with_facts(frame_of_reference=frame_of_reference(uid)), lesions=file,
+                              run=(run := Run()))  # fmt: skip
+        assert any("The lesion mask lies in another frame of reference" in text for text in run.warnings) is told
 
 
 @pytest.mark.parametrize("flips", [False, True])

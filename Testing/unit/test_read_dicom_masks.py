@@ -1,5 +1,7 @@
 """Masks from DICOM: SEG of every kind and the contours of structure sets, in their place and with their names."""
 
+import copy
+
 import numpy as np
 import petdiffusion
 import pydicom
@@ -81,6 +83,12 @@ def test_where_segments_overlap_the_smaller_one_is_kept(pet, tmp_path, two, kind
 def test_a_fraction_of_less_than_half_is_outside(pet, tmp_path, two):
     back = read.labels(seg(pet, tmp_path, "FRACTIONAL", two * np.array([0.9, 0.4])))
     assert (back.array == 2).sum() == 0 and (back.array == 1).sum() == two[..., 0].sum()
+
+
+def test_a_fraction_of_just_half_is_inside(pet, tmp_path, two):
+    file = seg(pet, tmp_path, "FRACTIONAL", two * np.array([0.9, 0.5]), max_fractional_value=100)
+    back = read.labels(file)
+    assert (back.array == 2).sum() == two[..., 1].sum()
 
 
 def test_a_label_map_of_dicom(pet, tmp_path, two):
@@ -246,6 +254,66 @@ def test_planes_of_a_segmentation_may_lie_where_rounding_put_them(pet, tmp_path,
     back = read.labels(file)
     np.testing.assert_array_equal(back.array, whole.array)
     np.testing.assert_allclose(back.geometry.affine, whole.geometry.affine, atol=0.06)
+
+
+def shifted_within_the_plane(group, number, shared):
+    place = group.PlanePositionSequence[0]
+    row = shared.PlaneOrientationSequence[0].ImageOrientationPatient[:3]
+    place.ImagePositionPatient = [v + 20.0 * (number % 2) * r for v, r in zip(place.ImagePositionPatient, row)]
+
+
+def of_two_orientations(group, number, shared):
+    group.PlaneOrientationSequence = copy.deepcopy(shared.PlaneOrientationSequence)
+    if number > 3:
+        group.PlaneOrientationSequence[0].ImageOrientationPatient = [0, 1, 0, 0, 0, -1]
+
+
+def of_two_pixel_sizes(group, number, shared):
+    group.PixelMeasuresSequence = copy.deepcopy(shared.PixelMeasuresSequence)
+    if number > 3:
+        group.PixelMeasuresSequence[0].PixelSpacing = [2.0, 2.0]
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    (shifted_within_the_plane, "shifted sideways by up to 20.00 mm"),
+    (of_two_pixel_sizes, r"PixelSpacing .*2\.0, 2\.0"),
+    (of_two_orientations, r"ImageOrientationPatient .* occur in its frames"),
+])  # fmt: skip
+def test_frames_that_make_no_straight_grid_are_refused(pet, tmp_path, two, change, said):
+    file = seg(pet, tmp_path, "BINARY", two)
+    ds = pydicom.dcmread(file)
+    for number, group in enumerate(ds.PerFrameFunctionalGroupsSequence):
+        change(group, number, ds.SharedFunctionalGroupsSequence[0])
+    ds.save_as(file)
+    with pytest.raises(GeometryError, match=said):
+        read.labels(file)
+
+
+def test_masks_of_a_tilted_gantry_are_refused(pet, tmp_path, two):
+    """Planes 20 degrees off their normal, which the PET's own slices are refused for too."""
+    file = seg(pet, tmp_path, "BINARY", two)
+    ds = pydicom.dcmread(file)
+    (orientation,) = ds.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence
+    row, column = np.reshape([float(v) for v in orientation.ImageOrientationPatient], (2, 3))
+    for group in ds.PerFrameFunctionalGroupsSequence:
+        place = group.PlanePositionSequence[0]
+        at = np.array([float(v) for v in place.ImagePositionPatient])
+        place.ImagePositionPatient = [f"{v:.6f}" for v in at + 0.36 * column * (at @ np.cross(row, column))]
+    ds.save_as(file)
+    with pytest.raises(GeometryError, match=r"seg\.dcm: its planes: are shifted sideways .* tilted gantry"):
+        read.labels(file)
+
+
+@pytest.mark.parametrize("other", [False, True])
+def test_a_segmentation_of_another_frame_of_reference_is_told(pet, tmp_path, two, other):
+    file = seg(pet, tmp_path, "BINARY", two)
+    ds = pydicom.dcmread(file)
+    assert ds.FrameOfReferenceUID == factory.FRAME_OF_REFERENCE
+    ds.FrameOfReferenceUID = generate_uid() if other else ds.FrameOfReferenceUID
+    ds.save_as(file)
+    petdiffusion.quantify(pet[0], lesions=file, run=(run := Run()))
+    said = [text for text in run.warnings if "The lesion mask lies in another frame of reference than the PET" in text]
+    assert len(said) == other and file.name not in " ".join(run.warnings)
 
 
 def test_the_background_of_a_label_map_is_no_structure(pet, tmp_path, two):

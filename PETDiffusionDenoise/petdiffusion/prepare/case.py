@@ -9,8 +9,9 @@ import numpy as np
 from ..errors import GeometryError, InputError, UnitError
 from ..methods.contract import Case
 from ..progress import Run
+from ..read import ORGANS
 from ..volume import HU, SUVBW, Geometry, LabelMap, Volume
-from .grids import covered, resample, resample_labels, seen, world_points
+from .grids import check_said, covered, resample, resample_labels, seen, world_points
 from .mask import body_mask, from_ct
 from .noise import noise_sd
 
@@ -21,6 +22,11 @@ TOLD_COVER = 0.995
 COMPARED_THERE = "images, organs and lesions are compared there, and their tables are of that part alone"
 CHOSEN_THERE = "settings are chosen by that part alone"
 """What becomes of a comparison with an image that shows a part."""
+REGISTER = "Align them with --register (in Python register=True), or make sure that they do."
+"""What to do about a CT or MR in another frame of reference."""
+DRAW_HERE = "Give one of this examination, or have it brought onto it by the registration of the program that drew it."
+SAME_EXAMINATION = "Give one of the same examination, or register it first."
+"""The same of masks, and of images to compare with."""
 LOWEST_SUV, HIGHEST_SUV = 0.02, 40.0
 """Of the mean over what the scan shows of the body, a full bladder or a brain alone included."""
 
@@ -73,17 +79,16 @@ def _placed(image: Volume | None, name: str, pet: Volume, body: np.ndarray, run:
         return None
     _refuse_unusable(image, name)
     run.check()
-    _tell_other_frame(image, name, pet, run)
+    tell_other_frame(image.facts.frame_of_reference, name, pet, run, REGISTER)
     check_cover(image.geometry, name, pet, body, run)
     return resample(image, pet.geometry)
 
 
-def _tell_other_frame(image: Volume, name: str, pet: Volume, run: Run) -> None:
+def tell_other_frame(frame: str | None, name: str, pet: Volume, run: Run, remedy: str, than: str = "PET") -> None:
     """Positions in two frames of reference have nothing to do with each other (DICOM PS3.3 C.7.4.1)."""
-    frames = {image.facts.frame_of_reference, pet.facts.frame_of_reference}
-    if None not in frames and len(frames) == 2:
-        run.warn(f"The {name} lies in another frame of reference than the PET (0020,0052): nothing says that the two "
-                 "fit. Align them with --register (in Python register=True), or make sure that they do.")
+    if None not in (frame, pet.facts.frame_of_reference) and frame != pet.facts.frame_of_reference:
+        run.warn(f"The {name} lies in another frame of reference than the {than} (0020,0052): its position may be "
+                 f"wrong unless the two are known to lie together. {remedy}")
 
 
 def tell_other_patient(image: Volume, name: str, pet: Volume, run: Run, than: str = "PET", weight_given: bool = False
@@ -109,9 +114,12 @@ def check_cover(geometry: Geometry, name: str, pet: Volume, body: np.ndarray, ru
         run.warn(f"The {name} covers only {part:.0%} of the body seen in the PET; {beyond}.")
 
 
-def check_place(mask: Geometry, name: str, pet: Volume, run: Run, body: np.ndarray | None = None) -> None:
+def check_place(given: LabelMap, name: str, pet: Volume, run: Run, body: np.ndarray | None = None) -> None:
     """A mask that may be cut out around what it shows need not cover the body; one that may have lost its place does:
     it has as many voxels as the PET but lies elsewhere, or the grid of a file that says nothing of its own."""
+    tell_other_frame(given.frame_of_reference, name, pet, run, DRAW_HERE)
+    check_said(given, name, pet.geometry)
+    mask = given.geometry
     nothing_said = mask.spacing == (1.0, 1.0, 1.0) and mask.origin == (0.0, 0.0, 0.0)
     if not mask.close_to(pet.geometry) and (mask.size == pet.geometry.size or nothing_said):
         body = body_mask(pet) if body is None else body
@@ -135,5 +143,5 @@ def seen_by(geometry: Geometry, name: str, pet: Volume, body: np.ndarray, run: R
 
 def organs_on(labels: LabelMap, pet: Volume, run: Run, body: np.ndarray | None = None) -> LabelMap:
     """A map of organs on the PET's grid."""
-    check_place(labels.geometry, "label map", pet, run, body)
+    check_place(labels, ORGANS, pet, run, body)
     return resample_labels(labels, pet.geometry)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import OptionError
+from ..errors import GeometryError, OptionError
 from ..filters import FWHM
+from ..read import ORGANS
 from ..volume import HU, Geometry, LabelMap, Volume
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def resample_labels(labels: LabelMap, geometry: Geometry) -> LabelMap:
     """
     from scipy.ndimage import find_objects
 
+    check_said(labels, ORGANS, geometry)
     if labels.geometry.close_to(geometry):
         return LabelMap(labels.array, geometry, labels.names)
     winner = np.zeros(geometry.shape, np.int16)
@@ -65,6 +67,15 @@ def resample_labels(labels: LabelMap, geometry: Geometry) -> LabelMap:
     winner[most < 1.0 - filled] = 0
     _rescue(winner, peaks)
     return LabelMap(winner, geometry, labels.names)
+
+
+def check_said(mask: LabelMap, name: str, image: Geometry) -> None:
+    """A mask with the image's voxels and no position was drawn on the image, and lies where a library put it."""
+    if not mask.says_place and mask.geometry.size == image.size and not mask.geometry.close_to(image):
+        raise GeometryError(f"The {name}", "has as many voxels as the PET, but its header says no position in the "
+                            "patient: it would lie elsewhere, with left and right swapped as likely as not",
+                            "Save it with the position of the image it was drawn on: as NIfTI with an sform, as NRRD, "
+                            "MHA or DICOM SEG.")
 
 
 def _rescue(winner: np.ndarray, peaks: dict[int, tuple[int, ...]]) -> None:

@@ -16,6 +16,7 @@ from ..measure.checks import bounding_box
 from ..measure.lesions import split_lesions
 from ..measure.segmentation import components, regions
 from ..progress import Run
+from ..read import LESIONS
 from ..volume import Geometry, LabelMap, Volume
 from .case import check_place
 from .grids import covered, cropped, part_filled, reach, world_points
@@ -47,9 +48,9 @@ class Part:
 
 def place(lesions: LabelMap, pet: Volume, run: Run, body: np.ndarray | None = None) -> LabelMap:
     """The mask on the PET's grid, every connected part a label of its own; one that lies on it stays as it is."""
+    check_place(lesions, LESIONS, pet, run, body)
     if lesions.geometry.close_to(pet.geometry):
         return lesions
-    check_place(lesions.geometry, "lesion mask", pet, run, body)
     clean = _without_specks(_framed(lesions), pet.geometry.voxel_ml / 2, run)
     placed, parts = resample_lesions(split_lesions(clean), pet.geometry)
     for text in _told(parts, pet.geometry.voxel_ml):

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from .dynamic import Frames
 
 ROLES = ("pet", "ct", "mr", "reference")
+ORGANS, LESIONS = "organ label map", "lesion mask"
+"""What a label map is called by what it is used for."""
 
 
 def image(source: Any, role: str = "pet", *, unit: str | None = None, weight_kg: float | None = None,
@@ -29,16 +31,17 @@ def image(source: Any, role: str = "pet", *, unit: str | None = None, weight_kg:
 
 
 def labels(source: Any, *, totalsegmentator: bool = False, allow_empty: bool = True, only: Sequence[str] = (),
-           run: Run | None = None) -> LabelMap:  # fmt: skip
+           called: str = "label map", run: Run | None = None) -> LabelMap:  # fmt: skip
     """Read a label map with the names that come with it.
 
     `totalsegmentator` names unnamed values by TotalSegmentator's `total` task; a map of background only is
     refused without `allow_empty` (a lesion map may well be empty, an organ map not). `only` names the structures to
-    take; each is whole where others of the file overlap it. What overlaps take from a structure goes to `run.warn`.
+    take; each is whole where others of the file overlap it. What overlaps take from a structure, and a header that does
+    not say where the map lies, goes to `run.warn`, where the map is `called` what it is used for.
     """
     from .label_maps import labels as read
 
-    return read(source, totalsegmentator=totalsegmentator, allow_empty=allow_empty, only=only, run=run)
+    return read(source, totalsegmentator=totalsegmentator, allow_empty=allow_empty, only=only, called=called, run=run)
 
 
 def frames(source: Any, *, unit: str | None = None, weight_kg: float | None = None, run: Run | None = None) -> Frames:

@@ -121,11 +121,11 @@ def common_facts(ds: Dataset, path: Path, run: Run | None = None) -> Facts:
                  sex=sex if sex in ("M", "F", "O") else None, age_years=_age(header.text(ds, "PatientAge")),
                  scanner=" ".join(filter(None, (header.text(ds, "Manufacturer"),
                                                 header.text(ds, "ManufacturerModelName")))) or None,
-                 frame_of_reference=_frame_of_reference(header.text(ds, "FrameOfReferenceUID")),
+                 frame_of_reference=frame_of_reference(header.text(ds, "FrameOfReferenceUID")),
                  denoised=_denoised(header.text(ds, "DerivationDescription")), source=str(path))
 
 
-def _frame_of_reference(uid: str) -> str | None:
+def frame_of_reference(uid: str) -> str | None:
     """Facts go into sidecars and records: a hash tells frames apart there as well, and leads nobody to the patient."""
     return hashlib.sha256(uid.encode()).hexdigest()[:16] if uid else None
 

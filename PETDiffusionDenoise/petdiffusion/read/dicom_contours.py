@@ -11,13 +11,13 @@ from ..errors import GeometryError, InputError
 from ..suv import header
 from ..volume import Geometry, LabelMap
 from . import checks, polygons
+from .dicom import frame_of_reference
+from .dicom_masks import MOST_TOLD, Tell, tell_overlaps
 from .dicom_planes import ORIGINAL, REGULAR, clustered, regular, usual_gap
 from .label_maps import chosen
 
 if TYPE_CHECKING:
     from pydicom import Dataset
-
-    from ..progress import Run
 
 FINEST_MM, MOST_PIXELS, MOST_VOXELS = 1.0, 1024, 2**28
 """Contours are filled on pixels of that size, larger ones where there would be more than so many along an axis."""
@@ -35,6 +35,15 @@ class Contour(NamedTuple):
     """Turns what it encloses inside out (CLOSEDPLANAR_XOR)."""
 
 
+class Region(NamedTuple):
+    title: str
+    contours: list[Contour]
+    left_out: int
+    """How many more are open lines or points, which enclose nothing."""
+    frame: str
+    """The UID of the frame of reference that it was drawn in; empty where the file does not say it."""
+
+
 class Slab(NamedTuple):
     """What the contours of one plane hold, from half a gap below to half a gap above."""
 
@@ -43,13 +52,9 @@ class Slab(NamedTuple):
     contours: list[Contour]
 
 
-def masks(ds: Dataset, name: str, only: Sequence[str] = (), run: Run | None = None) -> LabelMap:
+def masks(ds: Dataset, name: str, only: Sequence[str], tell: Tell) -> LabelMap:
     """Every region but the patient's outline, by a number of its own; where some overlap the smaller one is kept."""
-    from .dicom_masks import tell_overlaps
-
-    regions, names = _regions(ds, name)
-    names = chosen(names, only)
-    regions = {value: regions[value] for value in names}
+    regions, names, frame = _taken(ds, name, only, tell)
     axes = _plane_axes([contour.points for contours in regions.values() for contour in contours], name)
     regions = {value: [c._replace(points=c.points @ axes) for c in own] for value, own in regions.items()}
     slabs, steps = _slabs(regions, _stated_thickness(ds), name)
@@ -66,32 +71,73 @@ def masks(ds: Dataset, name: str, only: Sequence[str] = (), run: Run | None = No
         return _pieces(slabs[value], start, (pixel, step), count)
 
     filled = {value: sum(int(m.sum()) * (p.stop - p.start) for p, _, m in pieces(value)) for value in slabs}
-    _tell_empty([names[value] for value, voxels in filled.items() if not voxels], len(names), pixel, name, run)
+    _tell_empty([names[value] for value, voxels in filled.items() if not voxels], len(names), pixel, name, tell)
     for value in sorted(filled, key=lambda v: -filled[v]):  # a small one stays within a large one
         for planes, box, mask in pieces(value):
             array[(planes, *box)][:, mask] = value
     geometry = Geometry((*size, count), (pixel, pixel, step), tuple(axes @ start), tuple(axes.ravel()))
-    made = LabelMap(array, geometry, names)
-    tell_overlaps(made, filled, name, run)
+    made = LabelMap(array, geometry, names, frame)
+    tell_overlaps(made, filled, tell)
     return made
 
 
-def _regions(ds: Dataset, name: str) -> tuple[dict[int, list[Contour]], dict[int, str]]:
-    titles = {int(item.ROINumber): header.text(item, "ROIName") for item in ds.get("StructureSetROISequence", ())}
-    outlines = {int(item.ReferencedROINumber) for item in ds.get("RTROIObservationsSequence", ())
-                if header.text(item, "RTROIInterpretedType").upper() == OUTLINE}  # fmt: skip
-    drawn = ds.get("ROIContourSequence", ())
-    found = {int(region.ReferencedROINumber): list(_contours(region, name)) for region in drawn}
-    found = {number: contours for number, contours in found.items() if contours and number not in outlines}
-    if not found:
+def _taken(ds: Dataset, name: str, only: Sequence[str], tell: Tell
+           ) -> tuple[dict[int, list[Contour]], dict[int, str], str | None]:  # fmt: skip
+    """Contours and names of the regions that enclose something, and the frame of reference that they lie in."""
+    every = _regions(ds, name)
+    closed = dict(enumerate((region for region in every if region.contours), 1))
+    if not closed:
         raise InputError(f"{name}", "holds no closed contour besides the patient's outline",
                          "Give another structure set.")
-    numbers = dict(enumerate(sorted(found), 1))
-    return ({value: found[number] for value, number in numbers.items()},
-            {value: titles.get(number) or f"region {number}" for value, number in numbers.items()})  # fmt: skip
+    names = chosen({value: region.title for value, region in closed.items()}, only)
+    _tell_open([region for region in every if not only or region.title in only], tell)
+    return {value: closed[value].contours for value in names}, names, _frame([closed[v] for v in names], tell)
+
+
+def _regions(ds: Dataset, name: str) -> list[Region]:
+    """All but the patient's outline, by their numbers in the file."""
+    about = {int(item.ROINumber): item for item in ds.get("StructureSetROISequence", ())}
+    outlines = {int(item.ReferencedROINumber) for item in ds.get("RTROIObservationsSequence", ())
+                if header.text(item, "RTROIInterpretedType").upper() == OUTLINE}  # fmt: skip
+    found: dict[int, Region] = {}
+    for drawn in ds.get("ROIContourSequence", ()):  # a region may be drawn in several of them
+        number = int(drawn.ReferencedROINumber)
+        its = about.get(number, drawn)
+        before = found.get(number, Region(header.text(its, "ROIName") or f"region {number}", [], 0,
+                                          header.text(its, "ReferencedFrameOfReferenceUID") or _frame_of_all(ds)))
+        closed = list(_contours(drawn, name))
+        left_out = len(drawn.get("ContourSequence", ())) - len(closed)
+        found[number] = before._replace(contours=before.contours + closed, left_out=before.left_out + left_out)
+    return [found[number] for number in sorted(found) if number not in outlines]
+
+
+def _frame_of_all(ds: Dataset) -> str:
+    """Of a file whose regions do not say theirs."""
+    listed = {header.text(item, "FrameOfReferenceUID") for item in ds.get("ReferencedFrameOfReferenceSequence", ())}
+    return header.text(ds, "FrameOfReferenceUID") or (listed.pop() if len(listed) == 1 else "")
+
+
+def _frame(regions: Sequence[Region], tell: Tell) -> str | None:
+    frames = {region.frame for region in regions} - {""}
+    if len(frames) > 1:
+        tell(f"its regions were drawn in {len(frames)} frames of reference (3006,0024), of which one at most is the "
+             "PET's: the others' positions may be wrong. Take those of one alone: petdiffusion convert --role labels "
+             "--only NAME.")
+    return frame_of_reference(frames.pop()) if len(frames) == 1 else None
+
+
+def _tell_open(regions: Sequence[Region], tell: Tell) -> None:
+    """Which regions are left out, all or in part."""
+    told = [f"all of '{r.title}'" if not r.contours else f"{r.left_out} of the contours of '{r.title}'"
+            for r in regions if r.left_out]  # fmt: skip
+    if told:
+        more = f" and more of {len(told) - MOST_TOLD} others" if len(told) > MOST_TOLD else ""
+        tell(f"contours that are open lines or points enclose nothing and are left out: {', '.join(told[:MOST_TOLD])}"
+             f"{more}.")  # fmt: skip
 
 
 def _contours(region: Dataset, name: str) -> Iterator[Contour]:
+    """Those that are closed around something."""
     for item in region.get("ContourSequence", ()):
         kind = header.text(item, "ContourGeometricType").upper()
         if not kind.startswith("CLOSED"):
@@ -190,10 +236,9 @@ def _pieces(slabs: Sequence[Slab], start: np.ndarray, steps: tuple[float, float]
         yield slice(*ends), *polygons.region(drawn)
 
 
-def _tell_empty(empty: Sequence[str], regions: int, pixel: float, name: str, run: Run | None) -> None:
+def _tell_empty(empty: Sequence[str], regions: int, pixel: float, name: str, tell: Tell) -> None:
     said = f"no middle of a pixel of {pixel:.2g} mm lies within its contours"
     if len(empty) == regions:
         raise InputError(f"{name}: region '{empty[0]}'", f"is empty: {said}", "Give another structure set.")
-    if run is not None:
-        for title in empty:
-            run.warn(f"{name}: region '{title}' is empty: {said}.")
+    for title in empty:
+        tell(f"region '{title}' is empty: {said}.")

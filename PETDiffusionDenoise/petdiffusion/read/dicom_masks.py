@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,9 +20,10 @@ SEG, RTSTRUCT = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.481.3"
 LABELMAP_SEG = "1.2.840.10008.5.1.4.1.1.66.7"
 CLASSES = (SEG, LABELMAP_SEG, RTSTRUCT)
 MOST_TOLD = 5
+Tell = Callable[[str], None]
 
 
-def read(path: Path, only: Sequence[str] = (), run: Run | None = None) -> LabelMap:
+def read(path: Path, only: Sequence[str] = (), called: str = "The label map", run: Run | None = None) -> LabelMap:
     """The masks of a file, or of the one SEG or RTSTRUCT of a folder; with `only` those of these names, each whole.
 
     Where some overlap the smaller one is kept, which `run` is told.
@@ -37,8 +38,12 @@ def read(path: Path, only: Sequence[str] = (), run: Run | None = None) -> LabelM
                          "Give a DICOM SEG, an RTSTRUCT, or a .nii, .nii.gz, .nrrd or .mha file.")
     from . import dicom_contours, dicom_segments
 
+    def tell(text: str) -> None:  # warnings stand in reports, and a file's name may hold the patient's
+        if run is not None:
+            run.warn(f"{called}: {text}")
+
     try:
-        return (dicom_contours if kind == RTSTRUCT else dicom_segments).masks(ds, file.name, only, run)
+        return (dicom_contours if kind == RTSTRUCT else dicom_segments).masks(ds, file.name, only, tell)
     except (PETDiffusionError, MemoryError):
         raise
     except Exception as error:  # what damaged tags raise is not to be foreseen
@@ -46,11 +51,11 @@ def read(path: Path, only: Sequence[str] = (), run: Run | None = None) -> LabelM
         raise InputError(f"File {file.name}", f"lacks what {what} must have ({error})", ORIGINAL) from error
 
 
-def tell_overlaps(masks: LabelMap, filled: Mapping[int, int], name: str, run: Run | None) -> None:
+def tell_overlaps(masks: LabelMap, filled: Mapping[int, int], tell: Tell) -> None:
     """Which structures smaller ones took voxels from: `filled` says how many each had."""
     import numpy as np
 
-    if run is None or not filled:
+    if not filled:
         return
     highest = max(*filled, int(masks.array.max()))
     kept = sum(np.bincount(plane.ravel(), minlength=highest + 1) for plane in masks.array)
@@ -60,8 +65,8 @@ def tell_overlaps(masks: LabelMap, filled: Mapping[int, int], name: str, run: Ru
     ml = masks.geometry.voxel_ml
     told = [f"'{masks.names.get(v, v)}' loses {n * ml:.1f} of {filled[v] * ml:.1f} ml" for v, n in lost.items()]
     more = f" and {len(told) - MOST_TOLD} more lose some" if len(told) > MOST_TOLD else ""
-    run.warn(f"{name}: where structures overlap the smaller one is kept: {', '.join(told[:MOST_TOLD])}{more}. "
-             "To have one whole, take it alone: petdiffusion convert --role labels --only NAME.")
+    tell("where structures overlap the smaller one is kept: " + ", ".join(told[:MOST_TOLD]) + f"{more}. "
+         "To have one whole, take it alone: petdiffusion convert --role labels --only NAME.")
 
 
 def _only_one(folder: Path) -> Path:

@@ -15,6 +15,15 @@ WIDEST_MM = 15.0
 ORIGINAL = "Export it again, or as NIfTI."
 
 
+def check_straight(positions: np.ndarray, normal: np.ndarray, pixel_mm: float, name: str) -> None:
+    """Planes that do not lie straight above each other make no grid with axes at right angles."""
+    along = (positions - positions[0]) @ normal
+    sideways = float(np.linalg.norm(positions - positions[0] - np.outer(along, normal), axis=1).max())
+    if sideways > max(REGULAR * pixel_mm, SAME_PLANE_MM):
+        raise GeometryError(f"{name}: its planes", f"are shifted sideways by up to {sideways:.2f} mm, as those of a "
+                            "tilted gantry are", "Resample it to a straight grid first.")
+
+
 def clustered(along: np.ndarray) -> np.ndarray:
     """Where the planes lie, in order; those that rounding set apart are one."""
     places = np.sort(along)

@@ -11,26 +11,28 @@ from ..errors import GeometryError, InputError
 from ..suv import header
 from ..volume import Geometry, LabelMap
 from . import checks
-from .dicom_masks import LABELMAP_SEG, tell_overlaps
-from .dicom_planes import ORIGINAL, planes
+from .dicom import frame_of_reference
+from .dicom_masks import LABELMAP_SEG, Tell, tell_overlaps
+from .dicom_planes import ORIGINAL, check_straight, planes
 from .label_maps import chosen
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-    from ..progress import Run
-
 MOST = 32767
 """What a label map holds."""
+SAME = 1e-3
+"""By so much what headers say of one thing may differ."""
 
 
-def masks(ds: Dataset, name: str, only: Sequence[str] = (), run: Run | None = None) -> LabelMap:
+def masks(ds: Dataset, name: str, only: Sequence[str], tell: Tell) -> LabelMap:
     """All segments in one map, by their numbers; where some overlap the smaller one is kept."""
     names = chosen(_names(ds, name), only)
     frames, positions, numbers = _frames(ds)
-    orientation = _shared(ds, "PlaneOrientationSequence", "ImageOrientationPatient")
-    spacing = _shared(ds, "PixelMeasuresSequence", "PixelSpacing")
+    orientation = _same(ds, "PlaneOrientationSequence", "ImageOrientationPatient", name)
+    spacing = _same(ds, "PixelMeasuresSequence", "PixelSpacing", name)
     axes = _axes(orientation, name)
+    check_straight(positions, axes[:, 2], min(spacing), name)
     along = positions @ axes[:, 2]
     first, step, count = planes(along, _stated(ds, "SpacingBetweenSlices"), _stated(ds, "SliceThickness"), name)
     shape = (count, *frames.shape[1:])
@@ -48,8 +50,8 @@ def masks(ds: Dataset, name: str, only: Sequence[str] = (), run: Run | None = No
     lowest = int(np.argmin(along))
     origin = positions[lowest] + axes[:, 2] * (first - along[lowest])
     geometry = Geometry(shape[::-1], (spacing[1], spacing[0], step), tuple(origin), tuple(axes.ravel()))
-    made = LabelMap(array, geometry, names)
-    tell_overlaps(made, {int(n): int(size[n]) for n in names if 0 < n < len(size)}, name, run)
+    made = LabelMap(array, geometry, names, frame_of_reference(header.text(ds, "FrameOfReferenceUID")))
+    tell_overlaps(made, {int(n): int(size[n]) for n in names if 0 < n < len(size)}, tell)
     return made
 
 
@@ -66,17 +68,13 @@ def _frames(ds: Dataset) -> tuple[np.ndarray, np.ndarray, list[int]]:
     pixels = np.asarray(ds.pixel_array)
     pixels = pixels[None] if pixels.ndim == 2 else pixels
     if header.text(ds, "SegmentationType") == "FRACTIONAL":
-        pixels = pixels > 0.5 * float(ds.MaximumFractionalValue)
+        pixels = pixels >= 0.5 * float(ds.MaximumFractionalValue)
     labelled = header.text(ds, "SOPClassUID") == LABELMAP_SEG or header.text(ds, "SegmentationType") == "LABELMAP"
     groups = ds.PerFrameFunctionalGroupsSequence
     if len(groups) != len(pixels):
         raise ValueError(f"{len(groups)} descriptions for {len(pixels)} frames")
-    positions, numbers = [], []
-    for group in groups:
-        place = group if "PlanePositionSequence" in group else ds.SharedFunctionalGroupsSequence[0]
-        positions.append([float(v) for v in place.PlanePositionSequence[0].ImagePositionPatient])
-        numbers.append(0 if labelled else _segment(ds, group))
-    return pixels, np.array(positions), numbers
+    numbers = [0 if labelled else _segment(ds, group) for group in groups]
+    return pixels, _of_frames(ds, "PlanePositionSequence", "ImagePositionPatient"), numbers
 
 
 def _segment(ds: Dataset, group: Dataset) -> int:
@@ -84,10 +82,25 @@ def _segment(ds: Dataset, group: Dataset) -> int:
     return int(told.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
 
 
-def _shared(ds: Dataset, sequence: str, keyword: str) -> tuple[float, ...]:
-    shared = ds.SharedFunctionalGroupsSequence[0]
-    group = shared if sequence in shared else ds.PerFrameFunctionalGroupsSequence[0]
-    return tuple(float(v) for v in group[sequence].value[0][keyword].value)
+def _of_frames(ds: Dataset, sequence: str, keyword: str) -> np.ndarray:
+    """The numbers (frame, value) that each frame says, or all share."""
+
+    def said(group: Dataset) -> list[float]:
+        return [float(v) for v in group[sequence].value[0][keyword].value]
+
+    own = [said(group) if sequence in group else None for group in ds.PerFrameFunctionalGroupsSequence]
+    shared = said(ds.SharedFunctionalGroupsSequence[0]) if None in own else None
+    return np.array([shared if values is None else values for values in own])
+
+
+def _same(ds: Dataset, sequence: str, keyword: str, name: str) -> tuple[float, ...]:
+    """Of all frames: one grid has one."""
+    values = _of_frames(ds, sequence, keyword)
+    other = values[int(np.abs(values - values[0]).max(axis=1).argmax())]
+    if np.abs(other - values[0]).max() > SAME:
+        raise GeometryError(f"{name}: {keyword} {values[0].tolist()} and {other.tolist()}", "occur in its frames",
+                            "Export masks of parallel planes, one series in a file.")
+    return tuple(values[0].tolist())
 
 
 def _stated(ds: Dataset, keyword: str) -> float | None:

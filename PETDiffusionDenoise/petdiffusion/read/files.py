@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import GeometryError, InputError, PETDiffusionError
 from ..volume import LPS_FROM_RAS, Geometry, in_mm
-from . import checks, whole
+from . import checks, nrrd, whole
 from .sidecar import HEADER_KEY
 from .slices import SEVERAL
 
@@ -105,21 +105,29 @@ def one_frame(image: Any, number: int, name: str) -> Any:
         return sitk.VectorIndexSelectionCast(image, number) if several else image
 
 
-def in_memory(source: Any, dtype: type | None = np.float32) -> Loaded:
+def in_memory(source: Any, run: Run | None = None, dtype: type | None = np.float32, called: str = "The PET") -> Loaded:
     """An image of nibabel or SimpleITK."""
-    return of_image(source, f"The {type(source).__name__} given", None, dtype)
+    return of_image(source, f"The {type(source).__name__} given", run, dtype, called)
 
 
-def of_image(image: Any, name: str, run: Run | None = None, dtype: type | None = np.float32) -> Loaded:
-    """Array, grid and stated unit of an image of nibabel or SimpleITK; `dtype=None` keeps the stored type."""
+def of_image(image: Any, name: str, run: Run | None = None, dtype: type | None = np.float32, called: str = "The PET"
+             ) -> Loaded:  # fmt: skip
+    """Array, grid and stated unit of an image of nibabel or SimpleITK; `dtype=None` keeps the stored type.
+
+    Errors name the file, but warnings, which stand in reports, what it is `called`: a name may hold the patient's.
+    """
     library = type(image).__module__.split(".")[0]
     with _named(name):
         if library == "nibabel" and hasattr(image, "dataobj"):
-            return of_nibabel(image, name, run, dtype)
-        if library == "SimpleITK" and hasattr(image, "GetDirection"):
-            return of_sitk(image, name, dtype)
-        raise InputError(name, "is not an image this program can read",
-                         "Give a file, a DICOM folder, a SimpleITK or nibabel image, or a Volume.")
+            loaded = of_nibabel(image, name, dtype)
+        elif library == "SimpleITK" and hasattr(image, "GetDirection"):
+            loaded = of_sitk(image, name, dtype)
+        else:
+            raise InputError(name, "is not an image this program can read",
+                             "Give a file, a DICOM folder, a SimpleITK or nibabel image, or a Volume.")
+        if run is not None:
+            _tell_place(image, called, run)
+        return loaded
 
 
 @contextmanager
@@ -158,14 +166,14 @@ def _reason(error: Exception) -> str:
     return plain or (text.splitlines()[0] if text else type(error).__name__)
 
 
-def of_nibabel(image: nibabel.Nifti1Image, name: str, run: Run | None, dtype: type | None) -> Loaded:
+def of_nibabel(image: nibabel.Nifti1Image, name: str, dtype: type | None) -> Loaded:
     shape = _one_frame(image.shape)
     if not _is_plain(image.get_data_dtype()):
         raise InputError(f"Voxels of type {image.get_data_dtype()}", "are not single real numbers",
                          "Give a grey-scale image, not RGB or complex.")
     _refuse_label_intent(image, dtype)
     checks.memory(shape, image.get_data_dtype().itemsize, name)
-    geometry = Geometry.from_affine(shape, LPS_FROM_RAS @ _affine(image, name, run))
+    geometry = Geometry.from_affine(shape, LPS_FROM_RAS @ in_mm(image, image.affine))
     with np.errstate(over="ignore", invalid="ignore"):
         values = _voxels(image, dtype)
     return values.reshape(shape, order="A").transpose(2, 1, 0), geometry, None
@@ -208,19 +216,30 @@ def _one_frame(shape: Sequence[int]) -> tuple[int, int, int]:
     return sizes[:3]
 
 
-def _affine(image: nibabel.Nifti1Image, name: str, run: Run | None) -> np.ndarray:
-    """To RAS millimetres, as nibabel chooses it; tells where the header leaves a choice."""
-    affine = in_mm(image, image.affine)
-    if not hasattr(image.header, "get_xyzt_units"):
-        return affine
-    sform, qform = (int(image.header[code]) for code in ("sform_code", "qform_code"))
-    if run and not sform and not qform:
-        run.warn(f"{name}: the header does not say where the image lies in the patient; left and right may be swapped.")
-    if run and sform and qform:
+def says_place(image: Any) -> bool:
+    """Whether the header says where the image lies in the patient; where it does not, the libraries make a place up."""
+    codes = _codes(image)
+    if codes is not None:
+        return any(codes)
+    return nrrd.says_place(image) if hasattr(image, "HasMetaDataKey") else True
+
+
+def _codes(image: Any) -> tuple[int, int] | None:
+    """Those of NIfTI's two positions, sform and qform; 0 is none."""
+    header = getattr(image, "header", None)
+    if not hasattr(header, "get_xyzt_units"):
+        return None
+    return int(header["sform_code"]), int(header["qform_code"])
+
+
+def _tell_place(image: Any, called: str, run: Run) -> None:
+    """Where the header leaves a choice, or all of it."""
+    if not says_place(image):
+        run.warn(f"{called}: the header does not say where it lies in the patient; left and right may be swapped.")
+    if all(_codes(image) or (0, 0)):
         gap = _largest_gap(image.shape, in_mm(image, image.get_sform()), in_mm(image, image.get_qform()))
         if gap > _AGREE_MM:
-            run.warn(f"{name}: its two positions (sform and qform) differ by up to {gap:.1f} mm; sform is used.")
-    return affine
+            run.warn(f"{called}: its two positions (sform and qform) differ by up to {gap:.1f} mm; sform is used.")
 
 
 def _largest_gap(shape: Sequence[int], one: np.ndarray, other: np.ndarray) -> float:
@@ -243,7 +262,7 @@ def _read_itk(path: Path) -> SimpleITK.Image:
 def _whole_itk(path: Path, image: SimpleITK.Image) -> SimpleITK.Image:
     values = image.GetNumberOfPixels() * image.GetNumberOfComponentsPerPixel()
     whole.check_metaimage(path, values * image.GetSizeOfPixelComponent())
-    return image
+    return nrrd.in_mm(path, image)
 
 
 def _check_itk(size: Sequence[int], components: int, pixel: int, name: str) -> None:

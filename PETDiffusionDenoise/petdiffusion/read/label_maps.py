@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,17 +21,17 @@ if TYPE_CHECKING:
 
 
 def labels(source: Any, *, totalsegmentator: bool = False, allow_empty: bool = True, only: Sequence[str] = (),
-           run: Run | None = None) -> LabelMap:  # fmt: skip
+           called: str = "label map", run: Run | None = None) -> LabelMap:  # fmt: skip
     """See `petdiffusion.read.labels`."""
     name = describe(source)
-    found = source if isinstance(source, LabelMap) else _opened(source, name, only, run)
+    found = source if isinstance(source, LabelMap) else _opened(source, name, only, f"The {called}", run)
     if not allow_empty and not found.array.any():
         raise InputError(f"Label map {name}", "holds no structure, only background", "Check the file.")
     if totalsegmentator and not found.names:
-        found = LabelMap(found.array, found.geometry, TOTAL)
+        found = replace(found, names=TOTAL)
     if only and not _is_dicom(source):  # of DICOM they are chosen before one takes voxels from another
         kept = chosen(found.present(), only)
-        found = LabelMap(np.where(np.isin(found.array, list(kept)), found.array, 0), found.geometry, kept)
+        found = replace(found, array=np.where(np.isin(found.array, list(kept)), found.array, 0), names=kept)
     return found
 
 
@@ -46,26 +47,23 @@ def _is_dicom(source: Any) -> bool:
     return isinstance(source, (str, os.PathLike)) and kind_of(Path(source)) == "dicom"
 
 
-def _opened(source: Any, name: str, only: Sequence[str], run: Run | None) -> LabelMap:
+def _opened(source: Any, name: str, only: Sequence[str], called: str, run: Run | None) -> LabelMap:
     if _is_dicom(source):
         from . import dicom_masks
 
-        return dicom_masks.read(Path(source), only, run)
+        return dicom_masks.read(Path(source), only, called, run)
     if isinstance(source, (str, os.PathLike)):
-        array, geometry, names = _from_path(Path(source))
+        image = files.opened(path := Path(source))
+        array, geometry, _ = files.of_image(image, name, run, None, called)
+        names = _header_names(image, name) or label_names.beside(path)
     else:
-        array, geometry, _ = files.in_memory(source, dtype=None)
-        names = _header_names(source, name)
+        image = source
+        array, geometry, _ = files.in_memory(image, run, None, called)
+        names = _header_names(image, name)
     try:
-        return LabelMap(np.asarray(array), geometry, names)
+        return LabelMap(np.asarray(array), geometry, names, says_place=files.says_place(image))
     except InputError as error:
         raise InputError(f"{name}: {error.what}", error.why, error.remedy) from error
-
-
-def _from_path(path: Path) -> tuple[Any, Any, dict[int, str]]:
-    image = files.opened(path)
-    array, geometry, _ = files.of_image(image, path.name, dtype=None)
-    return array, geometry, _header_names(image, path.name) or label_names.beside(path)
 
 
 def _header_names(image: Any, name: str) -> dict[int, str]:

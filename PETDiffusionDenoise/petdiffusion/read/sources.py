@@ -61,7 +61,7 @@ def _opened(source: Any, role: str, declared: tuple[str, float] | None, weight: 
         return _from_path(Path(source), role, declared, weight, run)
     from . import files
 
-    array, geometry, word = files.in_memory(source)
+    array, geometry, word = files.in_memory(source, run, called=checks.called(role))
     unit, scale = _unit(word, declared, "The image", run) or _usual_unit(role)
     return _scaled(Volume(array, geometry, unit, Facts(weight_kg=weight)), scale)
 
@@ -78,7 +78,8 @@ def _from_path(path: Path, role: str, declared: tuple[str, float] | None, weight
     opened = files.opened(path)
     notes = sidecar.of(path, files.own_field(opened))
     sidecar.check_modality(notes, role, path)
-    return of_file(files.of_image(opened, path.name, run), notes, path, role, declared, weight, run)
+    loaded = files.of_image(opened, path.name, run, called=checks.called(role))
+    return of_file(loaded, notes, path, role, declared, weight, run)
 
 
 def of_file(loaded: files.Loaded, notes: sidecar.Sidecar, path: Path, role: str, declared: tuple[str, float] | None,
