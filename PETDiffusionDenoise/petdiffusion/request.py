@@ -94,6 +94,14 @@ class Request:
         return replace(self, **found)
 
 
+def parted(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Of a call's keywords the fields of a request, and all others as options of its method."""
+    known = set(Request.__dataclass_fields__) - set(IMAGES) - {"method", "options"}
+    fields_ = {name: value for name, value in settings.items() if name in known}
+    others = {name: value for name, value in settings.items() if name not in known | {"options"}}
+    return fields_, dict(settings.get("options") or {}) | others
+
+
 @dataclass(frozen=True)
 class Result:
     """What a run gives back. `tables` has rows by name: image, organs, lesions, and the method's own."""

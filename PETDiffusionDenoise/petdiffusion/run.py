@@ -21,6 +21,7 @@ from .request import (
     Request,
     Result,
     check_device_word,
+    parted,
     sha256_of,
     sidecar_sha256_of,
     versions,
@@ -120,12 +121,9 @@ class _Given:
 
 
 def _request(method: str, images: Mapping[str, Any], settings: Mapping[str, Any]) -> Request:
-    known = set(Request.__dataclass_fields__) - set(IMAGES) - {"method", "options"}
-    options = dict(settings.get("options") or {}) | {k: v for k, v in settings.items() if k not in known | {"options"}}
+    fields, options = parted(settings)
     paths = {name: _name_of(source) for name, source in images.items()}
-    return Request(
-        method=method, options=options, **paths, **{k: v for k, v in settings.items() if k in known}
-    ).absolute()
+    return Request(method=method, options=options, **paths, **fields).absolute()
 
 
 def check_device(card: MethodCard, wanted: str) -> str:

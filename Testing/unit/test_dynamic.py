@@ -7,10 +7,11 @@ import shutil
 import nibabel
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from petdiffusion import denoise, denoise_frames, read
 from petdiffusion.cli import main
 from petdiffusion.errors import InputError, OptionError, OutputError, ResourceError
-from petdiffusion.volume import SUVBW, Facts, LabelMap
+from petdiffusion.volume import HU, SUVBW, Facts, LabelMap, Volume
 from petdiffusion.write import frames as frame_files
 from petdiffusion.write import labels
 from support.blobs import blobs
@@ -217,6 +218,34 @@ def test_what_a_frame_is_asked_is_refused_before_anything_is_read(scan, tmp_path
         denoise_frames(scan / "pet.nii.gz", tmp_path / "out", "gaussian", options={"fwhm": 3})
     with pytest.raises(OptionError, match="cuda:x"):
         denoise_frames(scan / "pet.nii.gz", tmp_path / "out", "gaussian", device="cuda:x")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("library", ["nibabel", "SimpleITK"])
+def test_images_in_memory_give_what_their_files_do(scan, tmp_path, library):
+    """They lie beside the frames, so that each can be made again; times go with the files' sidecar alone."""
+    pet = {"nibabel": nibabel.load, "SimpleITK": lambda file: sitk.ReadImage(str(file))}[library](scan / "pet.nii.gz")
+    organs = read.labels(scan / "organs.nii.gz")
+    made = denoise_frames(pet, tmp_path / "out", "gaussian", lead=False, unit=SUVBW, labels=organs, fwhm_mm=5.0,
+                          ct=Volume(1000.0 * (organs.array > 0) - 1000, organs.geometry, HU), frames="2-3")  # fmt: skip
+    same = denoise_frames(scan / "pet.nii.gz", tmp_path / "same", "gaussian", lead=False, frames="2-3",
+                          options={"fwhm_mm": 5.0}, labels=scan / "organs.nii.gz")  # fmt: skip
+    np.testing.assert_array_equal(image(made.files["denoised"]), image(same.files["denoised"]))
+    names = [[row["region"] for row in result.tables["time_activity"]] for result in (made, same)]
+    assert names[0] == names[1] and "liver" in names[0]
+    kept = json.loads((tmp_path / "out" / "frames" / "frame_002" / "record.json").read_text())["request"]
+    assert kept["ct"] == str(tmp_path / "out" / "given" / "ct.nii.gz")
+
+
+def test_one_image_in_memory_and_a_misspelt_option_are_refused_by_name(scan, tmp_path):
+    with pytest.raises(InputError, match="Nifti1Image given: does not hold several frames"):
+        denoise_frames(nibabel.load(scan / "organs.nii.gz"), tmp_path / "out", "gaussian")
+    with pytest.raises(InputError, match="Volume given: does not hold several frames"):
+        denoise_frames(read.frames(scan / "pet.nii.gz").frame(1), tmp_path / "out", "gaussian")
+    with pytest.raises(OptionError, match="methd"):
+        denoise_frames(scan / "pet.nii.gz", tmp_path / "out", methd="gaussian")
+    with pytest.raises(InputError, match="path: is empty"):
+        denoise_frames(" ", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

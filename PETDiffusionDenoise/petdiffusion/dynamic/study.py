@@ -18,16 +18,16 @@ from ..read import frames as read_frames
 from ..read import labels as read_labels
 from ..read.dynamic import Frames, chosen
 from ..read.dynamic_times import GATES
-from ..request import read_record, sha256_of, sidecar_sha256_of
+from ..request import parted, read_record, sha256_of, sidecar_sha256_of
 from ..run import check_device
 from ..suv import to_suv
 from ..write import staging
 from ..write.lock import alone_in
 from ..write.outputs import RECORD, check_apart
-from . import apart, leading, together
+from . import apart, given, leading, together
+from .given import MASKS
 from .patlak import FROM_MINUTES, Asked
 
-MASKS = ("labels", "lesions")
 IMAGES = ("ct", "mr", *MASKS)
 VOXEL_BYTES = 4
 
@@ -43,7 +43,7 @@ class Result:
 
 
 def denoise_frames(
-    pet: str | Path,
+    pet: Any,
     out: str | Path,
     method: str | None = None,
     *,
@@ -60,19 +60,24 @@ def denoise_frames(
 ) -> Result:
     """Denoise every frame of a dynamic or gated PET.
 
-    `pet` is a 4D file or the DICOM folder of all frames, `frames` such as '10-24' takes some of them. With `lead` the
-    method denoises the mean of all frames, and each frame is led by it; without, it denoises each frame by itself.
-    None: time frames are led, gates are not. With `patlak`, the name of a region of blood or a CSV of its curve, Ki is
-    fitted to the frames from `patlak_from` minutes after the injection on. `settings` are images that serve all frames
-    (ct, mr, labels, lesions), and what `denoise` takes besides: model, seed, device, options.
+    `pet` is a 4D file, the DICOM folder of all frames, or a 4D image of SimpleITK or nibabel; `frames` such as '10-24'
+    takes some of them. With `lead` the method denoises the mean of all frames, and each frame is led by it; without, it
+    denoises each frame by itself. None: time frames are led, gates are not. With `patlak`, the name of a region of
+    blood or a CSV of its curve, Ki is fitted to the frames from `patlak_from` minutes after the injection on.
+    `settings` are images that serve all frames (ct, mr, labels, lesions) and whatever `denoise` takes besides: model,
+    seed, device, options. Images that are no files are written below `out`, into the folder `given`.
     """
-    run, out = run or Run(), Path(out)
-    images = {name: str(Path(path).absolute()) for name in IMAGES if (path := settings.pop(name, None)) is not None}
-    ask = _Ask(str(Path(pet).absolute()), out, method or registry.DEFAULT_METHOD, images, settings,
+    run, out, method = run or Run(), Path(out), method or registry.DEFAULT_METHOD
+    images = {name: image for name in IMAGES if (image := settings.pop(name, None)) is not None}
+    fields, options = parted(settings)
+    ask = _Ask("", out, method, {}, {**fields, "options": options},
                None if patlak is None else Asked(patlak, patlak_from), workers, overwrite)  # fmt: skip
     _check(ask)
+    lie = given.as_files({"pet": pet, **images}, out, overwrite or apart.are_ours(out / "frames"), run)
+    ask = replace(ask, pet=lie["pet"], images={name: lie[name] for name in images})
+    check_apart(lie.values(), out)
     with run.stage("read", "Reading the frames"):
-        found = read_frames(pet, unit=unit, weight_kg=weight_kg, run=run)
+        found = read_frames(ask.pet, unit=unit, weight_kg=weight_kg, run=run)
         numbers = list(range(len(found))) if frames is None else chosen(frames, len(found))
         ask = replace(ask, ours=apart.are_ours(out / "frames"))
         _refuse_early(ask, found, numbers)
@@ -120,22 +125,21 @@ def _made(ask: _Ask, laid: apart.Laid, lead: bool, run: Run) -> Result:
 
 
 def _check(ask: _Ask) -> None:
-    """What would be refused after the frames were read and written is refused now."""
+    """What would be refused after the frames were read and written is refused now, and so is a whole result that is in
+    the way."""
     card = registry.card(ask.method)
     card.resolve(ask.settings.get("options") or {})
     check_device(card, ask.settings.get("device", "auto"))
-    check_apart([ask.pet, *ask.images.values()], ask.out)
-
-
-def _refuse_early(ask: _Ask, found: Frames, numbers: Sequence[int]) -> None:
-    """A whole result that is in the way, and what could not be written after the work; frames of a run that was stopped
-    are in nobody's way."""
-    if len(numbers) < 2:
-        raise OptionError(f"Frame {numbers[0] + 1} by itself", "is one image alone",
-                          "Take it with `petdiffusion convert … --frames N`, and denoise that.")  # fmt: skip
     if not ask.overwrite and (ask.out / together.RECORD).exists():
         raise OutputError(f"Folder {ask.out.name}", "holds the result of a dynamic PET already",
                           "Choose another folder, or replace it (--overwrite).")
+
+
+def _refuse_early(ask: _Ask, found: Frames, numbers: Sequence[int]) -> None:
+    """What could not be written after the work; frames of a run that was stopped are in nobody's way."""
+    if len(numbers) < 2:
+        raise OptionError(f"Frame {numbers[0] + 1} by itself", "is one image alone",
+                          "Take it with `petdiffusion convert … --frames N`, and denoise that.")  # fmt: skip
     sources = [ask.pet, *ask.images.values()]
     if any((ask.out / "frames").resolve() in Path(source).resolve().parents for source in sources):
         raise OutputError(f"Output folder {ask.out}", "holds in its frames what is read here",
