@@ -12,14 +12,14 @@ import psutil
 import pytest
 import torch
 from petdiffusion import registry, tune
-from petdiffusion.bench import cases, patients, real, run, score, sealed, store, tuning
+from petdiffusion.bench import cases, few_numbers, patients, real, run, score, sealed, store, tuning
 from petdiffusion.bench.contract import Bench, Claim, Curve, Dose, Point, Real, Row, Table
 from petdiffusion.bench.papers import paper
 from petdiffusion.cli import main
 from petdiffusion.errors import Cancelled, OptionError
 from petdiffusion.measure.perceptual import perceptual_distance
 from petdiffusion.measure.texture import TextureSettings, haralick_distance
-from petdiffusion.methods.contract import MethodCard
+from petdiffusion.methods.contract import MethodCard, Output
 from petdiffusion.phantoms.patient import Patient
 from petdiffusion.phantoms.recipe import Job
 from petdiffusion.phantoms.scan import Scan
@@ -311,6 +311,22 @@ def test_scores_by_hand():
     assert found["MAE"] == pytest.approx(0.1 * np.abs(inside).mean(), rel=1e-5)
     assert found["PSNR_dB"] == pytest.approx(10 * np.log10(inside.max() ** 2 / np.mean((0.1 * inside) ** 2)), abs=1e-4)
     assert found["P_dist"] is None and found["lesions"] == 1
+
+
+def test_lesions_of_fewer_than_eight_voxels_are_not_scored():
+    """The lesion rises by a tenth; a second one, of seven voxels, doubles."""
+    known = small_patient()
+    case, array, lesions = cases.preparing.build(known["pet"]), known["reference"].array * 1.1, known["lesions"]
+    with_small = lesions.array.copy()
+    place = tuple(int(v) for v in np.argwhere((with_small == 0) & case.body)[0])
+    small = np.zeros(array.shape, bool)
+    small[place[0], place[1], place[2] : place[2] + 7] = True
+    assert small.sum() == 7 and not with_small[small].any()
+    with_small[small], array[small] = 2, 2 * known["reference"].array[small]
+    both, image = replace(lesions, array=with_small), known["reference"].with_array(array)
+    for found in (score.score(image, case, known["reference"], None, both),
+                  few_numbers.measured(Output(image), case, known["reference"], None, both)):  # fmt: skip
+        assert [found["lesion_SUVmean_bias"], found["lesion_SUVmax_bias"]] == pytest.approx([10, 10], abs=1e-3)
 
 
 def test_a_row_of_several_models_is_said():

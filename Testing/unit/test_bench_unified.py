@@ -67,12 +67,32 @@ def test_numbers_by_hand(scene):
 def test_what_shows_in_the_scan_is_a_false_positive_and_what_does_not_is_made_up(scene):
     case, normal, organs, lesions = scene
     marked = np.zeros_like(lesions.array)
-    marked[8, 8, 8], marked[8, 2, 8] = 1, 2
+    marked[8, 8, 8], marked[8, 2, 8], marked[8, 2, 2] = 1, 2, 3
     shows = case.pet.array.copy()
-    shows[8, 8, 8] = 3.0
+    shows[8, 8, 8] = shows[8, 2, 2] = 3.0
     case = replace(case, pet=volume(shows))
     found = judged((case, normal, organs, lesions), normal.array, organs.array // 5, marked)
-    assert (found["false"], found["made_up"], found["sensitivity"]) == (2, 1, 0.0)
+    assert (found["false"], found["made_up"], found["sensitivity"]) == (3, 1, 0.0)
+
+
+def test_a_mark_is_seen_against_its_surroundings_without_other_marks():
+    """A faint place beside a far hotter one, 10 mm apart: the hot one is no background of the faint one."""
+    low = 1 + 0.1 * np.random.default_rng(0).standard_normal((12, 12, 12))
+    low[6, 6, 5], low[6, 6, 7] = 1.6, 200.0
+    marked = np.zeros(low.shape, bool)
+    marked[6, 6, 5] = marked[6, 6, 7] = True
+    pet = Volume(low.astype(np.float32), Geometry((12, 12, 12), (5.0, 5.0, 5.0)), SUVBW)
+    nothing = np.zeros_like(marked)
+    assert unified.made_up(marked, nothing, Case(pet, ~nothing, 0.1)) == 0
+
+
+def test_the_range_of_an_nrmse_is_that_of_the_body(scene):
+    case, normal, organs, lesions = scene
+    bright, body = normal.array.copy(), np.ones(normal.array.shape, bool)
+    bright[9, 9, 9], body[9] = 50.0, False
+    found = judged((replace(case, body=body), volume(bright), organs, lesions), bright + 1, organs.array // 5,
+                   lesions.array)  # fmt: skip
+    assert found["NRMSE_whole"] == pytest.approx(1 / 5) == found["NRMSE_image_liver"]
 
 
 def test_lesion_free_patients_are_counted_apart(scene):
