@@ -6,7 +6,7 @@ import nibabel
 import numpy as np
 import pytest
 from petdiffusion import denoise_frames, read
-from petdiffusion.dynamic.patlak import Asked, Sums, line_of, regions
+from petdiffusion.dynamic.patlak import Asked, Sums, _along, _given, line_of, regions
 from petdiffusion.errors import InputError, OptionError
 from petdiffusion.progress import Run
 from petdiffusion.read.dynamic import Time
@@ -59,6 +59,43 @@ def test_a_region_that_follows_the_line_gives_its_ki():
     assert found["tumour"]["intercept_denoised"] == pytest.approx(0.3, abs=0.03)
     assert found["tumour"]["r_squared_denoised"] > 0.999 and found["tumour"]["frames_fitted"] == 8
     assert abs(found["aorta"]["Ki_denoised"]) < 1e-6
+
+
+def test_the_line_before_denoising_is_told_as_whole_as_the_one_after():
+    """The same curve as it was: the same line. Before, it is scattered about it: a line that fits less."""
+    made = rows(aorta=bolus(FINE), tumour=tissue(0.03, 0.3))
+    line, rng = line_of(Asked("aorta"), TIMES, 0.0, made), np.random.default_rng(0)
+    (tumour,) = [row for row in regions(line, NAMES, made) if row["region"] == "tumour"]
+    for number in ("Ki", "intercept", "r_squared"):
+        assert tumour[f"{number}_low"] == tumour[f"{number}_denoised"]
+    noisy = [row | {"mean_low": row["mean_low"] * rng.normal(1, 0.05)} for row in made]
+    (tumour,) = [row for row in regions(line, NAMES, noisy) if row["region"] == "tumour"]
+    late = [noisy[2 * number + 1]["mean_low"] for number in line.frames]
+    assert tumour["intercept_low"] == pytest.approx(np.polyfit(line.x, late / line.blood, 1)[1])
+    assert tumour["r_squared_low"] < 0.99 < tumour["r_squared_denoised"]
+
+
+def test_a_curve_that_begins_before_the_injection_counts_from_it_on(tmp_path):
+    """A steady 2 from ten minutes before it to half a minute after: of the first ten nothing is in the integral."""
+    file = tmp_path / "blood.csv"
+    file.write_text("time_s,value\n-600,2\n-30,2\n30,2\n600,4\n3600,4\n")
+    at, integral = _along(*_given(file), np.array([30.0, 600.0, 1200.0]))
+    np.testing.assert_allclose(at, [2.0, 4.0, 4.0])
+    np.testing.assert_allclose(integral, [60.0, 60 + 570 * 3, 60 + 570 * 3 + 2400])
+
+
+def test_within_a_piece_of_the_curve_the_integral_goes_on_as_the_curve_does():
+    """Half way up from 0 to 10 in 10 s: 5 x 5 / 2."""
+    at, integral = _along(np.array([0.0, 10.0]), np.array([0.0, 10.0]), np.array([5.0]))
+    assert (at[0], integral[0]) == (5.0, 12.5)
+
+
+def test_where_frames_begin_is_counted_from_the_injection():
+    """Frames from 90 s on the scan's clock: 10 s after an injection at 80 s, and 210 s after one at -120 s."""
+    late = [Time(time.start_s + 90, time.seconds) for time in TIMES]
+    Asked("aorta").check(late, 80.0, {"aorta"})
+    with pytest.raises(OptionError, match=r"begin 3\.5 min after the injection"):
+        Asked("aorta").check(late, -120.0, {"aorta"})
 
 
 def test_a_curve_that_is_given_serves_late_frames(tmp_path):

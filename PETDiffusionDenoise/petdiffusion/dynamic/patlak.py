@@ -123,10 +123,11 @@ def regions(line: Line, names: Sequence[str], rows: Iterable[Row]) -> list[dict[
         if any(own.get(name, {}).get("mean_denoised") is None for name in wanted):
             continue
         low, denoised = (np.array([own[name][f"mean_{image}"] for name in wanted]) for image in ("low", "denoised"))
-        (ki_low, _), (ki, intercept) = line.fit(low), line.fit(denoised)
+        fits = {"low": line.fit(low), "denoised": line.fit(denoised)}
         called = {"kind": kind, "number": number, "region": next(iter(own.values()))["region"]}
-        made.append({**called, "Ki_low": float(ki_low), "Ki_denoised": float(ki),
-                     "intercept_denoised": float(intercept), "r_squared_denoised": _explained(line, denoised),
+        made.append({**called, **{f"Ki_{image}": float(ki) for image, (ki, _) in fits.items()},
+                     **{f"intercept_{image}": float(intercept) for image, (_, intercept) in fits.items()},
+                     "r_squared_low": _explained(line, low), "r_squared_denoised": _explained(line, denoised),
                      "frames_fitted": len(wanted)})  # fmt: skip
     return made
 
@@ -191,7 +192,9 @@ def _given(file: Path) -> tuple[np.ndarray, np.ndarray]:
     if len(found) < LEAST_FRAMES or not np.isfinite([moments, values]).all() or values.min() < 0 or not values.any():
         raise InputError(f"Blood curve {file.name}", f"has {len(found)} rows, or values that are no activity",
                          "Give the whole curve from the injection on.")  # fmt: skip
-    return (moments, values) if moments[0] <= 0 else (np.insert(moments, 0, 0.0), np.insert(values, 0, 0.0))
+    later = moments > 0
+    begins = np.interp(0.0, moments, values) if moments[0] <= 0 else 0.0  # what came before the injection is no tracer
+    return np.insert(moments[later], 0, 0.0), np.insert(values[later], 0, begins)
 
 
 def _of_region(name: str, rows: Sequence[Row], times: Sequence[Time], injected: float
