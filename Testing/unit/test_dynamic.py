@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from petdiffusion import denoise, denoise_frames, read
 from petdiffusion.cli import main
 from petdiffusion.errors import InputError, OptionError, OutputError, ResourceError
-from petdiffusion.volume import HU, SUVBW, Facts, LabelMap, Volume
+from petdiffusion.volume import ARBITRARY, HU, SUVBW, Facts, LabelMap, Volume
 from petdiffusion.write import frames as frame_files
 from petdiffusion.write import labels
 from support.blobs import blobs
@@ -92,6 +92,12 @@ def test_the_curves_are_the_means_of_the_regions_in_each_frame(scan, result):
     assert len(lesions) == 3 and lesions[2]["volume_ml"] == pytest.approx(27 * 0.064)
     with open(result.files["table_time_activity"], encoding="utf-8") as stream:
         assert len(list(csv.DictReader(stream))) == len(result.tables["time_activity"])
+
+
+def test_the_map_of_ki_says_its_unit(scan, tmp_path):
+    made = done(scan, tmp_path / "out", patlak="liver", patlak_from=1.0)
+    assert json.loads((tmp_path / "out" / "ki.json").read_text())["Units"] == "ml/min/ml"
+    assert read.image(made.files["ki"]).unit == ARBITRARY
 
 
 def test_noise_falls_in_every_frame_and_the_report_shows_both(result):

@@ -18,6 +18,7 @@ from ..read.dynamic import Time
 from ..read.dynamic_times import INJECTED, KIND_KEY, LENGTH, START
 from ..request import read_record
 from ..suv import to_suv
+from ..suv.units import RATE
 from ..volume import ARBITRARY, BQML, SUVBW, Volume
 from ..write import frames as frame_files
 from ..write import images, staging, tables
@@ -51,6 +52,7 @@ def put(laid: Laid, batch: Sequence[Row], out: Path, ahead: Ahead | None, inputs
         if line is not None:
             ki = _ki(laid, line, made["time_activity"])
             written["ki"] = images.write(ki, folder / "ki.nii.gz")
+            images.write_json({**images.notes_of(ki), "Units": RATE}, sidecar.path_of(written["ki"]))
             pictures[page.KI] = {page.KI: upright(ki.geometry)(ki.array).max(axis=1)[::-1]}
         (folder / "tables").mkdir()
         written |= {f"table_{name}": tables.write_csv(rows, folder / "tables" / f"{name}.csv")

@@ -7,6 +7,8 @@ from typing import Any
 from ..errors import UnitError
 from ..volume import ARBITRARY, BQML, HU, SUVBW, UNITS
 
+RATE = "ml/min/ml"
+"""Of Ki: no activity, so none of the units that an image is converted from."""
 _WORDS: dict[str, tuple[str, float]] = {
     "bq/ml": (BQML, 1.0), "bqml": (BQML, 1.0), "bq/cc": (BQML, 1.0), "bq/cm3": (BQML, 1.0), "bq/cm^3": (BQML, 1.0),
     "kbq/ml": (BQML, 1e3), "kbqml": (BQML, 1e3), "kbq/cc": (BQML, 1e3), "mbq/ml": (BQML, 1e6),
@@ -15,7 +17,7 @@ _WORDS: dict[str, tuple[str, float]] = {
     "hu": (HU, 1.0), "[hnsf'u]": (HU, 1.0), "hounsfield": (HU, 1.0), "hounsfield unit": (HU, 1.0),
     "hounsfield units": (HU, 1.0),
     "a.u.": (ARBITRARY, 1.0), "au": (ARBITRARY, 1.0), "arbitrary": (ARBITRARY, 1.0),
-    "arbitrary units": (ARBITRARY, 1.0),
+    "arbitrary units": (ARBITRARY, 1.0), RATE: (ARBITRARY, 1.0),
 }
 _COUNTS = ("counts", "count", "cnts", "propcnts", "none")
 _OTHER_SUV = ("suvlbm", "sul", "suvbsa", "suvibw", "suvlbmjames128", "suvlbmjanma")
