@@ -169,6 +169,8 @@ DICOM = {
     "no rescale slope": (lambda d: bad.dicom(d, bad.setting(RescaleSlope=None)), UnitError, "(0028,1053)"),
     "CT without rescale slope": (lambda d: factory.ct(d / "ct", edit=bad.setting(RescaleSlope=None)).folder, UnitError,
                                  "(0028,1053)", "ct"),
+    "CT without intercept": (lambda d: factory.ct(d / "ct", edit=bad.setting(RescaleIntercept=None)).folder, UnitError,
+                             "(0028,1052)", "ct"),
     "negative slope": (lambda d: bad.dicom(d, bad.setting(RescaleSlope="-0.5")), UnitError, "-0.5"),
     "slope zero": (lambda d: bad.dicom(d, bad.setting(RescaleSlope="0")), UnitError, "slope of 0"),
     "slope not a number": (lambda d: bad.afterwards(d, lambda f: _patch(f, b"\x28\x00\x53\x10DS")), InputError,

@@ -34,6 +34,9 @@ def _rescale(ds: Dataset, needed: bool) -> tuple[float, float]:
     if needed and slope is None:
         raise UnitError(f"File {file_name(ds)}", "has no rescale slope (0028,1053), so its values have no unit",
                         "Export the series again.")
+    if intercept is None and header.text(ds, "Modality").upper() == "CT":
+        raise UnitError(f"File {file_name(ds)}", "has no rescale intercept (0028,1052), so its values are not in HU",
+                        "Export the series again.")
     if slope is not None and slope < 0:
         raise UnitError(f"File {file_name(ds)}: rescale slope {slope:g}", "is negative", "Export the series again.")
     return 1.0 if slope is None else slope, intercept or 0.0
