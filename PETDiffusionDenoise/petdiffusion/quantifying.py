@@ -112,7 +112,7 @@ def convert(
     run, target = run or Run(), Path(target)
     if not target.name.endswith(ENDINGS):
         raise OutputError(f"File {target.name}", f"does not end in one of {', '.join(ENDINGS)}", "Choose such a name.")
-    sources = [str(image)] if isinstance(image, (str, Path)) else []
+    sources = _originals(image, changes=to is not None or frames is not None)
     with (
         run.stage("convert", "Converting"),
         staging.Staging(target.parent, protect=sources, overwrite=overwrite) as folder,
@@ -125,6 +125,21 @@ def convert(
             volume = {None: lambda v: v, SUVBW: suv.to_suv, BQML: suv.to_bqml}[to](volume)
             images.write(volume.with_facts(source=None), folder / target.name)
     return target
+
+
+def _originals(image: Any, changes: bool) -> list[Path]:
+    """What a conversion may not replace. A sidecar that says what this one `changes` would say it of the source too,
+    where the two have the same name."""
+    from .read import files, sidecar
+    from .read.sources import ITK, NIFTI, suffix_of
+    from .write import images
+
+    if not isinstance(image, (str, Path)):
+        return []
+    path = Path(image)
+    suffix = suffix_of(path)
+    reads_it = suffix in NIFTI or (suffix in ITK and path.is_file() and files.own_field(files.opened(path)) is None)
+    return [*images.originals(path), *([sidecar.path_of(path)] if changes and reads_it else [])]
 
 
 def _as_dicom(image: Any, target: Path, like: str | Path, others: dict[str, Any], said: _Said, overwrite: bool, run: Run
@@ -162,7 +177,7 @@ def _with_suv_of(series: str | Path, volume: Volume, said: _Said, run: Run) -> V
         return volume
     except UnitError:
         facts = pet_facts(origin.headers(series), Path(series))
-        facts = weighed(facts, said.weight_kg, SUVBW, Path(series).name, run)
+        facts = weighed(facts, said.weight_kg, SUVBW, "The series", run)
         return volume.with_facts(source=facts.source, weight_kg=facts.weight_kg, suv_factor=facts.suv_factor)
 
 

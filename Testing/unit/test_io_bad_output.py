@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from petdiffusion import read
+from petdiffusion import convert, read
 from petdiffusion.errors import OutputError
 from petdiffusion.volume import SUVBW, Geometry, LabelMap, Volume
 from petdiffusion.write import dicom_pet, images, labels
@@ -46,6 +47,32 @@ def test_targets(tmp_path, case, saver):
     bad.file(tmp_path, "there.json")
     (tmp_path / "folder.nii.gz").mkdir()
     refused(tmp_path, OutputError, named, lambda: SAVERS[saver](tmp_path / target))
+
+
+NOTES = {"Units": "Bq/mL", "TimeZero": "10:00:00", "Mine": "keep me"}
+
+
+@pytest.mark.parametrize("make", [bad.nifti, bad.itk])
+def test_a_sidecar_of_the_image_that_is_converted_is_not_replaced(tmp_path, make):
+    """Both would have the same name."""
+    source = make(tmp_path)
+    bad.file(tmp_path, "pet.json", json.dumps(NOTES).encode())
+    refused(tmp_path, OutputError, "pet.json", lambda: convert(source, tmp_path / "pet.nii", overwrite=True))
+    refused(tmp_path, OutputError, "pet.json",
+            lambda: images.write(read.image(source), tmp_path / "pet.nii", overwrite=True))  # fmt: skip
+    assert read.image(convert(source, tmp_path / "other.nii")).unit == "Bq/ml"
+
+
+@pytest.mark.parametrize("make", [bad.nifti, bad.itk])
+def test_no_sidecar_comes_to_lie_beside_an_image_of_another_unit(tmp_path, make):
+    """The image would be read by it from then on."""
+    source = make(tmp_path)
+    refused(tmp_path, OutputError, "pet.json",
+            lambda: convert(source, tmp_path / "pet.nii", unit="SUVbw", to="SUVbw"))  # fmt: skip
+    for _ in range(2):  # a sidecar that this program wrote is replaced by what says the same
+        convert(source, tmp_path / "pet.nii", unit="SUVbw", overwrite=True)
+    own = images.write(volume(), tmp_path / "own.nrrd")  # by its header
+    assert read.image(convert(own, tmp_path / "own.nii", to="SUVbw")).unit == SUVBW
 
 
 def test_no_room_is_seen_beforehand(tmp_path, monkeypatch):

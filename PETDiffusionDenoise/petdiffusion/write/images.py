@@ -32,12 +32,26 @@ def write(volume: Volume, path: str | os.PathLike[str], *, overwrite: bool = Fal
     """
     target = Path(path)
     suffix = checked_suffix(target)
-    protect = [volume.facts.source] if volume.facts.source else []
+    protect = originals(Path(volume.facts.source)) if volume.facts.source else []
     with Staging(target.parent, protect=protect, overwrite=overwrite) as folder:
         check_space(folder, volume.array.nbytes + SPARE_BYTES)
         with writing(target):
             _save(volume, folder / target.name, suffix)
     return target
+
+
+def originals(source: Path) -> list[Path]:
+    """What nothing may replace of an image that was read: its file, and a sidecar that this program did not write."""
+    beside = path_of(source)
+    is_image = source.is_file() and suffix_of(source) in NIFTI + ITK
+    return [source, beside] if is_image and beside.is_file() and not _is_own(beside) else [source]
+
+
+def _is_own(sidecar: Path) -> bool:
+    try:
+        return OWN_KEY in json.loads(sidecar.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, TypeError, RecursionError):
+        return False
 
 
 def checked_suffix(target: Path) -> str:
