@@ -58,7 +58,7 @@ def test_the_weight_given_goes_before_the_headers_and_that_is_told(tmp_path):
     run = Run()
     volume = read.image(tmp_path / "series", weight_kg=84, run=run)
     assert volume.facts.suv_factor == pytest.approx(84 * PER_KG, rel=1e-6)
-    assert run.warnings == ["series says a weight of 70 kg; 84 kg was given and is used."]
+    assert run.warnings == ["The PET says a weight of 70 kg; 84 kg was given and is used."]
     run = Run()
     read.image(tmp_path / "series", weight_kg=70, run=run)
     assert run.warnings == []
@@ -99,7 +99,7 @@ def test_values_that_are_suv_already_stay_as_they_are_and_that_is_told(tmp_path)
     volume = read.image(path, weight_kg=35, run=run)
     np.testing.assert_array_equal(volume.array, small_patient()["pet"].array)
     assert volume.facts.weight_kg == 70 and volume.facts.suv_factor == pytest.approx(2e-4)
-    assert run.warnings == ["pet.nii.gz says a weight of 70 kg; 35 kg was given and changes nothing, since the values "
+    assert run.warnings == ["The PET says a weight of 70 kg; 35 kg was given and changes nothing, since the values "
                             "are SUV already."]
 
 

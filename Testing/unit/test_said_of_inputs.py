@@ -18,6 +18,7 @@ from petdiffusion.progress import Run
 from petdiffusion.volume import BQML, DIGITAL_PATIENT, REDUCED_DOSE, Geometry, LabelMap
 from petdiffusion.write import images
 from petdiffusion.write.tables import read_csv
+from support import dicom_factory
 from support.scans import GEOMETRY, small_patient, write_patient
 
 
@@ -36,6 +37,33 @@ def test_a_mean_suv_that_no_patient_has_is_told(scans):
     run = Run()
     petdiffusion.denoise(scans["pet"], "gaussian", run=run)
     assert run.warnings == []
+
+
+@pytest.mark.parametrize(("shift", "said"), [(0.0, False), (600.0, False), (1024.0, True)])
+def test_a_ct_that_shows_no_air_is_told(scans, shift, said):
+    """As of one that was saved without its intercept of -1024."""
+    run = Run()
+    read.image(scans["ct"].with_array(scans["ct"].array + shift), "ct", run=run)
+    assert [text for text in run.warnings if "without its intercept" in text] == run.warnings
+    assert len(run.warnings) == said
+
+
+@pytest.mark.parametrize("role", ["pet", "reference"])
+def test_no_warning_names_a_file_or_a_folder(tmp_path, scans, role):
+    """They go into the report, and a file's name may be the patient's."""
+    own, counts = dicom_factory.pet(tmp_path / "DOE"), dicom_factory.pet(tmp_path / "DOE_2", units="CNTS")
+    low = scans["pet"].with_array(scans["pet"].array, BQML)
+    beside = images.write(scans["pet"], tmp_path / "doe.nii.gz")
+    run = Run()
+    for source, said in ((own.folder, {"weight_kg": 90, "unit": "kBq/ml"}), (counts.folder, {"unit": "Bq/ml"}),
+                         (images.write(low, tmp_path / "DOE.nii.gz"), {"weight_kg": 90}), (beside, {"weight_kg": 90})):
+        read.image(source, role, **said, run=run)
+    for told in ("says a weight of 70 kg; 90 kg was given and is used", "says its unit itself", "looks like SUV",
+                 "are taken for Bq/ml", "changes nothing"):  # fmt: skip
+        assert any(told in text for text in run.warnings), told
+    assert not [text for text in run.warnings if "doe" in text.lower()]
+    called = "The PET" if role == "pet" else "The reference"
+    assert all(text.startswith((called, "No SUV")) for text in run.warnings), run.warnings
 
 
 @pytest.mark.parametrize(("after", "said"), [(30.0, True), (31.0, True), (29.0, False), (None, False)])

@@ -20,6 +20,8 @@ FLOAT_BYTES = 4
 HIGHEST = {SUVBW: 1e5, BQML: 1e11, HU: 1e6, ARBITRARY: 1e30}
 """Beyond these a value is not physical: the whole dose in one ml of an adult is an SUV of 70,000."""
 NARROWEST_CT_HU = 20.0
+HIGHEST_OF_AIR_HU = -300.0
+"""A CT shows air, which is at about -1000 HU; without its intercept at about 0."""
 LEAST_MASK = 500
 """Voxels from which on two values alone can be no chance."""
 MOST_LABELS, FLAT_PART = 512, 0.8
@@ -49,10 +51,9 @@ def values(volume: Volume, role: str, name: str, run: Run | None = None) -> Volu
     low, high = _range(volume, name)
     _check_unit(volume.unit, max(abs(low), abs(high)), name)
     if role in PET_ROLES:
-        _check_pet(volume, low, high, name, run)
-    elif role == "ct" and high - low < NARROWEST_CT_HU:
-        raise InputError(f"{name}: values {low:g} to {high:g}", "are not Hounsfield units of a CT",
-                         "Give the CT in HU, not normalised.")
+        _check_pet(volume, low, high, name, role, run)
+    elif role == "ct":
+        _check_ct(low, high, name, run)
     elif high == low:
         raise InputError(f"{name}: all voxels are {low:g}", "there is no image in it", "Check the file.")
     return volume
@@ -73,7 +74,16 @@ def _check_unit(unit: str, largest: float, name: str) -> None:
                         "or the file is damaged", "Say what the values are with unit='Bq/ml' or unit='SUVbw'.")
 
 
-def _check_pet(volume: Volume, low: float, high: float, name: str, run: Run | None) -> None:
+def _check_ct(low: float, high: float, name: str, run: Run | None) -> None:
+    if high - low < NARROWEST_CT_HU:
+        raise InputError(f"{name}: values {low:g} to {high:g}", "are not Hounsfield units of a CT",
+                         "Give the CT in HU, not normalised.")
+    if run is not None and low > HIGHEST_OF_AIR_HU:
+        run.warn(f"{called('ct')} has no value below {low:.0f} HU, and air is at about -1000: if it was saved without "
+                 "its intercept, all values are too high by about 1000. Export it again in HU.")
+
+
+def _check_pet(volume: Volume, low: float, high: float, name: str, role: str, run: Run | None) -> None:
     if high == low:
         raise InputError(f"{name}: all voxels are {low:g}", "there is no activity in it", "Check the file.")
     mean = float(volume.array.mean(dtype=np.float64))
@@ -86,7 +96,7 @@ def _check_pet(volume: Volume, low: float, high: float, name: str, run: Run | No
         raise InputError(f"{name}: whole numbers in flat patches", "make a label map, not a PET",
                          "Give the PET; say its unit with --unit if it is one.")
     if run is not None and volume.unit == BQML and high < 10:
-        run.warn(f"{name}: the largest value is {high:.3g} Bq/ml, which looks like SUV.")
+        run.warn(f"{called(role)}: the largest value is {high:.3g} Bq/ml, which looks like SUV.")
 
 
 def _is_label_map(array: np.ndarray) -> bool:
@@ -100,7 +110,7 @@ def _is_label_map(array: np.ndarray) -> bool:
     return bool(inside.any()) and float(np.mean((one == next_)[inside])) > FLAT_PART
 
 
-def agreed(declared: tuple[str, float] | None, stated: tuple[str, float] | None, name: str,
+def agreed(declared: tuple[str, float] | None, stated: tuple[str, float] | None, name: str, role: str,
            run: Run | None = None) -> tuple[str, float] | None:  # fmt: skip
     """The unit and scale that the image states, else those that were declared; where both are there they must agree.
 
@@ -112,15 +122,17 @@ def agreed(declared: tuple[str, float] | None, stated: tuple[str, float] | None,
         raise UnitError(f"{name} is in {stated[0]}", f"and was declared to be in {declared[0]}",
                         "Leave the declaration out, or correct the file's own unit.")
     if run is not None and declared[1] not in (1.0, stated[1]):
-        run.warn(f"{name} says its unit itself: the values are not multiplied by {declared[1]:g}, as was declared.")
+        run.warn(f"{called(role)} says its unit itself: the values are not multiplied by {declared[1]:g}, as was "
+                 "declared.")
     return stated
 
 
-def instead(error: UnitError, declared: tuple[str, float] | None, name: str, run: Run | None) -> tuple[str, float]:
+def instead(error: UnitError, declared: tuple[str, float] | None, name: str, role: str, run: Run | None
+            ) -> tuple[str, float]:  # fmt: skip
     """What was declared, where the image's own unit cannot be used: counts may be declared to be anything, what is
     known to be something else (SUV of lean mass, a rate) a mere picture."""
     if declared is None or not (isinstance(error, UnsaidUnit) or declared[0] == ARBITRARY):
         raise type(error)(f"{name}: {error.what}", error.why, error.remedy) from error
     if run is not None and declared[0] != ARBITRARY:
-        run.warn(f"{name}: {error.what}: {error.why}. The values are taken for {declared[0]}, as was declared.")
+        run.warn(f"{called(role)}: {error.what}: {error.why}. The values are taken for {declared[0]}, as was declared.")
     return declared

@@ -46,7 +46,7 @@ def of_slices(loaded: Sequence[Dataset], path: Path, role: str, declared: tuple[
         array *= np.float32(scale)
     if role not in PET_ROLES:
         return Volume(array, geometry, unit, _of_one_frame(common_facts(ordered[0], path, run), ordered, role, run))
-    used = weight(_known(lambda: units.weight_of(ordered), run), weight_kg, unit, path.name, run)
+    used = weight(_known(lambda: units.weight_of(ordered), run), weight_kg, unit, checks.called(role), run)
     return Volume(array, geometry, unit, _of_one_frame(pet_facts(ordered, path, run, used), ordered, role, run))
 
 
@@ -56,8 +56,8 @@ def _agreed_unit(ordered: Sequence[Dataset], role: str, declared: tuple[str, flo
     try:
         stated = _unit(ordered, role)
     except UnitError as error:
-        return checks.instead(error, declared, name, run)
-    return checks.agreed(declared, stated, name, run) or stated
+        return checks.instead(error, declared, name, role, run)
+    return checks.agreed(declared, stated, name, role, run) or stated
 
 
 def _unit(ordered: Sequence[Dataset], role: str) -> tuple[str, float]:
@@ -73,8 +73,8 @@ def _of_one_frame(facts: Facts, ordered: Sequence[Dataset], role: str, run: Run 
     if count == 1:
         return facts
     if run is not None:
-        run.warn(f"The slices of the {role.upper()} name {count} frames of reference (0020,0052), so how they lie to one "
-                 "another and to other images is not known. Check that they belong together.")
+        run.warn(f"{checks.called(role)}: its slices name {count} frames of reference (0020,0052), so how they lie to "
+                 "one another and to other images is not known. Check that they belong together.")
     return replace(facts, frame_of_reference=None)
 
 

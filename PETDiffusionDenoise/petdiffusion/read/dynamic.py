@@ -82,7 +82,7 @@ def _of_file(path: Path, given: tuple[Any, Any], run: Run | None) -> Frames:
         return sources.of_file(loaded, dynamic_times.of_one(notes, number), path, "pet", *given, run)
 
     each = (dynamic_times.of_one(notes, number) for number in range(count))
-    told = [sources.facts_of(own, path, BQML, given[1], None) for own in each]
+    told = [sources.facts_of(own, path, BQML, given[1], "pet", None) for own in each]
     return Frames(kind, times, str(path), at, *_factors(told, path.name), dynamic_times.injection(notes.data))
 
 

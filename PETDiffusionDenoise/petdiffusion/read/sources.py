@@ -55,14 +55,14 @@ def given_weight(given: Any, role: str) -> float | None:
 def _opened(source: Any, role: str, declared: tuple[str, float] | None, weight: float | None, run: Run | None
             ) -> Volume:  # fmt: skip
     if isinstance(source, Volume):
-        volume = _relabelled(source, declared, run)
-        return replace(volume, facts=weighed(volume.facts, weight, volume.unit, "The image", run))
+        volume = _relabelled(source, declared, role, run)
+        return replace(volume, facts=weighed(volume.facts, weight, volume.unit, checks.called(role), run))
     if isinstance(source, (str, os.PathLike)):
         return _from_path(Path(source), role, declared, weight, run)
     from . import files
 
     array, geometry, word = files.in_memory(source, run, called=checks.called(role))
-    unit, scale = _unit(word, declared, "The image", run) or _usual_unit(role)
+    unit, scale = _unit(word, declared, "The image", role, run) or _usual_unit(role)
     return _scaled(Volume(array, geometry, unit, Facts(weight_kg=weight)), scale)
 
 
@@ -88,25 +88,27 @@ def of_file(loaded: files.Loaded, notes: sidecar.Sidecar, path: Path, role: str,
     array, geometry, own = loaded
     beside = notes.unit if role != "mr" else None
     name = path.name if beside is None else notes.path.name
-    unit, scale = _unit(own if beside is None else beside, declared, name, run) or _usual_unit(role)
-    return _scaled(Volume(array, geometry, unit, facts_of(notes, path, unit, weight, run)), scale)
+    unit, scale = _unit(own if beside is None else beside, declared, name, role, run) or _usual_unit(role)
+    return _scaled(Volume(array, geometry, unit, facts_of(notes, path, unit, weight, role, run)), scale)
 
 
-def facts_of(notes: sidecar.Sidecar, path: Path, unit: str, weight: float | None, run: Run | None) -> Facts:
+def facts_of(notes: sidecar.Sidecar, path: Path, unit: str, weight: float | None, role: str, run: Run | None
+             ) -> Facts:  # fmt: skip
     """What stands beside the file, and what the weight that was given makes of it."""
-    facts = weighed(notes.facts(source=str(path)), weight, unit, path.name, run)
+    facts = weighed(notes.facts(source=str(path)), weight, unit, checks.called(role), run)
     if weight is not None and facts.suv_factor is None:
         facts = replace(facts, suv_factor=notes.known_factor(facts))
     return facts
 
 
-def _unit(word: Any, declared: tuple[str, float] | None, name: str, run: Run | None) -> tuple[str, float] | None:
+def _unit(word: Any, declared: tuple[str, float] | None, name: str, role: str, run: Run | None
+          ) -> tuple[str, float] | None:  # fmt: skip
     """By the word that the image has for it, if it has one, and what was declared."""
     try:
         stated = None if word is None else parse_unit(word)
     except UnitError as error:
-        return checks.instead(error, declared, name, run)
-    return checks.agreed(declared, stated, name, run)
+        return checks.instead(error, declared, name, role, run)
+    return checks.agreed(declared, stated, name, role, run)
 
 
 def _usual_unit(role: str) -> tuple[str, float]:
@@ -114,9 +116,9 @@ def _usual_unit(role: str) -> tuple[str, float]:
     return (HU if role == "ct" else ARBITRARY), 1.0
 
 
-def _relabelled(volume: Volume, declared: tuple[str, float] | None, run: Run | None) -> Volume:
+def _relabelled(volume: Volume, declared: tuple[str, float] | None, role: str, run: Run | None) -> Volume:
     known = None if volume.unit == ARBITRARY else (volume.unit, 1.0)
-    unit, scale = checks.agreed(declared, known, "The image", run) or (ARBITRARY, 1.0)
+    unit, scale = checks.agreed(declared, known, "The image", role, run) or (ARBITRARY, 1.0)
     return _scaled(volume.with_array(volume.array, unit), scale)
 
 

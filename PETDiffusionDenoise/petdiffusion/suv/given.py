@@ -28,8 +28,9 @@ def checked_weight(value: Any) -> float | None:
     return float(value)
 
 
-def weight(stated: float | None, given: float | None, unit: str, name: str, run: Run | None = None) -> float | None:
-    """The weight to use. Values that are SUV already were made with the file's, which stays."""
+def weight(stated: float | None, given: float | None, unit: str, called: str, run: Run | None = None) -> float | None:
+    """The weight to use of the image that is `called` so. Values that are SUV already were made with the file's, which
+    stays."""
     if given is None or given == stated:
         return stated
     if stated is None:
@@ -37,14 +38,14 @@ def weight(stated: float | None, given: float | None, unit: str, name: str, run:
     stays = unit == SUVBW
     if run is not None:
         end = "changes nothing, since the values are SUV already" if stays else "is used"
-        run.warn(f"{name} says a weight of {stated:g} kg; {given:g} kg was given and {end}.")
+        run.warn(f"{called} says a weight of {stated:g} kg; {given:g} kg was given and {end}.")
     return stated if stays else given
 
 
-def weighed(facts: Facts, given: float | None, unit: str, name: str, run: Run | None = None) -> Facts:
+def weighed(facts: Facts, given: float | None, unit: str, called: str, run: Run | None = None) -> Facts:
     """The facts with the weight to use; an SUV is in proportion to it, and so is a factor that is known."""
     stated, factor = facts.weight_kg, facts.suv_factor
-    used = weight(stated, given, unit, name, run)
+    used = weight(stated, given, unit, called, run)
     if used == stated:
         return facts
     return replace(facts, weight_kg=used, suv_factor=factor * used / stated if factor and stated else factor)
