@@ -5,7 +5,9 @@
 All voxels but those of blood follow Patlak's line, Ki x (integral of blood) + V x blood, so that Ki is known of every
 voxel; blood falls as after a bolus of FDG. Eight frames, by default 20 to 60 min after the injection, Biograph mCT.
 What a user gets is what is measured: `petdiffusion dynamic` denoises the frames and fits Ki (here of the scans). Organs
-are held against the truth, lesions against the same frames at the normal dose, whose scanner blurs them as much.
+are held against the truth, lesions against the same frames at the normal dose, whose scanner blurs them as much, and
+what is said to be certain against a scan with a hundred times the normal counts: how many voxels of the body lie within
+1.96 SDs of it.
 """
 
 from __future__ import annotations
@@ -37,6 +39,8 @@ V_BLOOD = 0.6
 BLOOD = ("aorta", "heart", "pulmonary_vein", "inferior_vena_cava", "superior_vena_cava", "portal_vein_and_splenic_vein",
          "iliac_artery_left", "iliac_artery_right", "iliac_vena_left", "iliac_vena_right")  # fmt: skip
 REFERENCE_MIN = 60.0
+LONGER = 100.0
+"""Than a frame lasts: what is scanned so long has hardly any noise."""
 
 
 def blood(minutes: np.ndarray | float) -> np.ndarray:
@@ -69,6 +73,7 @@ def main() -> None:
     normal, scan = case.write(args.folder, "normal", 1.0), case.write(args.folder, "scan", args.dose)
     print(f"{FRAMES} x {args.seconds:g} s from {args.start:g} min, {100 * args.dose:g} % dose, seed {args.seed}")
     case.normal = case.patlak(array_of(normal))
+    case.sure = array_of(case.write(args.folder, "sure", 1.0, LONGER))
     print(case.row("normal dose", normal))
     print(case.row("scan", scan))
     for method in args.methods.split(","):
@@ -80,6 +85,8 @@ def main() -> None:
                    *(["--each"] if each else [])]  # fmt: skip
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         print(case.row(method, out / "denoised.nii.gz"), flush=True)
+        if (out / "uncertainty.nii.gz").is_file():
+            print(case.certainty(method, out), flush=True)
 
 
 def cropped(patient: Patient) -> Patient:
@@ -107,6 +114,8 @@ class Dynamic:
 
     normal: np.ndarray
     """Ki of the normal dose."""
+    sure: np.ndarray
+    """Frames as the scanner would show them with hardly any noise."""
 
     def __init__(self, patient: Patient, seed: int, start: float, seconds: float) -> None:
         self.patient, self.seed, self.start, self.seconds = patient, seed, start, seconds
@@ -129,7 +138,7 @@ class Dynamic:
         tissue = self.ki * self.level * integral(minutes) + self.v * now
         return np.where(self.of_blood, self.patient.pet.array * float(blood(minutes)), tissue).astype(np.float32)
 
-    def write(self, folder: Path, name: str, fraction: float) -> Path:
+    def write(self, folder: Path, name: str, fraction: float, longer: float = 1.0) -> Path:
         patient, target = self.patient, folder / f"{name}.nii.gz"
         scanner = preset_of(patient, "mCT")
         facts = replace(facts_of(patient, scanner, self.seed), dose_fraction=fraction, simulated=DIGITAL_PATIENT)
@@ -139,7 +148,8 @@ class Dynamic:
         def images_of() -> object:
             for number, minutes in enumerate(self.middles):
                 left = facts.injected_dose_bq * 0.5 ** (minutes / HALF_LIFE_MIN)
-                now = replace(facts, suv_factor=1000 * facts.weight_kg / left, frame_seconds=self.seconds)
+                now = replace(facts, suv_factor=1000 * facts.weight_kg / left,
+                              frame_seconds=longer * self.seconds)
                 made = dose.acquire(torch.tensor(self.at(minutes)), like.geometry.spacing[::-1], mu=mu, preset=scanner,
                                     fractions=(fraction,), nested=False, seed=1000 * self.seed + number, facts=now,
                                     run=Run())  # fmt: skip
@@ -178,6 +188,14 @@ class Dynamic:
             "lesions": len(found), "lesion_Ki_bias_percent": round(100 * float(off.mean()), 1),
             "lesion_Ki_abs_error_percent": round(100 * float(np.abs(off).mean()), 1),
         })  # fmt: skip
+
+    def certainty(self, name: str, out: Path) -> str:
+        """How often a voxel is as near to the truth as is said of it."""
+        frames, sd = array_of(out / "denoised.nii.gz"), array_of(out / "uncertainty.nii.gz")
+        body = self.patient.pet.array > 0.1
+        z = np.abs(frames - self.sure)[:, body] / np.maximum(sd[:, body], 1e-9)
+        return json.dumps({"image": name, "voxels_covered_percent": round(100 * float(np.mean(z < 1.96)), 1),
+                           "median_SD": round(float(np.median(sd[:, body])), 4)})  # fmt: skip
 
     def patlak(self, frames: np.ndarray) -> np.ndarray:
         """Slope of tissue over blood against the integral of blood over blood, by least squares; the true blood."""

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from petdiffusion import denoise
 from petdiffusion.errors import OptionError
-from petdiffusion.methods.led.method import led
+from petdiffusion.methods.led import spread
+from petdiffusion.methods.led.fit import Fit
 from petdiffusion.progress import Run
-from petdiffusion.volume import SUVBW, Geometry, Volume
+from petdiffusion.volume import SUVBW, Geometry, LabelMap, Volume
 from petdiffusion.write import images
 from scipy.ndimage import gaussian_filter
 
@@ -25,7 +26,11 @@ def scene(hot=True):
 
 
 def run_led(frame, lead, fwhm_mm=9.0, pull=0.01):
-    return led(frame, lead, fwhm_mm, pull, SPACING, Run())
+    return fitted(Fit(lead, fwhm_mm, pull, SPACING), frame)
+
+
+def fitted(fit, frame):
+    return fit.image(*fit(frame))
 
 
 @pytest.mark.parametrize("factor", [0.2, 1.0, 7.0])
@@ -87,7 +92,7 @@ def test_noise_falls_as_by_a_filter_and_borders_stay():
 
 def test_axes_are_taken_as_they_lie():
     lead, frame = scene(), scene() + np.random.default_rng(1).normal(0, 0.1, SHAPE).astype(np.float32)
-    turned = led(frame.transpose(2, 0, 1), lead.transpose(2, 0, 1), 9.0, 0.01, (2.0, 4.0, 3.0), Run())
+    turned = fitted(Fit(lead.transpose(2, 0, 1), 9.0, 0.01, (2.0, 4.0, 3.0)), frame.transpose(2, 0, 1))
     np.testing.assert_allclose(turned, run_led(frame, lead).transpose(2, 0, 1), atol=1e-4)
 
 
@@ -101,3 +106,50 @@ def test_the_lead_is_brought_onto_the_scans_grid_and_one_of_elsewhere_is_refused
         images.write(image, tmp_path / "away.nii.gz", overwrite=True)
         with pytest.raises(OptionError, match="field of view"):
             denoise(frame, "led", lead=str(tmp_path / "away.nii.gz"))
+
+
+def noisy(frame, generator):
+    """SD proportional to the root of activity, correlated over 5 mm, as of a PET."""
+    noise = gaussian_filter(generator.standard_normal(SHAPE), [5.0 / 2.3548 / s for s in SPACING])
+    return (frame + 0.25 * np.sqrt(frame + 0.1) * noise / noise.std()).astype(np.float32)
+
+
+def test_the_sd_map_is_what_scans_repeated_show():
+    """Led thirty times with other noise, the frames differ as the SD map of each of them says, place by place."""
+    lead, frame, generator = scene(), 0.5 * scene(), np.random.default_rng(5)
+    fit, body = Fit(lead, 9.0, 0.01, SPACING), scene(False) > 0.5
+    geometry, told, made = Geometry(SHAPE[::-1], SPACING[::-1]), [], []
+    for number in range(30):
+        scan = Volume(noisy(frame, generator), geometry, SUVBW)
+        image = fitted(fit, scan.array)
+        made.append(image)
+        if number < 6:
+            told.append(spread.of_noise(scan, body, image, fit, 12, Run(seed=number)))
+    true, found = np.std(made, axis=0, ddof=1), np.mean(told, axis=0)
+    middle, rim = body & (lead < 1.2), lead > 2.0
+    for part in (middle, rim):
+        assert np.sqrt(np.mean(found[part] ** 2)) == pytest.approx(np.sqrt(np.mean(true[part] ** 2)), rel=0.2)
+
+
+def test_what_the_lead_is_unsure_of_counts_by_the_slope(tmp_path):
+    frame = Volume(noisy(0.5 * scene(), np.random.default_rng(6)), Geometry(SHAPE[::-1], SPACING[::-1]), SUVBW)
+    for name, array in (("lead", scene()), ("sd", 0.2 + 1e-4 * scene())):
+        images.write(frame.with_array(array), tmp_path / f"{name}.nii.gz")
+    body = LabelMap((scene(False) > 0.5).astype(np.int16), frame.geometry, {1: "body"})
+    given = {"lead": str(tmp_path / "lead.nii.gz"), "labels": body}
+    sure = denoise(frame, "led", **given)
+    unsure = denoise(frame, "led", lead_sd=str(tmp_path / "sd.nii.gz"), **given)
+    np.testing.assert_array_equal(sure.pet.array, unsure.pet.array)
+    inside = body.array > 0
+    added = np.sqrt(unsure.sd.array[inside] ** 2 - sure.sd.array[inside] ** 2)
+    assert np.median(added) == pytest.approx(0.5 * 0.2, rel=0.1), "the frame has half of the lead's activity"
+    assert "intervals" not in sure.tables, "a mean's error is not its noise alone"
+    assert denoise(frame, "led", samples=0, **given).sd is None
+
+
+def test_the_report_says_what_the_sd_map_is_of(tmp_path):
+    frame = Volume(noisy(scene(), np.random.default_rng(7)), Geometry(SHAPE[::-1], SPACING[::-1]), SUVBW)
+    denoise(frame, "led", out=tmp_path / "out")
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "The SD is what the method expects of the scan’s noise; other errors are not in it." in page
+    assert "own samples differ" not in page

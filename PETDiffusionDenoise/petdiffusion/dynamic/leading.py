@@ -28,6 +28,11 @@ class Ahead:
     def image(self) -> Path:
         return self.folder / "denoised.nii.gz"
 
+    @property
+    def sd(self) -> Path:
+        """Of methods that tell it."""
+        return self.folder / "uncertainty.nii.gz"
+
 
 def denoised_mean(laid: Laid, method: str, images: Mapping[str, str], settings: Mapping[str, Any], overwrite: bool,
                   run: Run) -> Ahead:  # fmt: skip
@@ -44,4 +49,5 @@ def denoised_mean(laid: Laid, method: str, images: Mapping[str, str], settings: 
 
 
 def settings_of(ahead: Ahead) -> dict[str, Any]:
-    return {"options": {"lead": str(ahead.image.absolute())}}
+    given = {"lead": ahead.image, "lead_sd": ahead.sd}
+    return {"options": {name: str(path.absolute()) for name, path in given.items() if path.is_file()}}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.resources import files
+from typing import Any
 
 from ... import __version__
 from . import clinical, figures, maps, sections, trust, viewer, words
@@ -127,16 +128,18 @@ def _maps_note() -> str:
             "each slice match it best, by the text encoder alone; no finding.")  # fmt: skip
 
 
+def _sd_note(facts: Mapping[str, Any]) -> str:
+    if facts.get("sd_factor"):
+        return "The SD is calibrated: 1.96 of it cover 95 % of voxels in patients like those it was calibrated on."
+    if facts.get("samples"):
+        return "The SD shows how much the method’s own samples differ; it is not a calibrated error."
+    return "The SD is what the method expects of the scan’s noise; other errors are not in it."
+
+
 def _slices_note(views: Views) -> str:
     where = "the hottest point of the lesions" if views.peaks else "the middle of the patient"
     first = "first " if len(views.differences) > 1 else ""
-    sd = ""
-    if SD in views.images:
-        sd = (
-            " The SD is calibrated: 1.96 of it cover 95 % of voxels in patients like those it was calibrated on."
-            if views.report.interval_facts.get("sd_factor")
-            else " The SD shows how much the method’s own samples differ; it is not a calibrated error."
-        )
+    sd = f" {_sd_note(views.report.interval_facts)}" if SD in views.images else ""
     return (
         f"Planes through {where}. The {first}difference shows what was removed: grain without the shapes of organs "
         f"or lesions is noise; a shape is signal that was changed.{sd}"
