@@ -18,6 +18,7 @@ from ..suv.given import weight
 from ..volume import ARBITRARY, HU, Facts, Volume
 from . import checks, pixels, series, slices
 from .checks import PET_ROLES
+from .left_out import if_readable
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -157,14 +158,8 @@ def _positive(ds: Dataset, keyword: str, run: Run | None) -> float | None:
 
 
 def _known(asked: Callable[[], float | None], run: Run | None) -> float | None:
-    """A number above zero. A damaged one, or several where there can be one, are told and no more: there is an image
-    without them."""
-    try:
-        value = asked()
-    except (InputError, UnitError) as error:
-        if run is not None:
-            run.warn(f"{error.what}: {error.why}. It is left out.")
-        return None
+    """A number above zero."""
+    value = if_readable(asked, run)
     return value if value and value > 0 else None
 
 

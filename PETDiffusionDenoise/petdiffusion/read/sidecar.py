@@ -5,17 +5,21 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, UnitError
 from ..suv import tracers
 from ..suv.factor import factor
 from ..suv.units import becquerel
 from ..volume import Facts
+from .left_out import if_readable
+
+if TYPE_CHECKING:
+    from ..progress import Run
 
 OWN_KEY = "PETDiffusion"
 HEADER_KEY = "petdiffusion"
@@ -23,6 +27,9 @@ HEADER_KEY = "petdiffusion"
 _MODALITIES = {"pet": "pet", "pt": "pet", "ct": "ct", "mr": "mr", "mri": "mr"}
 _FACT_TYPES = {f.name: str if "str" in str(f.type) else Real for f in fields(Facts)}
 _LEVELS_UP = 5
+_CORRECTIONS = ("AttenuationCorrection", "AttenuationCorrectionMethod")
+"""As PET-BIDS and as dcm2niix have it."""
+_UNCORRECTED = re.compile(r"\s*(none|no|non|not|nac|false|uncorrected|without)(?![\w/])", re.IGNORECASE)
 
 
 def path_of(image: Path) -> Path:
@@ -44,11 +51,12 @@ class Sidecar:
         """The word for the image's unit; None where there is none."""
         return None if self.data.get("Units") in (None, "") else self.data["Units"]
 
-    def facts(self, source: str | None = None) -> Facts:
+    def facts(self, source: str | None = None, run: Run | None = None) -> Facts:
+        """A number that cannot be read costs the SUV, which is told, and not the image."""
         if self.path is None:
             return Facts(source=source)
         own = self.data.get(OWN_KEY)
-        found = self._own(own) if isinstance(own, Mapping) else self._bids()
+        found = self._own(own) if isinstance(own, Mapping) else self._bids(run)
         return Facts(**{**found, "source": source})
 
     def _own(self, own: Mapping[str, Any]) -> dict[str, Any]:
@@ -61,28 +69,44 @@ class Sidecar:
                 raise self._wrong(f"{OWN_KEY}.facts.{name}", value)
         return {name: value for name, value in facts.items() if name in _FACT_TYPES}
 
-    def _bids(self) -> dict[str, Any]:
+    def _bids(self, run: Run | None) -> dict[str, Any]:
         known = {"modality": self._modality(),
                  "tracer": tracers.tracer(self._text("TracerName"), self._text("Radiopharmaceutical")),
-                 "half_life_s": self._half_life(), "injected_dose_bq": self._dose(),
-                 "uptake_minutes": self._minutes(), "frame_seconds": self._seconds("FrameDuration"),
+                 "half_life_s": self._told(self._half_life, run), "injected_dose_bq": self._told(self._dose, run),
+                 "uptake_minutes": self._told(self._minutes, run),
+                 "frame_seconds": self._told(lambda: self._seconds("FrameDuration"), run),
                  "decay_factor": self._readable("DecayCorrectionFactor"),
                  "scanner": " ".join(filter(None, (self._text("Manufacturer"), self._text("ManufacturersModelName"))))
-                 or None, **self._person()}
-        return {**known, "suv_factor": self.known_factor(Facts(**known))}
+                 or None, **self._person(run)}
+        return {**known, "suv_factor": self.known_factor(Facts(**known), run)}
 
-    def known_factor(self, facts: Facts) -> float | None:
+    def _told(self, asked: Callable[[], float | None], run: Run | None) -> float | None:
+        return if_readable(asked, run, unnamed=f"{self.path.name}: ")
+
+    def known_factor(self, facts: Facts, run: Run | None = None) -> float | None:
         """The SUV factor if the file and these facts tell it."""
-        try:
-            return self.suv_factor(facts) if self.path else None
-        except UnitError:
-            return None
+
+        def asked() -> float | None:
+            try:
+                return self.suv_factor(facts)
+            except UnitError:
+                return None
+
+        return self._told(asked, run) if self.path else None
+
+    def check_attenuation(self, remedy: str) -> None:
+        """Without that correction there is no SUV."""
+        for key in _CORRECTIONS:
+            if self.data.get(key) is not None and _UNCORRECTED.match(str(self.data[key])):
+                raise UnitError(f"{self.path.name}: {key} '{self.data[key]}'",
+                                "says that the image is not corrected for attenuation, so there is no SUV", remedy)
 
     def suv_factor(self, facts: Facts) -> float:
         """Refuses where the file does not say to which time the image is decay-corrected.
 
         The user's facts count first: an uptake time given by hand is the time to the decay reference.
         """
+        self.check_attenuation("Give the corrected image, or stay in Bq/ml.")
         if facts.uptake_minutes not in (None, self._stated_uptake()):
             return factor(facts.injected_dose_bq, facts.weight_kg, facts.half_life_s, 60.0 * facts.uptake_minutes)
         if self.data.get("ImageDecayCorrected") is not True:
@@ -102,7 +126,7 @@ class Sidecar:
 
     def _stated_uptake(self) -> float | None:
         own = self.data.get(OWN_KEY)
-        return self._own(own).get("uptake_minutes") if isinstance(own, Mapping) else self._minutes()
+        return self._own(own).get("uptake_minutes") if isinstance(own, Mapping) else self._told(self._minutes, None)
 
     def _modality(self) -> str | None:
         return {"pet": "PT", "ct": "CT", "mr": "MR"}.get(_MODALITIES.get(self._text("Modality").lower(), ""))
@@ -114,10 +138,12 @@ class Sidecar:
         dose = self._number("InjectedRadioactivity")
         if dose is None:
             return self._number("RadionuclideTotalDose")
+        unit = self.data.get("InjectedRadioactivityUnits")
         try:
-            return becquerel(dose, self.data.get("InjectedRadioactivityUnits"))
+            return becquerel(dose, unit)
         except UnitError as error:
-            raise self._told(error) from error
+            raise UnitError(f"{self.path.name}: InjectedRadioactivityUnits" + ("" if unit is None else f" {unit!r}"),
+                            "is missing" if unit is None else error.why, error.remedy) from error
 
     def _minutes(self) -> float | None:
         scan, injected = self._number("ScanStart"), self._number("InjectionStart")
@@ -139,9 +165,10 @@ class Sidecar:
             return None
         return value if value and value > 0 else None
 
-    def _person(self) -> dict[str, Any]:
+    def _person(self, run: Run | None) -> dict[str, Any]:
         row = participant(self.path) if self.path else {}
-        weight = self._number("BodyWeight") or self._number("PatientWeight") or _float(row.get("weight"))
+        stated = (self._told(lambda key=key: self._number(key), run) for key in ("BodyWeight", "PatientWeight"))
+        weight = next(filter(None, stated), None) or _float(row.get("weight"))
         sex = (self._text("PatientSex") or row.get("sex", "")).strip().upper()[:1]
         return {"weight_kg": weight, "sex": sex if sex in ("M", "F", "O") else None,
                 "age_years": _float(row.get("age"))}
@@ -161,9 +188,6 @@ class Sidecar:
         if isinstance(value, bool) or not isinstance(value, Real) or abs(value) == float("inf") or value != value:
             raise self._wrong(key, value)
         return float(value)
-
-    def _told(self, error: UnitError) -> UnitError:
-        return UnitError(f"{self.path.name}: {error.what}", error.why, error.remedy)
 
     def _wrong(self, key: str, value: Any) -> InputError:
         return InputError(f"{self.path.name}: {key} = {str(value)[:64]!r}", "has the wrong type",

@@ -89,13 +89,16 @@ def of_file(loaded: files.Loaded, notes: sidecar.Sidecar, path: Path, role: str,
     beside = notes.unit if role != "mr" else None
     name = path.name if beside is None else notes.path.name
     unit, scale = _unit(own if beside is None else beside, declared, name, role, run) or _usual_unit(role)
+    if unit == SUVBW:
+        notes.check_attenuation("Give the corrected image, or read it with unit='a.u.' in Python if only the picture "
+                                "matters.")
     return _scaled(Volume(array, geometry, unit, facts_of(notes, path, unit, weight, role, run)), scale)
 
 
 def facts_of(notes: sidecar.Sidecar, path: Path, unit: str, weight: float | None, role: str, run: Run | None
              ) -> Facts:  # fmt: skip
     """What stands beside the file, and what the weight that was given makes of it."""
-    facts = weighed(notes.facts(source=str(path)), weight, unit, checks.called(role), run)
+    facts = weighed(notes.facts(source=str(path), run=run), weight, unit, checks.called(role), run)
     if weight is not None and facts.suv_factor is None:
         facts = replace(facts, suv_factor=notes.known_factor(facts))
     return facts
