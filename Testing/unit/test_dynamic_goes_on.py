@@ -79,6 +79,31 @@ def test_another_command_does_not_go_on_with_the_frames_of_one_that_was_stopped(
     assert image(done(pet, out).files["denoised"]).shape[0] == 3
 
 
+@pytest.mark.parametrize("lead", [False, True])
+def test_what_is_said_of_all_frames_is_said_once_and_of_some_with_their_numbers(tmp_path, monkeypatch, lead):
+    from petdiffusion import registry
+    from petdiffusion.methods.contract import MethodCard, Output
+    from petdiffusion.progress import Run
+
+    def doubting(case, options, run):
+        run.warn("Odd as always.")
+        if case.pet.facts.frame_seconds in SECONDS[1:]:
+            run.warn("Odd this time.")
+        return Output(case.pet)
+
+    card = MethodCard("doubting", "Doubting", "", "", outputs=("denoised",))
+    real = MethodCard.load
+    monkeypatch.setattr(MethodCard, "load", lambda self: doubting if self.name == "doubting" else real(self))
+    monkeypatch.setitem(registry.cards(), "doubting", card)
+    seen = []
+    run = Run(report=lambda event: seen.append(event.get("text", "")))
+    made = denoise_frames(write(tmp_path), tmp_path / "out", "doubting", lead=lead, run=run)
+    assert [text for text in made.warnings if "as always" in text] == ["Odd as always."]
+    assert seen.count("Odd as always.") == 1
+    assert [text for text in made.warnings if "this time" in text] == ([] if lead else ["Frames 2, 3: Odd this time."])
+    assert made.record["warnings"] == list(made.warnings)
+
+
 def test_of_frames_that_are_no_more_nothing_is_left(tmp_path):
     pet, out = write(tmp_path), tmp_path / "out"
     done(pet, out)
@@ -192,7 +217,7 @@ def test_curves_are_over_minutes_and_the_noise_before_is_the_scans(monkeypatch):
                                               ((1, 2, 3, 7), "Frames 1 to 3, 7")])  # fmt: skip
 def test_frames_are_listed_as_people_would(frames, said):
     here = laid([Time()] * 8)
-    assert page._list_of(here, [f"frame_{n:03d}" for n in frames]) == said
+    assert page.list_of(here, [f"frame_{n:03d}" for n in frames]) == said
 
 
 def test_pictures_are_seen_from_the_front_head_up(tmp_path):

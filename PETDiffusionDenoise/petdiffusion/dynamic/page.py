@@ -96,7 +96,7 @@ def _doubts(laid: Laid, checks: Mapping[str, Sequence[str]], of_mean: Sequence[s
     items = [_doubt(laid, said) for said in sorted(whose.values(), key=len, reverse=True)]
     items[:0] = [f"<li><b>Mean of all frames</b>: {escape(text)}</li>" for text in of_mean]
     if laid.empty:
-        items.insert(0, f"<li><b>{_list_of(laid, laid.empty)}</b>: hardly any activity; left as it was.</li>")
+        items.insert(0, f"<li><b>{list_of(laid, laid.empty)}</b>: hardly any activity; left as it was.</li>")
     return f'<aside><h2>Check before relying on these numbers</h2><ul>{"".join(items)}</ul></aside>' if items else ""
 
 
@@ -108,14 +108,14 @@ def _without_numbers(text: str) -> str:
 def _doubt(laid: Laid, said: Sequence[tuple[str, str]]) -> str:
     frames, (first, text) = [frame for frame, _ in said], said[0]
     such = f"in {_word(laid).lower()} {_name(first)}: " if len(frames) > 1 else ""
-    return f"<li><b>{_list_of(laid, frames)}</b>: {escape(such + text)}</li>"
+    return f"<li><b>{list_of(laid, frames)}</b>: {escape(such + text)}</li>"
 
 
 def _word(laid: Laid) -> str:
     return "Gate" if laid.kind == GATES else "Frame"
 
 
-def _list_of(laid: Laid, frames: Sequence[str]) -> str:
+def list_of(laid: Laid, frames: Sequence[str]) -> str:
     """'Frames 1, 3 to 6'."""
     numbers, parts = [int(_name(frame)) for frame in frames], []
     for _, group in groupby(enumerate(numbers), key=lambda pair: pair[1] - pair[0]):

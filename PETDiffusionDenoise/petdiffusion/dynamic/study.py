@@ -6,7 +6,7 @@ What is finished stays: a run that was stopped goes on with the frames that are 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from ..write.lock import alone_in
 from ..write.outputs import RECORD, check_apart
 from . import apart, given, leading, together
 from .given import MASKS
+from .page import list_of
 from .patlak import FROM_MINUTES, Asked
 
 IMAGES = ("ct", "mr", *MASKS)
@@ -184,14 +185,45 @@ def _denoised(ask: _Ask, laid: apart.Laid, run: Run) -> list[dict[str, Any]]:
     apart.write_manifest(laid, ask.images)
     if not ask.overwrite and (others := refused(laid.manifest, laid.folder, ask.method, **ask.settings)):
         raise _of_others(others, len(laid.names), others[0]["error"].partition(". ")[0])
+    of_batch = replace(run, report=_each_once(run), warnings=[])
     rows = run_batch(laid.manifest, laid.folder, ask.method, workers=ask.workers, report=False,
-                     overwrite=ask.overwrite, run=run, **ask.settings)  # fmt: skip
+                     overwrite=ask.overwrite, run=of_batch, **ask.settings)  # fmt: skip
+    run.warnings, run.whole = run.warnings + of_batch.warnings, of_batch.whole
     bad = [row for row in rows if row["status"] in ("failed", "refused")]
     if bad:
         raise InputError(f"{len(bad)} of {len(rows)} frames ({_names(bad)})",
                          f"could not be denoised ({bad[0]['error'].rstrip('.')})",
                          "Run the same again once that is put right: frames that are done are kept.")
+    _tell(laid, rows, run)
     return rows
+
+
+def _each_once(run: Run) -> Callable[[dict[str, Any]], None]:
+    """What every frame says is said as the first one does."""
+    told = set(run.warnings)
+
+    def report(event: dict[str, Any]) -> None:
+        if event["event"] != "warning" or event["text"] not in told:
+            run.report(event)
+        if event["event"] == "warning":
+            told.add(event["text"])
+
+    return report
+
+
+def _tell(laid: apart.Laid, rows: Sequence[dict[str, Any]], run: Run) -> None:
+    """Which frames said what, unless all did, or their mean."""
+    said: dict[str, list[str]] = {}
+    for row in rows:
+        for text in read_record(laid.folder / row["id"])["warnings"]:
+            said.setdefault(text, []).append(row["id"])
+    for text, names in said.items():
+        if text in run.warnings:
+            continue
+        if len(names) == len(rows):
+            run.warnings.append(text)
+        else:
+            run.warn(f"{list_of(laid, names)}: {text}")
 
 
 def _names(rows: Sequence[dict[str, Any]], most: int = 6) -> str:
