@@ -12,7 +12,6 @@ from petdiffusion.measure.image import (
     bias,
     class_metrics,
     image_metrics,
-    mae,
     nrmse,
     psnr,
     rmse,
@@ -69,6 +68,12 @@ def test_slicewise_psnr_is_the_mean_over_slices(pair):
     assert psnr(image, reference, 7.0, dimensions=2) == pytest.approx(np.mean(each), abs=1e-9)
 
 
+def test_slices_that_are_equal_have_no_psnr_of_their_own(pair):
+    image, reference = pair[0].copy(), pair[1]
+    image[1:] = reference[1:]
+    assert psnr(image, reference, 7.0, dimensions=2) == psnr(image[:1], reference[:1], 7.0) < np.inf
+
+
 @pytest.mark.parametrize(
     ("settings", "arguments"),
     [
@@ -119,7 +124,7 @@ def test_ssim_of_an_image_thinner_than_the_window(pair):
 def test_errors_by_hand():
     reference = np.array([[[0.0, 2.0, 4.0, 10.0]]])
     image = np.array([[[1.0, 2.0, 2.0, 11.0]]])
-    assert mae(image, reference) == 1.0
+    assert image_metrics(image, reference)["MAE"] == 1.0
     assert rmse(image, reference) == pytest.approx(np.sqrt(6 / 4))
     assert bias(image, reference) == 0.0
     assert nrmse(image, reference) == pytest.approx(np.sqrt(1.5) / 10)

@@ -82,6 +82,10 @@ def test_wilcoxon_leaves_out_equal_pairs():
     assert (nothing.n, nothing.p) == (0, 1.0)
 
 
+def test_the_middle_of_the_differences_is_their_median():
+    assert wilcoxon([1.0, 2.0, 12.0], [0.0, 0.0, 0.0]).median == 2.0
+
+
 def test_holm_by_hand():
     # sorted 0.01 x4 = 0.04, 0.02 x3 = 0.06, 0.03 x2 = 0.06, 0.5 x1
     assert holm([0.03, 0.01, 0.5, 0.02]).tolist() == pytest.approx([0.06, 0.04, 0.5, 0.06])
@@ -133,10 +137,8 @@ def predicted():
 
 def test_a_true_sd_is_calibrated(predicted):
     found = calibration(*predicted)
-    for row in found.coverage:
-        assert row["observed"] == pytest.approx(row["nominal"], abs=0.01)
-    assert found.scale == pytest.approx(1.0, abs=0.01) and found.expected_error < 0.03
-    assert all(b["rmse"] == pytest.approx(b["sd"], rel=0.05) for b in found.bins)
+    assert found.coverage == {0.68: pytest.approx(0.68, abs=0.01), 0.95: pytest.approx(0.95, abs=0.01)}
+    assert found.expected_error < 0.03
     error = np.abs(predicted[1] - predicted[0])
     assert found.rank_correlation == pytest.approx(stats.spearmanr(error.ravel(), predicted[2].ravel()).statistic)
 
@@ -144,17 +146,27 @@ def test_a_true_sd_is_calibrated(predicted):
 def test_half_the_sd_is_overconfident(predicted):
     truth, mean, sd = predicted
     found = calibration(truth, mean, sd / 2)
-    assert found.scale == pytest.approx(2.0, rel=0.01)
+    # the RMSE is twice the SD: (2 - 1) / 1
+    assert found.expected_error == pytest.approx(1.0, abs=0.05)
     # 95 % intervals then cover P(|z| < 0.98) = 67.3 %
-    assert found.coverage[-1]["observed"] == pytest.approx(0.673, abs=0.01)
+    assert found.coverage[0.95] == pytest.approx(0.673, abs=0.01)
+
+
+def test_the_expected_error_by_hand():
+    """Ten voxels, a tenth each: SDs of 1 to 10, errors of 3. Those without an SD do not count."""
+    sd = np.arange(10.0, 0, -1).reshape(1, 2, 5)
+    mean = np.full(sd.shape, 3.0)
+    found = calibration(np.zeros_like(sd), mean, sd)
+    assert found.expected_error == pytest.approx(np.mean([abs(3 - k) / k for k in range(1, 11)]))
+    none = calibration(np.zeros_like(sd), mean, np.zeros_like(sd))
+    assert np.isnan(none.expected_error) and none.coverage[0.95] == 0
 
 
 def test_an_sd_that_knows_nothing_has_no_rank_correlation(predicted):
     truth, mean, sd = predicted
     shuffled = np.random.default_rng(0).permuted(sd.ravel()).reshape(sd.shape)
     assert abs(calibration(truth, mean, shuffled).rank_correlation) < 0.02
-    constant = calibration(truth, mean, np.ones_like(sd))
-    assert np.isnan(constant.rank_correlation) and constant.rows()[0]["rank_correlation"] is None
+    assert np.isnan(calibration(truth, mean, np.ones_like(sd)).rank_correlation)
 
 
 def test_only_the_mask_counts_and_negative_sd_is_refused(predicted):

@@ -85,6 +85,7 @@ def test_scores_by_hand():
     assert found["PSNR_dB"] == pytest.approx(np.mean(each), abs=1e-3) and found["slices"] == 3
     assert found["sharpness"] == pytest.approx(1.1, rel=1e-4) and found["bias_percent"] == pytest.approx(10, rel=1e-4)
     assert found["SD_rank"] == pytest.approx(1, abs=1e-3) and found["SD_over_error"] == pytest.approx(2, rel=1e-4)
+    assert found["SD_ENCE"] == pytest.approx(0.5, rel=1e-4) and found["SD_covers_68"] == found["SD_covers_95"] == 1
     assert "SD_rank" not in score_slices(Output(normal), normal, body)
 
 

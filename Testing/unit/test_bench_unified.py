@@ -48,6 +48,7 @@ def test_a_perfect_method_has_perfect_numbers(scene):
     found = judged(scene, normal.array, organs.array // 5, lesions.array)
     assert found["Dice_lesion"] == found["Dice_liver"] == found["sensitivity"] == 1.0
     assert found["NRMSE_whole"] == found["false"] == found["made_up"] == 0
+    assert found["HD95_mm_lesion"] == found["ASSD_mm_lesion"] == found["HD95_mm_liver"] == 0
     assert (found["MTV_ml"], found["TLG"], found["liver_SUVmean"]) == (4.0, 24.0, 2.0)
     assert found["Dice_spleen"] is None if "Dice_spleen" in found else True
     assert found["NRMSE_spleen"] is None and found["false_without_lesions"] is None
@@ -62,6 +63,10 @@ def test_numbers_by_hand(scene):
     assert found["NRMSE_whole"] == pytest.approx(1 / 5) and found["Dice_lesion"] == pytest.approx(2 * 2 / 6)
     assert (found["MTV_ml"], found["MTV_ml_true"]) == (2.0, 4.0) and found["TLG"] == 14.0
     assert found["sensitivity_middle"] == 1.0 and found["sensitivity_small"] is None
+    # of the true four voxels two are 10 and 20 mm off the two marked ones; six voxels in all
+    assert found["HD95_mm_lesion"] == pytest.approx(18.5) and found["ASSD_mm_lesion"] == pytest.approx(30 / 6)
+    none = judged(scene, normal.array, organs.array // 5, np.zeros_like(half))
+    assert none["HD95_mm_lesion"] is None and none["ASSD_mm_lesion"] is None and none["Dice_lesion"] == 0
 
 
 def test_what_shows_in_the_scan_is_a_false_positive_and_what_does_not_is_made_up(scene):

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from ..measure.calibration import calibration
+from ..measure.checks import or_none
 from ..measure.image import SLICES_GAUSSIAN, psnr, ssim
 from ..methods.contract import Output
 from ..volume import Volume
@@ -21,6 +23,8 @@ SETTINGS = {
     "SD_rank": "Spearman's rank correlation of the SD over the runs with the size of the true error, voxels of the "
                "body",
     "SD_over_error": "root mean square SD over root mean square error; 1 is as wide as the error",
+    "SD_covers_68, SD_covers_95": "in the CSV: part of the body's voxels whose truth lies within 0.99 and 1.96 SD",
+    "SD_ENCE": "in the CSV: mean of |RMSE - SD| / SD over tenths of the body's voxels, sorted by SD",
 }  # fmt: skip
 
 
@@ -51,14 +55,15 @@ def _roughness(image: np.ndarray, body: np.ndarray) -> float:
     return float(np.hypot(y, x)[body].mean())
 
 
-def _spread(output: Output, reference: np.ndarray, body: np.ndarray) -> dict[str, float]:
+def _spread(output: Output, reference: np.ndarray, body: np.ndarray) -> dict[str, float | None]:
     """How the SD map goes with the true error; nothing where there is no map."""
     if output.sd is None:
         return {}
-    from scipy.stats import spearmanr
-
     sd, error = output.sd.array[body], np.abs(output.pet.array - reference)[body]
     if not sd.any() or not error.any():
         return {}
     ratio = np.sqrt(np.mean(np.square(sd, dtype=np.float64)) / np.mean(np.square(error, dtype=np.float64)))
-    return {"SD_rank": float(spearmanr(sd, error).statistic), "SD_over_error": float(ratio)}
+    found = calibration(reference, output.pet.array, output.sd.array, body)
+    return {"SD_rank": or_none(found.rank_correlation), "SD_over_error": float(ratio),
+            "SD_ENCE": or_none(found.expected_error),
+            **{f"SD_covers_{100 * level:.0f}": part for level, part in found.coverage.items()}}  # fmt: skip

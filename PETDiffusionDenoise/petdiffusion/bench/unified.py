@@ -9,12 +9,14 @@ import numpy as np
 from scipy import ndimage
 
 from ..measure.agreement import agreement
-from ..measure.segmentation import components, detection, dice
+from ..measure.segmentation import components, detection, dice, surface_distance
 from ..methods.contract import Case, Output
 from ..phantoms.labels import GROUPS
 from ..volume import Geometry, LabelMap, Volume
 
 CLASSES = ("lesion", "liver", "lung", "bone", "muscle", "kidney", "spleen", "aorta")
+SURFACES = ("lesion", "liver", "kidney", "spleen", "aorta")
+"""What is compact: elsewhere the distance of surfaces says little, and takes long."""
 SHELL_MM = (5.0, 15.0)
 SEEN = 1.0
 """A region that no lesion lies under is made up by the method if it does not stand out by this many SDs of the shell
@@ -35,6 +37,7 @@ def measured(output: Output, case: Case, normal: Volume, organs: LabelMap | None
     numbers |= {f"Dice_{name}": _or_none(dice(found[name], mask)) if found and name in found else None
                 for name, mask in truth.items()}  # fmt: skip
     if found:
+        numbers |= _surfaces(found, truth, case.pet.geometry)
         numbers |= _lesions(found["lesion"], truth["lesion"], case)
         numbers |= _clinical(output.pet.array, found, normal.array, truth, case.pet.geometry)
     return numbers
@@ -59,6 +62,15 @@ def _errors(image: np.ndarray, normal: np.ndarray, body: np.ndarray, masks: Mapp
         own = float(np.ptp(normal[mask])) if error is not None else 0.0
         numbers[f"NRMSE_{name}"] = error / own if own > 0 else None
         numbers[f"NRMSE_image_{name}"] = None if error is None else error / span
+    return numbers
+
+
+def _surfaces(found: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray], geometry: Geometry) -> Numbers:
+    numbers: Numbers = {}
+    for name in SURFACES:
+        if name in found and name in truth:
+            distance = surface_distance(found[name], truth[name], geometry.spacing)
+            numbers |= {f"HD95_mm_{name}": _or_none(distance.hd95), f"ASSD_mm_{name}": _or_none(distance.assd)}
     return numbers
 
 

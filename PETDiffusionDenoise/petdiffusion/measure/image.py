@@ -82,10 +82,6 @@ VARIANTS: Mapping[str, ImageSettings] = {
 }
 
 
-def mae(image: np.ndarray, reference: np.ndarray, mask: np.ndarray | None = None) -> float:
-    return float(np.mean(np.abs(_difference(image, reference, mask))))
-
-
 def rmse(image: np.ndarray, reference: np.ndarray, mask: np.ndarray | None = None) -> float:
     return float(np.sqrt(np.mean(_difference(image, reference, mask) ** 2)))
 

@@ -1,4 +1,4 @@
-"""Masks against masks: overlap, volume, surface distance and lesion-by-lesion detection.
+"""Masks against masks: overlap, surface distance and lesion-by-lesion detection.
 
 An empty reference has no Dice of its own: with an empty prediction the case is not counted (NaN), with any prediction
 it is 0. Tables say how many structures were not counted.
@@ -15,8 +15,7 @@ import numpy as np
 from scipy import ndimage
 
 from ..errors import GeometryError, OptionError
-from ..volume import LabelMap
-from .checks import bounding_box, or_none, same_grid
+from .checks import bounding_box
 
 CONNECTIVITY = {6: 1, 18: 2, 26: 3}
 SIZES_ML = (1.0, 5.0)
@@ -69,12 +68,6 @@ def dice(prediction: np.ndarray, reference: np.ndarray) -> float:
     return 2.0 * np.count_nonzero(p & r) / total if total else float("nan")
 
 
-def volumetric_similarity(prediction: np.ndarray, reference: np.ndarray) -> float:
-    """1 - ||P| - |R|| / (|P| + |R|); NaN where both are empty."""
-    p, r = (np.count_nonzero(m) for m in _masks(prediction, reference))
-    return 1.0 - abs(p - r) / (p + r) if p + r else float("nan")
-
-
 @dataclass(frozen=True)
 class SurfaceDistance:
     """In mm. NaN where both masks are empty, infinite where one is."""
@@ -102,39 +95,6 @@ def surface_distance(
     return SurfaceDistance(
         float(max(np.percentile(to_r, 95), np.percentile(to_p, 95))), float(np.concatenate([to_r, to_p]).mean())
     )
-
-
-def overlap_table(prediction: LabelMap, reference: LabelMap) -> list[dict[str, Any]]:
-    """A row per structure that occurs in either map, then the mean over those counted."""
-    geometry = same_grid({"prediction": prediction, "reference": reference})
-    names = {**prediction.present(), **reference.present()}
-    rows = []
-    for value, name in sorted(names.items()):
-        p, r = prediction.array == value, reference.array == value
-        distance = surface_distance(p, r, geometry.spacing)
-        rows.append(
-            {
-                "organ": name,
-                "Dice": or_none(dice(p, r)),
-                "volume_similarity": or_none(volumetric_similarity(p, r)),
-                "HD95_mm": or_none(distance.hd95),
-                "ASSD_mm": or_none(distance.assd),
-                "volume_ml": float(np.count_nonzero(p) * geometry.voxel_ml),
-                "reference_ml": float(np.count_nonzero(r) * geometry.voxel_ml),
-            }
-        )
-    return rows
-
-
-def mean_dice(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> dict[str, Any]:
-    """Mean Dice over cases; cases in which both masks are empty are not counted, and their number is given."""
-    values = np.array([dice(p, r) for p, r in pairs], float)
-    counted = values[~np.isnan(values)]
-    return {
-        "Dice": or_none(float(counted.mean())) if counted.size else None,
-        "cases": int(counted.size),
-        "not_counted": int(values.size - counted.size),
-    }
 
 
 def detection(

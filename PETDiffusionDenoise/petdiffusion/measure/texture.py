@@ -21,7 +21,6 @@ import numpy as np
 from ..errors import InputError, OptionError
 from .checks import bounding_box, finite_pair, mask_like, versions
 
-FEATURES = 13
 NEGLIGIBLE = 1e-10
 """A reference feature below this counts as zero: rounding, not texture."""
 

@@ -15,6 +15,8 @@ SETTINGS = {
     "NRMSE": "RMSE / (max - min of the normal-dose image), within the body; of a class within the class and over its "
              "own range (NRMSE_image_... in the JSON: over the body's)",
     "Dice": "against the labels of the digital patient; not counted where both are empty",
+    "HD95_mm, ASSD_mm": "in the CSV, of lesions, liver, kidneys, spleen and aorta: of the distances between both "
+                        "masks' surfaces the larger 95th percentile, and the mean; none where either mask is empty",
     "lesions": "found: any voxel of the lesion is marked. False positives: marked regions that touch no lesion. Made "
                "up: those of them that stand out by less than one SD of their surroundings in the low-count scan",
     "MTV, TLG, SUVmean": "by the method's masks on its image, against the true masks on the normal-dose image. "
