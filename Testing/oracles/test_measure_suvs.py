@@ -10,7 +10,7 @@ from petdiffusion import measure
 from petdiffusion.errors import Cancelled, ConditionError, GeometryError, InputError, OptionError
 from petdiffusion.filters import slabs
 from petdiffusion.measure import organs
-from petdiffusion.measure.lesions import Threshold, find_lesions, lesion_table, lesion_totals, split_lesions
+from petdiffusion.measure.lesions import Threshold, _cnr, find_lesions, lesion_table, lesion_totals, split_lesions
 from petdiffusion.measure.organs import coefficient_of_variation, liver_core, local_noise_percent, organ_table
 from petdiffusion.measure.suvs import peak, sphere
 from petdiffusion.progress import Run
@@ -133,6 +133,22 @@ def test_cnr_by_hand():
     image[10:14, 10:14, 10:14] = 5.0
     (row,) = lesion_table({"low": volume(image)}, labels(image == 5.0))
     assert row["CNR_low"] == pytest.approx((5 - 2) / 0.1, rel=0.05)
+
+
+def test_the_noise_of_a_background_is_that_of_a_sample():
+    """Of 1 and 3 the mean is 2 and the SD the root of 2: (5 - 2) / 1.414."""
+    assert _cnr(5.0, np.array([1.0, 3.0])) == pytest.approx(3 / np.sqrt(2))
+    assert _cnr(5.0, np.array([1.0])) is None
+
+
+@pytest.mark.parametrize(("height", "said"), [(1.2, 50.0), (1.06, 50.0), (1.04, None)])
+def test_contrast_recovery_of_a_faint_lesion(height, said):
+    """Half of a reference's contrast is half, as long as it shows any: 5 % and more."""
+    mask = np.zeros((16, 16, 16), int)
+    mask[6:10, 6:10, 6:10] = 1
+    low, reference = (volume(1 + (part * (height - 1)) * mask) for part in (0.5, 1.0))
+    (row,) = lesion_table({"low": low, "reference": reference}, labels(mask))
+    assert row["contrast_recovery_percent_low"] == (said if said is None else pytest.approx(said, rel=1e-4))
 
 
 def test_the_background_leaves_out_other_lesions_and_air():

@@ -89,6 +89,17 @@ def test_slices_too_thin_for_a_direction_are_left_out_and_counted(pair):
     assert (row["Haralick_slices"], row["Haralick_flat_slices"]) == (1, 2)
 
 
+def test_every_one_of_the_four_directions_is_needed(pair):
+    """Three corners of a square have neighbours in three directions alone."""
+    image, reference = pair
+    mask, settings = np.zeros(image.shape, bool), TextureSettings(high=float(reference.max()))
+    mask[0, 4:12, 4:12] = True
+    mask[1, [5, 5, 6], [5, 6, 6]] = True  # none on the rising diagonal
+    mask[2, [5, 5, 6], [5, 6, 5]] = True  # none on the falling one
+    row = haralick_distance(image, reference, mask, settings)
+    assert (row["Haralick_slices"], row["Haralick_flat_slices"]) == (1, 2)
+
+
 def test_the_range_decides_and_is_reported(pair):
     narrow, wide = (haralick_distance(*pair, settings=TextureSettings(high=h)) for h in (6.0, 60.0))
     assert narrow["Haralick_range"] == "0 to 6" and wide["Haralick_range"] == "0 to 60"

@@ -66,6 +66,16 @@ def test_edges_too_sharp_to_tell_are_0():
     assert edge_widths({"image": 2 * steps - _blurred(steps, 3.0)}, steps, body, SPACING)["image"] == 0.0
 
 
+def test_a_slope_that_goes_on_rising_is_no_edge():
+    """Steeper than what lies behind it is not enough: an edge falls to both sides."""
+    rising = np.broadcast_to(np.arange(68.0) ** 2, (30, 30, 68)).astype(np.float32)
+    body = np.zeros(rising.shape, bool)
+    body[..., :40] = True
+    assert len(edges.edges_of(rising, body, SPACING)[0]) == 0
+    rising = np.minimum(rising, 30.0**2)
+    assert len(edges.edges_of(rising, body, SPACING)[0]) > 0
+
+
 def test_nothing_is_said_without_edges():
     flat = np.ones((20, 20, 20), np.float32)
     assert edge_widths({"image": flat}, flat, flat > 0, SPACING) == {"image": None}
