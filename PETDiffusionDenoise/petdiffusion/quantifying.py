@@ -69,6 +69,8 @@ def compare(
     """PSNR, SSIM, errors and bias of each image against the reference, on the reference's grid. With `register` each
     image is moved rigidly onto the reference first; labels and lesions are the reference's."""
     run = run or Run()
+    if register and (labels is not None or lesions is not None):
+        run.warn("Images are moved onto the reference, organs and lesions not: they must be drawn on the reference.")
     with run.stage("read", "Reading the images"):
         said = _Said(unit, weight_kg, register)
         target = _pet(reference, said, "reference", run)
@@ -315,7 +317,16 @@ def _tables(volumes: dict[str, Volume], organs: LabelMap | None, lesions: LabelM
     for volume in volumes.values():
         case.check_suv(volume, body, run)
     by_all = np.logical_and.reduce(seen) if seen else None
+    _tell_covered(organs, lesions, run)
     return measure.tables(volumes, body, organs, lesions, run=run, seen=by_all)
+
+
+def _tell_covered(organs: LabelMap | None, lesions: LabelMap | None, run: Run) -> None:
+    if organs is None or lesions is None:
+        return
+    left = set(np.unique(organs.array[lesions.array == 0]))
+    if covered := [name for value, name in organs.present().items() if value not in left]:
+        run.warn(f"No row of {', '.join(covered)}: all of it lies in lesions, whose voxels count for no organ.")
 
 
 def _name(source: Any, taken: Any) -> str:

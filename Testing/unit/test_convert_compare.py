@@ -3,11 +3,11 @@
 import numpy as np
 import pydicom
 import pytest
-from petdiffusion import compare, convert, denoise, read, suv
+from petdiffusion import compare, convert, denoise, quantify, read, suv
 from petdiffusion.cli import main
 from petdiffusion.errors import GeometryError, OptionError, OutputError, UnitError
 from petdiffusion.progress import Run
-from petdiffusion.volume import SUVBW, Geometry, Volume
+from petdiffusion.volume import SUVBW, Geometry, LabelMap, Volume
 from petdiffusion.write import images
 from scipy.spatial.transform import Rotation
 from support import dicom_factory as factory
@@ -119,6 +119,24 @@ def test_an_image_that_was_moved_is_compared_where_it_belongs():
                                 for image, register in ((moved, False), (moved, True), (there, False)))  # fmt: skip
     assert apart < right - 6 and registered > right - 2
     assert any("was moved by" in text for text in run.warnings)
+
+
+def test_masks_of_a_comparison_that_moves_images_are_said_to_be_the_references():
+    subject, run = blobs(shape=(24, 28, 32)), Run()
+    compare([subject.noisy], subject.truth, register=True, run=run)
+    assert not [text for text in run.warnings if "drawn" in text]
+    compare([subject.noisy], subject.truth, labels=subject.labels, register=True, run=run)
+    assert sum("must be drawn on the reference" in text for text in run.warnings) == 1
+
+
+def test_organs_that_are_lesions_altogether_are_told():
+    subject, run = blobs(shape=(24, 28, 32)), Run()
+    liver = subject.labels.mask("liver")
+    lesions = LabelMap(liver.astype(np.int16), subject.labels.geometry)
+    made = quantify(subject.truth, labels=subject.labels, lesions=lesions, run=run)
+    assert "liver" not in [row["organ"] for row in made["organs"]]
+    assert [text for text in run.warnings if "lies in lesions" in text] == [
+        "No row of liver: all of it lies in lesions, whose voxels count for no organ."]  # fmt: skip
 
 
 def _psnr(tables):

@@ -39,9 +39,10 @@ def _add_compare(commands: Any) -> None:
     parser = commands.add_parser("compare", help="image quality of one or more PETs against a reference")
     parser.add_argument("images", metavar="PET", nargs="+")
     parser.add_argument("--reference", metavar="REF", required=True)
-    parser.add_argument("--labels", metavar="L", help="organ labels, for bias per organ")
-    parser.add_argument("--lesions", metavar="M", help="lesion mask")
-    parser.add_argument("--register", action="store_true", help="move each image rigidly onto the reference first")
+    parser.add_argument("--labels", metavar="L", help="organ labels, for bias per organ, drawn on the reference")
+    parser.add_argument("--lesions", metavar="M", help="lesion mask, drawn on the reference")
+    parser.add_argument("--register", action="store_true", help="move each image rigidly onto the reference first; "
+                        "labels and lesions stay where they are")  # fmt: skip
     add_unit(parser)
     add_weight(parser)
     add_output(parser, "folder for the tables")
