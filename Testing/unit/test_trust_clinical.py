@@ -111,11 +111,12 @@ def test_few_patients_give_wider_intervals_than_their_worst_error():
 
     def patients(n):
         errors = rng.standard_normal(n)
-        return [calibrate.Scores(f"{i}-{dose}", 5, {"clinical_liver_SUVmean": [(2.0 + 0.2 * e, 2.0, 0.01)]})
+        return [calibrate.Scores(f"{i}-{dose}", 5, {"clinical_liver_SUVmean": [(2.0 + 0.2 * e, 2.0, 0.01)]},
+                                 person=f"{i}")
                 for i, e in enumerate(errors) for dose in (1, 2, 3)]  # fmt: skip
 
     def taken_for_patients(scores):
-        return [replace(one, id=one.id.replace("-", "_")) for one in scores]
+        return [replace(one, person="") for one in scores]
 
     rows = []
     for _ in range(60):
