@@ -240,7 +240,7 @@ def test_a_scan_may_begin_before_the_injection_and_nothing_is_said_of_a_day(tmp_
     assert not [text for text in run.warnings if "No SUV" in text]
 
 
-@pytest.mark.parametrize("injected", ["", "xx"])
+@pytest.mark.parametrize("injected", ["", "xx", "000000"])
 def test_of_an_injection_that_is_not_told_nothing_is_made_up(tmp_path, injected):
     with pytest.warns() if injected == "xx" else contextlib.nullcontext():
         folder = later_frames(tmp_path, injected)

@@ -7,7 +7,7 @@ scanned one after the other in each pass come together so, whatever their own ti
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -131,8 +131,10 @@ def _injection(dealt: Sequence[Sequence[Dataset]], began: datetime, last_s: floa
 
     def told() -> float:
         life, latest = _half_life(dealt), began + timedelta(seconds=last_s)
-        seconds = (began - times.injection(dealt[0][0], began, latest, life)).total_seconds()
-        return -factor.uptake(seconds, life, running_s=last_s)
+        injected = times.injection(dealt[0][0], began, latest, life)
+        if injected.time() == time.min:
+            raise InputError("Injection at 00:00:00", "looks like a time taken out of the header", "Correct it.")
+        return -factor.uptake((began - injected).total_seconds(), life, running_s=last_s)
 
     return _known(told)
 

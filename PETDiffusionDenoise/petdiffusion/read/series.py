@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from ..suv import header
-from . import checks
+from . import checks, enhanced
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -30,7 +30,8 @@ _FIRST_TAGS = {group.to_bytes(2, order) + element.to_bytes(2, order) for order i
 _SAME_IN_COPIES = ("ImagePositionPatient", "InstanceNumber", "AcquisitionTime", "FrameReferenceTime", "TriggerTime")
 """Some anonymisers give every slice one instance UID: place and time still tell slices and frames apart."""
 _FIRST_LOOK = ["SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SeriesDescription", "SeriesNumber", "Modality",
-               "Rows", "Columns", "BitsAllocated", "NumberOfFrames", "ImageType", "CorrectedImage", *_SAME_IN_COPIES]
+               "Rows", "Columns", "BitsAllocated", "NumberOfFrames", "ImageType", "CorrectedImage",
+               "AttenuationCorrected", *_SAME_IN_COPIES]
 _NOT_IMAGES = {"RTSTRUCT", "RTDOSE", "RTPLAN", "SEG", "SR", "PR", "KO", "REG", "DOC", "PLAN", "RWV"}
 _DICOMDIR = "1.2.840.10008.1.3.10"
 _OTHER_FORMATS = "Give a DICOM folder or file, or a .nii, .nii.gz, .nrrd, .nhdr, .mha or .mhd file."
@@ -38,7 +39,7 @@ _OTHER_FORMATS = "Give a DICOM folder or file, or a .nii, .nii.gz, .nrrd, .nhdr,
 
 @dataclass
 class Found:
-    """One series: its files, one per slice, and the first header seen."""
+    """One series: its files, one per slice unless they are enhanced, and the first header seen."""
 
     head: Dataset
     files: list[Path] = field(default_factory=list)
@@ -63,11 +64,18 @@ class Found:
     def is_corrected(self) -> bool:
         """For attenuation, unless it says otherwise."""
         corrections = header.words(self.head, "CorrectedImage")
+        if header.text(self.head, "AttenuationCorrected").upper() == "NO":
+            return False
         return not corrections or "ATTN" in corrections
+
+    @property
+    def images(self) -> int:
+        """Slices, of which an enhanced object holds many."""
+        return len(self.files) * int(header.number(self.head, "NumberOfFrames") or 1)
 
     def __str__(self) -> str:
         text = header.text(self.head, "SeriesDescription") or "no description"
-        count = f"{len(self.files)} slice{'s' if len(self.files) > 1 else ''}"
+        count = f"{self.images} slice{'s' if self.images > 1 else ''}"
         return f"'{text}' ({header.text(self.head, 'Modality') or 'no modality'}, {count})"
 
 
@@ -219,14 +227,15 @@ def load(found: Found, pixels: bool = True) -> list[Dataset]:
     if pixels:
         rows, columns = (header.number(found.head, key) or 0 for key in ("Rows", "Columns"))
         bits = header.number(found.head, "BitsAllocated") or 16
-        checks.memory((int(columns), int(rows), len(found.files)), int(bits) // 8, str(found))
-    series = []
+        checks.memory((int(columns), int(rows), found.images), int(bits) // 8, str(found))
+    series: list[Dataset] = []
     with _quiet():
         for file in found.files or found.localizers:
             try:
-                series.append(_with_syntax(dcmread(file, stop_before_pixels=not pixels, force=True)))
+                ds = _with_syntax(dcmread(file, stop_before_pixels=not pixels, force=True))
             except Exception as error:
                 raise _unreadable(file, error) from error
+            series += enhanced.slices_of(ds, file.name, pixels) if enhanced.is_enhanced(ds) else [ds]
     return series
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import GeometryError, InputError
 from ..suv import header
 from ..volume import Geometry
+from . import enhanced
 from .series import file_name, names
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def arrange(series: Sequence[Dataset], run: Run | None = None) -> tuple[list[Dat
 
 def check_images(series: Sequence[Dataset]) -> None:
     for ds in series:
+        enhanced.refuse_other(ds, file_name(ds))
         if "Rows" not in ds or "Columns" not in ds:
             raise InputError(f"File {file_name(ds)}", "holds no image, or is cut off", _AGAIN)
         if (header.number(ds, "NumberOfFrames") or 1) > 1:

@@ -92,11 +92,14 @@ def _require() -> None:
 
 def _templates(mask: LabelMap, original: Path, run: Run | None) -> list[Dataset]:
     """The original's headers in the order of the mask's slices, with all that highdicom asks of them."""
-    from ..read import series, slices
+    from ..read import enhanced, series, slices
 
     templates, geometry = slices.arrange(series.load(series.find(original, "pet"), pixels=False), run)
     if not geometry.close_to(mask.geometry, tolerance_mm=0.01):
         raise GeometryError("The masks", "do not lie on the grid of the original", "Give the series they were made on.")
+    if enhanced.SOURCE in templates[0]:
+        raise InputError("The original", "is an enhanced (multi-frame) PET, to whose frames masks cannot be tied yet",
+                         "Take the masks as NIfTI.")
     for ds in templates:
         _complete(ds, geometry.spacing[2])
     return templates

@@ -19,7 +19,7 @@ import numpy as np
 from .. import __version__, suv
 from ..errors import GeometryError, InputError, OutputError, UnitError
 from ..prepare.upright import Turn
-from ..read import series, slices
+from ..read import enhanced, series, slices
 from ..read.sources import kind_of
 from ..suv import header
 from ..suv.convert import factor_of
@@ -200,6 +200,8 @@ def _derive(ds: Dataset, about: _About, instance: str) -> None:
     ds.SeriesNumber = int(header.number(ds, "SeriesNumber") or 0) + SERIES_NUMBER_STEP
     ds.InstanceCreationDate = ds.ContentDate = about.date
     ds.InstanceCreationTime = ds.ContentTime = about.time
+    if enhanced.SOURCE in ds:
+        del ds[enhanced.SOURCE]
     _remove_stale(ds)
     _make_little_endian(ds)
     _set_file_meta(ds)
@@ -243,6 +245,7 @@ def _reference(original: Dataset) -> Dataset:
     item = Dataset()
     item.ReferencedSOPClassUID = original.SOPClassUID
     item.ReferencedSOPInstanceUID = original.SOPInstanceUID
+    item.update(header.item(original, enhanced.SOURCE) or {})
     item.PurposeOfReferenceCodeSequence = [_code(codes.DCM.SourceImageForImageProcessingOperation)]
     return item
 

@@ -1,0 +1,230 @@
+"""Enhanced (multi-frame) PET as the slices of a classic series: one header for each frame, with the classic attributes.
+
+What the enhanced object says of a frame stands in functional groups, shared by all frames or its own; times are
+date-times, corrections are flags, units are those of a Real World Value Mapping, and the dose is in MBq (PS3.3 A.56,
+C.8.22). Legacy converted objects (A.70) keep the classic attributes of the slices they were made from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import InputError
+from ..suv import header
+from ..suv.factor import DOSE_BQ, ROUNDING_S
+from . import enhanced_units
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+PET, LEGACY_PET, CLASSIC_PET = (f"1.2.840.10008.5.1.4.1.1.{number}" for number in ("130", "128.1", "128"))
+SHARED, OWN = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
+SOURCE = "ConversionSourceAttributesSequence"
+"""Of a header made here: the frame that it is of."""
+_GROUPS = ("PixelMeasuresSequence", "PlanePositionSequence", "PlaneOrientationSequence", "FrameContentSequence",
+           "PixelValueTransformationSequence", "PETFrameCorrectionFactorsSequence", "RadiopharmaceuticalUsageSequence",
+           "CardiacSynchronizationSequence", "RespiratorySynchronizationSequence",
+           "UnassignedSharedConvertedAttributesSequence", "UnassignedPerFrameConvertedAttributesSequence")  # fmt: skip
+_OF_ALL = (SHARED, OWN, "NumberOfFrames", "PixelData", "DimensionOrganizationSequence", "DimensionIndexSequence",
+           "DimensionOrganizationType", "ConcatenationUID", "SOPInstanceUIDOfConcatenationSource",
+           "ConcatenationFrameOffsetNumber", "InConcatenationNumber", "InConcatenationTotalNumber")  # fmt: skip
+"""What a header of one frame cannot say."""
+_CORRECTIONS = {"DecayCorrected": "DECY", "AttenuationCorrected": "ATTN", "ScatterCorrected": "SCAT",
+                "DeadTimeCorrected": "DTIM", "RandomsCorrected": "RAN", "DetectorNormalizationCorrection": "NORM"}
+_TRIGGERS = ("NominalCardiacTriggerDelayTime", "NominalRespiratoryTriggerDelayTime")
+_AGAIN = "It may be damaged or incomplete: copy or export it again."
+
+
+def is_enhanced(ds: Dataset) -> bool:
+    return header.text(ds, "SOPClassUID") in (PET, LEGACY_PET)
+
+
+def slices_of(ds: Dataset, path: str, pixels: bool = True) -> list[Dataset]:
+    """A classic header for every frame, with its pixels if they are wanted."""
+    own = list(ds.get(OWN) or [])
+    count = int(header.number(ds, "NumberOfFrames") or 1)
+    if len(own) != count:
+        raise InputError(f"File {path}: {count} frames", f"and {len(own)} items that describe them", _AGAIN)
+    planes = _planes(ds, count, path) if pixels else [None] * count
+    common = _common(ds)
+    made = [_header(ds, common, item, number, path) for number, item in enumerate(own, 1)]
+    kind = _series_type(made)
+    for slice_, plane in zip(made, planes):
+        slice_.SeriesType = slice_.get("SeriesType") or [kind, "IMAGE"]
+        if plane is not None:
+            slice_.add_new("PixelData", "OW", plane.tobytes())
+    return made
+
+
+def _planes(ds: Dataset, count: int, path: str) -> Iterator[np.ndarray]:
+    """Little endian, as they are stored."""
+    if "PixelData" not in ds:
+        raise InputError(f"File {path}", "holds no pixels, or is cut off", _AGAIN)
+    try:
+        stored = np.asarray(ds.pixel_array)
+        frames = stored.reshape(count, int(ds.Rows), int(ds.Columns))
+    except Exception as error:
+        syntax = ds.file_meta.TransferSyntaxUID
+        why = f"is compressed as '{syntax.name}', which cannot be decoded" if syntax.is_compressed else (
+            f"has unreadable pixels ({str(error).strip().splitlines()[0][:160] if str(error).strip() else 'cut off'})")
+        raise InputError(f"File {path}", why, "Export the series uncompressed." if syntax.is_compressed else _AGAIN
+                         ) from error  # fmt: skip
+    return (plane.astype(plane.dtype.newbyteorder("<"), copy=False) for plane in frames)
+
+
+def _common(ds: Dataset) -> dict[int, object]:
+    """What the headers of all frames say."""
+    from pydicom.datadict import tag_for_keyword
+
+    left_out = {tag_for_keyword(name) for name in _OF_ALL}
+    said = {tag: _element(ds, tag) for tag in ds.keys() if tag not in left_out}
+    return {**said, **_of_groups(header.item(ds, SHARED))}
+
+
+def _of_groups(groups: Dataset | None) -> dict[int, object]:
+    found = {}
+    for name in _GROUPS:
+        item = None if groups is None else header.item(groups, name)
+        found |= {} if item is None else {tag: _element(item, tag) for tag in item.keys()}
+    return found
+
+
+def _header(ds: Dataset, common: Mapping[int, object], own: Dataset, number: int, path: str) -> Dataset:
+    from pydicom import Dataset
+
+    made = Dataset({**{tag: copy(element) for tag, element in common.items()}, **_of_groups(own)})
+    made.filename = f"{path}, frame {number}"
+    made.InstanceNumber = number
+    _set_file(made, ds, number)
+    shared = header.item(ds, SHARED)
+    enhanced_units.set_units(made, *(groups for groups in (own, shared) if groups is not None))
+    if header.text(ds, "SOPClassUID") == PET:
+        _set_isotope(made)
+    _set_times(made)
+    _set_corrections(made)
+    _set_place_in_time(made)
+    return made
+
+
+def _element(ds: Dataset, tag: int) -> object:
+    """Of its own: who changes one header changes no other. A damaged one stays as it is stored."""
+    try:
+        return copy(ds[tag])
+    except Exception:
+        return ds.get_item(tag)
+
+
+def _set_file(made: Dataset, ds: Dataset, number: int) -> None:
+    """As of a file of classic PET; where it comes from is kept for what will be derived from it."""
+    from pydicom import Dataset
+    from pydicom.dataset import FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian
+
+    source = Dataset()
+    source.ReferencedSOPClassUID, source.ReferencedSOPInstanceUID = ds.SOPClassUID, ds.SOPInstanceUID
+    source.ReferencedFrameNumber = number
+    made.ConversionSourceAttributesSequence = [source]
+    made.SOPClassUID = CLASSIC_PET
+    made.file_meta = FileMetaDataset()
+    made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+
+
+def _set_isotope(made: Dataset) -> None:
+    """Of several agents that of this frame; the dose in Bq."""
+    from pydicom import Dataset
+    from pydicom.valuerep import format_number_as_ds
+
+    told = list(made.get("RadiopharmaceuticalInformationSequence") or [])
+    agent = header.number(made, "RadiopharmaceuticalAgentNumber")
+    own = [info for info in told if agent is None or header.number(info, "RadiopharmaceuticalAgentNumber") == agent]
+    infos = [Dataset({tag: _element(info, tag) for tag in info.keys()}) for info in own or told]
+    for info in infos:
+        dose = header.number(info, "RadionuclideTotalDose")
+        if dose is not None and dose < DOSE_BQ[0]:  # some programs write Bq, and nobody is given so many MBq
+            info.RadionuclideTotalDose = format_number_as_ds(dose * 1e6)
+    if infos:
+        made.RadiopharmaceuticalInformationSequence = infos
+
+
+def _set_times(made: Dataset) -> None:
+    raw = header.text(made, "FrameAcquisitionDateTime") or header.text(made, "AcquisitionDateTime")
+    zone = raw[-5:] if raw[-5:-4] in ("+", "-") else ""
+    if zone and not header.text(made, "TimezoneOffsetFromUTC"):
+        made.TimezoneOffsetFromUTC = zone  # the clock that the others are brought to
+    began = _stamp(made, "FrameAcquisitionDateTime")
+    if began is not None:
+        made.AcquisitionDate, made.AcquisitionTime = f"{began:%Y%m%d}", f"{began:%H%M%S.%f}"
+    length = header.number(made, "FrameAcquisitionDuration")
+    if length is not None and "ActualFrameDuration" not in made:
+        made.ActualFrameDuration = round(length)
+
+
+def _stamp(ds: Dataset, keyword: str) -> datetime | None:
+    return header.stamp(header.text(ds, keyword), keyword, ds)
+
+
+def _set_corrections(made: Dataset) -> None:
+    """What a classic header says of decay: corrected to the injection, or to what it calls the time of the series."""
+    said = {keyword: header.text(made, keyword).upper() for keyword in _CORRECTIONS}
+    if any(said.values()) and "CorrectedImage" not in made:
+        made.CorrectedImage = [word for keyword, word in _CORRECTIONS.items() if said[keyword] == "YES"]
+    if "DecayCorrection" in made or not said["DecayCorrected"]:
+        return
+    reference = _stamp(made, "DecayCorrectionDateTime")
+    if said["DecayCorrected"] != "YES" or reference is None:
+        made.DecayCorrection = "NONE" if said["DecayCorrected"] == "NO" else ""
+        return
+    info = header.item(made, "RadiopharmaceuticalInformationSequence")
+    raw = header.text(info, "RadiopharmaceuticalStartDateTime") if info is not None else ""
+    injected = header.stamp(raw, "RadiopharmaceuticalStartDateTime", made)
+    _set_decay_factor(made, reference)
+    if injected is not None and abs((reference - injected).total_seconds()) <= ROUNDING_S:
+        made.DecayCorrection = "ADMIN"
+    else:
+        made.DecayCorrection = "START"
+        made.SeriesDate, made.SeriesTime = f"{reference:%Y%m%d}", f"{reference:%H%M%S.%f}"
+
+
+def _set_decay_factor(made: Dataset, reference: datetime) -> None:
+    """A classic header proves by it what its series time means; here the file says what the reference is."""
+    from pydicom.valuerep import format_number_as_ds
+
+    info = header.item(made, "RadiopharmaceuticalInformationSequence")
+    life = header.number(info, "RadionuclideHalfLife") if info is not None else None
+    began, length = _stamp(made, "FrameAcquisitionDateTime"), header.number(made, "ActualFrameDuration")
+    if header.number(made, "DecayFactor") is None and None not in (began, length, life) and life > 0:
+        seconds = (began - reference).total_seconds() + length / 2000
+        if abs(seconds) < 100 * life:
+            made.DecayFactor = format_number_as_ds(float(2 ** (seconds / life)))
+
+
+def _set_place_in_time(made: Dataset) -> None:
+    from pydicom.valuerep import format_number_as_ds
+
+    index = header.number(made, "TemporalPositionIndex")
+    if index is not None:
+        made.TemporalPositionIdentifier = int(index)
+    trigger = next((value for name in _TRIGGERS if (value := header.number(made, name)) is not None), None)
+    if trigger is not None and "TriggerTime" not in made:
+        made.TriggerTime = format_number_as_ds(trigger)
+
+
+def _series_type(made: Sequence[Dataset]) -> str:
+    def several(keyword: str) -> bool:
+        return len({header.text(ds, keyword) for ds in made}) > 1
+
+    return "GATED" if several("TriggerTime") else "DYNAMIC" if several("TemporalPositionIdentifier") else "STATIC"
+
+
+def refuse_other(ds: Dataset, path: str) -> None:
+    """Enhanced objects of other kinds, also those of a single frame, are not read."""
+    if SHARED in ds or OWN in ds:
+        kind = getattr(ds.get("SOPClassUID"), "name", "") or "Multi-frame Image Storage"
+        raise InputError(f"File {path}", f"is an enhanced (multi-frame) image ({kind})",
+                         "Export single-frame DICOM, or convert it to NIfTI.")
+
