@@ -195,22 +195,6 @@ def test_the_curve_says_how_many_evaluations_the_mean_at_once_takes(monkeypatch,
     assert set(lines) == {said}
 
 
-def test_the_digest_knows_the_code(tmp_path, monkeypatch):
-    def code(*parts):
-        monkeypatch.setattr(store, "SOURCES", store.snapshot(tmp_path))
-        return store.code(*parts)
-
-    (tmp_path / "part").mkdir()
-    for name in ("part/one.py", "partner.py", "other.py"):
-        (tmp_path / name).write_text("x = 1\n")
-    first, other = code("part"), code("other.py")
-    assert code("part") == first != other
-    (tmp_path / "partner.py").write_text("x = 2\n")
-    assert code("part") == first
-    (tmp_path / "part" / "one.py").write_text("x = 2\n")
-    assert code("part") != first and code("other.py") == other
-
-
 def test_a_broken_file_counts_as_absent(tmp_path):
     file = tmp_path / "deep" / "one.json"
     store.write_json({"a": 1}, file)

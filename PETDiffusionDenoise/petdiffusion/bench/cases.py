@@ -16,7 +16,7 @@ from ..methods.contract import Case, MethodCard, Output
 from ..prepare import case as preparing
 from ..progress import Run
 from ..volume import LabelMap, Volume
-from . import patients, score, store
+from . import patients, score, sources, store
 from .contract import Dose, Row, Table, require_split
 
 MEASURED_BY = ("measure", "prepare", "suv", "bench/score.py", "bench/cases.py")
@@ -80,7 +80,7 @@ def judged(subject: Subject, judge: str) -> Subject:
     module, function = judge.split(":")
     function = getattr(importlib.import_module(module), function)
     s = subject
-    made_by = store.code(f"{'/'.join(module.split('.')[1:])}.py")
+    made_by = sources.code(f"{'/'.join(module.split('.')[1:])}.py")
     return replace(s, id={**s.id, "judged by": [judge, made_by]},
                    measured=lambda output: function(output, s.case, s.normal, s.organs, s.lesions))  # fmt: skip
 
@@ -102,7 +102,7 @@ def run_rows(subject: Subject, rows: Sequence[Row], tuned: Mapping[str, Mapping[
 def _row(subject: Subject, row: Row, tuned: Mapping[str, Any] | None, done: Mapping[str, Numbers], settings: Settings,
          run: Run) -> Numbers:  # fmt: skip
     vgg = vgg_of(settings.vgg)
-    key = {**subject.id, "vgg": vgg.sha256 if vgg else None, "measured by": store.code(*MEASURED_BY)}
+    key = {**subject.id, "vgg": vgg.sha256 if vgg else None, "measured by": sources.code(*MEASURED_BY)}
     if row.method is None:
         return kept(key | {"image": "low"}, lambda: scored(Ran(Output(subject.case.pet)), subject, vgg, run))
     if row.matched and row.matched not in done:
@@ -167,9 +167,8 @@ class Job:
 
             found = choose(card.name, case, Run(model=wanted)).card
             model = [found.sha256, store.digest(found.config)]  # thresholds are changed without new weights
-        code = (f"methods/{card.entry.split('.')[2]}", *(NETWORKS if card.runs_networks else ()))
         id_ = {"method": card.name, "options": options, "anatomy": sorted(row.anatomy), "model": model,
-               "seed": subject.seed, "code": store.code(*code), "device": settings.device}  # fmt: skip
+               "seed": subject.seed, "code": sources.code(*parts_of(card)), "device": settings.device}  # fmt: skip
         return cls(card, case, options, wanted, subject.seed, settings.device, id_)
 
     def run(self, run: Run, **changes: Any) -> Ran:
@@ -178,6 +177,11 @@ class Job:
         began = time.perf_counter()
         output = denoise(self.case, {**self.options, **changes}, quiet)
         return Ran(output, time.perf_counter() - began, tuple(quiet.warnings))
+
+
+def parts_of(card: MethodCard) -> tuple[str, ...]:
+    """The code of a method."""
+    return f"methods/{card.entry.split('.')[2]}", *(NETWORKS if card.runs_networks else ())
 
 
 def only(case: Case, anatomy: Sequence[str]) -> Case:

@@ -14,7 +14,7 @@ from ..methods.contract import Output
 from ..phantoms.splits import seeds_of
 from ..prepare import case as preparing
 from ..progress import Run
-from . import patients, store
+from . import patients, sources
 from .cases import MEASURED_BY, CaseResult, Job, Numbers, Ran, Settings, Subject, kept, scored, vgg_of
 from .contract import Curve, Dose, Point, Row, Table, require_split
 
@@ -55,7 +55,7 @@ def _numbers(subject: Subject, row: Row, samples: int, chains: bool, settings: S
     vgg = vgg_of(settings.vgg)
     job = Job.of(subject, row, None, settings, run)
     key = {**subject.id, **job.id, "chains": samples if chains else 0, "vgg": vgg.sha256 if vgg else None,
-           "measured by": store.code(*MEASURED_BY, "bench/curve.py")}  # fmt: skip
+           "measured by": sources.code(*MEASURED_BY, "bench/curve.py")}  # fmt: skip
 
     def compute() -> Numbers:
         ran = [replace(job, seed=job.seed + i).run(run) for i in range(samples)]

@@ -10,7 +10,7 @@ from ..phantoms.dataset import write_scan
 from ..phantoms.recipe import Job
 from ..progress import Run, silent
 from ..volume import LabelMap, Volume
-from . import sealed, store
+from . import sealed, sources, store
 
 SOURCES = ("phantoms", "physics", "volume.py", "write/images.py", "write/labels.py")
 
@@ -28,7 +28,7 @@ class Patient:
 
 
 def place_of(job: Job) -> Path:
-    made_of = store.digest([job, store.code(*SOURCES)])
+    made_of = store.digest([job, sources.code(*SOURCES)])
     return store.folder() / "patients" / f"{job.name}-{made_of}"
 
 

@@ -17,7 +17,7 @@ from ..prepare import case as preparing
 from ..progress import Run
 from ..volume import SUVBW, Volume
 from ..write import images
-from . import sealed, store, tuning
+from . import sealed, sources, store, tuning
 from .cases import CaseResult, Settings, Subject, judged, run_rows
 from .contract import Dose, Real, Row
 
@@ -82,7 +82,7 @@ def subject_of(real: Real, folder: Path, dose: Dose, run: Run) -> Subject:
 def _identity(real: Real, folder: Path, dose: Dose) -> dict[str, Any]:
     files = {name: store.sha256(folder / name) for name in (PET, CT, TUMOUR) if (folder / name).is_file()}
     return {"real": files, "number": number_of(folder), "fraction": dose.fraction, "preset": real.preset,
-            "code": store.code(*SOURCES)}  # fmt: skip
+            "code": sources.code(*SOURCES)}  # fmt: skip
 
 
 def _normal(folder: Path) -> Volume:

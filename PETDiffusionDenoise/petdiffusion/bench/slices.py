@@ -14,7 +14,7 @@ from ..phantoms.splits import split_of
 from ..prepare import case as preparing
 from ..progress import Run
 from ..volume import Volume
-from . import real, stacks, store, tuning
+from . import real, sources, stacks, tuning
 from .cases import CaseResult, Settings, Subject, run_rows
 from .contract import Dose, Row, SliceTable, require_split
 from .slice_score import score_slices
@@ -22,13 +22,13 @@ from .stacks import Who
 
 TUNED_ON = 12
 """Slices of each patient that filters are tuned on."""
-SCORED_BY = ("measure", "bench/slice_score.py")
+SCORED_BY = ("measure", "bench/slice_score.py", "bench/slices.py")
 
 
 def subject_of(table: SliceTable, who: Who, dose: Dose, run: Run) -> Subject:
     normal, low, body = stacks.load(table, who, dose, run)
     place = stacks.place_of(table, who)
-    identity = {"slices": place.name, "counts": dose.counts, "scored by": store.code(*SCORED_BY)}
+    identity = {"slices": place.name, "counts": dose.counts, "scored by": sources.code(*SCORED_BY)}
     if table.every > 1:
         chosen = slice(table.every // 2, None, table.every)
         normal, low, body = _picked(normal, chosen), _picked(low, chosen), body[chosen]
@@ -67,7 +67,8 @@ def _require_test(table: SliceTable, who: Who) -> None:
 def tuned(table: SliceTable, row: Row, dose: Dose, people: Sequence[Who], run: Run) -> dict[str, Any]:
     """Settings with the highest mean PSNR of single slices, on patients that may be tuned on."""
     require_split([who for who in people if isinstance(who, int)], "validation", "tuning")
-    made_of = {"slices": [stacks.place_of(table, who).name for who in people], "counts": dose.counts}
+    made_of = {"slices": [stacks.place_of(table, who).name for who in people], "counts": dose.counts,
+               "code": sources.code("bench/slices.py")}  # fmt: skip
     found = tuning.kept(row, made_of, lambda: [p for who in people for p in _pairs(table, who, dose, run)], run)
     told = [f"seed {who}" if isinstance(who, int) else who.name for who in people]
     return {"table": table.name, "dose": dose.label, "row": row.name, "patients": told, **found}

@@ -20,7 +20,7 @@ from ..prepare.mask import body_mask
 from ..progress import Run, silent
 from ..volume import SUVBW, Geometry, Volume
 from ..write import images
-from . import real, sealed, store
+from . import real, sealed, sources, store
 from .contract import Dose, SliceTable
 
 SIZE = 128
@@ -44,7 +44,7 @@ def ready(table: SliceTable, who: Who, run: Run) -> Path:
 def place_of(table: SliceTable, who: Who) -> Path:
     levels = [dose.counts for dose in table.doses]
     made_of = {"who": _identity(who), "slices": table.slices, "levels": levels, "preset": table.preset,
-               "pixel": table.pixel_mm, "code": store.code(*SOURCES)}  # fmt: skip
+               "pixel": table.pixel_mm, "code": sources.code(*SOURCES)}  # fmt: skip
     return store.folder() / "slices" / f"{name_of(who)}-{store.digest(made_of)}"
 
 

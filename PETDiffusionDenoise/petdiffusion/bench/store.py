@@ -6,8 +6,8 @@
         tuned/<digest>.json                 settings of a filter and all trials
         results/<digest>.json               numbers of one row on one scan
 
-A digest covers the program's own code that the result comes from, so a result of older code is never taken for one of
-today's. The folder may be deleted at any time.
+A digest covers the program's own code that the result comes from (`sources.py`), so a result of older code is never
+taken for one of today's. The folder may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from typing import Any
 
 from ..write.staging import writing
 
-PACKAGE = Path(__file__).resolve().parents[1]
 LENGTH = 20
 
 
@@ -49,24 +48,9 @@ def _plain(value: Any) -> Any:
     return vars(value) if hasattr(value, "__dict__") else value.item() if hasattr(value, "item") else dict(value)
 
 
-def snapshot(package: Path) -> dict[str, str]:
-    """SHA-256 of every source file by its name."""
-    return {file.relative_to(package).as_posix(): sha256(file) for file in sorted(package.rglob("*.py"))}
-
-
-def code(*parts: str) -> str:
-    """Of the program's own source: folders (`physics`) and files (`tune.py`) of the package."""
-    chosen = {n: sha for part in parts for n, sha in SOURCES.items() if n == part or n.startswith(f"{part}/")}
-    return digest(chosen)
-
-
 def sha256(file: Path) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-SOURCES = snapshot(PACKAGE)
-"""As they were when this process began: a file that is edited while it runs is not what its results come from."""
 
 
 def write_text(text: str, file: Path) -> None:

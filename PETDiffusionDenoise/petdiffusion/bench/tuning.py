@@ -16,15 +16,15 @@ from ..prepare import case as preparing
 from ..progress import Run
 from ..tune import tune_on
 from ..volume import Geometry, Volume
-from . import patients, store
-from .cases import only
+from . import patients, sources, store
+from .cases import only, parts_of
 from .contract import Dose, Row, Table, require_split
 
 SLAB = 0.4
 """Part of the body's slices, about their middle, that settings are tried on."""
 FARTHER = 3
 """So many values beyond those that the card offers are tried where the best is the last one offered."""
-SOURCES = ("tune.py", "prepare", "methods/baselines", "bench/tuning.py")
+SOURCES = ("tune.py", "prepare", "bench/tuning.py")
 
 Pair = tuple[Case, Volume]
 
@@ -55,7 +55,7 @@ def _made_of(table: Table, dose: Dose) -> dict[str, Any]:
 
 def _file(row: Row, made_of: Mapping[str, Any]) -> Path:
     key = {**made_of, "method": row.method, "options": dict(row.options), "anatomy": sorted(row.anatomy),
-           "code": store.code(*SOURCES)}  # fmt: skip
+           "code": sources.code(*SOURCES, *parts_of(registry.card(row.method)))}  # fmt: skip
     return store.folder() / "tuned" / f"{store.digest(key)}.json"
 
 
