@@ -95,6 +95,19 @@ def test_a_decay_factor_that_contradicts_the_moment_costs_the_suv(tmp_path, seri
     assert volume.facts.suv_factor is None and any(text.startswith("No SUV") for text in run.warnings)
 
 
+@pytest.mark.parametrize("damage", ["moment", "injection", "dose"])
+def test_a_damaged_time_or_dose_costs_the_suv_and_not_the_image(tmp_path, series, damage):
+    file = multi.enhanced(series.datasets, tmp_path / "e" / "pet.dcm")
+    content = bytearray(file.read_bytes())
+    tag = {"moment": b"\x18\0\x01\x97DT", "injection": b"\x18\0\x78\x10DT", "dose": b"\x18\0\x74\x10DS"}[damage]
+    at = content.index(tag) + 8
+    content[at : at + 4] = b"20x4" if damage != "dose" else b"3x70"
+    file.write_bytes(bytes(content))
+    run = Run()
+    np.testing.assert_allclose(read.image(file, run=run).array, series.array, rtol=1e-6)
+    assert any(text.startswith("No SUV") for text in run.warnings)
+
+
 @pytest.mark.parametrize("zone", ["+0900", "-0500"])
 def test_clocks_with_a_zone_of_their_own_are_brought_together(tmp_path, series, zone):
     """The injection is told in Greenwich time, all others in that of the place."""

@@ -140,11 +140,11 @@ def _set_isotope(made: Dataset) -> None:
     from pydicom.valuerep import format_number_as_ds
 
     told = list(made.get("RadiopharmaceuticalInformationSequence") or [])
-    agent = header.number(made, "RadiopharmaceuticalAgentNumber")
-    own = [info for info in told if agent is None or header.number(info, "RadiopharmaceuticalAgentNumber") == agent]
+    agent = _number(made, "RadiopharmaceuticalAgentNumber")
+    own = [info for info in told if agent is None or _number(info, "RadiopharmaceuticalAgentNumber") == agent]
     infos = [Dataset({tag: _element(info, tag) for tag in info.keys()}) for info in own or told]
     for info in infos:
-        dose = header.number(info, "RadionuclideTotalDose")
+        dose = _number(info, "RadionuclideTotalDose")
         if dose is not None and dose < DOSE_BQ[0]:  # some programs write Bq, and nobody is given so many MBq
             info.RadionuclideTotalDose = format_number_as_ds(dose * 1e6)
     if infos:
@@ -159,13 +159,25 @@ def _set_times(made: Dataset) -> None:
     began = _stamp(made, "FrameAcquisitionDateTime")
     if began is not None:
         made.AcquisitionDate, made.AcquisitionTime = f"{began:%Y%m%d}", f"{began:%H%M%S.%f}"
-    length = header.number(made, "FrameAcquisitionDuration")
+    length = _number(made, "FrameAcquisitionDuration")
     if length is not None and "ActualFrameDuration" not in made:
         made.ActualFrameDuration = round(length)
 
 
-def _stamp(ds: Dataset, keyword: str) -> datetime | None:
-    return header.stamp(header.text(ds, keyword), keyword, ds)
+def _stamp(ds: Dataset, keyword: str, clock_of: Dataset | None = None) -> datetime | None:
+    """None also where it is damaged: there is an image without it."""
+    try:
+        return header.stamp(header.text(ds, keyword), keyword, ds if clock_of is None else clock_of)
+    except InputError:
+        return None
+
+
+def _number(ds: Dataset, keyword: str) -> float | None:
+    """None also where it is damaged."""
+    try:
+        return header.number(ds, keyword)
+    except InputError:
+        return None
 
 
 def _set_corrections(made: Dataset) -> None:
@@ -180,8 +192,7 @@ def _set_corrections(made: Dataset) -> None:
         made.DecayCorrection = "NONE" if said["DecayCorrected"] == "NO" else ""
         return
     info = header.item(made, "RadiopharmaceuticalInformationSequence")
-    raw = header.text(info, "RadiopharmaceuticalStartDateTime") if info is not None else ""
-    injected = header.stamp(raw, "RadiopharmaceuticalStartDateTime", made)
+    injected = _stamp(info, "RadiopharmaceuticalStartDateTime", clock_of=made) if info is not None else None
     _set_decay_factor(made, reference)
     if injected is not None and abs((reference - injected).total_seconds()) <= ROUNDING_S:
         made.DecayCorrection = "ADMIN"
@@ -195,9 +206,9 @@ def _set_decay_factor(made: Dataset, reference: datetime) -> None:
     from pydicom.valuerep import format_number_as_ds
 
     info = header.item(made, "RadiopharmaceuticalInformationSequence")
-    life = header.number(info, "RadionuclideHalfLife") if info is not None else None
-    began, length = _stamp(made, "FrameAcquisitionDateTime"), header.number(made, "ActualFrameDuration")
-    if header.number(made, "DecayFactor") is None and None not in (began, length, life) and life > 0:
+    life = _number(info, "RadionuclideHalfLife") if info is not None else None
+    began, length = _stamp(made, "FrameAcquisitionDateTime"), _number(made, "ActualFrameDuration")
+    if not header.text(made, "DecayFactor") and None not in (began, length, life) and life > 0:
         seconds = (began - reference).total_seconds() + length / 2000
         if abs(seconds) < 100 * life:
             made.DecayFactor = format_number_as_ds(float(2 ** (seconds / life)))
@@ -206,10 +217,10 @@ def _set_decay_factor(made: Dataset, reference: datetime) -> None:
 def _set_place_in_time(made: Dataset) -> None:
     from pydicom.valuerep import format_number_as_ds
 
-    index = header.number(made, "TemporalPositionIndex")
+    index = _number(made, "TemporalPositionIndex")
     if index is not None:
         made.TemporalPositionIdentifier = int(index)
-    trigger = next((value for name in _TRIGGERS if (value := header.number(made, name)) is not None), None)
+    trigger = next((value for name in _TRIGGERS if (value := _number(made, name)) is not None), None)
     if trigger is not None and "TriggerTime" not in made:
         made.TriggerTime = format_number_as_ds(trigger)
 
