@@ -15,7 +15,8 @@ from petdiffusion.volume import BQML, SUVBW, Facts
 from . import backend, other_python, playing
 
 AUTOMATIC = "auto"
-FACTOR_ATTRIBUTE = "PETDiffusion.SUVFactor"
+FACTOR_ATTRIBUTE, UNIT_ATTRIBUTE = "PETDiffusion.SUVFactor", "PETDiffusion.Unit"
+"""Attributes go where a volume's own entry of its unit does not: into a frame that is shown or saved."""
 _CODES = {SUVBW: ("{SUVbw}g/ml", "UCUM", "Standardized Uptake Value body weight"),
           BQML: ("Bq/ml", "UCUM", "Becquerels/milliliter")}
 
@@ -79,7 +80,8 @@ def _chosen(word: str) -> Unit:
 def _of_node(node: Any) -> Unit | None:
     """The unit that the volume itself carries, as DICOM loaders set it."""
     entry = playing.units_entry_of(node)
-    words = (entry.GetCodeValue(), entry.GetCodeMeaning()) if entry is not None else ()
+    kept = node.GetAttribute(UNIT_ATTRIBUTE)
+    words = (entry.GetCodeValue(), entry.GetCodeMeaning()) if entry is not None else (kept,)
     problem = None
     for word in filter(None, words):
         try:
@@ -183,6 +185,7 @@ def mark(node: Any, unit: str, factor: float | None = None) -> None:
     entry = slicer.vtkCodedEntry()
     entry.SetValueSchemeMeaning(*_CODES[unit])
     node.SetVoxelValueUnits(entry)
+    node.SetAttribute(UNIT_ATTRIBUTE, unit)
     if factor:
         node.SetAttribute(FACTOR_ATTRIBUTE, repr(float(factor)))
 

@@ -186,3 +186,28 @@ def test_nothing_half_done_is_left_in_the_scene(widget, tmp_path, monkeypatch) -
     widget.ui.applyButton.click()
     assert "could not be brought into the scene" in settle(widget)
     assert slicer.mrmlScene.GetNumberOfNodes() == before and not widget.panel.run.running
+
+
+def test_frames_and_their_result_are_back_with_the_saved_scene(widget, tmp_path) -> None:
+    """A sequence's file keeps voxels and attributes of its frames, and nothing else of them."""
+    import bundle
+    import slicer
+    from PETDiffusionDenoiseLib import results, review_content, units
+
+    given = widget.panel.parameters
+    given.choose_pet(dynamic()[2])
+    given.labels = organs()
+    given.all_frames, given.frames_folder = True, str(tmp_path / "out")
+    widget.ui.applyButton.click()
+    settle(widget)
+    bundle.save(tmp_path / "case.mrb")
+    bundle.load(tmp_path / "case.mrb", tmp_path / "cache")
+    (browser,) = slicer.util.getNodesByClass("vtkMRMLSequenceBrowserNode")
+    (result,) = [node for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") if results.is_result(node)]
+    for number in (2, 1):
+        browser.SetSelectedItemNumber(number)
+        frame = browser.GetSequenceNode(result).GetNthDataNode(number)
+        np.testing.assert_array_equal(slicer.util.arrayFromVolume(result), slicer.util.arrayFromVolume(frame))
+        assert results.is_result(result) and units.find(result).suv_known
+        assert results.input_of(result).GetName() == "Dynamic ü"
+    assert "chart time_activity" in review_content.numbers(results.of_denoised(result))

@@ -169,10 +169,12 @@ def test_frames_that_began_close_together_come_back_apart(logic, tmp_path) -> No
 
 def test_units_that_are_not_known_are_asked_for(logic, tmp_path) -> None:
     from petdiffusion.errors import UnitError
+    from PETDiffusionDenoiseLib import units
 
     given = sequence()
     for number in range(3):
         given.GetNthDataNode(number).SetVoxelValueUnits(None)
+        given.GetNthDataNode(number).RemoveAttribute(units.UNIT_ATTRIBUTE)
     with pytest.raises(UnitError, match="unit_choice"):
         logic.denoiseFrames(given, str(tmp_path / "out"), "gaussian")
     nodes = logic.denoiseFrames(given, str(tmp_path / "out"), "gaussian", each=True, unit_choice="SUVbw")
