@@ -8,9 +8,12 @@ from petdiffusion.evaluate import evaluate
 from petdiffusion.evaluate.numbers import LOW
 from petdiffusion.evaluate.run import Ask
 from petdiffusion.evaluate.words import paragraph
-from petdiffusion.methods.contract import MethodCard
-from petdiffusion.volume import LabelMap
+from petdiffusion.methods.contract import Case, MethodCard, Output
+from petdiffusion.trust import believe
+from petdiffusion.trust.findings import LESION, ORGAN
+from petdiffusion.volume import SUVBW, Geometry, LabelMap, Volume
 from petdiffusion.write import images, labels
+from scipy.ndimage import gaussian_filter
 from support.blobs import blobs
 
 OF_MASKS = ("organ_mean_percent", "lesion_max_percent", "lesion_peak_percent", "lesion_mean_percent",
@@ -80,6 +83,21 @@ def test_organs_that_were_given_are_the_same_for_all_methods(scans, tmp_path, me
     assert len(voxels) > 4 and all(of(group.organs, m, "case", "name", "volume_ml", "mean_reference") == voxels
                                    for m in (methods[1], LOW))  # fmt: skip
     assert None not in [v for (v,) in of(group.cases, methods[0], "organ_mean_percent")]
+
+
+def test_the_check_takes_given_organs_whole_where_the_method_marked_the_lesions():
+    """As the tables do: a method must not hide a change of the liver by marking the place."""
+    grid, boxes = Geometry((34, 32, 30), (4.0, 4.0, 4.0)), {}
+    for name, low, high in (("body", 2, 28), ("liver", 6, 24), ("mark", 10, 18)):
+        boxes[name] = np.zeros((30, 32, 34), np.int16)
+        boxes[name][low:high, low:high, low:high] = 1
+    noise = gaussian_filter(np.random.default_rng(0).standard_normal((30, 32, 34)), 0.8)
+    low = Volume((2 * boxes["body"] + 0.2 * noise / noise.std()).astype(np.float32), grid, SUVBW)
+    case = Case(low, boxes["body"] > 0, 0.2, labels=LabelMap(5 * boxes["liver"], grid, {5: "liver"}))
+    marks = LabelMap(boxes["mark"], grid, {1: "mark"})
+    output = Output(low.with_array((2.0 * boxes["body"] - 0.6 * boxes["mark"]).astype(np.float32)), lesions=marks)
+    own, given = ({f.kind for f in believe.checked(case, output, lesions).findings} for lesions in (None, marks))
+    assert {ORGAN, LESION} <= own and LESION in given and ORGAN not in given
 
 
 def test_masks_count_case_by_case(scans, tmp_path):

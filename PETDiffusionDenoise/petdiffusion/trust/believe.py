@@ -36,7 +36,9 @@ def watched(case: Case, lesions: LabelMap | None, run: Run) -> Iterator[Collecto
 
 
 def checked(case: Case, output: Output, lesions: LabelMap | None) -> Trust:
-    return check(case.pet, output.pet, case.body, case.labels or output.organs, lesions or output.lesions)
+    """As in the tables, lesions that the method marked are cut out of its own organs alone."""
+    whole = case.labels is not None and lesions is None
+    return check(case.pet, output.pet, case.body, case.labels or output.organs, lesions or output.lesions, whole)
 
 
 def with_noise(tables: Mapping[str, list[dict[str, Any]]], found: Trust) -> dict[str, list[dict[str, Any]]]:

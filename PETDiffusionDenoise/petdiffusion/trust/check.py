@@ -101,12 +101,13 @@ def evidence(low: Volume, output: Volume, body: np.ndarray) -> Evidence | str:
 
 
 def check(low: Volume, output: Volume, body: np.ndarray, organs: LabelMap | None = None,
-          lesions: LabelMap | None = None) -> Trust:
-    """What the output asserts that the scan does not support. Findings are listed the most certain first."""
+          lesions: LabelMap | None = None, whole: bool = False) -> Trust:
+    """What the output asserts that the scan does not support. Findings are listed the most certain first. Organs are
+    taken without the lesions in them, or `whole`."""
     seen = evidence(low, output, body)
     if isinstance(seen, str):
         return Trust(summary={"checked": False, "why": seen})
-    tumours, others = _lesions(seen.scene, lesions), _organs(seen.scene, organs, lesions)
+    tumours, others = _lesions(seen.scene, lesions), _organs(seen.scene, organs, None if whole else lesions)
     found = [
         *_spots(seen, organs, lesions),
         *_changed_regions(seen.scene, tumours, LESION, 0.0),
