@@ -116,6 +116,9 @@ class Facts:
     half_life_s: float | None = None
     injected_dose_bq: float | None = None
     uptake_minutes: float | None = None
+    """From the injection to the start of the scan."""
+    frame_start_minutes: float | None = None
+    """From the injection to the start of what the image shows, of late frames of a scan; else that of the scan."""
     frame_seconds: float | None = None
     weight_kg: float | None = None
     height_m: float | None = None
@@ -137,6 +140,11 @@ class Facts:
     """By which method this program made it, of an output; None where nothing says so."""
     source: str | None = None
     """File or folder it was read from; kept so that DICOM can be derived from the original."""
+
+    @property
+    def acquired_minutes(self) -> float | None:
+        """From the injection to when the image began to be acquired."""
+        return self.uptake_minutes if self.frame_start_minutes is None else self.frame_start_minutes
 
     def to_json(self) -> dict[str, Any]:
         return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}

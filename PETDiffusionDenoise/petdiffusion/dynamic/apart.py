@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import InputError, OutputError
 from ..progress import Run
-from ..read.dynamic import Frames, Time, shares
+from ..read.dynamic import Frames, Time, facts_of_mean, shares
 from ..volume import Geometry, Volume
 from ..write import images as image_files
 
@@ -77,7 +77,7 @@ def lay(found: Frames, numbers: Sequence[int], folder: Path, source: Mapping[str
 
 def _write(found: Frames, numbers: Sequence[int], names: Sequence[str], folder: Path, run: Run
            ) -> tuple[list[float], Geometry]:  # fmt: skip
-    activity, geometry, total = [], None, np.float32(0)
+    activity, geometry, total, told = [], None, np.float32(0), []
     weights, seconds = shares([found.times[number] for number in numbers])
     for place, (number, name) in enumerate(zip(numbers, names)):
         volume = found.frame(number)
@@ -85,12 +85,12 @@ def _write(found: Frames, numbers: Sequence[int], names: Sequence[str], folder: 
         geometry = geometry or volume.geometry
         activity.append(float(volume.array.mean(dtype=np.float64)))
         total = total + volume.array * np.float32(weights[place])
+        told.append(volume.facts)
         # what part of a normal dose a frame's counts are, no file says
         image_files.write(volume.with_facts(source=None, dose_fraction=None), folder / f"{name}.nii.gz", overwrite=True)
         run.progress((place + 1) / len(names))
-    mean = volume.with_array(total).with_facts(source=None, dose_fraction=None, frame_seconds=seconds,
-                                               decay_factor=None)  # fmt: skip
-    image_files.write(mean, folder / f"{MEAN}.nii.gz", overwrite=True)
+    mean = replace(volume.with_array(total), facts=facts_of_mean(told, weights, seconds))
+    image_files.write(mean.with_facts(source=None, dose_fraction=None), folder / f"{MEAN}.nii.gz", overwrite=True)
     return activity, geometry
 
 

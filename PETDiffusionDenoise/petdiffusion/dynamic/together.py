@@ -28,7 +28,7 @@ from .apart import Laid
 from .leading import Ahead
 
 RECORD = "dynamic.json"
-OF_ONE_FRAME = ("frame_seconds", "decay_factor")
+OF_ONE_FRAME = ("frame_seconds", "frame_start_minutes", "decay_factor")
 Row = dict[str, Any]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from ..errors import PhysicsError
+from ..suv.factor import corrected_to
 from ..volume import BQML, SUVBW, Facts
 from .blur import gaussian_filter
 from .geometry import ScanGeometry
@@ -25,7 +26,7 @@ _FEWEST_BLOCKS = 30
 def bqml_per_unit(unit: str, facts: Facts, scanner: Scanner) -> tuple[float | None, str]:
     """Activity during the frame that one unit of the image stands for, and what it is estimated from; None for
     arbitrary units. An image is corrected for decay to some time before the frame; what is counted is what was left."""
-    decayed = facts.decay_factor or 1.0
+    decayed = facts.decay_factor or _decayed(facts)
     if unit == BQML:
         return 1.0 / decayed, "the activity of the image in Bq/ml"
     if unit != SUVBW:
@@ -33,10 +34,18 @@ def bqml_per_unit(unit: str, facts: Facts, scanner: Scanner) -> tuple[float | No
     if facts.injected_dose_bq and facts.weight_kg:
         if facts.suv_factor and facts.decay_factor:  # both from one time, that of the scan's start or of the injection
             return 1.0 / (facts.suv_factor * decayed), "dose and weight of the scan"
-        minutes = scanner.uptake_minutes if facts.uptake_minutes is None else facts.uptake_minutes
+        minutes = scanner.uptake_minutes if facts.acquired_minutes is None else facts.acquired_minutes
         decay = 0.5 ** (minutes * 60 / (facts.half_life_s or F18_HALF_LIFE_S))
         return facts.injected_dose_bq * decay / (facts.weight_kg * 1000), "dose and weight of the scan"
     return scanner.bqml_per_suv, f"the usual dose of the {scanner.title}"
+
+
+def _decayed(facts: Facts) -> float:
+    """By the times of late frames, until they began."""
+    reference = corrected_to(facts)
+    if reference is None or facts.frame_start_minutes is None:
+        return 1.0
+    return 2 ** ((60 * facts.frame_start_minutes - reference) / facts.half_life_s)
 
 
 def positrons(facts: Facts) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import harmonic_mean
 from typing import TYPE_CHECKING, Any
 
 from ..errors import GeometryError, InputError, UnitError
@@ -50,7 +51,8 @@ class Frames:
         """Counted from 0. Its values are not looked at: before the injection a frame may well be empty."""
         volume = self._at(number)
         seconds = self.times[number].seconds or volume.facts.frame_seconds
-        volume = volume.with_facts(frame_seconds=seconds)
+        began = dynamic_times.began_minutes(self.times[number], self.injection_s, volume.facts.uptake_minutes)
+        volume = volume.with_facts(frame_seconds=seconds, frame_start_minutes=began)
         if self._in_suv:
             return to_suv(volume).with_facts(suv_factor=None)
         if self._factor is not None and volume.facts.suv_factor is None:
@@ -146,10 +148,21 @@ def mean(found: Frames, numbers: Sequence[int]) -> Volume:
     """One static image of some frames, as if they had been one: counts add up, and so does the time."""
     parts, seconds = shares([found.times[number] for number in numbers])
     total: Any = 0.0
+    told: list[Facts] = []
     for number, part in zip(numbers, parts):
         volume = found.frame(number)
         total = total + volume.array * part
-    return volume.with_array(total).with_facts(frame_seconds=seconds, decay_factor=None)
+        told.append(volume.facts)
+    return replace(volume.with_array(total), facts=facts_of_mean(told, parts, seconds))
 
 
-__all__ = ["Frames", "Time", "chosen", "frames", "mean", "shares"]
+def facts_of_mean(told: Sequence[Facts], parts: Sequence[float], seconds: float | None) -> Facts:
+    """It begins with the first frame; of what decayed meanwhile the mean counts, so that the factors have a harmonic
+    one."""
+    decay = [facts.decay_factor for facts in told]
+    return replace(told[-1], frame_seconds=seconds, uptake_minutes=told[0].uptake_minutes,
+                   frame_start_minutes=told[0].frame_start_minutes,
+                   decay_factor=harmonic_mean(decay, parts) if all(decay) else None)  # fmt: skip
+
+
+__all__ = ["Frames", "Time", "chosen", "facts_of_mean", "frames", "mean", "shares"]

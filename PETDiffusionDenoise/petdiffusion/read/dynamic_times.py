@@ -9,7 +9,7 @@ from numbers import Real
 from typing import Any
 
 from ..errors import InputError
-from .sidecar import Sidecar
+from .sidecar import Sidecar, if_later
 
 START, LENGTH, INJECTED = "FrameTimesStart", "FrameDuration", "InjectionStart"
 OF_FRAMES = (START, LENGTH, "DecayCorrectionFactor", "ScatterFraction", "PromptRate", "RandomRate", "SinglesRate")
@@ -73,6 +73,14 @@ def injection(data: Mapping[str, Any]) -> float | None:
     value = data.get(INJECTED)
     told = isinstance(data.get(START), list) and isinstance(value, Real) and not isinstance(value, bool)
     return float(value) if told else None
+
+
+def began_minutes(time: Time, injection_s: float | None, uptake_minutes: float | None) -> float | None:
+    """From the injection to the start of a frame that began later than the scan; None where that is not known."""
+    if time.start_s is None or (injection_s is None and uptake_minutes is None):
+        return None
+    minutes = uptake_minutes + time.start_s / 60 if injection_s is None else (time.start_s - injection_s) / 60
+    return if_later(minutes, uptake_minutes)
 
 
 def of_one(notes: Sidecar, number: int) -> Sidecar:

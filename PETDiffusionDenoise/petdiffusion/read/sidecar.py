@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, UnitError
 from ..suv import tracers
-from ..suv.factor import factor
+from ..suv.factor import ROUNDING_S, factor
 from ..suv.units import becquerel
 from ..volume import Facts
 from .left_out import if_readable
@@ -74,6 +74,7 @@ class Sidecar:
                  "tracer": tracers.tracer(self._text("TracerName"), self._text("Radiopharmaceutical")),
                  "half_life_s": self._told(self._half_life, run), "injected_dose_bq": self._told(self._dose, run),
                  "uptake_minutes": self._told(self._minutes, run),
+                 "frame_start_minutes": self._told(self._frame_minutes, None),
                  "frame_seconds": self._told(lambda: self._seconds("FrameDuration"), run),
                  "decay_factor": self._readable("DecayCorrectionFactor"),
                  "scanner": " ".join(filter(None, (self._text("Manufacturer"), self._text("ManufacturersModelName"))))
@@ -151,6 +152,10 @@ class Sidecar:
             scan = self._number("ImageDecayCorrectionTime")
         return None if scan is None or injected is None or injected > scan else (scan - injected) / 60.0
 
+    def _frame_minutes(self) -> float | None:
+        start, injected = self._readable("FrameTimesStart"), self._number("InjectionStart")
+        return None if start is None or injected is None else if_later((start - injected) / 60.0, self._minutes())
+
     def _seconds(self, key: str) -> float | None:
         value = self.data.get(key)
         if isinstance(value, list) and len(value) != 1:
@@ -192,6 +197,11 @@ class Sidecar:
     def _wrong(self, key: str, value: Any) -> InputError:
         return InputError(f"{self.path.name}: {key} = {str(value)[:64]!r}", "has the wrong type",
                           "Correct the sidecar.")
+
+
+def if_later(minutes: float, uptake_minutes: float | None) -> float | None:
+    """From the injection to the start of a frame that began later than its scan; None of one that began with it."""
+    return minutes if 60.0 * (minutes - (uptake_minutes or 0.0)) > ROUNDING_S else None
 
 
 def of(image: Path, in_header: str | None = None) -> Sidecar:

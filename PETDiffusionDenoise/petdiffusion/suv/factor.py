@@ -92,9 +92,12 @@ def factor_from_facts(facts: Facts) -> float:
 def corrected_to(facts: Facts) -> float | None:
     """Seconds from the injection to what the image is decay-corrected to: the start of the scan or the injection
     itself, whichever made its SUV factor. None where neither did, or the facts do not tell."""
-    known = (facts.suv_factor, facts.injected_dose_bq, facts.weight_kg, facts.half_life_s, facts.uptake_minutes)
+    known = (facts.suv_factor, facts.injected_dose_bq, facts.weight_kg, facts.half_life_s)
+    minutes = facts.uptake_minutes
     if not all(isinstance(value, Real) and math.isfinite(value) and value > 0 for value in known):
         return None
-    suv_factor, bq, kg, life, minutes = known
+    if not isinstance(minutes, Real) or not 0 <= minutes < math.inf:
+        return None
+    suv_factor, bq, kg, life = known
     seconds = life * math.log2(suv_factor * bq / (1000.0 * kg))
     return next((time for time in (60.0 * minutes, 0.0) if abs(seconds - time) <= ROUNDING_S), None)

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from ..read.dynamic_times import INJECTED
 from ..read.sidecar import OWN_KEY, path_of
 from ..volume import Volume
 from . import gzipped, images
 from .staging import check_space, writing
 
-_OF_ONE_SCAN = ("InjectionStart", "ScanStart", "ImageDecayCorrected", "ImageDecayCorrectionTime")
-"""Times that the facts of a frame tell on a clock of their own, not that of the frames; the facts keep them."""
+SCAN, CORRECTED, CORRECTED_TO = "ScanStart", "ImageDecayCorrected", "ImageDecayCorrectionTime"
 
 
 def write(like: Volume, arrays: Iterable[np.ndarray], count: int, target: Path, notes: Mapping[str, Any]) -> Path:
@@ -22,12 +22,19 @@ def write(like: Volume, arrays: Iterable[np.ndarray], count: int, target: Path, 
     check_space(target.parent, count * like.array.nbytes)
     with writing(target):
         gzipped.write_all(_bytes(like, arrays, count, notes.get("FrameDuration")), target)
-        facts = images.notes_of(like.with_facts(frame_seconds=None, decay_factor=None))
+        facts = images.notes_of(like.with_facts(frame_seconds=None, frame_start_minutes=None, decay_factor=None))
         own = facts.pop(OWN_KEY)
-        for key in _OF_ONE_SCAN:
-            facts.pop(key, None)
-        images.write_json({**facts, **notes, OWN_KEY: own}, path_of(target))
+        images.write_json({**_on_clock(facts, notes.get(INJECTED)), **notes, OWN_KEY: own}, path_of(target))
     return target
+
+
+def _on_clock(facts: Mapping[str, Any], injection_s: float | None) -> dict[str, Any]:
+    """What facts of a frame tell in seconds from the injection, on the clock of the frames; left out where that does
+    not tell the injection, or frames are corrected for decay to moments of their own."""
+    told = {key: value for key, value in facts.items() if key not in (INJECTED, SCAN, CORRECTED, CORRECTED_TO)}
+    if injection_s is None or CORRECTED_TO not in facts:
+        return told
+    return told | {CORRECTED: True} | {key: facts[key] + injection_s for key in (SCAN, CORRECTED_TO)}
 
 
 def _bytes(like: Volume, arrays: Iterable[np.ndarray], count: int, lengths: Sequence[float] | None

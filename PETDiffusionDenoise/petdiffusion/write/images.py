@@ -120,11 +120,12 @@ def _of_frame(value: float | None) -> list[float] | None:
 
 def _times(facts: Facts) -> dict[str, Any]:
     """In seconds from the injection; the time of day is nobody's business."""
-    if facts.uptake_minutes is None:
+    if facts.acquired_minutes is None:
         return {}
-    reference = corrected_to(facts)
+    reference, scan, frame = corrected_to(facts), facts.uptake_minutes, facts.frame_start_minutes
     decay = {} if reference is None else {"ImageDecayCorrected": True, "ImageDecayCorrectionTime": reference}
-    return {"InjectionStart": 0, "ScanStart": 60.0 * facts.uptake_minutes, **decay}
+    return {"InjectionStart": 0, **({} if scan is None else {"ScanStart": 60.0 * scan}),
+            **({} if frame is None else {"FrameTimesStart": [60.0 * frame]}), **decay}
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:

@@ -81,7 +81,7 @@ def _dose(report: CaseReport) -> str:
 
 
 def _uptake(report: CaseReport) -> str:
-    minutes = report.low.facts.uptake_minutes
+    minutes = report.low.facts.acquired_minutes
     return f"{words.fact(minutes, 0)} min p.i." if minutes else ""
 
 

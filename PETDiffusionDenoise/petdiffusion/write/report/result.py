@@ -114,7 +114,9 @@ def _given(kind: str, card: MethodCard) -> str:
 
 def scan_in_words(facts: Mapping[str, Any]) -> dict[str, Any]:
     """The scan's facts as a reader says them; those without a word of their own as they are."""
-    said = {}
+    said, facts = {}, dict(facts)
+    if "frame_start_minutes" in facts:
+        facts["uptake_minutes"] = facts.pop("frame_start_minutes")
     for name, value in facts.items():
         label, unit, scale, digits = FACTS.get(name, (name.replace("_", " "), "", 1.0, 4))
         if name != "source":

@@ -1,0 +1,93 @@
+"""When the frames of a dynamic scan were acquired, and to what moment they are corrected, in what is made of them."""
+
+import json
+
+import numpy as np
+import pytest
+from petdiffusion import convert, denoise, denoise_frames, read, suv
+from petdiffusion.physics import counts
+from petdiffusion.physics.presets import SCANNERS
+from petdiffusion.volume import BQML, SUVBW
+from petdiffusion.write import frames as frame_files
+from support.blobs import blobs
+
+HALF_LIFE_S, STARTS, SECONDS = 6586.2, [0.0, 300.0, 1200.0, 2400.0], [300.0, 300.0, 1200.0, 1200.0]
+BIDS = {"Units": "Bq/mL", "Modality": "PT", "TracerName": "FDG", "RadionuclideHalfLife": HALF_LIFE_S, "BodyWeight": 70,
+        "InjectedRadioactivity": 370, "InjectedRadioactivityUnits": "MBq", "FrameTimesStart": STARTS,
+        "FrameDuration": SECONDS, "ImageDecayCorrected": True, "ImageDecayCorrectionTime": 0,
+        "ScanStart": 0}  # fmt: skip
+
+
+def scan(folder, injection_s=-300, **more):
+    """The scan began five minutes after the injection, and is corrected for decay to its start."""
+    subject = blobs(seed=0)
+    values = [subject.noisy.with_array((1 + n) * 1000 * subject.noisy.array, BQML) for n in range(4)]
+    frame_files.write(values[0], (value.array for value in values), 4, folder / "pet.nii.gz", {})
+    (folder / "pet.json").write_text(json.dumps({**BIDS, "InjectionStart": injection_s, **more}))
+    return folder / "pet.nii.gz"
+
+
+def told(file):
+    return json.loads(file.with_name(file.name.replace(".nii.gz", ".json")).read_text())
+
+
+def test_an_image_of_late_frames_says_when_they_began(tmp_path):
+    late = convert(scan(tmp_path), tmp_path / "late.nii.gz", frames="3-4")
+    facts = read.image(late).facts
+    assert (facts.uptake_minutes, facts.frame_start_minutes, facts.acquired_minutes) == (5.0, 25.0, 25.0)
+    assert facts.suv_factor == pytest.approx(70000 / (370e6 * 2 ** (-300 / HALF_LIFE_S)))
+    notes = told(late)
+    assert (notes["InjectionStart"], notes["ScanStart"], notes["FrameTimesStart"]) == (0, 300, [1500])
+    assert notes["ImageDecayCorrected"] is True and notes["ImageDecayCorrectionTime"] == 300
+    del notes["PETDiffusion"]
+    late.with_name("late.json").write_text(json.dumps(notes))  # as another program would have written it
+    again = read.image(late).facts
+    assert again.frame_start_minutes == 25 and again.suv_factor == pytest.approx(facts.suv_factor)
+    first = read.image(convert(tmp_path / "pet.nii.gz", tmp_path / "first.nii.gz", frames="1-2")).facts
+    assert first.frame_start_minutes is None and first.acquired_minutes == 5
+
+
+def test_the_report_says_the_uptake_of_the_frames(tmp_path):
+    late = convert(scan(tmp_path), tmp_path / "late.nii.gz", frames="3-4")
+    made = denoise(late, "gaussian", out=tmp_path / "out")
+    with open(made.files["report"], encoding="utf-8") as stream:
+        page = stream.read()
+    assert "25 min p.i." in page and "5 min" not in page.replace("25 min", "")
+
+
+def test_what_is_counted_in_late_frames_is_what_is_left_then(tmp_path):
+    """By the frames' own factors of decay; by their times where they tell none."""
+    left = [2 ** (-(1200 + 600) / HALF_LIFE_S), 2 ** (-(2400 + 600) / HALF_LIFE_S)]
+    factors = [1.0, 1.0, *(1 / part for part in left)]
+    late = read.frames(scan(tmp_path, DecayCorrectionFactor=factors)).frame(3)
+    assert counts.bqml_per_unit(BQML, late.facts, SCANNERS["mCT"])[0] == pytest.approx(left[1])
+    for to in (None, SUVBW):
+        mean = read.image(convert(tmp_path / "pet.nii.gz", tmp_path / f"{to}.nii.gz", frames="3-4", to=to))
+        unit = counts.bqml_per_unit(mean.unit, mean.facts, SCANNERS["mCT"])[0]
+        factor = 1.0 if to is None else mean.facts.suv_factor
+        assert unit * factor == pytest.approx(np.mean(left))
+    del (notes := told(tmp_path / "pet.nii.gz"))["DecayCorrectionFactor"]
+    (tmp_path / "pet.json").write_text(json.dumps(notes))
+    mean = read.image(convert(tmp_path / "pet.nii.gz", tmp_path / "mean.nii.gz", frames="3-4"))
+    at_start = 2 ** (-1200 / HALF_LIFE_S)
+    for image, factor in ((mean, 1.0), (suv.to_suv(mean), mean.facts.suv_factor)):
+        unit = counts.bqml_per_unit(image.unit, image.facts, SCANNERS["mCT"])[0]
+        assert unit * factor == pytest.approx(at_start)
+
+
+@pytest.mark.parametrize("injection_s", [0, -300])
+def test_the_moment_of_correction_is_told_with_the_frames_and_with_each(tmp_path, injection_s):
+    """Of a scan that began with the injection too; on the clock of the frames where there are many."""
+    made = denoise_frames(scan(tmp_path, injection_s), tmp_path / "out", "gaussian")
+    notes = told(tmp_path / "out" / "denoised.nii.gz")
+    assert (notes["InjectionStart"], notes["ScanStart"], notes["FrameTimesStart"]) == (injection_s, 0, STARTS)
+    assert notes["ImageDecayCorrected"] is True and notes["ImageDecayCorrectionTime"] == 0
+    assert read.frames(made.files["denoised"]).frame(3).facts.frame_start_minutes == (2400 - injection_s) / 60
+    for name, start in (("frame_001", None), ("frame_003", 1200), ("mean", None)):
+        one = told(tmp_path / "out" / "frames" / f"{name}.nii.gz")
+        assert one["ScanStart"] == one["ImageDecayCorrectionTime"] == -injection_s
+        assert one.get("FrameTimesStart") == (None if start is None else [start - injection_s])
+    del notes["PETDiffusion"]
+    (tmp_path / "out" / "denoised.json").write_text(json.dumps(notes))
+    factor = read.frames(made.files["denoised"]).frame(2).facts.suv_factor
+    assert factor == pytest.approx(read.frames(tmp_path / "pet.nii.gz").frame(2).facts.suv_factor)
