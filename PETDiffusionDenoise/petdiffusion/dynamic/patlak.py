@@ -49,6 +49,9 @@ class Asked:
     def check(self, times: Sequence[Time], injected: float, regions_: Collection[str] | None) -> None:
         """Before the work: is there what the curve and the line need? `regions_` are the names that the masks have;
         None where none were given."""
+        if not 0 <= self.from_minutes < np.inf:
+            raise OptionError(f"Patlak from {self.from_minutes:g} min", "lies before the injection, or is no time",
+                              "Give minutes after it, such as --patlak-from 20.")  # fmt: skip
         middles = _middles(times, injected)
         _enough(_late(middles, self.from_minutes), self.from_minutes)
         if self.file is not None:
