@@ -51,8 +51,11 @@ def test_the_nearest_name_is_told():
         TrainSettings.from_json({"steps": 1, "learningrate": 2})
 
 
-def test_a_length_given_as_a_setting_is_told_its_own_option(tmp_path, capsys):
-    words = ["train", "unet-3d", "--data", str(tmp_path), "--steps", "2", "--set", "minutes=5", "--out", str(tmp_path)]
+@pytest.mark.parametrize("words", [["--set", "minutes=5"], ["--set", "batch=2", "minutes=5"],
+                                   ["--set", "batch=2", "patch=8", "--set", "minutes=5"]])
+def test_a_length_given_as_a_setting_is_told_its_own_option(tmp_path, capsys, words):
+    """Settings may be given one by one or together, as those of a stream are."""
+    words = ["train", "unet-3d", "--data", str(tmp_path), "--steps", "2", *words, "--out", str(tmp_path)]
     assert main(words) == 1 and "Training setting 'minutes'" in capsys.readouterr().err
 
 

@@ -65,6 +65,17 @@ def test_rows_without_a_low_count_scan_stay_for_methods_that_open_none(tmp_path)
     assert [len(group) for _, group in manifest.groups(file)] == [1, 1, 1]
 
 
+@pytest.mark.parametrize("given", ["m.csv", ".", "{}"])
+def test_a_data_set_has_its_folders_name_however_it_is_given(tmp_path, monkeypatch, given):
+    """A manifest in the folder where one stands has none in its path."""
+    written(tmp_path / "mine", "manifest.csv", "a,a.nii.gz,A.nii.gz,train,P1")
+    written(tmp_path / "mine", "m.csv", "a,a.nii.gz,A.nii.gz,train,P1")
+    monkeypatch.chdir(tmp_path / "mine")
+    assert manifest.collect(given.format(tmp_path / "mine"), lambda *_: "a", Run()).source == "mine"
+    with pytest.raises(TrainingError, match="Data mine: gave no patient"):
+        manifest.collect(given.format(tmp_path / "mine"), lambda *_: None, Run())
+
+
 def test_semicolons_are_read_as_batch_reads_them(tmp_path):
     file = written(tmp_path, "m.csv", "a;a.nii.gz;A.nii.gz;train;P1", header=HEADER.replace(",", ";"))
     (row,) = manifest.rows(file)

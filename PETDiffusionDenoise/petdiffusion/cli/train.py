@@ -42,12 +42,12 @@ def add(commands: Any) -> None:
     length.add_argument("--minutes", type=float)
     length.add_argument("--steps", type=int)
     parser.add_argument(
-        "--set", metavar="NAME=VALUE", action="append", default=[],
-        help="a training setting, such as batch=8; 'petdiffusion methods METHOD' lists them, with their defaults",
+        "--set", nargs="+", metavar="NAME=VALUE", action="extend", default=[],
+        help="training settings, such as batch=8; 'petdiffusion methods METHOD' lists them, with their defaults",
     )  # fmt: skip
     parser.add_argument(
-        "--change", metavar="NAME=VALUE", action="append", default=[],
-        help="a field of the configuration; 'petdiffusion methods METHOD' lists them",
+        "--change", nargs="+", metavar="NAME=VALUE", action="extend", default=[],
+        help="fields of the configuration; 'petdiffusion methods METHOD' lists them",
     )  # fmt: skip
     add_device(parser)
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the training")

@@ -54,7 +54,7 @@ def described(data: Any) -> dict[str, Any]:
 def collect(manifests: Manifests, make: Make[P], run: Run, what: str = "patients") -> Found[P]:
     """Every patient that `make` can make; the others are said and counted."""
     everyone = groups(manifests)
-    names = ", ".join(path.parent.name for path in _paths(manifests))
+    names = ", ".join(path.absolute().parent.name for path in _paths(manifests))
     found: Found[P] = Found(names, sum(len(group) for _, group in everyone))
     with run.stage("load", f"Loading {len(everyone)} {what}"):
         for number, (folder, group) in enumerate(everyone):
