@@ -198,8 +198,11 @@ def test_a_zone_of_the_injection_alone_is_told(tmp_path):
     assert len(warnings) == 1 and "(0008,0201)" in warnings[0]
 
 
-def test_a_zone_that_the_time_of_day_confirms_is_not_told(tmp_path):
-    facts, warnings = said(tmp_path, dated("20240102093000.00+0000", "093000"))
+@pytest.mark.parametrize(("stamp", "clock", "zone"), [
+    ("20240102093000.00+0000", "093000", None), ("20240102083000.00+0000", None, "+0100"),
+    ("20240102093000.00+0000", None, "+0000")])
+def test_a_zone_that_the_time_of_day_or_the_series_explains_is_not_told(tmp_path, stamp, clock, zone):
+    facts, warnings = said(tmp_path, both(dated(stamp, clock), setting(TimezoneOffsetFromUTC=zone)))
     assert facts.suv_factor == pytest.approx(ONE_HOUR, rel=1e-6) and not warnings
 
 

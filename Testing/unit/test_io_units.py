@@ -171,17 +171,26 @@ def test_suvs_of_an_uncorrected_image_are_refused_and_read_as_a_picture(tmp_path
 
 
 @pytest.mark.parametrize("make", [in_gml, philips_suv])
-@pytest.mark.parametrize("corrected", [None, ""])
-def test_suvs_whose_header_lists_no_correction_are_those_of_who_wrote_them_and_that_is_told(tmp_path, make, corrected):
+@pytest.mark.parametrize("header", [{"CorrectedImage": None, "DecayCorrection": None}, {"CorrectedImage": ""},
+                                    {"CorrectedImage": None, "only": 2}])
+def test_suvs_whose_header_lists_no_correction_are_those_of_who_wrote_them_and_that_is_told(tmp_path, make, header):
     run = Run()
-    pet = read.image(make(tmp_path, bad.setting(CorrectedImage=corrected, DecayCorrection=None)), run=run)
+    pet = read.image(make(tmp_path, bad.setting(**header)), run=run)
     assert pet.unit == SUVBW and sum("does not say" in text for text in run.warnings) == 1
 
 
 @pytest.mark.parametrize("make", [in_gml, philips_suv])
-def test_suvs_of_an_ordinary_series_have_nothing_told(tmp_path, make):
+@pytest.mark.parametrize("header", [{}, {"RadiopharmaceuticalStartTime": "103000"}, {"RadionuclideTotalDose": None}])
+def test_where_the_values_are_suv_no_dose_or_time_is_missed(tmp_path, make, header):
     run = Run()
-    assert read.image(make(tmp_path, lambda ds, k: None), run=run).unit == SUVBW and not run.warnings
+    assert read.image(make(tmp_path, bad.setting(**header)), run=run).unit == SUVBW and not run.warnings
+
+
+def test_where_philips_has_both_factors_no_time_is_missed(tmp_path):
+    run = Run()
+    edit = bad.setting(RadiopharmaceuticalStartTime="103000")
+    pet = read.image(factory.pet(tmp_path, "Philips", units="CNTS", edit=edit).folder, run=run)
+    assert pet.facts.suv_factor == pytest.approx(factory.PHILIPS_SUV / factory.PHILIPS_BQML) and not run.warnings
 
 
 def administered(ds, k):

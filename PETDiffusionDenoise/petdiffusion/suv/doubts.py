@@ -48,7 +48,7 @@ def _dated(ds: Dataset, found: Clocks) -> str | None:
     at, dated, raw = told_injection(ds)
     if dated is None or found.reference.date() == header.NO_DATE:
         return None
-    if at and abs((dated - found.injected).total_seconds()) > INJECTION_CLOCKS_AGREE_S:
+    if abs((dated - found.injected).total_seconds()) > INJECTION_CLOCKS_AGREE_S:
         return ("The injection's date-time (0018,1078) does not fit its time of day (0018,1072) or the scan's date: "
                 f"{found.injected:%H:%M:%S}, {found.waited_s / 60:.0f} min before the scan, is taken. {_CHECK}")
     if at is None and header.own_zone(raw) is not None and header.zone(ds) is None:
