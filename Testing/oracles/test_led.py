@@ -124,7 +124,7 @@ def test_the_sd_map_is_what_scans_repeated_show():
         image = fitted(fit, scan.array)
         made.append(image)
         if number < 6:
-            told.append(spread.of_noise(scan, body, image, fit, 12, Run(seed=number)))
+            told.append(spread.of_noise(scan, body, image, fit, 4, Run(seed=number)))
     true, found = np.std(made, axis=0, ddof=1), np.mean(told, axis=0)
     middle, rim = body & (lead < 1.2), lead > 2.0
     for part in (middle, rim):

@@ -13,7 +13,7 @@ CARDS = (
                    "one the scan leads itself, smoothed", file=True),
             Option("fwhm_mm", "float", 9.0, "Width of the neighbourhood in which both go together", 2.0, 40.0,
                    unit="mm", tune=(7.0, 9.0, 11.0, 14.0)),
-            Option("samples", "int", 8, "How often noise like the scan's goes the same way, for the SD map; 0 "
+            Option("samples", "int", 4, "How often noise like the scan's goes the same way, for the SD map; 0 "
                    "leaves it out", 0, 100, moves=NOTHING),
             Option("lead_sd", "str", "", "SD map of the lead, to be counted in", file=True, advanced=True,
                    moves=NOTHING),

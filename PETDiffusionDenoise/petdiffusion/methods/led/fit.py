@@ -9,6 +9,8 @@ levels of all neighbourhoods that a voxel lies in are averaged, as in the guided
 
 from __future__ import annotations
 
+from copy import copy
+
 import numpy as np
 
 from ...filters import gaussian
@@ -38,6 +40,14 @@ class Fit:
         ratio = np.where(self._mean > SMALL, level / np.maximum(self._mean, SMALL), 0)
         slope = (joint + self._even * ratio) / self._below
         return self._around(slope), self._around(level - slope * self._mean)
+
+    def part(self, box: tuple[slice, ...]) -> Fit:
+        """The same within a box, for what is fitted there alone."""
+        part = copy(self)
+        part.lead, part._mean, part._even, part._below = (
+            array[box] for array in (self.lead, self._mean, self._even, self._below)
+        )
+        return part
 
     def image(self, slope: np.ndarray, level: np.ndarray) -> np.ndarray:
         """In the frame's unit."""

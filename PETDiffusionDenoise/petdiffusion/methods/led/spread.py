@@ -7,26 +7,36 @@ what the fit and the lead do to them is more than what is left of the noise.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ...filters import gaussian
+from ...prepare.mask import bounding_box
 from ...progress import Run
 from ...volume import Volume
 from .fit import Fit
 
-AROUND_MM = 12.0
+AROUND_MM, MARGIN_MM = 20.0, 20.0
 """FWHM of the neighbourhood over which what few samples tell of slopes and levels is averaged. Both change slowly; the
-SD itself does not, since it follows the lead."""
+SD itself does not, since it follows the lead. And how far beyond the body's box noise is looked at."""
 
 
 def of_noise(scan: Volume, body: np.ndarray, made: np.ndarray, fit: Fit, samples: int, run: Run) -> np.ndarray:
-    """SD of each voxel by the frame's noise."""
+    """SD of each voxel by the frame's noise; 0 far from the body."""
+    sd = np.zeros_like(made)
+    if body.any():
+        spacing = scan.geometry.spacing[::-1]
+        box = bounding_box(body, tuple(math.ceil(MARGIN_MM / step) for step in spacing))
+        sd[box] = _within(scan.array[box], body[box], made[box], fit.part(box), spacing, samples, run)
+    return sd
+
+
+def _within(scan: np.ndarray, body: np.ndarray, made: np.ndarray, fit: Fit, spacing: tuple[float, ...], samples: int,
+            run: Run) -> np.ndarray:  # fmt: skip
     from ...trust.noise import noise_model
 
-    if not body.any():
-        return np.zeros_like(made)
-    spacing = scan.geometry.spacing[::-1]
-    noise = noise_model(scan.array, made, body, spacing)
+    noise = noise_model(scan, made, body, spacing)
     sd, generator = noise.sd.astype(np.float32), np.random.default_rng(run.seed)
     of_slope, of_both, of_level = (np.zeros_like(made) for _ in range(3))
     for number in range(samples):
