@@ -17,7 +17,7 @@ from ...progress import Run
 from ...volume import Volume
 from .fit import Fit
 
-AROUND_MM, MARGIN_MM = 20.0, 20.0
+AROUND_MM, MARGIN_MM = 14.0, 20.0
 """FWHM of the neighbourhood over which what few samples tell of slopes and levels is averaged. Both change slowly; the
 SD itself does not, since it follows the lead. And how far beyond the body's box noise is looked at."""
 
