@@ -144,7 +144,8 @@ class Sidecar:
             return becquerel(dose, unit)
         except UnitError as error:
             raise UnitError(f"{self.path.name}: InjectedRadioactivityUnits" + ("" if unit is None else f" {unit!r}"),
-                            "is missing" if unit is None else error.why, error.remedy) from error
+                            "is missing, so the dose is not known" if unit is None else error.why,
+                            error.remedy) from error
 
     def _minutes(self) -> float | None:
         scan, injected = self._number("ScanStart"), self._number("InjectionStart")
