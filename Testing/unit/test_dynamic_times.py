@@ -3,13 +3,18 @@
 import json
 
 import numpy as np
+import pydicom
 import pytest
 from petdiffusion import convert, denoise, denoise_frames, read, suv
+from petdiffusion.errors import UnitError
 from petdiffusion.physics import counts
 from petdiffusion.physics.presets import SCANNERS
+from petdiffusion.progress import Run
 from petdiffusion.volume import BQML, SUVBW
 from petdiffusion.write import frames as frame_files
+from support import dicom_factory as factory
 from support.blobs import blobs
+from support.dynamic_dicom import dynamic
 
 HALF_LIFE_S, STARTS, SECONDS = 6586.2, [0.0, 300.0, 1200.0, 2400.0], [300.0, 300.0, 1200.0, 1200.0]
 BIDS = {"Units": "Bq/mL", "Modality": "PT", "TracerName": "FDG", "RadionuclideHalfLife": HALF_LIFE_S, "BodyWeight": 70,
@@ -91,3 +96,60 @@ def test_the_moment_of_correction_is_told_with_the_frames_and_with_each(tmp_path
     (tmp_path / "out" / "denoised.json").write_text(json.dumps(notes))
     factor = read.frames(made.files["denoised"]).frame(2).facts.suv_factor
     assert factor == pytest.approx(read.frames(tmp_path / "pet.nii.gz").frame(2).facts.suv_factor)
+
+
+LATER = [0, 300, 600, 1200]
+"""When each frame began, after half past ten, when the series did; an hour after the injection."""
+
+
+def of_dicom(folder, factor_of, **more):
+    """Frames of five minutes in one series, whose slices were multiplied by what `factor_of` a frame's start says."""
+    clock = [f"10{30 + start // 60:02d}00" for start in LATER]
+    told = {"AcquisitionTime": lambda n, k: clock[n], "ActualFrameDuration": lambda n, k: 300_000,
+            "FrameReferenceTime": lambda n, k: str(1000 * (LATER[n] + 150)), "SeriesTime": lambda n, k: "103000",
+            "DecayFactor": lambda n, k: f"{factor_of(LATER[n]):.6f}"}  # fmt: skip
+    return dynamic(folder, count=4, **{**told, **more})
+
+
+def since(seconds):
+    """Of the decay in a frame of five minutes that began so long after the moment of correction."""
+    rate = np.log(2) / factory.HALF_LIFE_S
+    return np.exp(rate * seconds) * rate * 300 / (1 - np.exp(-rate * 300))
+
+
+def test_dicom_frames_of_one_series_that_are_corrected_to_their_own_starts_have_factors_of_their_own(tmp_path):
+    """By the factor of the first the last would be a tenth too low; nothing is said, since nothing is in doubt."""
+    folder, series = of_dicom(tmp_path, lambda start: since(0))
+    run = Run()
+    found = read.frames(folder, run=run)
+    for start, volume, one in zip(LATER, found, series):
+        left = factory.DOSE_BQ * 2 ** (-(3600 + start) / factory.HALF_LIFE_S)
+        assert volume.unit == SUVBW
+        np.testing.assert_allclose(volume.array, one.array * 1000 * factory.WEIGHT_KG / left, rtol=1e-3)
+    assert not [text for text in run.warnings if "SUV" in text]
+    assert found.injection_s == -3600 and [time.start_s for time in found.times] == LATER
+
+
+def test_dicom_frames_that_are_corrected_to_the_start_of_their_series_share_its_factor(tmp_path):
+    found = read.frames(of_dicom(tmp_path, since)[0])
+    left = factory.DOSE_BQ * 2 ** (-3600 / factory.HALF_LIFE_S)
+    for volume in found:
+        assert volume.unit == BQML and volume.facts.suv_factor == pytest.approx(1000 * factory.WEIGHT_KG / left)
+
+
+def test_a_frame_whose_header_contradicts_the_factor_of_the_others_does_not_inherit_it(tmp_path):
+    """A factor of one is what stands there where nobody wrote one; no moment is proven by it."""
+    with pytest.raises(UnitError, match=r"frames 2, 3, 4: were multiplied by 1 for decay"):
+        read.frames(of_dicom(tmp_path, lambda start: 1.0)[0])
+    with pytest.raises(UnitError, match=r"frame 4: was multiplied by 1\.2 for decay"):
+        read.frames(of_dicom(tmp_path / "one", lambda start: 1.2 if start == 1200 else since(start))[0])
+
+
+def test_a_frame_that_lacks_what_others_tell_inherits_their_factor(tmp_path):
+    folder, series = of_dicom(tmp_path, since)
+    for file in series[3].files:
+        ds = pydicom.dcmread(file)
+        del ds.PatientWeight
+        ds.save_as(file)
+    factors = [volume.facts.suv_factor for volume in read.frames(folder)]
+    assert factors[0] and factors == [factors[0]] * 4

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import GeometryError, InputError, UnitError
 from ..suv import to_suv
 from ..volume import BQML, Facts, Volume
-from . import dynamic_dicom, dynamic_times, files, sidecar, sources
+from . import dynamic_decay, dynamic_dicom, dynamic_times, files, sidecar, sources
 from .dynamic_times import Time
 
 if TYPE_CHECKING:
@@ -102,7 +102,10 @@ def _of_dicom(path: Path, given: tuple[Any, Any], run: Run | None) -> Frames:
 
     first = dynamic_dicom.volume(groups[0], path, *given, None)
     told = [dynamic_dicom.facts(group, path, given[1]) for group in groups]
-    return Frames(kind, times, str(path), at, *_factors(told, path.name), injection_s)
+    shared, each = _factors(told, path.name)
+    if shared is not None:
+        dynamic_decay.check_one_moment(groups, told, path.name)
+    return Frames(kind, times, str(path), at, shared, each, injection_s)
 
 
 def _factors(told: Sequence[Facts], name: str) -> tuple[float | None, bool]:

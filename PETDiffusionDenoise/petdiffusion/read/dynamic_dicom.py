@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from ..errors import InputError, PETDiffusionError
-from ..suv import dicom as units
 from ..suv import factor, header, times
 from ..volume import Facts, Volume
-from . import dicom, series, slices
+from . import dicom, dynamic_decay, series, slices
 from .dynamic_times import GATES, TIMED, Time, lengths_of
 
 if TYPE_CHECKING:
@@ -45,7 +44,10 @@ def groups(path: Path, run: Run | None) -> tuple[str, list[list[Dataset]], tuple
         return TIMED, [loaded], (Time(),), None
     kind, ordered = _in_order(places, path)
     dealt = [[place[number] for place in ordered] for number in range(counts.pop())]
-    return kind, dealt, *_times(dealt, kind)
+    found, injection_s = _times(dealt, kind)
+    if kind != GATES:
+        dynamic_decay.tell_own_starts(dealt)
+    return kind, dealt, found, injection_s
 
 
 def volume(group: Sequence[Dataset], path: Path, declared: tuple[str, float] | None, weight_kg: float | None,
@@ -117,7 +119,7 @@ def _by_reference(dealt: Sequence[Sequence[Dataset]], lengths: Sequence[float | 
     if None in middles or None in lengths:
         return None, None
     starts = [middle / 1000 - length / 2 for middle, length in zip(middles, lengths)]
-    scan = _known(lambda: times.scan_start(dealt[0], times.first_frame(dealt[0]), _half_life(dealt)))
+    scan = _known(lambda: times.scan_start(dealt[0], times.first_frame(dealt[0]), dynamic_decay.half_life(dealt)))
     return scan and scan + timedelta(seconds=starts[0]), _rising([start - starts[0] for start in starts])
 
 
@@ -130,17 +132,13 @@ def _injection(dealt: Sequence[Sequence[Dataset]], began: datetime, last_s: floa
     before the injection: a time of day alone is the last one until the last frame."""
 
     def told() -> float:
-        life, latest = _half_life(dealt), began + timedelta(seconds=last_s)
+        life, latest = dynamic_decay.half_life(dealt), began + timedelta(seconds=last_s)
         injected = times.injection(dealt[0][0], began, latest, life)
         if injected.time() == time.min:
             raise InputError("Injection at 00:00:00", "looks like a time taken out of the header", "Correct it.")
         return -factor.uptake((began - injected).total_seconds(), life, running_s=last_s)
 
     return _known(told)
-
-
-def _half_life(dealt: Sequence[Sequence[Dataset]]) -> float:
-    return factor.half_life(units.half_life_of([ds for group in dealt for ds in group]))
 
 
 def _known(asked: Callable[[], T]) -> T | None:

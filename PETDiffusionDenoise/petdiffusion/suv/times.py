@@ -100,7 +100,7 @@ def check_administered(series: Sequence[Dataset], half_life_s: float) -> None:
         checked_uptake(found.waited_s, half_life_s, found.running_s)
     except (PETDiffusionError, OverflowError, ValueError):
         return
-    if not _agrees(found.injected, frame, half_life_s):
+    if not agrees(found.injected, frame, half_life_s):
         raise UnitError("Decay correction 'ADMIN'", f"cannot be: the slices were multiplied by {frame.decay_factor:g} "
                         f"for decay, which is not that from the injection {found.injected:%H:%M:%S} to the scan "
                         f"{frame.began:%H:%M:%S}", _GIVE)
@@ -166,7 +166,7 @@ def scan_start(series: Sequence[Dataset], frame: Frame, half_life_s: float) -> d
     if header.text(series[0], "DecayCorrection").upper() == "ADMIN":
         return _earliest(series_time(series[0]), frame.began)
     readings = _readings(series, frame, half_life_s)
-    left = [(name, moment) for name, moment in readings if _agrees(moment, frame, half_life_s)]
+    left = [(name, moment) for name, moment in readings if agrees(moment, frame, half_life_s)]
     if not left:
         raise UnitError("The time the decay correction refers to",
                         _why_none(series_time(series[0]), frame, readings), _GIVE)
@@ -240,7 +240,7 @@ def _ge_scan_time(ds: Dataset) -> datetime | None:
     return header.stamp(value, "GE scan date-time (0009,100d)", ds)
 
 
-def _agrees(reference: datetime, frame: Frame, half_life_s: float) -> bool:
+def agrees(reference: datetime, frame: Frame, half_life_s: float) -> bool:
     """Could the decay factor applied to the first slice refer to this time? True where none is given."""
     if frame.began is None or not frame.decay_factor:
         return True
