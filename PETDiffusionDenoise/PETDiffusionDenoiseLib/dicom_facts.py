@@ -16,14 +16,17 @@ from pathlib import Path
 def main(listing: str) -> None:
     import pydicom
     from petdiffusion.errors import PETDiffusionError
+    from petdiffusion.progress import Run
     from petdiffusion.read.dicom import pet_facts
     from petdiffusion.suv import factor_from_dicom
 
     files = json.loads(Path(listing).read_text(encoding="utf-8"))
     headers = [pydicom.dcmread(file, stop_before_pixels=True) for file in files]
-    answer = {"facts": {**pet_facts(headers, Path()).to_json(), "source": None}}
+    run = Run()
+    answer = {"facts": {**pet_facts(headers, Path(), run).to_json(), "source": None}}
     try:
         answer["factor"] = factor_from_dicom(headers)
+        answer["doubts"] = run.warnings
     except PETDiffusionError as error:
         answer |= {"problem": f"{error.what}: {error.why}.", "remedy": "Enter the SUV factor if you know it."}
     print(json.dumps(answer))

@@ -25,6 +25,7 @@ class Told:
     facts: Mapping[str, Any] = field(default_factory=dict)
     problem: str = ""
     remedy: str = ""
+    doubts: Sequence[str] = ()
 
 
 _told: dict[tuple[str, ...], Told] = {}

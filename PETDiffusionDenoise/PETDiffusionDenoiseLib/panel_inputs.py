@@ -142,7 +142,8 @@ def _line(unit: units.Unit | None) -> str:
     if unit is None:
         return ""
     meaning = "good" if unit.suv_known else ("bad" if unit.unit is None else "caution")
-    return f"{colored(meaning, '●')} {paragraph(unit.text)}"
+    doubts = "".join(f"<br>{colored('caution', f'▲ {paragraph(text)}')}" for text in unit.doubts)
+    return f"{colored(meaning, '●')} {paragraph(unit.text)}{doubts}"
 
 
 def _no_scan(pet: Any) -> str:

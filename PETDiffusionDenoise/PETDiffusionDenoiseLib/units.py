@@ -35,6 +35,8 @@ class Unit:
     problem: str = ""
     """Why the unit, or the SUV factor, is not known."""
     remedy: str = ""
+    doubts: tuple[str, ...] = ()
+    """What is odd about the factor's dose and times, and no reason to refuse it."""
 
     @property
     def suv_known(self) -> bool:
@@ -124,15 +126,25 @@ def _with_factor(node: Any, found: Unit, given: float) -> Unit:
     try:
         from petdiffusion.suv import factor_from_dicom
 
-        return Unit(found.unit, found.source, found.scale, factor_from_dicom(headers))
+        return Unit(found.unit, found.source, found.scale, factor_from_dicom(headers), doubts=_doubts(headers))
     except ImportError as error:
         if (told := _told_by_another_python(node)) is not None:
-            return Unit(found.unit, found.source, found.scale, told.factor, told.problem, told.remedy)
+            return Unit(found.unit, found.source, found.scale, told.factor, told.problem, told.remedy,
+                        tuple(told.doubts))
         package = str(error.name).split(".")[0]
         problem, remedy = f"the Python package '{package}' is missing.", "Install the packages in 'Set-up'."
     except PETDiffusionError as error:
         problem, remedy = f"{error.what}: {error.why}.", "Enter the SUV factor if you know it."
     return Unit(found.unit, found.source, found.scale, problem=problem, remedy=remedy)
+
+
+def _doubts(headers: Sequence[Any]) -> tuple[str, ...]:
+    from petdiffusion.progress import Run
+    from petdiffusion.read.dicom import pet_facts
+
+    run = Run()
+    pet_facts(headers, Path(), run)
+    return tuple(run.warnings)
 
 
 def _told_by_another_python(node: Any) -> other_python.Told | None:

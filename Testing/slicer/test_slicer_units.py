@@ -216,6 +216,33 @@ def test_another_python_that_has_the_packages_is_asked(from_dicom, without_pysuv
     assert found.factor is None and "weight" in found.problem and "Enter the SUV factor" in found.remedy
 
 
+@pytest.mark.parametrize("other", [False, True])
+def test_what_is_odd_about_the_injection_is_told(from_dicom, open_panel, monkeypatch, other) -> None:
+    """Six hours before the scan: no reason to refuse the SUV, and one to look at the clocks. Whichever Python reads."""
+    import sys
+
+    from PETDiffusionDenoiseLib import other_python, units
+
+    node = from_dicom(SeriesTime="150000", AcquisitionTime="150000")
+    if other:
+        other_python._told.clear()
+        for name in ("core.decay", "core.suv_calculator", "radionuclides"):
+            monkeypatch.setitem(sys.modules, f"pysuv.{name}", None)
+        monkeypatch.setattr(units.backend, "chosen", lambda: units.backend.Backend(sys.executable))
+    found = units.find(node)
+    assert found.suv_known and len(found.doubts) == 1 and "6.0 h" in found.doubts[0]
+    other_python._told.clear()
+    assert units.find(from_dicom()).doubts == ()
+    if not other:
+        widget = open_panel()
+        widget.panel.parameters.choose_pet(from_dicom(SeriesTime="150000", AcquisitionTime="150000"))
+        assert "6.0 h" in str(widget.ui.unitLabel.text)
+        widget.ui.applyButton.click()
+        while widget.panel.run.running:
+            widget.panel.run._poll()
+        assert "6.0 h" in str(widget.ui.messageLabel.text)
+
+
 def test_a_package_that_another_python_lacks_is_to_be_installed_there(
     from_dicom, without_pysuv, monkeypatch, tmp_path
 ) -> None:
