@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from . import __version__, registry
-from .errors import InputError, ModelError, OptionError, UnitError
+from .errors import InputError, ModelError, OptionError
+from .given import Given, placed, read_all, registered, to_working_unit
 from .methods.contract import Case, MethodCard, Output
 from .progress import Run
 from .request import (
@@ -26,7 +27,7 @@ from .request import (
     sidecar_sha256_of,
     versions,
 )
-from .volume import ARBITRARY, BQML, SUVBW, LabelMap, Volume
+from .volume import Volume
 
 
 def denoise(
@@ -72,15 +73,15 @@ def denoise(
         check_device(card, request.device)
 
     with run.stage("read", "Reading the images"):
-        given = _read(images, request, run)
+        given = read_all(images, request, run)
     if out is not None:
         _refuse_early(given, request, Path(out), overwrite)
     with run.stage("units", "Checking units"):
-        low = _to_working_unit(given.pet, card, run)
+        low = to_working_unit(given.pet, card, run)
     with run.stage("prepare", "Preparing the scan"):
-        given = _registered(low, given, run) if request.register else given
+        given = registered(low, given, run) if request.register else given
         case = _prepare(low, given, request, run)
-        given = _placed(given, case, run)
+        given = placed(given, case, run)
     if given.tune is not None:
         with run.stage("tune", "Finding the best settings on the validation pair"):
             options, tuning = _tune(card, case, given, request.options, run)
@@ -100,24 +101,6 @@ def denoise(
     record = _record(request, card, options, case, output, result, run)
     result = replace(result, record=record | {"trust": doubts.summary, "uncertainty": certainty.facts})
     return _write(result, given, case, card, Path(out), report, overwrite, run) if out is not None else result
-
-
-@dataclass(frozen=True)
-class _Given:
-    """The images as they were read, each on its own grid."""
-
-    pet: Volume
-    ct: Volume | None
-    mr: Volume | None
-    labels: LabelMap | None
-    lesions: LabelMap | None
-    reference: Volume | None
-    tune: Volume | None
-    sources: tuple[str, ...]
-    seen: np.ndarray | None = None
-    """What the reference covers; None where it covers the body."""
-    tune_seen: np.ndarray | None = None
-    """The same of the validation image."""
 
 
 def _request(method: str, images: Mapping[str, Any], settings: Mapping[str, Any]) -> Request:
@@ -146,129 +129,7 @@ def _name_of(source: Any) -> str | None:
     return IN_MEMORY
 
 
-def _read(images: Mapping[str, Any], request: Request, run: Run) -> _Given:
-    from . import read
-
-    def image(name: str, role: str | None = None, unit: str | None = None) -> Volume | None:
-        if images[name] is None:
-            return None
-        weight = None if name in ("ct", "mr") else request.weight_kg
-        return read.image(images[name], role or name, unit=unit, weight_kg=weight, run=run)
-
-    def labels(name: str) -> LabelMap | None:
-        # a patient may well have no lesion; an organ map without organs is a mistake
-        if images[name] is None:
-            return None
-        called = read.LESIONS if name == "lesions" else read.ORGANS
-        return read.labels(images[name], allow_empty=name == "lesions", called=called, run=run)
-
-    pet = image("pet", unit=request.unit)
-    if pet is None:
-        raise InputError("No PET", "nothing was given to denoise", "Give a file, a DICOM folder or an image.")
-    if pet.facts.denoised:
-        run.warn(f"The PET is an output of this program ({pet.facts.denoised}), not a scan: what is said of its noise, "
-                 "the check and every interval mean nothing. Give the scan itself.")
-    given = _Given(
-        _at_dose(pet, request.dose_fraction, run),
-        image("ct"),
-        image("mr"),
-        labels("labels"),
-        labels("lesions"),
-        _like(image("reference", "reference"), pet),
-        _like(image("tune", "reference"), pet),
-        tuple(v for name in IMAGES if (v := getattr(request, name)) not in (None, IN_MEMORY)),
-    )
-    _tell_other_patients(given, request, run)
-    return given
-
-
-def _tell_other_patients(given: _Given, request: Request, run: Run) -> None:
-    from .prepare.case import tell_other_patient
-
-    others = {"CT": given.ct, "MR": given.mr, "reference": given.reference, "validation PET": given.tune}
-    for name, other in others.items():
-        if other is not None:
-            tell_other_patient(other, name, given.pet, run, weight_given=request.weight_kg is not None)
-
-
-def _at_dose(pet: Volume, fraction: float | None, run: Run) -> Volume:
-    """The dose fraction that was asked for goes before the file's, and a contradiction is told."""
-    stated = pet.facts.dose_fraction
-    if fraction is None or fraction == stated:
-        return pet
-    if stated is not None:
-        said = f"The file says {100 * stated:.3g} % of the normal dose; {100 * fraction:.3g} % was given and is used."
-        run.warn(said)
-    return pet.with_facts(dose_fraction=fraction)
-
-
-def _like(reference: Volume | None, pet: Volume) -> Volume | None:
-    """A reference that says no unit is taken in the PET's, as a scan of the same patient."""
-    if reference is None or reference.unit != ARBITRARY or pet.unit == ARBITRARY:
-        return reference
-    factor = reference.facts.suv_factor or pet.facts.suv_factor
-    return replace(reference, unit=pet.unit).with_facts(suv_factor=factor)
-
-
-def _to_working_unit(pet: Volume, card: MethodCard, run: Run) -> Volume:
-    from . import suv
-
-    if pet.unit == SUVBW:
-        return pet
-    if pet.unit == BQML:
-        try:
-            return suv.to_suv(pet)
-        except UnitError as error:
-            if card.needs_suv:
-                raise
-            run.warn(f"Worked in Bq/ml, and no SUV is reported: {error}")
-            return pet
-    if card.needs_suv:
-        raise UnitError(
-            "The PET's unit",
-            "is unknown, and this method was trained on SUV",
-            "Say it with --unit SUVbw or --unit Bq/ml, or give DICOM or a JSON sidecar.",
-        )
-    run.warn(
-        "The PET's unit is unknown: its values are used as they are and no number is an SUV. "
-        "Say the unit with --unit SUVbw or --unit Bq/ml."
-    )
-    return pet
-
-
-def _registered(low: Volume, given: _Given, run: Run) -> _Given:
-    """CT and MR moved rigidly onto the PET, and with each the organs and lesions that were drawn on its grid.
-
-    A movement is another place of the grid: no voxel is touched. Lesions on the PET's own grid were drawn on the PET,
-    and stay.
-    """
-    from .prepare import grids
-    from .prepare.register import rigid
-
-    moved: dict[str, Any] = {}
-    for name in ("ct", "mr"):
-        image = getattr(given, name)
-        if image is None:
-            continue
-        with run.stage(f"register {name.upper()}", f"Registering {name.upper()} to PET"):
-            geometry = grids.moved(image.geometry, rigid(image, low, run, run.seed).matrix)
-        frame = low.facts.frame_of_reference
-        moved[name] = replace(image.with_facts(frame_of_reference=frame), geometry=geometry)
-        for mask in ("labels", "lesions"):
-            drawn = getattr(given, mask)
-            of_the_pet = mask == "lesions" and drawn is not None and drawn.geometry.close_to(low.geometry)
-            if drawn is not None and drawn.geometry.close_to(image.geometry) and not of_the_pet:
-                here = replace(drawn, geometry=geometry, frame_of_reference=frame, says_place=True)
-                moved.setdefault(mask, here)
-    for mask in ("labels", "lesions") if moved else ():
-        drawn = getattr(given, mask)
-        if drawn is not None and mask not in moved and not drawn.geometry.close_to(low.geometry):
-            run.warn(f"The {mask} have a grid of their own, as those of a DICOM RTSTRUCT or SEG do, and were not moved "
-                     "with what was registered. Masks that were drawn on it must be given on its grid to move along.")
-    return replace(given, **moved)
-
-
-def _prepare(low: Volume, given: _Given, request: Request, run: Run) -> Case:
+def _prepare(low: Volume, given: Given, request: Request, run: Run) -> Case:
     from .prepare import case
 
     return case.build(
@@ -282,48 +143,8 @@ def _prepare(low: Volume, given: _Given, request: Request, run: Run) -> Case:
     )
 
 
-def _placed(given: _Given, case: Case, run: Run) -> _Given:
-    """Reference, validation image and lesions in the case's unit and on its grid; what cannot be is refused now."""
-    from .prepare import lesions
-    from .prepare.case import CHOSEN_THERE, seen_by
-
-    def seen(image: Volume | None, name: str, **said: str) -> np.ndarray | None:
-        return None if image is None else seen_by(image.geometry, name, case.pet, case.body, run, **said)
-
-    return replace(
-        given,
-        seen=seen(given.reference, "reference"),
-        tune_seen=seen(given.tune, "validation PET", therefore=CHOSEN_THERE),
-        reference=_image_on(given.reference, "reference", case, run),
-        tune=_image_on(given.tune, "validation PET", case, run),
-        lesions=given.lesions and lesions.place(given.lesions, case.pet, run, case.body),
-    )
-
-
-def _image_on(image: Volume | None, name: str, case: Case, run: Run) -> Volume | None:
-    from . import suv
-    from .prepare import grids
-    from .prepare.case import SAME_EXAMINATION, check_cover, tell_other_frame
-
-    if image is None:
-        return None
-    tell_other_frame(image.facts.frame_of_reference, name, case.pet, run, SAME_EXAMINATION)
-    if image.unit != case.pet.unit:
-        if ARBITRARY in (case.pet.unit, image.unit):
-            raise UnitError(
-                f"The {name} is in {image.unit}, the PET in {case.pet.unit}",
-                "so they cannot be compared",
-                "Say the PET's unit with --unit, or give both in one unit.",
-            )
-        image = suv.to_suv(image) if case.pet.unit == SUVBW else suv.to_bqml(image)
-    if image.geometry.close_to(case.pet.geometry):
-        return replace(image, geometry=case.pet.geometry)
-    check_cover(image.geometry, name, case.pet, case.body, run, beyond="")
-    return grids.resample(image, case.pet.geometry)
-
-
 def _tune(
-    card: MethodCard, case: Case, given: _Given, options: Mapping[str, Any], run: Run
+    card: MethodCard, case: Case, given: Given, options: Mapping[str, Any], run: Run
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     from . import tune
 
@@ -353,7 +174,7 @@ def _checked(output: Output, case: Case, card: MethodCard) -> Output:
     return output
 
 
-def _measure(case: Case, output: Output, given: _Given, run: Run) -> dict[str, list[dict[str, Any]]]:
+def _measure(case: Case, output: Output, given: Given, run: Run) -> dict[str, list[dict[str, Any]]]:
     from . import measure
 
     images = {"low": case.pet, "denoised": output.pet, "reference": given.reference}
@@ -363,7 +184,7 @@ def _measure(case: Case, output: Output, given: _Given, run: Run) -> dict[str, l
     return {**measure.tables(volumes, case.body, *masks, run=run, seen=given.seen, **own), **output.tables}
 
 
-def _restore(case: Case, output: Output, given: _Given, tables: Mapping[str, Any], run: Run, by: str) -> Result:
+def _restore(case: Case, output: Output, given: Given, tables: Mapping[str, Any], run: Run, by: str) -> Result:
     """Back from the working unit to the one the PET came in; images say by which method they are denoised."""
     factor = _back_factor(given.pet, case.pet)
 
@@ -434,7 +255,7 @@ def _record(
     }
 
 
-def _refuse_early(given: _Given, request: Request, out: Path, overwrite: bool) -> None:
+def _refuse_early(given: Given, request: Request, out: Path, overwrite: bool) -> None:
     """What could not be written after the work is refused before it."""
     from .write import outputs
 
@@ -442,7 +263,7 @@ def _refuse_early(given: _Given, request: Request, out: Path, overwrite: bool) -
 
 
 def _write(
-    result: Result, given: _Given, case: Case, card: MethodCard, out: Path, report: bool, overwrite: bool, run: Run
+    result: Result, given: Given, case: Case, card: MethodCard, out: Path, report: bool, overwrite: bool, run: Run
 ) -> Result:
     from .write import outputs
 
