@@ -114,7 +114,7 @@ def convert(
     run, target = run or Run(), Path(target)
     if not target.name.endswith(ENDINGS):
         raise OutputError(f"File {target.name}", f"does not end in one of {', '.join(ENDINGS)}", "Choose such a name.")
-    sources = _originals(image, changes=to is not None or frames is not None)
+    sources = _originals(image, changes=to is not None or frames is not None or bool(only))
     with (
         run.stage("convert", "Converting"),
         staging.Staging(target.parent, protect=sources, overwrite=overwrite) as folder,

@@ -8,7 +8,7 @@ from petdiffusion.cli import main
 from petdiffusion.errors import GeometryError, OptionError, OutputError, UnitError
 from petdiffusion.progress import Run
 from petdiffusion.volume import SUVBW, Geometry, LabelMap, Volume
-from petdiffusion.write import images
+from petdiffusion.write import images, labels
 from scipy.spatial.transform import Rotation
 from support import dicom_factory as factory
 from support.blobs import blobs
@@ -150,3 +150,17 @@ def test_the_command_registers_too(tmp_path, capsys):
     words = ["compare", str(tmp_path / "pet.nii.gz"), "--reference", str(tmp_path / "reference.nii.gz"), "--register"]
     assert main([*words, "--out", str(tmp_path / "out")]) == 0
     assert "Registering the image 'pet'" in capsys.readouterr().err
+
+
+def test_names_that_this_program_wrote_beside_a_label_map_may_be_written_again(tmp_path):
+    """As a sidecar of its own may; names from elsewhere, or of structures that are not kept, may not."""
+    organs = LabelMap(np.eye(3, dtype=np.int16)[None] * [1, 2, 0], Geometry((3, 3, 1), (4.0, 4.0, 4.0)),
+                      {1: "liver", 2: "spleen"})  # fmt: skip
+    source, target = labels.write(organs, tmp_path / "m.nii.gz"), tmp_path / "m.nii"
+    convert(source, target, role="labels", overwrite=True)
+    assert read.labels(target).names == organs.names
+    with pytest.raises(OutputError, match=r"m\.json"):
+        convert(source, target, role="labels", only=["liver"], overwrite=True)
+    (tmp_path / "m.json").write_text('{"1": "liver", "2": "spleen"}')
+    with pytest.raises(OutputError, match=r"m\.json"):
+        convert(source, target, role="labels", overwrite=True)

@@ -7,11 +7,11 @@ import numpy as np
 import petdiffusion
 import pytest
 from petdiffusion import quantifying, read
-from petdiffusion.errors import GeometryError
+from petdiffusion.errors import GeometryError, InputError
 from petdiffusion.prepare.grids import resample_labels
 from petdiffusion.progress import Run
 from petdiffusion.volume import Geometry, LabelMap
-from petdiffusion.write import images
+from petdiffusion.write import images, labels
 from support.contours import ball, structure_set
 from support.scans import small_patient
 
@@ -71,6 +71,42 @@ def test_a_mask_that_says_no_position_is_never_taken_for_one_of_a_pet_that_does(
                   lambda: petdiffusion.denoise(pet, "gaussian", lesions=mask)):  # fmt: skip
         with pytest.raises(GeometryError, match=r"(lesion mask|organ label map): has as many voxels.* position"):
             asked()
+
+MAP_FILES = ["m.nii.gz", "m.nrrd", "m.mha", "m.seg.nrrd"]
+
+
+@pytest.mark.parametrize("name", MAP_FILES)
+def test_a_mask_that_is_written_again_still_says_no_position(tmp_path, name):
+    """The file has to state one, which nobody gave."""
+    pet = saved(tmp_path, "pet.nii.gz", nifti("pet"))
+    mask = quantifying.convert(saved(tmp_path, "mask.nii.gz", nifti("mask", None)), tmp_path / name, role="labels")
+    with pytest.raises(GeometryError, match=r"lesion mask: has as many voxels as the PET.* position"):
+        measured(pet, mask)
+    assert not read.labels(mask).says_place and read.labels(nifti("mask")).says_place
+
+
+@pytest.mark.parametrize("name", MAP_FILES)
+@pytest.mark.parametrize("frame", ["another", None])
+def test_a_mask_that_is_written_again_keeps_its_frame_of_reference_and_its_names(tmp_path, name, frame):
+    made = replace(small_patient()["lesions"], frame_of_reference=frame, names={1: "left lung"})
+    found = read.labels(labels.write(made, tmp_path / name))
+    assert (found.frame_of_reference, found.says_place, dict(found.names)) == (frame, True, {1: "left lung"})
+
+
+def test_what_stands_beside_a_mask_and_is_none_of_this_programs_notes_says_nothing_of_its_place(tmp_path):
+    mask = labels.write(small_patient()["lesions"], tmp_path / "m.nii.gz")
+    for own in ('"text"', '{"frame_of_reference": 3, "says_place": "no"}', "[1]"):
+        (tmp_path / "m.json").write_text('{"labels": {"1": "a"}, "PETDiffusion": ' + own + "}")
+        found = read.labels(mask)
+        assert found.frame_of_reference is None and found.says_place, own
+
+
+def test_a_mask_in_memory_without_a_position_is_refused_for_frames_too(tmp_path):
+    pet = np.stack([voxels("pet")] * 2, axis=-1)
+    frames = nibabel.Nifti1Image(pet, AFFINE)
+    frames.header.set_xyzt_units("mm", "sec")
+    with pytest.raises(InputError, match=r"lesion mask: has as many voxels as the PET.* position"):
+        petdiffusion.denoise_frames(frames, tmp_path / "out", "gaussian", unit="SUVbw", lesions=nifti("mask", None))
 
 
 def test_trainings_refuse_such_a_mask_too():

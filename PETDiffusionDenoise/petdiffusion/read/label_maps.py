@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,6 +14,7 @@ import numpy as np
 from ..errors import InputError, OptionError
 from ..volume import LabelMap
 from . import files, label_names
+from .sidecar import OWN_KEY, path_of
 from .sources import describe, kind_of
 from .totalsegmentator import TOTAL
 
@@ -56,12 +58,14 @@ def _opened(source: Any, name: str, only: Sequence[str], called: str, run: Run |
         image = files.opened(path := Path(source))
         array, geometry, _ = files.of_image(image, name, run, None, called)
         names = _header_names(image, name) or label_names.beside(path)
+        frame, says_place = _kept_place(image, path)
     else:
         image = source
+        frame, says_place = _kept_place(image)
         array, geometry, _ = files.in_memory(image, run, None, called)
         names = _header_names(image, name)
     try:
-        return LabelMap(np.asarray(array), geometry, names, says_place=files.says_place(image))
+        return LabelMap(np.asarray(array), geometry, names, frame, says_place and files.says_place(image))
     except InputError as error:
         raise InputError(f"{name}: {error.what}", error.why, error.remedy) from error
 
@@ -71,3 +75,17 @@ def _header_names(image: Any, name: str) -> dict[int, str]:
         fields = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}
         return label_names.in_fields(fields, name)
     return label_names.in_nifti(getattr(getattr(image, "header", None), "extensions", ()) or ())
+
+
+def _kept_place(image: Any, path: Path | None = None) -> tuple[str | None, bool]:
+    """Frame of reference and whether there is a position, as this program noted them when it wrote the map: a file's
+    own header states some position, given or not."""
+    note = files.own_field(image)
+    try:
+        if note is None and path is not None:
+            note = path_of(path).read_text(encoding="utf-8-sig")
+        own = json.loads(note or "{}")[OWN_KEY]
+        frame = own.get("frame_of_reference")
+        return (frame if isinstance(frame, str) else None), own.get("says_place") is not False
+    except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError):
+        return None, True

@@ -109,8 +109,8 @@ def in_fields(fields: Mapping[str, str], name: str) -> dict[int, str]:
 
     Segments of further layers share their values with others and cannot be told apart.
     """
-    if HEADER_KEY in fields:
-        return _from_json(json.loads(fields[HEADER_KEY]))
+    if "labels" in (own := json.loads(fields.get(HEADER_KEY, "{}"))):
+        return _from_json(own)
     segments: dict[int, dict[str, str]] = {}
     for key, value in fields.items():
         match = _SEGMENT.match(key)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..read.sidecar import HEADER_KEY, path_of
+from ..read.sidecar import HEADER_KEY, OWN_KEY, path_of
 from ..read.sources import NIFTI
 from ..volume import LabelMap
 from .images import SPARE_BYTES, checked_suffix, one_line, save_itk, save_nifti, write_json
@@ -31,7 +31,8 @@ def write(labels: LabelMap, path: str | os.PathLike[str], *, overwrite: bool = F
 
 def _save(labels: LabelMap, file: Path, suffix: str) -> None:
     compact = _compact(labels)
-    names = {"labels": {str(value): name for value, name in sorted(labels.names.items())}}
+    place = {OWN_KEY: _place(labels)}
+    names = {"labels": {str(value): name for value, name in sorted(labels.names.items())}, **place}
     if suffix in NIFTI:
         import nibabel
 
@@ -45,10 +46,18 @@ def _save(labels: LabelMap, file: Path, suffix: str) -> None:
     import SimpleITK as sitk
 
     image = labels.geometry.onto_sitk(sitk.GetImageFromArray(compact))
-    fields = _segments(labels) if file.name.lower().endswith(".seg.nrrd") else {HEADER_KEY: one_line(names)}
+    is_segmentation = file.name.lower().endswith(".seg.nrrd")
+    fields = {HEADER_KEY: one_line(place if is_segmentation else names)}
+    fields |= _segments(labels) if is_segmentation else {}
     for key, value in fields.items():
         image.SetMetaData(key, value)
     save_itk(image, file, compress=True)
+
+
+def _place(labels: LabelMap) -> dict[str, Any]:
+    """What of it the formats have no word for: they all state a position."""
+    frame = {} if labels.frame_of_reference is None else {"frame_of_reference": labels.frame_of_reference}
+    return frame if labels.says_place else frame | {"says_place": False}
 
 
 def _compact(labels: LabelMap) -> np.ndarray:
