@@ -17,11 +17,13 @@ def main(listing: str) -> None:
     import pydicom
     from petdiffusion.errors import PETDiffusionError
     from petdiffusion.progress import Run
+    from petdiffusion.read import enhanced
     from petdiffusion.read.dicom import pet_facts
     from petdiffusion.suv import factor_from_dicom
 
     files = json.loads(Path(listing).read_text(encoding="utf-8"))
-    headers = [pydicom.dcmread(file, stop_before_pixels=True) for file in files]
+    headers = [ds for file in files
+               for ds in enhanced.classic(pydicom.dcmread(file, stop_before_pixels=True), Path(file).name)]  # fmt: skip
     run = Run()
     answer = {"facts": {**pet_facts(headers, Path(), run).to_json(), "source": None}}
     try:

@@ -98,10 +98,14 @@ def _of_node(node: Any) -> Unit | None:
 
 
 _CHOOSE = "Choose the unit below if you know it."
+_GIVE = "Enter the SUV factor if you know it."
 
 
 def _of_dicom(node: Any) -> Unit:
-    headers = dicom_headers(node)
+    try:
+        headers = dicom_headers(node)
+    except PETDiffusionError as error:
+        return Unit(None, problem=f"{error.what}: {error.why}.", remedy=_CHOOSE)
     if not headers:
         return Unit(None, problem="The unit of this PET is not known: neither the volume nor DICOM says it.",
                     remedy=_CHOOSE)
@@ -119,7 +123,10 @@ def _with_factor(node: Any, found: Unit, given: float) -> Unit:
     stored = node.GetAttribute(FACTOR_ATTRIBUTE)
     if given > 0 or stored:
         return Unit(found.unit, found.source, found.scale, given if given > 0 else float(stored))
-    headers = dicom_headers(node)
+    try:
+        headers = dicom_headers(node)
+    except PETDiffusionError as error:
+        return Unit(found.unit, found.source, found.scale, problem=f"{error.what}: {error.why}.", remedy=_GIVE)
     if not headers:
         return Unit(found.unit, found.source, found.scale, problem="dose, weight and times are not known here.",
                     remedy="Enter the SUV factor, or load the PET from DICOM.")
@@ -134,7 +141,7 @@ def _with_factor(node: Any, found: Unit, given: float) -> Unit:
         package = str(error.name).split(".")[0]
         problem, remedy = f"the Python package '{package}' is missing.", "Install the packages in 'Set-up'."
     except PETDiffusionError as error:
-        problem, remedy = f"{error.what}: {error.why}.", "Enter the SUV factor if you know it."
+        problem, remedy = f"{error.what}: {error.why}.", _GIVE
     return Unit(found.unit, found.source, found.scale, problem=problem, remedy=remedy)
 
 
@@ -161,16 +168,17 @@ def _dicom_files(node: Any) -> list[str]:
 
 
 def dicom_headers(node: Any) -> Sequence[Any]:
-    """The headers of those files."""
+    """The headers of those files, as classic slices have them."""
     files = _dicom_files(node)
     if not files:
         return []
     import pydicom
+    from petdiffusion.read import enhanced
 
     headers = []
     for file in files:
         try:
-            headers.append(pydicom.dcmread(file, stop_before_pixels=True))
+            headers += enhanced.classic(pydicom.dcmread(file, stop_before_pixels=True), Path(file).name)
         except (OSError, pydicom.errors.InvalidDicomError):
             return []
     return headers
@@ -178,12 +186,12 @@ def dicom_headers(node: Any) -> Sequence[Any]:
 
 def facts_of(node: Any) -> Facts:
     """What DICOM says of a PET's tracer, dose and scan; nothing that names the patient."""
-    headers = dicom_headers(node)
-    if not headers:
-        return Facts(modality="PT")
-    from petdiffusion.read.dicom import pet_facts
-
     try:
+        headers = dicom_headers(node)
+        if not headers:
+            return Facts(modality="PT")
+        from petdiffusion.read.dicom import pet_facts
+
         return replace(pet_facts(headers, Path()), source=None)
     except ImportError:
         told = _told_by_another_python(node)

@@ -257,3 +257,52 @@ def test_a_package_that_another_python_lacks_is_to_be_installed_there(
     assert "Copy install command" in found.remedy
     monkeypatch.setattr(backend, "chosen", lambda: backend.Backend(str(tmp_path / "nowhere")))
     assert str(tmp_path / "nowhere") in units.find(from_dicom()).problem
+
+
+@pytest.fixture
+def from_enhanced(scene, tmp_path, monkeypatch):
+    """A PET node of an enhanced object: all frames in one file, which has the dose in MBq and no classic tag."""
+    import builders
+    import slicer
+    from support import dicom_factory, enhanced_dicom
+
+    def make(edit=None):
+        series = dicom_factory.pet(tmp_path / "classic")
+        file = enhanced_dicom.enhanced(series.datasets, tmp_path / "enhanced" / "pet.dcm", edit)
+        monkeypatch.setattr(slicer, "dicomDatabase", types.SimpleNamespace(fileForInstance={"1.2": str(file)}.get),
+                            raising=False)  # fmt: skip
+        node = builders.pet(None)
+        node.SetAttribute("DICOM.instanceUIDs", "1.2")
+        return node
+
+    return make
+
+
+@pytest.mark.parametrize("other", [False, True])
+def test_an_enhanced_object_is_understood_as_the_classic_series_would_be(from_enhanced, monkeypatch, other) -> None:
+    """Whichever Python reads."""
+    import sys
+
+    from PETDiffusionDenoiseLib import other_python, units
+
+    if other:
+        other_python._told.clear()
+        for name in ("core.decay", "core.suv_calculator", "radionuclides"):
+            monkeypatch.setitem(sys.modules, f"pysuv.{name}", None)
+        monkeypatch.setattr(units.backend, "chosen", lambda: units.backend.Backend(sys.executable))
+    found = units.find(node := from_enhanced())
+    assert (found.unit, found.problem, found.doubts) == (BQML, "", ())
+    assert found.factor == pytest.approx(2.763367e-4, rel=1e-6)
+    assert units.facts_of(node).injected_dose_bq == 370e6
+
+
+def test_an_enhanced_object_that_cannot_be_understood_is_explained(from_enhanced) -> None:
+    from PETDiffusionDenoiseLib import units
+
+    def damaged(ds):
+        ds.PerFrameFunctionalGroupsSequence = ds.PerFrameFunctionalGroupsSequence[:-1]
+
+    found = units.find(node := from_enhanced(damaged))
+    assert found.unit is None and "5 items that describe them" in found.problem
+    assert "5 items that describe them" in units.find(node, BQML).problem
+    assert units.facts_of(node).injected_dose_bq is None

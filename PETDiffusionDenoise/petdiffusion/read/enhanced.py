@@ -44,6 +44,11 @@ def is_enhanced(ds: Dataset) -> bool:
     return header.text(ds, "SOPClassUID") in (PET, LEGACY_PET)
 
 
+def classic(ds: Dataset, path: str, pixels: bool = False) -> list[Dataset]:
+    """The classic headers that a file of any kind stands for; its own if it is no enhanced object."""
+    return slices_of(ds, path, pixels) if is_enhanced(ds) else [ds]
+
+
 def slices_of(ds: Dataset, path: str, pixels: bool = True) -> list[Dataset]:
     """A classic header for every frame, with its pixels if they are wanted."""
     own = list(ds.get(OWN) or [])

@@ -235,7 +235,7 @@ def load(found: Found, pixels: bool = True) -> list[Dataset]:
                 ds = _with_syntax(dcmread(file, stop_before_pixels=not pixels, force=True))
             except Exception as error:
                 raise _unreadable(file, error) from error
-            series += enhanced.slices_of(ds, file.name, pixels) if enhanced.is_enhanced(ds) else [ds]
+            series += enhanced.classic(ds, file.name, pixels)
     return series
 
 
