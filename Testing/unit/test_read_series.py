@@ -9,7 +9,7 @@ from petdiffusion import read
 from petdiffusion.errors import InputError, ResourceError
 from petdiffusion.progress import Run
 from petdiffusion.write import dicom_pet
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
 from support import dicom_factory as factory
 
 RAW_DATA = "1.2.840.10008.5.1.4.1.1.66"
@@ -52,6 +52,24 @@ def test_what_else_lies_in_the_folder_is_no_slice(tmp_path, other):
     else:
         (series.folder / other).write_bytes(content)
     assert read.image(series.folder).geometry.size[2] == 6
+
+
+@pytest.mark.parametrize("name", ["README", "LOCK", "0", "a.1"])
+def test_an_empty_file_without_a_suffix_is_a_slice_only_among_such(tmp_path, name):
+    """What is left of a copy that broke off has a name like the others'."""
+    suffixed, bare = factory.pet(tmp_path / "a"), renamed(factory.pet(tmp_path / "b"), NAMES["no suffix"])
+    for folder in (tmp_path, suffixed.folder):
+        (folder / name).touch()
+        assert read.image(suffixed.folder).geometry.size[2] == 6
+    (suffixed.folder.parent / "b" / name).touch()
+    with pytest.raises(InputError, match=name):
+        read.image(bare.folder)
+    for file in (tmp_path / name, bare.folder / name):
+        file.unlink()
+    (tmp_path / name).touch()
+    for file in bare.files:
+        file.unlink()
+    assert read.image(tmp_path).geometry.size[2] == 6
 
 
 def test_a_dicomdir_beside_the_slices_is_no_slice(tmp_path):
@@ -152,6 +170,16 @@ def test_a_localizer_in_the_series_of_the_ct_is_left_out_and_told(tmp_path):
     volume = read.image(series.folder, "ct", run=run)
     np.testing.assert_array_equal(volume.array, series.array)
     assert run.warnings == ["The CT: its series holds 1 localizer, which is left out."]
+
+
+def test_a_localizer_of_no_series_is_refused_by_name(tmp_path):
+    series = factory.ct(tmp_path / "ct")
+    ds = pydicom.dcmread(series.files[0])
+    ds.ImageType, ds.SOPInstanceUID = ["ORIGINAL", "PRIMARY", "LOCALIZER"], generate_uid()
+    del ds.SeriesInstanceUID
+    ds.save_as(series.folder / "overview.dcm")
+    with pytest.raises(InputError, match=r"overview\.dcm: belongs to no series"):
+        read.image(series.folder, "ct")
 
 
 def test_a_series_of_localizers_is_no_second_ct(tmp_path):

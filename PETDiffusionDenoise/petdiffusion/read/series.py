@@ -131,12 +131,18 @@ def _advice(known: dict[str, Found]) -> str:
 def _series_in(path: Path) -> dict[str, Found]:
     """All series of a folder, or of the folder a file lies in. A damaged slice must not pass for a gap."""
     known: dict[str, Found] = {}
+    nothing_left, folders = [], set()
     for file in _files(path):
         ds = first_look(file, must=(path.is_dir() and _is_slice(file)) or file == path)
         if ds is not None:
             known.setdefault(header.text(ds, "SeriesInstanceUID"), Found(ds)).add(ds, file)
+            folders |= {file.parent} if _is_bare(file) else set()
+        elif path.is_dir() and file.is_file() and _is_bare(file) and _is_nothing(_start(file)):
+            nothing_left.append(file)
+    for file in nothing_left:
+        first_look(file, must=file.parent in folders)
     if "" in known and len(known) > 1:
-        raise InputError(f"File {known[''].files[0].name}", "belongs to no series, or is cut off",
+        raise InputError(f"File {(known[''].files or known[''].localizers)[0].name}", "belongs to no series, or is cut off",
                          "Copy or export the whole series again.")
     if not known:
         raise InputError(f"Folder {path.name}", f"holds no DICOM image{_what_else(path)}", _OTHER_FORMATS)
@@ -144,18 +150,31 @@ def _series_in(path: Path) -> dict[str, Found]:
 
 
 def _is_slice(file: Path) -> bool:
-    """By its suffix, or as it begins. A file without a suffix of which nothing is left may well have been one."""
+    """By its suffix, or as it begins."""
+    if file.suffix.lower() in _DICOM_SUFFIXES or not file.is_file():
+        return file.suffix.lower() in _DICOM_SUFFIXES
+    start = _start(file) or b""
+    return start[_PREAMBLE:] == _MARK or start[:4] in _FIRST_TAGS
+
+
+def _is_bare(file: Path) -> bool:
+    """Without a suffix, as archives name slices. One of which nothing is left may well have been one, if the others in
+    its folder are named so too."""
     suffix = file.suffix.lower()
-    if suffix in _DICOM_SUFFIXES or not file.is_file():
-        return suffix in _DICOM_SUFFIXES
-    bare = suffix in ("", ".") or suffix[1:].isdigit()
+    return suffix in ("", ".") or suffix[1:].isdigit()
+
+
+def _is_nothing(start: bytes | None) -> bool:
+    return start is None or (len(start) <= _PREAMBLE and not start.strip(b"\0"))
+
+
+def _start(file: Path) -> bytes | None:
+    """None where it cannot be read."""
     try:
         with file.open("rb") as stream:
-            start = stream.read(_PREAMBLE + len(_MARK))
+            return stream.read(_PREAMBLE + len(_MARK))
     except OSError:
-        return bare
-    nothing_left = len(start) <= _PREAMBLE and not start.strip(b"\0")
-    return start[_PREAMBLE:] == _MARK or start[:4] in _FIRST_TAGS or (bare and nothing_left)
+        return None
 
 
 def _instance(ds: Dataset, file: Path) -> tuple[str, ...]:
