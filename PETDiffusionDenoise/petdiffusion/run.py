@@ -93,7 +93,7 @@ def denoise(
     with run.stage("measure", "Measuring"):
         tables = _measure(case, output, given, run) | ({"tuning": tuning} if tuning else {})
     with run.stage("trust", "Checking the result against the scan's noise"):
-        doubts = believe.checked(case, output, given.lesions)
+        doubts = believe.checked(case, output, given.lesions, given.seen)
         output, certainty = believe.certain(output, drawn, card, options, run)
         tables |= output.tables | doubts.tables() | certainty.tables() | believe.with_noise(tables, doubts)
         tables |= believe.quality_table(case, output, given.reference, tables, given.seen)

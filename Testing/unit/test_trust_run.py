@@ -8,7 +8,7 @@ import pytest
 from petdiffusion import registry, threads
 from petdiffusion.prepare.case import build
 from petdiffusion.progress import Run
-from petdiffusion.volume import LabelMap
+from petdiffusion.volume import Geometry, LabelMap, Volume
 from petdiffusion.write.tables import read_csv
 from support import tiny_models
 from support.blobs import blobs
@@ -67,6 +67,28 @@ def test_every_mean_has_the_sd_that_the_scans_noise_gives_it(patient):
     liver = next(row for row in made.tables["organs"] if row["organ"] == "liver")
     assert made.tables["lesions"][0]["number"] == 7
     assert made.tables["lesions"][0]["SUVmean_noise_low"] > 3 * liver["SUVmean_noise_low"], "a small region's is larger"
+
+
+def test_beside_a_reference_of_a_part_each_lesion_keeps_its_number_and_its_noise(patient):
+    """Of three unnamed lesions the reference shows the last two; an organ's noise is that of the part it shows."""
+    array = np.zeros(patient.labels.array.shape, np.int16)
+    array[6:9, 20:23, 18:22], array[20:23, 20:23, 16:20], array[30:32, 20:22, 24:26] = 1, 1, 1
+    lesions = LabelMap(array, patient.labels.geometry)
+    part = patient.truth.geometry
+    upper = slice(12, None)
+    origin = tuple((part.affine @ [0, 0, 12, 1])[:3])
+    reference = Volume(patient.truth.array[upper], Geometry((*part.size[:2], part.size[2] - 12), part.spacing, origin,
+                                                            part.direction), patient.truth.unit)  # fmt: skip
+    whole = petdiffusion.denoise(patient.noisy, "nlm", labels=patient.labels, lesions=lesions).tables
+    cut = petdiffusion.denoise(patient.noisy, "nlm", labels=patient.labels, lesions=lesions, reference=reference).tables
+    noise = {row["number"]: row["SUVmean_noise_low"] for row in whole["lesions"]}
+    assert [row["number"] for row in cut["lesions"]] == [2, 3] and [row["lesion"] for row in cut["lesions"]] == [
+        "lesion 2", "lesion 3"]
+    for row in cut["lesions"]:
+        assert row["SUVmean_noise_low"] == pytest.approx(noise[row["number"]], rel=0.02)
+    trunk, shown = (next(row for row in tables["organs"] if row["organ"] == "trunk") for tables in (whole, cut))
+    assert shown["volume_ml"] < 0.9 * trunk["volume_ml"]
+    assert shown["SUVmean_noise_low"] > 1.03 * trunk["SUVmean_noise_low"], "fewer voxels, more noise"
 
 
 def test_a_result_that_changes_nothing_has_nothing_to_say(patient):

@@ -12,7 +12,7 @@ from ..progress import Run
 from ..volume import LabelMap, Volume
 from .checks import finite, or_none, percent_change, same_grid
 from .image import DEFAULT, ImageSettings, class_metrics, image_metrics
-from .lesions import lesion_table, lesion_totals
+from .lesions import lesion_table, lesion_totals, split_lesions
 from .organs import (
     LIVER_MARGIN_MM,
     LOCAL_MM,
@@ -58,6 +58,7 @@ def tables(
     body, run = body if body is not None and body.any() else None, run or Run()
     if seen is not None:
         body = seen if body is None else body & seen
+        lesions = lesions and split_lesions(lesions)  # by the numbers that they have in the whole mask
         organs, lesions = (m and replace(m, array=np.where(seen, m.array, 0)) for m in (organs, lesions))
     cut = None if marked and not drawn else lesions
     run.check()

@@ -35,10 +35,12 @@ def watched(case: Case, lesions: LabelMap | None, run: Run) -> Iterator[Collecto
         run.on_sample = outer
 
 
-def checked(case: Case, output: Output, lesions: LabelMap | None) -> Trust:
-    """As in the tables, lesions that the method marked are cut out of its own organs alone."""
+def checked(case: Case, output: Output, lesions: LabelMap | None, seen: np.ndarray | None = None) -> Trust:
+    """As in the tables, lesions that the method marked are cut out of its own organs alone, and means are of what the
+    reference has `seen`."""
     whole = case.labels is not None and lesions is None
-    return check(case.pet, output.pet, case.body, case.labels or output.organs, lesions or output.lesions, whole)
+    masks = case.labels or output.organs, lesions or output.lesions
+    return check(case.pet, output.pet, case.body, *masks, whole, seen)
 
 
 def with_noise(tables: Mapping[str, list[dict[str, Any]]], found: Trust) -> dict[str, list[dict[str, Any]]]:

@@ -101,13 +101,15 @@ def evidence(low: Volume, output: Volume, body: np.ndarray) -> Evidence | str:
 
 
 def check(low: Volume, output: Volume, body: np.ndarray, organs: LabelMap | None = None,
-          lesions: LabelMap | None = None, whole: bool = False) -> Trust:
+          lesions: LabelMap | None = None, whole: bool = False, measured: np.ndarray | None = None) -> Trust:
     """What the output asserts that the scan does not support. Findings are listed the most certain first. Organs are
-    taken without the lesions in them, or `whole`."""
+    taken without the lesions in them, or `whole`. `measured` is where the tables measure, if not everywhere: the noise
+    of means is of that part."""
     seen = evidence(low, output, body)
     if isinstance(seen, str):
         return Trust(summary={"checked": False, "why": seen})
-    tumours, others = _lesions(seen.scene, lesions), _organs(seen.scene, organs, None if whole else lesions)
+    tumours = _lesions(seen.scene, lesions, measured)
+    others = _organs(seen.scene, organs, None if whole else lesions, measured)
     found = [
         *_spots(seen, organs, lesions),
         *_changed_regions(seen.scene, tumours, LESION, 0.0),
@@ -116,7 +118,7 @@ def check(low: Volume, output: Volume, body: np.ndarray, organs: LabelMap | None
         *_structure(seen.scene, seen.maps),
     ]
     found.sort(key=lambda f: (f.p_adjusted, f.p, -abs(f.z)))
-    noise = {kind: {one.number: one.change.sd for one in regions}
+    noise = {kind: {one.number: one.noise_sd for one in regions if one.noise_sd is not None}
              for kind, regions in (("organs", others), ("lesions", tumours))}  # fmt: skip
     return Trust(tuple(found), _summary(seen), prefix({"low": low}), noise)
 
@@ -179,25 +181,28 @@ class _Region:
     ml: float
     middle: tuple[int, int, int]
     change: Change
+    noise_sd: float | None
+    """Of the scan's mean in the part of it that is measured; None where that is none of it."""
 
 
-def _lesions(scene: Scene, lesions: LabelMap | None) -> list[_Region]:
+def _lesions(scene: Scene, lesions: LabelMap | None, measured: np.ndarray | None) -> list[_Region]:
     if lesions is None or not lesions.array.any():
         return []
     from ..measure.lesions import split_lesions
 
-    return _regions(scene, split_lesions(lesions))
+    return _regions(scene, split_lesions(lesions), measured)
 
 
-def _organs(scene: Scene, organs: LabelMap | None, lesions: LabelMap | None) -> list[_Region]:
+def _organs(scene: Scene, organs: LabelMap | None, lesions: LabelMap | None, measured: np.ndarray | None
+            ) -> list[_Region]:  # fmt: skip
     if organs is None:
         return []
     from ..measure.organs import without_lesions
 
-    return _regions(scene, without_lesions(organs, lesions))
+    return _regions(scene, without_lesions(organs, lesions), measured)
 
 
-def _regions(scene: Scene, labels: LabelMap) -> list[_Region]:
+def _regions(scene: Scene, labels: LabelMap, measured: np.ndarray | None) -> list[_Region]:
     from scipy.ndimage import find_objects
 
     boxes, found = find_objects(labels.array), []
@@ -208,8 +213,16 @@ def _regions(scene: Scene, labels: LabelMap) -> list[_Region]:
         change = _change(scene, scene.grid.mean(mask))
         if change is not None:
             middle = tuple(round((s.start + s.stop - 1) / 2) for s in box)
-            found.append(_Region(value, name, float(mask[box].sum() * labels.geometry.voxel_ml), middle, change))
+            ml = float(mask[box].sum() * labels.geometry.voxel_ml)
+            found.append(_Region(value, name, ml, middle, change, _noise_of(scene, mask, measured, change)))
     return found
+
+
+def _noise_of(scene: Scene, mask: np.ndarray, measured: np.ndarray | None, change: Change) -> float | None:
+    if measured is None or measured[mask].all():
+        return change.sd
+    part = _change(scene, scene.grid.mean(mask & measured))
+    return None if part is None else part.sd
 
 
 def _changed_regions(scene: Scene, regions: list[_Region], kind: str, least_ml: float) -> Iterator[Finding]:
