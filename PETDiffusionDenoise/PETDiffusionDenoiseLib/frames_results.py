@@ -17,7 +17,6 @@ from petdiffusion.volume import ARBITRARY, BQML, Geometry
 from . import colors, curves, exchange, playing, results, scene, tables, units
 
 CURVES = "time_activity"
-CHECKED_SHOWN = 6
 
 
 @dataclass
@@ -47,7 +46,7 @@ def bring_in(answer: Mapping[str, Any], name: str, source: Any, inputs: results.
         sequence = _sequence(answer, name, source)
         browser, before = _browser(sequence, source)
         shown = browser.GetProxyNode(sequence)
-        found = results.ResultNodes(shown, warnings=(*(answer.get("warnings") or ()), *_to_check(answer)),
+        found = results.ResultNodes(shown, warnings=tuple(answer.get("warnings") or ()),
                                     record=answer.get("record") or {})
         _add_tables(found, answer["tables"], name)
         if before is not None:
@@ -123,16 +122,6 @@ def _add_tables(found: results.ResultNodes, rows: Mapping[str, tables.Rows], nam
             found.tables[kind] = tables.add_table(rows[kind], f"{name}: {results.title_of(kind)}")
     if (chart := curves.add_chart(rows.get(CURVES) or (), f"{name}: curves")) is not None:
         found.charts[CURVES] = chart
-
-
-def _to_check(answer: Mapping[str, Any]) -> list[str]:
-    """In which frames something is to be looked at; what it is, the table and the report have."""
-    named = [str(number_of(row["frame"])) for row in answer["tables"]["frames"] if row.get("check")]
-    if not named:
-        return []
-    shown = ", ".join(named[:CHECKED_SHOWN]) + (" …" if len(named) > CHECKED_SHOWN else "")
-    return [f"{len(named)} of {len(answer['tables']['frames'])} frames are to be checked ({shown}): why is in the "
-            "table of the frames and in the report."]
 
 
 def _unit_of(path: str) -> tuple[str, float | None]:

@@ -10,6 +10,7 @@ import pytest
 import SimpleITK as sitk
 from petdiffusion import denoise, denoise_frames, read
 from petdiffusion.cli import main
+from petdiffusion.dynamic import leading
 from petdiffusion.errors import InputError, OptionError, OutputError, ResourceError
 from petdiffusion.volume import ARBITRARY, HU, SUVBW, Facts, LabelMap, Volume
 from petdiffusion.write import frames as frame_files
@@ -98,6 +99,28 @@ def test_the_map_of_ki_says_its_unit(scan, tmp_path):
     made = done(scan, tmp_path / "out", patlak="liver", patlak_from=1.0)
     assert json.loads((tmp_path / "out" / "ki.json").read_text())["Units"] == "ml/min/ml"
     assert read.image(made.files["ki"]).unit == ARBITRARY
+
+
+def test_what_is_to_be_checked_is_said_of_the_mean_and_of_the_frames(scan, tmp_path, capsys):
+    """A filter as wide as the lesion takes it away, of which terminal and record speak."""
+    out = tmp_path / "out"
+    words = ["dynamic", str(scan / "pet.nii.gz"), "--method", "gaussian", "--option", "fwhm_mm=30", "--out", str(out)]
+    assert main([*words, "--labels", str(scan / "organs.nii.gz"), "--lesions", str(scan / "lesions.nii.gz")]) == 0
+    check = json.loads((out / "dynamic.json").read_text())["check"]
+    of_mean = [text for text in check if text.startswith("Mean of all frames: ")]
+    assert of_mean and check[-1].startswith("3 of 3 frames are to be checked (2, 3, 4): why")
+    said = capsys.readouterr().out
+    assert "Check before relying on these numbers" in said and of_mean[0] in said and check[-1] in said
+
+
+def test_a_lead_hands_on_its_sd_map_where_it_has_one(tmp_path):
+    folder = tmp_path / "mean"
+    folder.mkdir()
+    (folder / "denoised.nii.gz").touch()
+    ahead = leading.Ahead(folder, {})
+    assert set(leading.settings_of(ahead)["options"]) == {"lead"}
+    (folder / "uncertainty.nii.gz").touch()
+    assert leading.settings_of(ahead)["options"]["lead_sd"] == str(folder / "uncertainty.nii.gz")
 
 
 def test_noise_falls_in_every_frame_and_the_report_shows_both(result):

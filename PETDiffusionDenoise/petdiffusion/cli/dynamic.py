@@ -61,6 +61,8 @@ def _dynamic(args: argparse.Namespace, run: Run) -> int:
         return 0
     rows = [{name: row.get(name) for name in SHOWN} for row in result.tables["frames"]]
     print(f"\nFrames\n{table(rows, limit=60)}")
+    if check := result.record["check"]:
+        print("\nCheck before relying on these numbers\n" + "\n".join(f"  - {text}" for text in check))
     print(f"\n{result.record['method']['title']}: {run.whole:.1f} s in all. For research use only.")
     for name, file in result.files.items():
         print(f"  {name:20} {file}")

@@ -29,6 +29,8 @@ from .leading import Ahead
 
 RECORD = "dynamic.json"
 OF_ONE_FRAME = ("frame_seconds", "frame_start_minutes", "decay_factor")
+OF_THE_MODEL = ("model", "model_version", "model_sha256")
+FRAMES_NAMED = 6
 Row = dict[str, Any]
 
 
@@ -70,6 +72,17 @@ def put(laid: Laid, batch: Sequence[Row], out: Path, ahead: Ahead | None, inputs
 def _checks(records: Mapping[str, Any]) -> dict[str, list[str]]:
     """What is to be checked, by frame."""
     return {name: list(record.get("check", [])) for name, record in records.items()}
+
+
+def _to_check(records: Mapping[str, Any], ahead: Ahead | None) -> list[str]:
+    """What the mean that leads is doubted for, and in which frames something is to be looked at."""
+    found = [f"Mean of all frames: {text}" for text in ahead.record.get("check", [])] if ahead else []
+    named = [str(int(name.rpartition("_")[2])) for name, texts in _checks(records).items() if texts]
+    if named:
+        shown = ", ".join(named[:FRAMES_NAMED]) + (" …" if len(named) > FRAMES_NAMED else "")
+        found.append(f"{len(named)} of {len(records)} frames are to be checked ({shown}): why is in the table of the "
+                     "frames and in the report.")
+    return found
 
 
 def _earlier(out: Path) -> list[Path]:
@@ -159,10 +172,12 @@ def _record(laid: Laid, records: Mapping[str, Any], ahead: Ahead | None, run: Ru
         "frames": list(laid.names),
         "led_by_the_mean": ahead is not None,
         "check_of_the_mean": list(ahead.record.get("check", [])) if ahead else [],
+        "check": _to_check(records, ahead),
         "not_denoised": list(laid.empty),
         "method": one["method"],
         "options": one["options"],
         "model": one.get("details", {}).get("model"),
+        "details": {name: value for name, value in one.get("details", {}).items() if name in OF_THE_MODEL},
         "unit": one["input"]["unit"],
         "facts": {name: value for name, value in one["input"]["facts"].items() if name not in OF_ONE_FRAME},
         "warnings": list(run.warnings),
