@@ -8,7 +8,7 @@ from petdiffusion.errors import GeometryError, InputError, ResourceError, UnitEr
 from petdiffusion.progress import Run
 from petdiffusion.volume import BQML, SUVBW, LabelMap
 from petdiffusion.write import dicom_masks, dicom_pet
-from pydicom.encaps import encapsulate
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import MPEG2MPML, ExplicitVRBigEndian, RLELossless
 from support import dicom_factory as factory
 from support import enhanced_dicom as multi
@@ -274,6 +274,38 @@ def test_packed_and_big_endian_objects(tmp_path, series):
                      enforce_file_format=True)  # fmt: skip
     for name in ("rle", "big"):
         np.testing.assert_allclose(read.image(tmp_path / name).array, series.array, rtol=1e-6)
+
+
+@pytest.mark.parametrize("codec", ["JPEG", "JPEG2000"])
+def test_objects_packed_as_jpeg_are_read_as_classic_slices_are(tmp_path, series, codec):
+    """pydicom has no codec for them; ITK brings one, which reads files of one frame."""
+    import SimpleITK as sitk
+
+    def fragment(ds):
+        writer = sitk.ImageFileWriter()
+        writer.SetFileName(str(tmp_path / "one.dcm"))
+        writer.SetUseCompression(True)
+        writer.SetCompressor(codec)
+        writer.Execute(sitk.GetImageFromArray(ds.pixel_array.astype(np.uint16)))
+        made = pydicom.dcmread(tmp_path / "one.dcm")
+        return made.file_meta.TransferSyntaxUID, next(generate_frames(made.PixelData, number_of_frames=1))
+    packed = [fragment(ds) for ds in series.datasets]
+    for maker in MAKERS.values():
+        ds = pydicom.dcmread(maker(series.datasets, tmp_path / "e" / "pet.dcm"))
+        ds.PixelData, ds.file_meta.TransferSyntaxUID = encapsulate([data for _, data in packed]), packed[0][0]
+        ds["PixelData"].is_undefined_length = True
+        ds.save_as(tmp_path / "e" / "pet.dcm")
+        np.testing.assert_allclose(read.image(tmp_path / "e").array, series.array, rtol=1e-6)
+
+
+def test_pixels_may_be_floating_point_numbers(tmp_path, series):
+    def edit(ds):
+        stored = np.concatenate([one.pixel_array for one in series.datasets]).astype("<f4")
+        ds.FloatPixelData, ds.BitsAllocated = stored.tobytes(), 32
+        for keyword in ("PixelData", "BitsStored", "HighBit", "PixelRepresentation"):
+            delattr(ds, keyword)
+    found = read.image(multi.enhanced(series.datasets, tmp_path / "e" / "pet.dcm", edit))
+    np.testing.assert_allclose(found.array, series.array, rtol=1e-6)
 
 
 def test_the_memory_of_all_frames_is_asked_for(tmp_path, series, monkeypatch):

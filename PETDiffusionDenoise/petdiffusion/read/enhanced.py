@@ -7,12 +7,10 @@ C.8.22). Legacy converted objects (A.70) keep the classic attributes of the slic
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from datetime import datetime
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from ..errors import InputError
 from ..suv import header
@@ -30,7 +28,9 @@ _GROUPS = ("PixelMeasuresSequence", "PlanePositionSequence", "PlaneOrientationSe
            "PixelValueTransformationSequence", "PETFrameCorrectionFactorsSequence", "RadiopharmaceuticalUsageSequence",
            "CardiacSynchronizationSequence", "RespiratorySynchronizationSequence",
            "UnassignedSharedConvertedAttributesSequence", "UnassignedPerFrameConvertedAttributesSequence")  # fmt: skip
-_OF_ALL = (SHARED, OWN, "NumberOfFrames", "PixelData", "DimensionOrganizationSequence", "DimensionIndexSequence",
+PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+"""Where a DICOM file may keep its pixels."""
+_OF_ALL = (SHARED, OWN, "NumberOfFrames", *PIXELS, "DimensionOrganizationSequence", "DimensionIndexSequence",
            "DimensionOrganizationType", "ConcatenationUID", "SOPInstanceUIDOfConcatenationSource",
            "ConcatenationFrameOffsetNumber", "InConcatenationNumber", "InConcatenationTotalNumber")  # fmt: skip
 """What a header of one frame cannot say."""
@@ -55,31 +55,37 @@ def slices_of(ds: Dataset, path: str, pixels: bool = True) -> list[Dataset]:
     count = int(header.number(ds, "NumberOfFrames") or 1)
     if len(own) != count:
         raise InputError(f"File {path}: {count} frames", f"and {len(own)} items that describe them", _AGAIN)
-    planes = _planes(ds, count, path) if pixels else [None] * count
+    keyword, stored = _stored(ds, count, path) if pixels else ("", [])
     common = _common(ds)
     made = [_header(ds, common, item, number, path) for number, item in enumerate(own, 1)]
     kind = _series_type(made)
-    for slice_, plane in zip(made, planes):
+    for slice_ in made:
         slice_.SeriesType = slice_.get("SeriesType") or [kind, "IMAGE"]
-        if plane is not None:
-            slice_.add_new("PixelData", "OW", plane.tobytes())
+    for slice_, frame in zip(made, stored):
+        slice_.add_new(keyword, ds[keyword].VR, frame)
+        slice_.file_meta.TransferSyntaxUID = ds.file_meta.TransferSyntaxUID
     return made
 
 
-def _planes(ds: Dataset, count: int, path: str) -> Iterator[np.ndarray]:
-    """Little endian, as they are stored."""
-    if "PixelData" not in ds:
+def _stored(ds: Dataset, count: int, path: str) -> tuple[str, list[bytes]]:
+    """Where the pixels stand, and those of each frame as they are stored, also if they are compressed."""
+    from pydicom.encaps import encapsulate, generate_frames
+
+    keyword = next((name for name in PIXELS if name in ds), None)
+    if keyword is None:
         raise InputError(f"File {path}", "holds no pixels, or is cut off", _AGAIN)
+    data = ds[keyword].value
     try:
-        stored = np.asarray(ds.pixel_array)
-        frames = stored.reshape(count, int(ds.Rows), int(ds.Columns))
+        if ds.file_meta.TransferSyntaxUID.is_compressed:
+            frames = [encapsulate([frame]) for frame in generate_frames(data, number_of_frames=count)]
+        else:
+            size = int(ds.Rows) * int(ds.Columns) * int(ds.BitsAllocated) // 8
+            frames = [data[k * size : (k + 1) * size] for k in range(count) if len(data) >= (k + 1) * size > 0]
     except Exception as error:
-        syntax = ds.file_meta.TransferSyntaxUID
-        why = f"is compressed as '{syntax.name}', which cannot be decoded" if syntax.is_compressed else (
-            f"has unreadable pixels ({str(error).strip().splitlines()[0][:160] if str(error).strip() else 'cut off'})")
-        raise InputError(f"File {path}", why, "Export the series uncompressed." if syntax.is_compressed else _AGAIN
-                         ) from error  # fmt: skip
-    return (plane.astype(plane.dtype.newbyteorder("<"), copy=False) for plane in frames)
+        raise InputError(f"File {path}", f"has unreadable pixels ({error or type(error).__name__})", _AGAIN) from error
+    if len(frames) != count:
+        raise InputError(f"File {path}", f"holds the pixels of {len(frames)} of its {count} frames", _AGAIN)
+    return keyword, frames
 
 
 def _common(ds: Dataset) -> dict[int, object]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +14,7 @@ import numpy as np
 from ..errors import InputError, UnitError
 from ..suv import header
 from ..volume import Geometry
+from .enhanced import PIXELS
 from .series import file_name
 
 if TYPE_CHECKING:
@@ -54,7 +57,7 @@ def _plane(ds: Dataset, slope: float, intercept: float, shape: tuple[int, ...]) 
 
 def _decode(ds: Dataset) -> tuple[np.ndarray, bool]:
     """The stored pixels, and whether they are rescaled already (as GDCM gives them)."""
-    if not any(keyword in ds for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
+    if not any(keyword in ds for keyword in PIXELS):
         raise InputError(f"File {file_name(ds)}", "holds no pixels, or is cut off", _AGAIN)
     try:
         with warnings.catch_warnings():
@@ -63,8 +66,31 @@ def _decode(ds: Dataset) -> tuple[np.ndarray, bool]:
     except Exception as error:
         syntax = getattr(getattr(ds, "file_meta", None), "TransferSyntaxUID", None)
         if syntax is not None and syntax.is_compressed:
-            return _by_gdcm(ds, syntax.name, error), True
+            is_file = Path(ds.filename).is_file()
+            return (_by_gdcm if is_file else _frame_by_gdcm)(ds, syntax.name, error), is_file
         raise InputError(f"File {file_name(ds)}", f"has unreadable pixels ({_short(error)})", _AGAIN) from error
+
+
+_DECODED_BY = ("SOPClassUID", "SOPInstanceUID", "Modality", "Rows", "Columns", "SamplesPerPixel",
+               "PhotometricInterpretation", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
+               "PixelData")  # fmt: skip
+
+
+def _frame_by_gdcm(ds: Dataset, syntax: str, first: Exception) -> np.ndarray:
+    """One frame of an enhanced object, as a file of its own that knows of no rescaling."""
+    from pydicom import FileDataset
+
+    made = FileDataset("", {}, file_meta=copy(ds.file_meta), preamble=b"\0" * 128)
+    for keyword in _DECODED_BY:
+        if keyword in ds:
+            made.add(copy(ds[keyword]))
+    made.file_meta.MediaStorageSOPClassUID = made.SOPClassUID
+    made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
+    made["PixelData"].is_undefined_length = True
+    with TemporaryDirectory(prefix="petdiffusion-") as folder:
+        made.filename = str(Path(folder) / file_name(ds))
+        made.save_as(made.filename, enforce_file_format=True)
+        return _by_gdcm(made, syntax, first)
 
 
 def _by_gdcm(ds: Dataset, syntax: str, first: Exception) -> np.ndarray:

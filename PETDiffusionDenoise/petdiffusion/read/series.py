@@ -142,7 +142,8 @@ def _series_in(path: Path) -> dict[str, Found]:
     for file in nothing_left:
         first_look(file, must=file.parent in folders)
     if "" in known and len(known) > 1:
-        raise InputError(f"File {(known[''].files or known[''].localizers)[0].name}", "belongs to no series, or is cut off",
+        first = (known[""].files or known[""].localizers)[0]
+        raise InputError(f"File {first.name}", "belongs to no series, or is cut off",
                          "Copy or export the whole series again.")
     if not known:
         raise InputError(f"Folder {path.name}", f"holds no DICOM image{_what_else(path)}", _OTHER_FORMATS)
