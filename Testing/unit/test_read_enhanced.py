@@ -87,6 +87,20 @@ def test_the_moment_of_the_decay_correction_is_the_objects_own(tmp_path, series)
             (3600 - seconds) / factory.HALF_LIFE_S), rel=1e-3)  # fmt: skip
 
 
+def test_the_half_life_may_be_that_of_the_nuclide(tmp_path, series):
+    """Neither it nor the decay factor need stand in the object."""
+    def edit(ds):
+        ds.DecayCorrectionDateTime = "20240102100000"
+        del ds.RadiopharmaceuticalInformationSequence[0].RadionuclideHalfLife
+
+    def without(groups, number):
+        del groups.PETFrameCorrectionFactorsSequence
+    run = Run()
+    volume = read.image(multi.enhanced(series.datasets, tmp_path / "e" / "pet.dcm", edit, without), run=run)
+    left = 370e6 * 2 ** (-1800 / factory.HALF_LIFE_S)
+    assert volume.facts.suv_factor == pytest.approx(1000 * 70.0 / left, rel=1e-4) and run.warnings == []
+
+
 def test_a_decay_factor_that_contradicts_the_moment_costs_the_suv(tmp_path, series):
     def edit(ds):
         ds.DecayCorrectionDateTime = "20240102100000"

@@ -12,8 +12,9 @@ from copy import copy
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from ..errors import InputError
+from ..errors import InputError, UnitError
 from ..suv import header
+from ..suv.dicom import half_life_of
 from ..suv.factor import DOSE_BQ, ROUNDING_S
 from . import enhanced_units
 
@@ -216,13 +217,20 @@ def _set_decay_factor(made: Dataset, reference: datetime) -> None:
     """A classic header proves by it what its series time means; here the file says what the reference is."""
     from pydicom.valuerep import format_number_as_ds
 
-    info = header.item(made, "RadiopharmaceuticalInformationSequence")
-    life = _number(info, "RadionuclideHalfLife") if info is not None else None
+    life = _half_life(made)
     began, length = _stamp(made, "FrameAcquisitionDateTime"), _number(made, "ActualFrameDuration")
     if not header.text(made, "DecayFactor") and None not in (began, length, life) and life > 0:
         seconds = (began - reference).total_seconds() + length / 2000
         if abs(seconds) < 100 * life:
             made.DecayFactor = format_number_as_ds(float(2 ** (seconds / life)))
+
+
+def _half_life(made: Dataset) -> float | None:
+    """The header's or the nuclide's; None also where they contradict each other, which the SUV will tell."""
+    try:
+        return half_life_of([made])
+    except (InputError, UnitError):
+        return None
 
 
 def _set_place_in_time(made: Dataset) -> None:
