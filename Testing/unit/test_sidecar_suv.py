@@ -67,12 +67,16 @@ def test_the_dose_of_a_header_as_dcm2niix_notes_it_is_in_becquerel(tmp_path, dos
 
 UNCORRECTED = [("AttenuationCorrection", "none"), ("AttenuationCorrection", "No attenuation correction"),
                ("AttenuationCorrection", False), ("AttenuationCorrectionMethod", "NONE"),
-               ("AttenuationCorrectionMethod", " nac ")]
+               ("AttenuationCorrectionMethod", " nac "), ("AttenuationCorrection", "Non-corrected"),
+               ("AttenuationCorrection", "not applied"), ("AttenuationCorrection", "without"),
+               ("AttenuationCorrection", "none (NAC)")]
 
 
 @pytest.mark.parametrize(("key", "word"), UNCORRECTED)
 def test_an_image_that_is_not_corrected_for_attenuation_has_no_suv(tmp_path, key, word):
-    pet = read.image(noted(tmp_path, **{key: word}))
+    pet = read.image(noted(tmp_path, **{key: word}), run=(run := Run()))
+    assert run.warnings == [f"No SUV: {key} '{word}': says that the image is not corrected for attenuation. Give the "
+                            "corrected image, or stay in Bq/ml."]  # fmt: skip
     assert pet.unit == BQML and pet.facts.suv_factor is None and pet.facts.injected_dose_bq == 370e6
     for one in (pet, pet.with_facts(uptake_minutes=30.0)):
         with pytest.raises(UnitError, match=key):
@@ -90,6 +94,6 @@ def test_suvs_that_are_not_corrected_for_attenuation_are_refused_and_read_as_a_p
 
 
 @pytest.mark.parametrize("word", ["CT-based", "measured,AC_CT", "10-min transmission scan", "n/a", "", None,
-                                  "Normal", 3])
+                                  "Normal", 3, "No-scatter CT", "Non-linear u-map", "no gaps, CT based"])
 def test_any_other_word_for_the_attenuation_correction_is_one(tmp_path, word):
     assert read.image(noted(tmp_path, AttenuationCorrection=word)).facts.suv_factor == pytest.approx(ONE_HOUR, rel=1e-6)

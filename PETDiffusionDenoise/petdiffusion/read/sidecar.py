@@ -29,7 +29,10 @@ _FACT_TYPES = {f.name: str if "str" in str(f.type) else Real for f in fields(Fac
 _LEVELS_UP = 5
 _CORRECTIONS = ("AttenuationCorrection", "AttenuationCorrectionMethod")
 """As PET-BIDS and as dcm2niix have it."""
-_UNCORRECTED = re.compile(r"\s*(none|no|non|not|nac|false|uncorrected|without)(?![\w/])", re.IGNORECASE)
+_UNCORRECTED = re.compile(r"\s*((none|nac|false|uncorrected)(?![\w/])|(no|non|not|without)(\s*$|[\s-]+(any\s+)?"
+                          r"(attenuation|correct|applied|performed|done|ac\b)))", re.IGNORECASE)  # fmt: skip
+
+_TAKE = "Give the corrected image, or stay in Bq/ml."
 
 
 def path_of(image: Path) -> Path:
@@ -79,6 +82,8 @@ class Sidecar:
                  "decay_factor": self._readable("DecayCorrectionFactor"),
                  "scanner": " ".join(filter(None, (self._text("Manufacturer"), self._text("ManufacturersModelName"))))
                  or None, **self._person(run)}
+        if run is not None and self._uncorrected:
+            run.warn(f"No SUV: {self._uncorrected}: says that the image is not corrected for attenuation. {_TAKE}")
         return {**known, "suv_factor": self.known_factor(Facts(**known), run)}
 
     def _told(self, asked: Callable[[], float | None], run: Run | None) -> float | None:
@@ -97,17 +102,23 @@ class Sidecar:
 
     def check_attenuation(self, remedy: str) -> None:
         """Without that correction there is no SUV."""
-        for key in _CORRECTIONS:
-            if self.data.get(key) is not None and _UNCORRECTED.match(str(self.data[key])):
-                raise UnitError(f"{self.path.name}: {key} '{self.data[key]}'",
-                                "says that the image is not corrected for attenuation, so there is no SUV", remedy)
+        if self._uncorrected:
+            raise UnitError(f"{self.path.name}: {self._uncorrected}",
+                            "says that the image is not corrected for attenuation, so there is no SUV", remedy)
+
+    @property
+    def _uncorrected(self) -> str:
+        """The key that says so, with its value."""
+        said = ((key, self.data.get(key)) for key in _CORRECTIONS)
+        return next((f"{key} '{word}'" for key, word in said
+                     if word is not None and _UNCORRECTED.match(str(word))), "")  # fmt: skip
 
     def suv_factor(self, facts: Facts) -> float:
         """Refuses where the file does not say to which time the image is decay-corrected.
 
         The user's facts count first: an uptake time given by hand is the time to the decay reference.
         """
-        self.check_attenuation("Give the corrected image, or stay in Bq/ml.")
+        self.check_attenuation(_TAKE)
         if facts.uptake_minutes not in (None, self._stated_uptake()):
             return factor(facts.injected_dose_bq, facts.weight_kg, facts.half_life_s, 60.0 * facts.uptake_minutes)
         if self.data.get("ImageDecayCorrected") is not True:
