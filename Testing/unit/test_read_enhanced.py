@@ -170,6 +170,19 @@ def test_one_that_is_not_corrected_for_attenuation_stands_back(tmp_path, series)
     assert run.warnings == ["The PET: of 2 series the one that is corrected for attenuation is read."]
 
 
+def test_a_legacy_converted_one_that_is_not_corrected_for_attenuation_stands_back(tmp_path, series):
+    """It keeps the word of the slices it was made from."""
+    def nac(ds):
+        groups = ds.SharedFunctionalGroupsSequence[0]
+        groups.UnassignedSharedConvertedAttributesSequence[0].CorrectedImage = ["DECY", "SCAT"]
+        ds.SeriesInstanceUID = "1.2.3.4"
+    multi.legacy(series.datasets[:3], tmp_path / "e" / "nac.dcm", nac)
+    multi.legacy(series.datasets, tmp_path / "e" / "z.dcm")
+    run = Run()
+    assert read.image(tmp_path / "e", run=run).geometry.size[2] == 6
+    assert run.warnings == ["The PET: of 2 series the one that is corrected for attenuation is read."]
+
+
 def mapped(*mappings, said="US"):
     """Each frame's, by its slope in Bq/ml."""
     def frame(groups, number):

@@ -50,6 +50,12 @@ def classic(ds: Dataset, path: str, pixels: bool = False) -> list[Dataset]:
     return slices_of(ds, path, pixels) if is_enhanced(ds) else [ds]
 
 
+def corrections(ds: Dataset) -> list[str]:
+    """Corrected image (0028,0051), which a legacy converted object has among what its slices shared."""
+    kept = header.item(header.item(ds, SHARED) or ds, "UnassignedSharedConvertedAttributesSequence")
+    return header.words(ds, "CorrectedImage") or (header.words(kept, "CorrectedImage") if kept is not None else [])
+
+
 def slices_of(ds: Dataset, path: str, pixels: bool = True) -> list[Dataset]:
     """A classic header for every frame, with its pixels if they are wanted."""
     own = list(ds.get(OWN) or [])

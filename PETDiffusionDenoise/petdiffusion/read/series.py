@@ -31,7 +31,7 @@ _SAME_IN_COPIES = ("ImagePositionPatient", "InstanceNumber", "AcquisitionTime", 
 """Some anonymisers give every slice one instance UID: place and time still tell slices and frames apart."""
 _FIRST_LOOK = ["SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SeriesDescription", "SeriesNumber", "Modality",
                "Rows", "Columns", "BitsAllocated", "NumberOfFrames", "ImageType", "CorrectedImage",
-               "AttenuationCorrected", *_SAME_IN_COPIES]
+               "AttenuationCorrected", enhanced.SHARED, *_SAME_IN_COPIES]
 _NOT_IMAGES = {"RTSTRUCT", "RTDOSE", "RTPLAN", "SEG", "SR", "PR", "KO", "REG", "DOC", "PLAN", "RWV"}
 _DICOMDIR = "1.2.840.10008.1.3.10"
 _OTHER_FORMATS = "Give a DICOM folder or file, or a .nii, .nii.gz, .nrrd, .nhdr, .mha or .mhd file."
@@ -63,7 +63,7 @@ class Found:
     @property
     def is_corrected(self) -> bool:
         """For attenuation, unless it says otherwise."""
-        corrections = header.words(self.head, "CorrectedImage")
+        corrections = enhanced.corrections(self.head)
         if header.text(self.head, "AttenuationCorrected").upper() == "NO":
             return False
         return not corrections or "ATTN" in corrections
