@@ -134,6 +134,28 @@ def test_an_injection_at_the_scan_or_long_before_it_is_told(tmp_path, injected, 
     assert told is None or told in warnings[0]
 
 
+def nuclide(name, half_life_s):
+    """A tracer whose slices tell no factor of decay."""
+    def edit(ds, k):
+        info = ds.RadiopharmaceuticalInformationSequence[0]
+        info.RadionuclideHalfLife = half_life_s
+        info.RadionuclideCodeSequence[0].CodeMeaning = name
+        del ds.DecayFactor
+    return edit
+
+
+@pytest.mark.parametrize(("name", "half_life_s", "injected", "told"), [
+    ("^11^Carbon", "1223", "20240102092000", None), ("^11^Carbon", "1223", "20240102085500", "(4.7 half-lives)"),
+    ("^64^Copper", "45720", "20231231103000", None), ("^64^Copper", "45720", "20231230093000", "(5.7 half-lives)"),
+    ("^82^Rubidium", "75.5", "20240102103000", None), ("^13^Nitrogen", "597.9", "20240102103000", None),
+    ("^11^Carbon", "1223", "20240102103000", "at one time")])
+def test_what_is_usual_for_a_tracer_is_not_told(tmp_path, name, half_life_s, injected, told):
+    """PiB at seventy minutes, copper after two days, rubidium that is given on the scanner."""
+    facts, warnings = said(tmp_path, both(nuclide(name, half_life_s), dated(injected, injected[8:])))
+    assert facts.suv_factor and len(warnings) == (told is not None)
+    assert told is None or told in warnings[0]
+
+
 @pytest.mark.parametrize(("edit", "vendor"), [
     (setting(DecayCorrection="ADMIN", DecayFactor=None), "Siemens"), (setting(SeriesType=["DYNAMIC", "IMAGE"]), "GE")])
 def test_where_no_decay_hangs_on_it_the_injection_at_the_scan_is_not_told(tmp_path, edit, vendor):
@@ -214,6 +236,49 @@ def test_the_injections_own_date_or_midnight_gives_way_to_its_time_of_day_and_th
     assert len(warnings) == 1 and "(0018,1078)" in warnings[0] and "09:30:00" in warnings[0]
 
 
+@pytest.mark.parametrize("stamp", ["19000101", "20240104", "20240103093000", "20240103"])
+def test_a_date_alone_or_one_of_the_day_after_gives_way_too(tmp_path, stamp):
+    """A century before the scan, or 23 hours after it."""
+    facts, warnings = said(tmp_path, dated(stamp, "093000"))
+    assert facts.suv_factor == pytest.approx(ONE_HOUR, rel=1e-6)
+    assert len(warnings) == 1 and "(0018,1078)" in warnings[0]
+
+
+@pytest.mark.parametrize("stamp", ["20240102", "20240102093000"])
+def test_where_the_scan_has_no_date_that_of_the_injection_says_nothing(tmp_path, stamp):
+    undated = setting(StudyDate="", SeriesDate="", AcquisitionDate="", ContentDate="")
+    facts, warnings = said(tmp_path, both(dated(stamp, "093000"), undated))
+    assert facts.suv_factor == pytest.approx(ONE_HOUR, rel=1e-6) and not warnings
+
+
+@pytest.mark.parametrize("stamp", ["20240102083000+0000", "20240101233000.00-1000", "20240102151500.00+0545",
+                                   "20240102203000+1100"])
+def test_where_nobody_tells_the_scanners_zone_the_time_of_day_holds(tmp_path, stamp):
+    """(0018,1072) is on the scanner's clock, whatever zone (0018,1078) is written in."""
+    facts, warnings = said(tmp_path, dated(stamp, "093000"))
+    assert facts.suv_factor == pytest.approx(ONE_HOUR, rel=1e-6)
+    assert len(warnings) == 1 and "09:30:00, 60 min before the scan, is taken" in warnings[0]
+
+
+@pytest.mark.parametrize("stamp", ["20240102083300+0000", "20240102083000"])
+def test_what_no_zone_explains_is_refused(tmp_path, stamp):
+    """Three minutes beside a zone's quarter hours; and a date-time that has no zone."""
+    with pytest.raises(UnitError, match="the two do not agree"):
+        factor(tmp_path, dated(stamp, "093000"))
+
+
+LONG_LIVED = setting(RadionuclideCodeSequence=None, RadionuclideHalfLife=282276, DecayFactor=None)
+
+
+def test_a_zone_that_time_of_day_explains_dates_zirconium_unless_it_may_be_of_two_days(tmp_path):
+    """Ten hours behind or fourteen ahead are the same time of day."""
+    edit = both(dated("20231230233000+0000", "003000"), LONG_LIVED)
+    after_s = 24 * 3600 * 2 + 10 * 3600
+    assert factor(tmp_path, edit) == pytest.approx(WEIGHT_OVER_DOSE * 2 ** (after_s / 282276), rel=1e-6)
+    with pytest.raises(UnitError, match="on which day is not known"):
+        factor(tmp_path, both(dated("20231230193000+0000", "093000"), LONG_LIVED))
+
+
 def test_a_date_of_midnight_still_dates_zirconium(tmp_path):
     """Three days and an hour before the scan, by the date of (0018,1078) and the time of (0018,1072)."""
     edit = both(dated("20231230000000", "093000"),
@@ -240,3 +305,34 @@ def test_slices_of_two_series_times_are_refused_unless_one_is_contradicted(tmp_p
 @pytest.mark.parametrize("shift", ["102955", "103000.5"])
 def test_slices_some_seconds_apart_cost_nothing(tmp_path, shift):
     assert factor(tmp_path, setting(2, SeriesTime=shift)) == pytest.approx(ONE_HOUR, rel=1e-6)
+
+
+def two_beds(start_of_second, **more):
+    """Twenty minutes apart, ten each; the second was multiplied by the decay since `start_of_second`."""
+    def edit(ds, k):
+        second = k > LAST_SLICE // 2
+        since_s = 300 + (1200 - start_of_second if second else 0)
+        setting(AcquisitionTime="105000" if second else "103000", ActualFrameDuration=600_000,
+                DecayFactor=f"{2 ** ((since_s + more.get('before', 0)) / factory.HALF_LIFE_S):.6f}")(ds, k)
+    return edit
+
+
+def test_beds_that_are_each_corrected_to_their_own_start_have_no_suv(tmp_path):
+    """That of the second would be an eighth too low by the first one's."""
+    assert factor(tmp_path / "one", two_beds(0)) == pytest.approx(ONE_HOUR, rel=1e-6)
+    facts, warnings = said(tmp_path / "own", two_beds(1200))
+    assert facts.suv_factor is None and facts.uptake_minutes is None
+    assert sum("those acquired at 10:50:00 were multiplied by 1.03" in text for text in warnings) == 1
+
+
+def test_beds_of_which_one_is_not_corrected_to_the_injection_have_no_suv(tmp_path):
+    admin = setting(DecayCorrection="ADMIN")
+    good = factor(tmp_path / "one", both(two_beds(0, before=3600), admin))
+    assert good == pytest.approx(WEIGHT_OVER_DOSE, rel=1e-9)
+    with pytest.raises(UnitError, match="'ADMIN'"):
+        factor(tmp_path / "own", both(two_beds(1200, before=3600), admin))
+
+
+def test_a_decay_factor_that_nobody_wrote_or_one_time_for_all_beds_proves_nothing(tmp_path):
+    assert factor(tmp_path / "one", both(two_beds(0), setting(DecayFactor="1"), setting(0, DecayFactor="1.03")))
+    assert factor(tmp_path / "at", both(two_beds(0), setting(AcquisitionTime="103000"))) == pytest.approx(ONE_HOUR)

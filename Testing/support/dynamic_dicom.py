@@ -12,8 +12,8 @@ from pydicom.uid import generate_uid
 from support import dicom_factory as factory
 
 
-def dynamic(folder: Path, count: int = 3, shuffled: bool = True, **edits: Callable[[int, int], Any]
-            ) -> tuple[Path, list[factory.Series]]:  # fmt: skip
+def dynamic(folder: Path, count: int = 3, shuffled: bool = True, vendor: str = "Siemens",
+            **edits: Callable[[int, int], Any]) -> tuple[Path, list[factory.Series]]:  # fmt: skip
     """In Bq/ml. The files of a frame do not lie together, and its name does not tell its order; `edits` give a header
     field by frame and slice. Returns the folder, and the frames in their order."""
     uid, grid, made = generate_uid(), factory.grid((3, 6, 7)), []
@@ -31,6 +31,6 @@ def dynamic(folder: Path, count: int = 3, shuffled: bool = True, **edits: Callab
             for keyword, shown in edits.items():
                 setattr(ds, keyword, shown(number, k))
 
-        series = factory.pet(folder / "series" / str(place), values=values, geometry=grid, edit=edit)
+        series = factory.pet(folder / "series" / str(place), vendor, values=values, geometry=grid, edit=edit)
         made.append((number, series))
     return folder / "series", [series for _, series in sorted(made, key=lambda pair: pair[0])]

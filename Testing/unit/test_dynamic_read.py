@@ -12,6 +12,7 @@ from petdiffusion import convert, read
 from petdiffusion.errors import GeometryError, InputError, OptionError, UnitError
 from petdiffusion.progress import Run
 from petdiffusion.read.dynamic import chosen
+from petdiffusion.suv import to_suv
 from petdiffusion.volume import BQML, SUVBW, Facts, Geometry, Volume
 from petdiffusion.write import frames as frame_files
 from support import dicom_factory as factory
@@ -100,26 +101,32 @@ def own_starts(folder):
                    DecayFactor=lambda n, k: "1.0005", FrameReferenceTime=lambda n, k: str(1000 * (5 + 1200 * n)))
 
 
-def test_frames_that_are_corrected_to_moments_of_their_own_are_joined_in_suv(tmp_path):
+def test_frames_that_are_corrected_to_moments_of_their_own_are_brought_to_that_of_the_first(tmp_path):
     """By the first one's factor the last would be 23 % too low."""
     folder, series = own_starts(tmp_path)
     found = read.frames(folder)
     for number, (volume, one) in enumerate(zip(found, series)):
         left = factory.DOSE_BQ * 2 ** (-(3600 + 1200 * number) / factory.HALF_LIFE_S)
-        assert volume.unit == SUVBW and volume.facts.suv_factor is None
-        np.testing.assert_allclose(volume.array, one.array * 1000 * factory.WEIGHT_KG / left, rtol=1e-3)
+        assert volume.unit == BQML
+        np.testing.assert_allclose(to_suv(volume).array, one.array * 1000 * factory.WEIGHT_KG / left, rtol=1e-3)
     mean = read.image(convert(folder, tmp_path / "mean.nii.gz", frames="1-3"))
     np.testing.assert_allclose(mean.array, np.mean([volume.array for volume in found], axis=0), rtol=1e-5)
 
 
-def test_frames_of_which_some_alone_tell_a_factor_of_their_own_are_refused(tmp_path):
+def test_frames_whose_factors_no_moment_explains_are_joined_in_suv_and_one_without_is_refused(tmp_path):
+    """The third was given another dose, or its header is wrong; the second tells no weight."""
     folder, series = own_starts(tmp_path)
-    for file in series[1].files:
+    for file in series[1].files + series[2].files:
         ds = pydicom.dcmread(file)
-        del ds.PatientWeight
+        if file in series[1].files:
+            del ds.PatientWeight
+        else:
+            ds.RadiopharmaceuticalInformationSequence[0].RadionuclideTotalDose = 2 * factory.DOSE_BQ
         ds.save_as(file)
-    with pytest.raises(UnitError, match="different moments"):
-        read.frames(folder)
+    found = read.frames(folder)
+    assert [found.frame(number).unit for number in (0, 2)] == [SUVBW] * 2
+    with pytest.raises(UnitError, match="frame 2: tells no SUV"):
+        found.frame(1)
 
 
 def test_no_step_in_time_is_made_up(tmp_path):

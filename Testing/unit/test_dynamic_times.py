@@ -10,7 +10,8 @@ from petdiffusion.errors import UnitError
 from petdiffusion.physics import counts
 from petdiffusion.physics.presets import SCANNERS
 from petdiffusion.progress import Run
-from petdiffusion.volume import BQML, SUVBW
+from petdiffusion.read.dynamic import facts_of_mean
+from petdiffusion.volume import BQML, SUVBW, Facts
 from petdiffusion.write import frames as frame_files
 from support import dicom_factory as factory
 from support.blobs import blobs
@@ -102,13 +103,32 @@ LATER = [0, 300, 600, 1200]
 """When each frame began, after half past ten, when the series did; an hour after the injection."""
 
 
-def of_dicom(folder, factor_of, **more):
+def clock(number):
+    return f"10{30 + LATER[number] // 60:02d}00"
+
+
+def of_dicom(folder, factor_of, vendor="Siemens", **more):
     """Frames of five minutes in one series, whose slices were multiplied by what `factor_of` a frame's start says."""
-    clock = [f"10{30 + start // 60:02d}00" for start in LATER]
-    told = {"AcquisitionTime": lambda n, k: clock[n], "ActualFrameDuration": lambda n, k: 300_000,
+    told = {"AcquisitionTime": lambda n, k: clock(n), "ActualFrameDuration": lambda n, k: 300_000,
             "FrameReferenceTime": lambda n, k: str(1000 * (LATER[n] + 150)), "SeriesTime": lambda n, k: "103000",
             "DecayFactor": lambda n, k: f"{factor_of(LATER[n]):.6f}"}  # fmt: skip
-    return dynamic(folder, count=4, **{**told, **more})
+    return dynamic(folder, count=4, vendor=vendor, **{**told, **more})
+
+
+def edited(folder, edit):
+    for file in sorted(folder.rglob("*.dcm")):
+        ds = pydicom.dcmread(file)
+        edit(ds)
+        ds.save_as(file)
+
+
+def without(keyword, series):
+    """Headers that lack a field of the patient, or of the injection."""
+    def edit(ds):
+        there = ds if keyword in ds else ds.RadiopharmaceuticalInformationSequence[0]
+        delattr(there, keyword)
+    for one in series:
+        edited(one.folder, edit)
 
 
 def since(seconds):
@@ -117,17 +137,92 @@ def since(seconds):
     return np.exp(rate * seconds) * rate * 300 / (1 - np.exp(-rate * 300))
 
 
-def test_dicom_frames_of_one_series_that_are_corrected_to_their_own_starts_have_factors_of_their_own(tmp_path):
-    """By the factor of the first the last would be a tenth too low; nothing is said, since nothing is in doubt."""
-    folder, series = of_dicom(tmp_path, lambda start: since(0))
+def own(start):
+    return since(0)
+
+
+@pytest.mark.parametrize("kind", ["WHOLE BODY", "DYNAMIC"])
+@pytest.mark.parametrize("vendor", ["Siemens", "GE", "Philips"])
+def test_dicom_frames_of_one_series_that_are_corrected_to_their_own_starts_are_brought_to_that_of_the_first(
+        tmp_path, vendor, kind):  # fmt: skip
+    """As they stand the last would be a tenth too low; nothing is said, since nothing is in doubt."""
+    folder, series = of_dicom(tmp_path, own, vendor, SeriesType=lambda n, k: [kind, "IMAGE"])
     run = Run()
     found = read.frames(folder, run=run)
     for start, volume, one in zip(LATER, found, series):
         left = factory.DOSE_BQ * 2 ** (-(3600 + start) / factory.HALF_LIFE_S)
-        assert volume.unit == SUVBW
-        np.testing.assert_allclose(volume.array, one.array * 1000 * factory.WEIGHT_KG / left, rtol=1e-3)
+        assert volume.unit == BQML and volume.facts.uptake_minutes == 60
+        np.testing.assert_allclose(suv.to_suv(volume).array, one.array * 1000 * factory.WEIGHT_KG / left, rtol=1e-3)
+        assert volume.facts.decay_factor == pytest.approx(since(start), rel=1e-5)
     assert not [text for text in run.warnings if "SUV" in text]
     assert found.injection_s == -3600 and [time.start_s for time in found.times] == LATER
+
+
+@pytest.mark.parametrize("lacks", ["PatientWeight", "RadiopharmaceuticalStartTime"])
+@pytest.mark.parametrize("by", ["DecayFactor", "SeriesTime"])
+def test_frames_that_are_corrected_to_their_own_starts_are_brought_to_one_without_an_suv(tmp_path, lacks, by):
+    """The curve of a tracer that stays would fall by the decay."""
+    more = {} if by == "DecayFactor" else {"SeriesTime": lambda n, k: clock(n), "DecayFactor": lambda n, k: ""}
+    folder, series = of_dicom(tmp_path, own, **more)
+    without(lacks, series)
+    found = read.frames(folder)
+    for start, volume, one in zip(LATER, found, series):
+        assert volume.unit == BQML and volume.facts.suv_factor is None
+        np.testing.assert_allclose(volume.array, one.array * 2 ** (start / factory.HALF_LIFE_S), rtol=1e-5)
+    late = read.image(convert(folder, tmp_path / "late.nii.gz", frames="4"))
+    np.testing.assert_array_equal(late.array, found.frame(3).array)
+
+
+def test_suvs_of_frames_that_are_corrected_to_their_own_starts_stay_as_they_are(tmp_path):
+    folder, series = of_dicom(tmp_path, own, Units=lambda n, k: "GML")
+    run = Run()
+    for volume, one in zip(read.frames(folder, run=run), series):
+        assert volume.unit == SUVBW
+        np.testing.assert_array_equal(volume.array, np.float32(one.array))
+    assert not [text for text in run.warnings if "SUV" in text]
+
+
+@pytest.mark.parametrize("injected", ["103000", "103002", "103020"])
+def test_a_scan_that_began_before_the_injection_is_brought_to_its_start_too(tmp_path, injected):
+    folder, _ = of_dicom(tmp_path, own)
+    edited(folder, lambda ds: setattr(ds.RadiopharmaceuticalInformationSequence[0], "RadiopharmaceuticalStartTime",
+                                      injected))
+    found = read.frames(folder)
+    after = int(injected) - 103000
+    expected = 1000 * factory.WEIGHT_KG / (factory.DOSE_BQ * 2 ** (after / factory.HALF_LIFE_S))
+    assert [volume.facts.suv_factor for volume in found] == pytest.approx([expected] * 4)
+    assert found.injection_s == after and str(found.injection_s) != "-0.0"
+
+
+def test_gates_are_not_brought_anywhere(tmp_path):
+    folder, series = of_dicom(tmp_path, own, SeriesType=lambda n, k: ["GATED", "IMAGE"],
+                              TriggerTime=lambda n, k: str(100 * n))
+    for volume, one in zip(read.frames(folder), series):
+        np.testing.assert_array_equal(volume.array, np.float32(one.array))
+
+
+@pytest.mark.parametrize("part", [0.5, 1.5])
+def test_half_of_what_decays_in_a_frame_is_not_all_of_it(tmp_path, part):
+    """So a factor is no proof of a frame's own start."""
+    factor = 1 + part * (since(0) - 1)
+    run = Run()
+    found = read.frames(of_dicom(tmp_path, lambda start: factor)[0], run=run)
+    assert found.frame(0).unit == BQML and "4: were multiplied" in "".join(run.warnings)
+
+
+def test_frames_so_near_to_one_another_that_it_does_not_matter_stay_as_they_are(tmp_path):
+    """One minute is a part of 0.6 % in decay."""
+    folder, series = dynamic(tmp_path, count=3, AcquisitionTime=lambda n, k: f"1030{20 * n:02d}",
+                             ActualFrameDuration=lambda n, k: 20_000, DecayFactor=lambda n, k: "1.00105")
+    for volume, one in zip(read.frames(folder), series):
+        np.testing.assert_array_equal(volume.array, np.float32(one.array))
+
+
+def test_a_whole_body_series_of_time_frames_without_decay_factors_is_dynamic_all_the_same(tmp_path):
+    run = Run()
+    folder, _ = of_dicom(tmp_path, own, DecayFactor=lambda n, k: "", SeriesType=lambda n, k: ["WHOLE BODY", "IMAGE"])
+    factors = [volume.facts.suv_factor for volume in read.frames(folder, run=run)]
+    assert factors[0] and factors == [factors[0]] * 4 and not [text for text in run.warnings if "SUV" in text]
 
 
 def test_dicom_frames_that_are_corrected_to_the_start_of_their_series_share_its_factor(tmp_path):
@@ -138,18 +233,55 @@ def test_dicom_frames_that_are_corrected_to_the_start_of_their_series_share_its_
 
 
 def test_a_frame_whose_header_contradicts_the_factor_of_the_others_does_not_inherit_it(tmp_path):
-    """A factor of one is what stands there where nobody wrote one; no moment is proven by it."""
-    with pytest.raises(UnitError, match=r"frames 2, 3, 4: were multiplied by 1 for decay"):
-        read.frames(of_dicom(tmp_path, lambda start: 1.0)[0])
-    with pytest.raises(UnitError, match=r"frame 4: was multiplied by 1\.2 for decay"):
-        read.frames(of_dicom(tmp_path / "one", lambda start: 1.2 if start == 1200 else since(start))[0])
+    """A factor of one is what stands there where nobody wrote one; no moment is proven by it. The image is there."""
+    for name, factor_of, told in (("all", lambda start: 1.0, "4: were multiplied by 1 for decay"),
+                                  ("one", lambda start: 1.2 if start == 1200 else since(start),
+                                   "frame 4: was multiplied by 1.2 for decay")):
+        folder, series = of_dicom(tmp_path / name, factor_of)
+        run = Run()
+        found = read.frames(folder, run=run)
+        assert sum(told in text and "No SUV" in text for text in run.warnings) == 1
+        for volume, one in zip(found, series):
+            np.testing.assert_array_equal(volume.array, np.float32(one.array))
+            with pytest.raises(UnitError):
+                suv.to_suv(volume)
+
+
+def test_a_factor_of_one_in_frames_of_a_second_proves_nothing(tmp_path):
+    """Less decays in a second than the header's digits tell."""
+    run = Run()
+    folder, series = of_dicom(tmp_path, lambda start: 1.0, ActualFrameDuration=lambda n, k: 1000)
+    found = read.frames(folder, run=run)
+    np.testing.assert_array_equal(found.frame(3).array, np.float32(series[3].array))
+    assert "No SUV" in "".join(run.warnings)
+
+
+def test_a_frame_that_contradicts_the_correction_to_the_injection_costs_the_suv(tmp_path):
+    """A weight that it lacks would be that of the others, and its decay correction is not."""
+    folder, _ = of_dicom(tmp_path, lambda start: since(3600 + (start if start < 1200 else -3600)),
+                         DecayCorrection=lambda n, k: "ADMIN")
+    run = Run()
+    found = read.frames(folder, run=run)
+    assert "frame 4: was multiplied by" in "".join(run.warnings) and found.frame(0).facts.suv_factor is None
+
+
+def test_a_mean_was_taken_up_as_long_as_its_first_frame_and_corrected_as_the_last():
+    told = [Facts(uptake_minutes=minutes, frame_start_minutes=minutes + 1) for minutes in (5.0, 25.0)]
+    mean = facts_of_mean(told, [0.5, 0.5], 600.0)
+    assert (mean.uptake_minutes, mean.frame_start_minutes, mean.frame_seconds) == (5.0, 6.0, 600.0)
+
+
+def test_a_late_frame_by_itself_says_when_it_began(tmp_path):
+    """As it does among the others."""
+    folder, series = of_dicom(tmp_path, since)
+    alone = read.image(series[3].folder).facts
+    assert (alone.uptake_minutes, alone.frame_start_minutes) == (60, 80)
+    assert read.frames(folder).frame(3).facts.frame_start_minutes == 80
+    assert read.image(series[0].folder).facts.frame_start_minutes is None
 
 
 def test_a_frame_that_lacks_what_others_tell_inherits_their_factor(tmp_path):
     folder, series = of_dicom(tmp_path, since)
-    for file in series[3].files:
-        ds = pydicom.dcmread(file)
-        del ds.PatientWeight
-        ds.save_as(file)
+    without("PatientWeight", series[3:])
     factors = [volume.facts.suv_factor for volume in read.frames(folder)]
     assert factors[0] and factors == [factors[0]] * 4

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import __version__
 from ..errors import InputError, OutputError
 from ..progress import Run
 from ..read.dynamic import Frames, Time, facts_of_mean, shares
@@ -57,7 +58,7 @@ def lay(found: Frames, numbers: Sequence[int], folder: Path, source: Mapping[str
     """Each frame a NIfTI with the facts of its own; of frames that were laid before from the same source nothing is
     written again."""
     names = tuple(f"frame_{number + 1:03d}" for number in numbers)
-    about = {**source, "kind": found.kind, "names": list(names)}
+    about = {**source, "version": __version__, "kind": found.kind, "names": list(names)}
     earlier = _notes(folder)
     if earlier.get("about") == about and _all_there(earlier, folder):
         activity, geometry = earlier["activity"], Geometry(**earlier["geometry"])

@@ -19,6 +19,7 @@ from ..volume import ARBITRARY, HU, Facts, Volume
 from . import checks, pixels, series, slices
 from .checks import PET_ROLES
 from .left_out import if_readable
+from .sidecar import if_later
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -102,7 +103,7 @@ def pet_facts(ordered: Sequence[Dataset], path: Path, run: Run | None = None, we
     except (UnitError, InputError) as error:
         if run is not None and not units.holds_suv(ordered):
             run.warn(f"No SUV: {error}")
-    known["uptake_minutes"] = _uptake_minutes(ordered, known.get("half_life_s"))
+    known["uptake_minutes"], known["frame_start_minutes"] = _minutes(ordered, known.get("half_life_s"))
     known["decay_factor"] = _decay_factor(ordered, known["uptake_minutes"], known.get("half_life_s"))
     return replace(facts, **known)
 
@@ -142,15 +143,19 @@ def _tracer(info: Dataset) -> str | None:
                           header.text(code, "CodeMeaning") if code is not None else "")
 
 
-def _uptake_minutes(ordered: Sequence[Dataset], half_life_s: float | None) -> float | None:
-    """Injection to scan, if the times agree and the scan was not running before."""
-    from ..suv.factor import half_life, uptake
+def _minutes(ordered: Sequence[Dataset], half_life_s: float | None) -> tuple[float | None, float | None]:
+    """From the injection to the scan, unless that was running before, and to the image, where that is later than its
+    scan; None where the times do not agree."""
+    from ..suv.factor import ROUNDING_S, half_life, uptake
 
     try:
         life = half_life(half_life_s)
-        return uptake(times.uptake(ordered, life).seconds, life) / 60.0
+        found = times.uptake(ordered, life)
+        waited = uptake(found.seconds, life, found.running_s)
     except (PETDiffusionError, OverflowError, ValueError):
-        return None
+        return None, None
+    scan = max(waited, 0.0) / 60.0 if waited >= -ROUNDING_S else None
+    return scan, if_later((waited + found.running_s) / 60.0, scan)
 
 
 def _positive(ds: Dataset, keyword: str, run: Run | None) -> float | None:

@@ -8,9 +8,11 @@ from pathlib import Path
 from statistics import harmonic_mean
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..errors import GeometryError, InputError, UnitError
 from ..suv import to_suv
-from ..volume import BQML, Facts, Volume
+from ..volume import BQML, SUVBW, Facts, Volume
 from . import dynamic_decay, dynamic_dicom, dynamic_times, files, sidecar, sources
 from .dynamic_times import Time
 
@@ -32,7 +34,9 @@ class Frames:
     _factor: float | None = None
     """From Bq/ml to SUV for frames whose own facts do not tell it: all are corrected for decay to one moment."""
     _in_suv: bool = False
-    """Frames are corrected to moments of their own: only their SUVs have to do with one another."""
+    """Frames have factors of their own that no moment explains: only their SUVs have to do with one another."""
+    _unproven: bool = False
+    """Some are corrected to another moment than the others, nobody knows to which: there is no SUV of any."""
     injection_s: float | None = None
     """When the tracer was given, on the clock of the times."""
 
@@ -53,11 +57,21 @@ class Frames:
         seconds = self.times[number].seconds or volume.facts.frame_seconds
         began = dynamic_times.began_minutes(self.times[number], self.injection_s, volume.facts.uptake_minutes)
         volume = volume.with_facts(frame_seconds=seconds, frame_start_minutes=began)
-        if self._in_suv:
-            return to_suv(volume).with_facts(suv_factor=None)
+        if self._unproven:
+            # nor may one be made later, of what the header tells of the first frame
+            return volume.with_facts(suv_factor=None, uptake_minutes=None, source=None)
+        if self._in_suv and volume.unit in (BQML, SUVBW):
+            return self._suv_of_one(volume, number)
         if self._factor is not None and volume.facts.suv_factor is None:
             return volume.with_facts(suv_factor=self._factor)
         return volume
+
+    def _suv_of_one(self, volume: Volume, number: int) -> Volume:
+        if volume.unit == BQML and volume.facts.suv_factor is None:
+            raise UnitError(f"{Path(self.source).name}: frame {number + 1}",
+                            "tells no SUV, and those of the others are not by one factor",
+                            "Leave it out (--frames), or complete its weight, dose and times.")
+        return to_suv(volume).with_facts(suv_factor=None)
 
 
 def frames(source: Any, *, unit: str | None = None, weight_kg: float | None = None, run: Run | None = None) -> Frames:
@@ -85,7 +99,7 @@ def _of_file(path: Path, given: tuple[Any, Any], run: Run | None) -> Frames:
 
     each = (dynamic_times.of_one(notes, number) for number in range(count))
     told = [sources.facts_of(own, path, BQML, given[1], "pet", None) for own in each]
-    return Frames(kind, times, str(path), at, *_factors(told, path.name), dynamic_times.injection(notes.data))
+    return Frames(kind, times, str(path), at, *_factors(told), injection_s=dynamic_times.injection(notes.data))
 
 
 def _of_dicom(path: Path, given: tuple[Any, Any], run: Run | None) -> Frames:
@@ -95,29 +109,30 @@ def _of_dicom(path: Path, given: tuple[Any, Any], run: Run | None) -> Frames:
         # a frame that began before the injection tells no SUV by itself, which is no news where others tell it
         hears = run if told[number].suv_factor or not any(facts.suv_factor for facts in told) else None
         volume = dynamic_dicom.volume(groups[number], path, *given, hears)
+        if scales[number] != 1:
+            volume = volume.with_array(volume.array * np.float32(scales[number]))
         if not volume.geometry.close_to(first.geometry):
             raise GeometryError(f"Frame {number + 1} of {path.name}", "lies elsewhere than the first",
                                 "Give frames of one bed position, or one frame at a time.")
         return replace(volume, geometry=first.geometry)
 
     first = dynamic_dicom.volume(groups[0], path, *given, None)
+    scales = dynamic_decay.to_one_moment(groups, first.unit) if kind == dynamic_times.TIMED else [1.0] * len(groups)
     told = [dynamic_dicom.facts(group, path, given[1]) for group in groups]
-    shared, each = _factors(told, path.name)
-    if shared is not None:
-        dynamic_decay.check_one_moment(groups, told, path.name)
-    return Frames(kind, times, str(path), at, shared, each, injection_s)
+    shared, each = _factors(told)
+    wrong = None if each or first.unit == SUVBW else dynamic_decay.contradiction(groups, told)
+    if wrong and run is not None:
+        run.warn(f"No SUV: {path.name}: {wrong}")
+    return Frames(kind, times, str(path), at, None if wrong else shared, each, bool(wrong), injection_s)
 
 
-def _factors(told: Sequence[Facts], name: str) -> tuple[float | None, bool]:
+def _factors(told: Sequence[Facts]) -> tuple[float | None, bool]:
     """The factor to SUV that all frames share, and whether each has one of its own instead."""
     known = [facts.suv_factor for facts in told if facts.suv_factor]
     if not known:
         return None, False
     if max(known) <= (1 + FACTORS_AGREE) * min(known):
         return known[-1], False
-    if len(known) < len(told):
-        raise UnitError(f"{name}: its frames", "are corrected for decay to different moments, and some tell no SUV",
-                        "Give frames that are corrected to one moment, or complete the times of all.")  # fmt: skip
     return None, True
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from ..errors import PETDiffusionError, UnitError
 from ..suv import dicom as units
 from ..suv import factor, header, times
-from ..volume import Facts
+from ..volume import SUVBW, Facts
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -17,31 +18,55 @@ if TYPE_CHECKING:
 Groups = Sequence[Sequence["Dataset"]]
 _PART, _ROUNDING = 0.1, 1e-4
 """By so much of what decays in a frame, and of what a header's digits leave out, a factor may differ from it."""
+_ONE_MOMENT = 1e-3
+"""Moments between which less than this part decays are one, as headers tell them."""
 
 
 def half_life(groups: Groups) -> float:
     return factor.half_life(units.half_life_of([ds for group in groups for ds in group]))
 
 
-def tell_own_starts(groups: Groups) -> None:
-    """Each frame gets its own start for SeriesTime where all were multiplied by the decay since then, as some scanners
-    write it themselves: the time of the series is then that of the scan, to which none is corrected."""
-    frames = [times.first_frame(group) for group in groups]
-    if any(header.text(group[0], "DecayCorrection").upper() != "START" for group in groups):
-        return
+def to_one_moment(groups: Groups, unit: str) -> list[float]:
+    """What the values of each frame are to be multiplied by so that all are corrected for decay to one moment, that of
+    the first; the headers in memory tell it then. SUVs need none: each frame's header tells its own moment then."""
+    unchanged = [1.0] * len(groups)
     try:
         life = half_life(groups)
     except PETDiffusionError:
-        return
-    if not (all(_is_own(frame, life) for frame in frames) and _last_for_decay(frames, life)):
-        return
-    for group, frame in zip(groups, frames):
-        for ds in group:
-            ds.SeriesDate, ds.SeriesTime = f"{frame.began:%Y%m%d}", f"{frame.began:%H%M%S.%f}"
+        return unchanged
+    if not (moments := _moments(groups, life)):
+        return unchanged
+    if unit == SUVBW or units.philips_scales(groups[0]):
+        for group, moment in zip(groups, moments):
+            _tell(group, moment, 1.0)
+        return unchanged
+    scales = [2 ** ((moment - moments[0]).total_seconds() / life) for moment in moments]
+    for group, scale in zip(groups, scales):
+        _tell(group, moments[0], scale)
+    return scales
+
+
+def _moments(groups: Groups, life: float) -> list[datetime] | None:
+    """To which the frames are corrected, where it is not one for all: their own starts where all were multiplied by the
+    decay since then, as some scanners write it themselves (the time of the series is then that of the scan, to which
+    none is corrected); otherwise what each header tells."""
+    if any(header.text(group[0], "DecayCorrection").upper() != "START" for group in groups):
+        return None
+    frames = [times.first_frame(group) for group in groups]
+    if all(_is_own(frame, life) and times.all_agree(frame.began, group, life) for frame, group in zip(frames, groups)):
+        began = [frame.began for frame in frames]
+        # a factor of one, which stands there where nobody wrote one, proves nothing
+        if any(frame.decay_factor != 1 for frame in frames) and _apart(began, life) > times.DECAY_AGREES:
+            return began
+    try:
+        told = [times.scan_start(group, frame, life) for group, frame in zip(groups, frames)]
+    except (PETDiffusionError, OverflowError, ValueError):
+        return None
+    return told if _apart(told, life) > _ONE_MOMENT else None
 
 
 def _is_own(frame: times.Frame, life: float) -> bool:
-    """A factor of one, which stands there where nobody wrote one, is none."""
+    """Was the frame multiplied by the decay since its own start, no less and no more?"""
     if frame.began is None or not frame.decay_factor or not frame.seconds:
         return False
     decays = math.log(2) * frame.seconds / life
@@ -49,24 +74,40 @@ def _is_own(frame: times.Frame, life: float) -> bool:
     return abs(frame.decay_factor - 1 - lost) <= _PART * lost + _ROUNDING
 
 
-def _last_for_decay(frames: Sequence[times.Frame], life: float) -> bool:
-    """Did it matter to which moment they are corrected?"""
-    began = [frame.began for frame in frames]
-    return (max(began) - min(began)).total_seconds() * math.log(2) / life > times.DECAY_AGREES
+def _apart(moments: Sequence[datetime], life: float) -> float:
+    """What part decays from the first to the last."""
+    return (max(moments) - min(moments)).total_seconds() * math.log(2) / life
 
 
-def check_one_moment(groups: Groups, told: Sequence[Facts], name: str) -> None:
+def _tell(group: Sequence[Dataset], moment: datetime, scale: float) -> None:
+    """The moment is known: it is the only one that the header tells from now on, and the decay until then is that."""
+    from pydicom.valuerep import format_number_as_ds
+
+    for ds in group:
+        ds.SeriesDate, ds.SeriesTime = f"{moment:%Y%m%d}", f"{moment:%H%M%S.%f}"
+        times.forget_scan_start(ds)
+        if applied := header.number(ds, "DecayFactor"):
+            ds.DecayFactor = format_number_as_ds(applied * scale)
+
+
+def contradiction(groups: Groups, told: Sequence[Facts]) -> str | None:
     """Frames without a factor of their own get that of the others, as those do that began before the injection; but
-    not those that were multiplied by another decay than since the moment the others are corrected to."""
-    known = next(group for group, facts in zip(groups, told) if facts.suv_factor)
+    not where some were multiplied by another decay than since the moment to which the others are corrected."""
+    try:
+        life = half_life(groups)
+    except PETDiffusionError:
+        return None
+    known = next((group for group, facts in zip(groups, told) if facts.suv_factor), groups[0])
     others = [number for number, facts in enumerate(told) if not facts.suv_factor]
-    if not (wrong := [n for n in others if _contradicts(groups[n], known, half_life(groups))]):
-        return
-    applied, verb = times.first_frame(groups[wrong[0]]).decay_factor, "were" if len(wrong) > 1 else "was"
-    raise UnitError(f"{name}: frame{'s' if len(wrong) > 1 else ''} {', '.join(str(n + 1) for n in wrong)}",
-                    f"{verb} multiplied by {applied:g} for decay, which is not that since the moment to which the "
-                    "others are corrected", "Give frames that are corrected to one moment, or correct their times and "
-                    "DecayFactor (0054,1321).")  # fmt: skip
+    if not (wrong := [number for number in others if _contradicts(groups[number], known, life)]):
+        return None
+    applied, several = times.first_frame(groups[wrong[0]]).decay_factor, len(wrong) > 1
+    listed = ", ".join(str(number + 1) for number in wrong)
+    by = "by other factors than" if applied is None else f"by {applied:g} for decay, which is not"
+    return (f"frame{'s' if several else ''} {listed}: {'were' if several else 'was'} multiplied {by} that since the "
+            "moment to which the others are corrected. In Bq/ml too it is not known what activity they show beside the "
+            "others'. Give frames that are corrected to one moment, or correct their times and DecayFactor "
+            "(0054,1321).")
 
 
 def _contradicts(group: Sequence[Dataset], other: Sequence[Dataset], life: float) -> bool:
@@ -77,4 +118,4 @@ def _contradicts(group: Sequence[Dataset], other: Sequence[Dataset], life: float
         moment = times.scan_start(other, times.first_frame(other), life)
     except UnitError:
         return header.text(group[0], "DecayCorrection").upper() == "ADMIN"
-    return not times.agrees(moment, times.first_frame(group), life)
+    return not times.agrees(moment, times.first_frame(group), life) or not times.all_agree(moment, group, life)

@@ -44,10 +44,16 @@ def groups(path: Path, run: Run | None) -> tuple[str, list[list[Dataset]], tuple
         return TIMED, [loaded], (Time(),), None
     kind, ordered = _in_order(places, path)
     dealt = [[place[number] for place in ordered] for number in range(counts.pop())]
-    found, injection_s = _times(dealt, kind)
-    if kind != GATES:
-        dynamic_decay.tell_own_starts(dealt)
-    return kind, dealt, found, injection_s
+    if kind == TIMED:
+        _call_dynamic(loaded)
+    return kind, dealt, *_times(dealt, kind)
+
+
+def _call_dynamic(loaded: Sequence[Dataset]) -> None:
+    """Whatever the series calls itself: a late frame is then no reason to doubt when the scan began."""
+    for ds in loaded:
+        if not times.is_dynamic(ds):
+            ds.SeriesType = ["DYNAMIC", "IMAGE"]
 
 
 def volume(group: Sequence[Dataset], path: Path, declared: tuple[str, float] | None, weight_kg: float | None,
@@ -136,7 +142,7 @@ def _injection(dealt: Sequence[Sequence[Dataset]], began: datetime, last_s: floa
         injected = times.injection(dealt[0][0], began, latest, life)
         if injected.time() == time.min:
             raise InputError("Injection at 00:00:00", "looks like a time taken out of the header", "Correct it.")
-        return -factor.uptake((began - injected).total_seconds(), life, running_s=last_s)
+        return 0.0 - factor.uptake((began - injected).total_seconds(), life, running_s=last_s)
 
     return _known(told)
 

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from . import header
-from .dicom import holds_suv, philips_scales
+from . import header, tracers
+from .dicom import HALF_LIVES_AGREE, holds_suv, philips_scales
 from .factor import ROUNDING_S
 from .times import INJECTION_CLOCKS_AGREE_S, UNUSUAL_HALF_LIVES, Clocks, clocks, is_dynamic, told_injection
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
+GIVEN_ON_THE_SCANNER_S = 600.0
+"""Tracers that live shorter (Rb-82, O-15, N-13) are given while the scanner runs."""
+USUAL_WAITS = (("C-11", 90 * 60.0), ("Cu-64", 72 * 3600.0))
+"""In seconds, of the nuclides that are imaged after more than three half-lives: PiB at 70 minutes, antibodies at two
+or three days."""
 _CHECK = "Check it before any SUV is used."
 
 
@@ -34,13 +39,18 @@ def of_times(series: Sequence[Dataset], half_life_s: float) -> list[str]:
 
 
 def _waited(ds: Dataset, found: Clocks, half_life_s: float) -> str | None:
-    if abs(found.waited_s) <= ROUNDING_S and not is_dynamic(ds):
+    if abs(found.waited_s) <= ROUNDING_S and not is_dynamic(ds) and half_life_s > GIVEN_ON_THE_SCANNER_S:
         return f"The injection and the scan are at one time ({found.injected:%H:%M:%S}). {_CHECK}"
     lives = found.waited_s / half_life_s
-    if lives > UNUSUAL_HALF_LIVES:
+    if found.waited_s > _usual_s(half_life_s):
         return (f"The injection was {found.waited_s / 3600:.1f} h ({lives:.1f} half-lives) before the scan, "
                 f"which is unusual. {_CHECK}")
     return None
+
+
+def _usual_s(half_life_s: float) -> float:
+    usual = [wait for name, wait in USUAL_WAITS if abs(half_life_s / tracers.half_life(name) - 1) <= HALF_LIVES_AGREE]
+    return max([UNUSUAL_HALF_LIVES * half_life_s, *usual])
 
 
 def _dated(ds: Dataset, found: Clocks) -> str | None:

@@ -27,6 +27,10 @@ INJECTION_CLOCKS_AGREE_S = 60.0
 DECAY_AGREES = 0.02
 NEXT_DAY_HALF_LIFE_S = 6 * 3600.0
 """Tracers that live longer are imaged days later, so a time of day alone does not date their injection."""
+QUARTER_S = 900.0
+"""Zones differ by whole quarters of an hour,"""
+ZONES_ALIKE_S = 10 * 3600.0
+"""and by at most fourteen hours: two that differ by this much or more on the clock may be a day apart."""
 UNUSUAL_HALF_LIVES = 3.0
 """Hardly anybody waits longer: too little is left of the tracer."""
 _GIVE = "Correct the times of injection and scan in the file, or go on in Bq/ml, which needs no SUV."
@@ -100,7 +104,7 @@ def check_administered(series: Sequence[Dataset], half_life_s: float) -> None:
         checked_uptake(found.waited_s, half_life_s, found.running_s)
     except (PETDiffusionError, OverflowError, ValueError):
         return
-    if not agrees(found.injected, frame, half_life_s):
+    if not (agrees(found.injected, frame, half_life_s) and all_agree(found.injected, series, half_life_s)):
         raise UnitError("Decay correction 'ADMIN'", f"cannot be: the slices were multiplied by {frame.decay_factor:g} "
                         f"for decay, which is not that from the injection {found.injected:%H:%M:%S} to the scan "
                         f"{frame.began:%H:%M:%S}", _GIVE)
@@ -110,6 +114,8 @@ def injection(ds: Dataset, reference: datetime, latest: datetime, half_life_s: f
     """When the tracer was given, on the reference's clock; a time of day alone is the last one until `latest`."""
     at, dated, raw = told_injection(ds)
     if dated and at and abs(header.wrapped(_of_day(dated.time()) - _of_day(at))) > INJECTION_CLOCKS_AGREE_S:
+        if _of_another_zone(ds, raw, dated, at):
+            return _at_the_scanner(dated, at, latest, half_life_s)
         if dated.time() != time.min:
             raise UnitError(f"Injection at {at:%H:%M:%S} by (0018,1072) but {dated:%H:%M:%S} by (0018,1078)",
                             "the two do not agree", _GIVE)
@@ -119,8 +125,6 @@ def injection(ds: Dataset, reference: datetime, latest: datetime, half_life_s: f
                         "neither (0008,0201) nor (0018,1072) says what the scanner's clock showed", _GIVE)
     if dated and reference.date() != header.NO_DATE and not (at and _of_other_days(dated, reference, half_life_s)):
         return dated
-    if dated is None and raw and at:
-        return datetime.combine(_date_only(raw), at)
     if dated is None and at is None:
         raise UnitError("The time of injection", "is neither in (0018,1072) nor in (0018,1078)", _GIVE)
     return _before(latest, at or dated.time(), half_life_s)
@@ -132,13 +136,38 @@ def told_injection(ds: Dataset) -> tuple[time | None, datetime | None, str]:
     if info is None:
         return None, None, ""
     raw = header.text(info, "RadiopharmaceuticalStartDateTime")
-    return (header.clock(info, "RadiopharmaceuticalStartTime"),
-            header.stamp(raw, "RadiopharmaceuticalStartDateTime", ds), raw)
+    at = header.clock(info, "RadiopharmaceuticalStartTime")
+    dated = header.stamp(raw, "RadiopharmaceuticalStartDateTime", ds)
+    if dated is None and raw and at:
+        dated = datetime.combine(_date_only(raw), at)
+    return at, dated, raw
+
+
+def _of_another_zone(ds: Dataset, raw: str, dated: datetime, at: time) -> bool:
+    """A date-time with a zone of its own, which the time of day beside it shows not to be the scanner's."""
+    if header.zone(ds) is not None or header.own_zone(raw) is None:
+        return False
+    beyond = (header.wrapped(_of_day(at) - _of_day(dated.time())) + QUARTER_S / 2) % QUARTER_S - QUARTER_S / 2
+    return abs(beyond) <= INJECTION_CLOCKS_AGREE_S
+
+
+def _at_the_scanner(dated: datetime, at: time, latest: datetime, half_life_s: float) -> datetime:
+    """By the time of day. A clock ten hours behind may be fourteen ahead: then a tracer that lives longer than a day's
+    scan has two days for its injection."""
+    if half_life_s <= NEXT_DAY_HALF_LIFE_S:
+        return _before(latest, at, half_life_s)
+    ahead_s = header.wrapped(_of_day(at) - _of_day(dated.time()))
+    if abs(ahead_s) >= ZONES_ALIKE_S:
+        raise UnitError(f"Injection at {at:%H:%M:%S} by (0018,1072) but {dated:%H:%M:%S} by (0018,1078)",
+                        "on which day is not known without the scanner's zone (0008,0201)", _GIVE)
+    return dated + timedelta(seconds=ahead_s)
 
 
 def _of_other_days(dated: datetime, reference: datetime, half_life_s: float) -> bool:
-    """A date that was not shifted with the scan's: nothing would be left of such a tracer after a day."""
-    return half_life_s <= NEXT_DAY_HALF_LIFE_S and abs(dated - reference) > timedelta(days=1)
+    """A date that was not shifted with the scan's: nothing would be left of such a tracer after a day, and nobody
+    injects it half a day after the scan."""
+    before = reference - dated
+    return half_life_s <= NEXT_DAY_HALF_LIFE_S and not -timedelta(hours=12) <= before <= timedelta(days=1)
 
 
 def _date_only(raw: str) -> date:
@@ -175,6 +204,10 @@ def scan_start(series: Sequence[Dataset], frame: Frame, half_life_s: float) -> d
         if not _within(moment - chosen, half_life_s):
             raise UnitError(f"Scan start {chosen:%H:%M:%S} by {first} but {moment:%H:%M:%S} by {name}",
                             "the two do not agree", _GIVE)
+    if (other := _contradicted(chosen, series, half_life_s)) is not None:
+        raise UnitError(f"Scan start {chosen:%H:%M:%S}", "cannot be that of all slices: those acquired at "
+                        f"{other.began:%H:%M:%S} were multiplied by {other.decay_factor:g} for decay, which is not "
+                        "that since then", _GIVE)
     return chosen
 
 
@@ -240,6 +273,14 @@ def _ge_scan_time(ds: Dataset) -> datetime | None:
     return header.stamp(value, "GE scan date-time (0009,100d)", ds)
 
 
+def forget_scan_start(ds: Dataset) -> None:
+    """What vendors write beside SeriesTime of when the scan began, of a slice that is not corrected to that."""
+    if _ge_scan_time(ds) is not None:
+        del ds.private_block(0x0009, "GEMS_PETD_01")[0x0D]
+    if "FrameReferenceTime" in ds:
+        del ds.FrameReferenceTime
+
+
 def agrees(reference: datetime, frame: Frame, half_life_s: float) -> bool:
     """Could the decay factor applied to the first slice refer to this time? True where none is given."""
     if frame.began is None or not frame.decay_factor:
@@ -248,6 +289,27 @@ def agrees(reference: datetime, frame: Frame, half_life_s: float) -> bool:
     expected = _decay((frame.began - reference).total_seconds() + half, half_life_s)
     tolerance = DECAY_AGREES + _decay(half, half_life_s) - 1
     return expected > 0 and abs(frame.decay_factor / expected - 1) <= tolerance
+
+
+def all_agree(reference: datetime, series: Sequence[Dataset], half_life_s: float) -> bool:
+    """Could the decay factors of the beds that were scanned after the first slice refer to this time, too?"""
+    return _contradicted(reference, series, half_life_s) is None
+
+
+def _contradicted(reference: datetime, series: Sequence[Dataset], half_life_s: float) -> Frame | None:
+    """The first of the slices acquired at one time of which none was multiplied by the decay since the reference. The
+    first slice is looked at elsewhere; a factor of one stands there where nobody wrote one."""
+    frames = sorted(_frames(series), key=lambda frame: frame.began)
+    proven = {frame.began for frame in frames if frame.decay_factor == 1 or agrees(reference, frame, half_life_s)}
+    return next((frame for frame in frames if frame.began not in {frames[0].began, *proven}), None)
+
+
+def _frames(series: Sequence[Dataset]) -> list[Frame]:
+    """One of each start and decay factor; of slices that do not say when they were acquired none."""
+    keywords = ("AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime", "DecayFactor")
+    one_of_each = {tuple(header.text(ds, keyword) for keyword in keywords): ds for ds in series}
+    known = [(acquired(ds), ds) for ds in one_of_each.values()]
+    return [_frame(ds, moment) for moment, ds in known if moment is not None]
 
 
 def _within(apart: timedelta, half_life_s: float) -> bool:
@@ -283,6 +345,10 @@ def first_frame(series: Sequence[Dataset]) -> Frame:
     began = [(acquired(ds), ds) for ds in series]
     known = [pair for pair in began if pair[0] is not None]
     moment, ds = min(known, key=lambda pair: pair[0]) if known else (None, series[0])
+    return _frame(ds, moment)
+
+
+def _frame(ds: Dataset, moment: datetime | None) -> Frame:
     length = header.number(ds, "ActualFrameDuration")
     return Frame(moment, header.number(ds, "DecayFactor"), None if length is None else length / 1000.0,
                  header.number(ds, "FrameReferenceTime"))
