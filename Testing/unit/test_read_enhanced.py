@@ -6,6 +6,7 @@ import pytest
 from petdiffusion import convert, read, suv
 from petdiffusion.errors import GeometryError, InputError, ResourceError, UnitError
 from petdiffusion.progress import Run
+from petdiffusion.read import enhanced
 from petdiffusion.volume import BQML, SUVBW, LabelMap
 from petdiffusion.write import dicom_masks, dicom_pet
 from pydicom.encaps import encapsulate, generate_frames
@@ -67,6 +68,9 @@ def test_the_moment_of_the_decay_correction_is_the_objects_own(tmp_path, series)
     def of_injection(ds):
         ds.DecayCorrectionDateTime = "20240102093000"
 
+    def soon_after(ds):
+        ds.DecayCorrectionDateTime = "20240102093500"
+
     def factors(seconds):
         def frame(groups, number):
             factor = float(series.datasets[number].DecayFactor) * 2 ** (seconds / factory.HALF_LIFE_S)
@@ -76,9 +80,9 @@ def test_the_moment_of_the_decay_correction_is_the_objects_own(tmp_path, series)
     def without(groups, number):
         del groups.PETFrameCorrectionFactorsSequence
 
-    left = {seconds: 1000 * 70.0 / (370e6 * 2 ** (-seconds / factory.HALF_LIFE_S)) for seconds in (0, 1800, 3600)}
+    left = {seconds: 1000 * 70.0 / (370e6 * 2 ** (-seconds / factory.HALF_LIFE_S)) for seconds in (0, 300, 1800, 3600)}
     cases = [(moved, factors(1800), 1800), (moved, without, 1800), (of_injection, factors(3600), 0),
-             (of_injection, without, 0), (None, without, 3600)]  # fmt: skip
+             (of_injection, without, 0), (None, without, 3600), (soon_after, factors(3300), 300)]  # fmt: skip
     for number, (edit, frame, seconds) in enumerate(cases):
         run = Run()
         volume = read.image(multi.enhanced(series.datasets, tmp_path / f"{number}" / "pet.dcm", edit, frame), run=run)
@@ -195,11 +199,24 @@ def mapped(*mappings, said="US"):
 
 @pytest.mark.parametrize("frame", [
     mapped((1e-3, "kBq/ml")), mapped((2.0, "{counts}"), (2.8e-4, "{SUVbw}g/ml"), (1.0, "Bq/ml")),
-    mapped((1.0, "Bq/ml"), (1e-3, "kBq/ml")), mapped(said="BQML"), mapped((3.0, "umol/min/ml"), said="BQML"),
+    mapped((1e-6, "MBq/ml")), mapped((1.0, "Bq/ml"), (1e-3, "kBq/ml")), mapped(said="BQML"), mapped(said="Bq/ml"),
+    mapped((3.0, "umol/min/ml"), said="BQML"),
 ])  # fmt: skip
 def test_activity_is_found_among_the_mappings_or_the_rescaling(tmp_path, series, frame):
     volume = read.image(multi.enhanced(series.datasets, tmp_path / "e" / "pet.dcm", frame=frame))
     assert volume.unit == BQML
+    np.testing.assert_allclose(volume.array, series.array, rtol=1e-6)
+
+
+def test_a_frames_own_mapping_goes_before_that_of_all_and_changes_no_other_frame(tmp_path, series):
+    """Also where all share the rescaling that it replaces."""
+    def edit(ds):
+        shared = ds.SharedFunctionalGroupsSequence[0]
+        shared.RealWorldValueMappingSequence = [multi.mapping(7.0, "Bq/ml")]
+        shared.PixelValueTransformationSequence = [multi.item(RescaleSlope="1", RescaleIntercept="0", RescaleType="US")]
+        for groups in ds.PerFrameFunctionalGroupsSequence:
+            del groups.PixelValueTransformationSequence
+    volume = read.image(multi.enhanced(series.datasets, tmp_path / "e" / "pet.dcm", edit))
     np.testing.assert_allclose(volume.array, series.array, rtol=1e-6)
 
 
@@ -235,16 +252,28 @@ def test_frames_of_several_positions_in_time_are_a_dynamic_scan(tmp_path, name):
     refused(tmp_path, InputError, "3 time frames", lambda: read.image(file))
 
 
-def test_gates_are_told_by_their_delay_after_the_trigger(tmp_path):
+@pytest.mark.parametrize("keyword", ["NominalCardiacTriggerDelayTime", "NominalPercentageOfCardiacPhase"])
+def test_gates_are_told_by_their_delay_after_the_trigger_or_by_their_phase(tmp_path, keyword):
     _, classic = dynamic(tmp_path)
     delays = [900.0 - 300 * number for number, frame in enumerate(classic) for _ in frame.datasets]
 
     def frame(groups, number):
-        groups.CardiacSynchronizationSequence = [multi.item(NominalCardiacTriggerDelayTime=delays[number])]
+        groups.CardiacSynchronizationSequence = [multi.item(**{keyword: delays[number] / 10})]
     file = multi.enhanced([ds for one in classic for ds in one.datasets], tmp_path / "e" / "pet.dcm", frame=frame)
     found = read.frames(file)
     assert found.kind == "gates"
     np.testing.assert_allclose(found.frame(0).array, classic[2].array, rtol=1e-4)
+
+
+def test_a_legacy_converted_object_keeps_the_times_of_its_slices(tmp_path, series):
+    """Also where the converter fills the frame's own groups with others."""
+    def edit(ds):
+        for number, groups in enumerate(ds.PerFrameFunctionalGroupsSequence):
+            groups.FrameContentSequence = [multi.item(FrameAcquisitionDuration=1.0)]
+            groups.CardiacSynchronizationSequence = [multi.item(NominalCardiacTriggerDelayTime=0.0)]
+            groups.UnassignedPerFrameConvertedAttributesSequence[0].TriggerTime = str(300 * number)
+    made = enhanced.classic(pydicom.dcmread(multi.legacy(series.datasets, tmp_path / "pet.dcm", edit)), "pet.dcm")
+    assert [(ds.ActualFrameDuration, ds.TriggerTime) for ds in made] == [(180000, 300 * k) for k in range(6)]
 
 
 def test_frames_that_nothing_tells_apart_are_refused(tmp_path, series):

@@ -37,7 +37,9 @@ _OF_ALL = (SHARED, OWN, "NumberOfFrames", *PIXELS, "DimensionOrganizationSequenc
 """What a header of one frame cannot say."""
 _CORRECTIONS = {"DecayCorrected": "DECY", "AttenuationCorrected": "ATTN", "ScatterCorrected": "SCAT",
                 "DeadTimeCorrected": "DTIM", "RandomsCorrected": "RAN", "DetectorNormalizationCorrection": "NORM"}
-_TRIGGERS = ("NominalCardiacTriggerDelayTime", "NominalRespiratoryTriggerDelayTime")
+_TRIGGERS = ("NominalCardiacTriggerDelayTime", "NominalRespiratoryTriggerDelayTime",
+             "NominalPercentageOfCardiacPhase", "NominalPercentageOfRespiratoryPhase")  # fmt: skip
+"""What tells gates apart, and their order: milliseconds, or where the object has none its share of the cycle."""
 _AGAIN = "It may be damaged or incomplete: copy or export it again."
 
 

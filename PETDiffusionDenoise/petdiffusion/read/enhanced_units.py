@@ -52,7 +52,7 @@ def set_units(made: Dataset, *groups: Dataset) -> None:
     found = next((mappings for group in groups if (mappings := list(_mappings(group)))), [])
     known = sorted(((BY_CODE[word], mapping) for word, mapping in found if word in BY_CODE),
                    key=lambda pair: _ORDER[pair[0]])  # fmt: skip
-    said = header.text(made, "RescaleType").upper()
+    said = header.text(made, "RescaleType").upper().replace("BQ/ML", "BQML")
     if known:
         _set(made, known, said)
     elif said in {meaning.units for meaning in BY_CODE.values()}:
