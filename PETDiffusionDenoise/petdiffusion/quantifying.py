@@ -140,7 +140,7 @@ def _originals(image: Any, changes: bool) -> list[Path]:
         return []
     path = Path(image)
     suffix = suffix_of(path)
-    reads_it = suffix in NIFTI or (suffix in ITK and path.is_file() and files.own_field(files.opened(path)) is None)
+    reads_it = suffix in NIFTI or (suffix in ITK and path.is_file() and files.own_field(files.header_of(path)) is None)
     return [*images.originals(path), *([sidecar.path_of(path)] if changes and reads_it else [])]
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pydicom
 import pytest
+import SimpleITK as sitk
 from petdiffusion import compare, convert, denoise, quantify, read, suv
 from petdiffusion.cli import main
 from petdiffusion.errors import GeometryError, OptionError, OutputError, UnitError
@@ -12,6 +13,7 @@ from petdiffusion.write import images, labels
 from scipy.spatial.transform import Rotation
 from support import dicom_factory as factory
 from support.blobs import blobs
+from support.scans import small_patient
 
 
 @pytest.fixture
@@ -150,6 +152,22 @@ def test_the_command_registers_too(tmp_path, capsys):
     words = ["compare", str(tmp_path / "pet.nii.gz"), "--reference", str(tmp_path / "reference.nii.gz"), "--register"]
     assert main([*words, "--out", str(tmp_path / "out")]) == 0
     assert "Registering the image 'pet'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["pet.nrrd", "pet.mha"])
+def test_to_see_whose_sidecar_it_is_no_voxels_are_loaded(tmp_path, monkeypatch, name):
+    """Whole-body scans are large, and they are read once more for the conversion itself."""
+    from petdiffusion.read import files
+
+    source = images.write(small_patient()["pet"], tmp_path / name)
+    loaded, opened = [], files.opened
+    monkeypatch.setattr(files, "opened", lambda path: loaded.append(path) or opened(path))
+    convert(source, tmp_path / "other.nii.gz", to=SUVBW)
+    assert loaded == [source]
+    (tmp_path / "bare.json").write_text("{}")
+    sitk.WriteImage(sitk.ReadImage(str(source))[:, :, :], str(tmp_path / "bare.mha"))
+    with pytest.raises(OutputError, match=r"bare\.json"):
+        convert(tmp_path / "bare.mha", tmp_path / "bare.nii", unit=SUVBW, to=SUVBW, overwrite=True)
 
 
 def test_names_that_this_program_wrote_beside_a_label_map_may_be_written_again(tmp_path):

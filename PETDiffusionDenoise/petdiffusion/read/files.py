@@ -294,6 +294,17 @@ def _stated_unit(image: SimpleITK.Image) -> str | None:
     return next((stated[key] for key in _UNIT_KEYS if stated.get(key, "").strip()), None)
 
 
+def header_of(path: Path) -> Any:
+    """What ITK reads of a NRRD or MetaImage file before its voxels."""
+    import SimpleITK as sitk
+
+    with _named(path.name), quiet_itk():
+        reader = sitk.ImageFileReader()
+        reader.SetFileName(str(path))
+        reader.ReadImageInformation()
+        return reader
+
+
 def own_field(image: Any) -> str | None:
     """What this program wrote into the header of a NRRD or MetaImage file."""
     if hasattr(image, "HasMetaDataKey") and image.HasMetaDataKey(HEADER_KEY):
