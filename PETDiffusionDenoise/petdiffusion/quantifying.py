@@ -75,9 +75,9 @@ def compare(
         said = _Said(unit, weight_kg, register)
         target = _pet(reference, said, "reference", run)
         volumes, seen = {}, []
-        for image in images:
-            name = _name(image, volumes)
-            volumes[name] = _aligned(image, f"image '{name}'", target, "reference", said, seen, run)
+        for number, image in enumerate(images, 1):
+            called = "image" if len(images) == 1 else f"image {number}"  # a file's name may hold the patient's
+            volumes[_name(image, volumes)] = _aligned(image, called, target, "reference", said, seen, run)
         organs, mask = _organs_on(labels, target, run), _lesions_on(lesions, target, run)
     with run.stage("measure", "Measuring"):
         return _tables({**volumes, "reference": target}, organs, mask, seen, run)

@@ -151,7 +151,7 @@ def test_the_command_registers_too(tmp_path, capsys):
     images.write(subject.noisy, tmp_path / "pet.nii.gz")
     words = ["compare", str(tmp_path / "pet.nii.gz"), "--reference", str(tmp_path / "reference.nii.gz"), "--register"]
     assert main([*words, "--out", str(tmp_path / "out")]) == 0
-    assert "Registering the image 'pet'" in capsys.readouterr().err
+    assert "Registering the image" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["pet.nrrd", "pet.mha"])

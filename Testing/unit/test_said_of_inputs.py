@@ -125,7 +125,7 @@ def test_every_command_tells_a_second_image_of_another_patient(scans, tmp_path, 
     for name, than, asked in (
         ("reference", "PET", lambda run: quantifying.quantify(own["pet"], lesions=scans["lesions"],
                                                            reference=other["reference"], run=run)),
-        ("image 'image 2'", "reference", lambda run: quantifying.compare([own["pet"], other["pet"]], own["reference"],
+        ("image 2", "reference", lambda run: quantifying.compare([own["pet"], other["pet"]], own["reference"],
                                                                       run=run)),
         ("CT", "PET", lambda run: commands.simulate_dose(pet, 0.5, 1, tmp_path / "low", counts=1e6, ct=ct, run=run)),
         ("validation PET", "PET", denoised),
@@ -146,7 +146,7 @@ def test_a_given_weight_mends_that_of_a_ct_that_gives_the_attenuation(scans, tmp
 def test_an_image_that_is_resampled_is_named(scans):
     moved = replace(scans["pet"], geometry=replace(GEOMETRY, origin=(-53.0, -50.0, 10.0)))
     quantifying.compare([scans["pet"], moved], scans["reference"], run=(run := Run()))
-    assert any(text.startswith("The image 'image 2' lies on another grid") for text in run.warnings)
+    assert any(text.startswith("The image 2 lies on another grid") for text in run.warnings)
 
 
 def test_a_dot_in_a_name_is_no_end_of_it(scans, tmp_path):
