@@ -41,6 +41,8 @@ class InputsPart:
         ui.framesFolder.filters = ctk.ctkPathLineEdit.Dirs
         ui.framesCheck.toggled.connect(lambda on: self._set("all_frames", bool(on)))
         ui.framesFolder.connect("currentPathChanged(QString)", lambda path: self._set("frames_folder", str(path)))
+        # a field that was emptied says so by this alone
+        ui.framesFolder.connect("validInputChanged(bool)", lambda valid: valid or self._set("frames_folder", ""))
 
     def _on_node(self, name: str) -> None:
         if self.parameters is None:

@@ -44,7 +44,9 @@ def _frames(parameters: Any) -> str | None:
     folder = parameters.frames_folder.strip()
     if not folder:
         return "Choose the folder into which all frames go."
-    return None if Path(folder).is_absolute() else f"'{folder}' is no full path of a folder for all frames."
+    if not Path(folder).is_absolute():
+        return f"'{folder}' is no full path of a folder for all frames."
+    return f"'{folder}' is a file: choose a folder for all frames." if Path(folder).is_file() else None
 
 
 def _geometry(pet: Any, card: MethodCard | None) -> str | None:

@@ -96,13 +96,15 @@ class ctkCollapsibleButton(qt.QWidget):
 
 @custom_widget
 class ctkPathLineEdit(qt.QWidget):
-    """A path with a browse button."""
+    """A path with a browse button. As in ctk, a path that is not valid, such as none at all, is told by
+    `validInputChanged` alone."""
 
     currentPathChanged = qt.Signal(str)
+    validInputChanged = qt.Signal(bool)
 
     def __init__(self, *args):
         super().__init__(*args)
-        self._filters, self._name = 0, []
+        self._filters, self._name, self._valid = 0, [], False
         layout = qt.QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
@@ -110,7 +112,14 @@ class ctkPathLineEdit(qt.QWidget):
         self._browse.setText("…")
         layout.addWidget(self._edit)
         layout.addWidget(self._browse)
-        self._edit.textChanged.connect(self.currentPathChanged.emit)
+        self._edit.textChanged.connect(self._tell)
+
+    def _tell(self, text):
+        was, self._valid = self._valid, bool(text)
+        if self._valid:
+            self.currentPathChanged.emit(text)
+        if self._valid != was:
+            self.validInputChanged.emit(self._valid)
 
     currentPath = qt.Property(str, lambda self: self._edit.text, lambda self, value: self._edit.setText(value))
     filters = qt.Property(int, lambda self: self._filters, lambda self, value: setattr(self, "_filters", int(value)))
