@@ -112,16 +112,20 @@ def write_labels(labels: LabelMap, path: Path) -> str:
 
 
 def write_image(volume: Volume | LabelMap, path: Path, notes: Mapping[str, Any] | None = None) -> str:
-    import SimpleITK as sitk
-
     image = volume.to_sitk()
     if notes:
         image.SetMetaData(HEADER_KEY, json.dumps(notes, ensure_ascii=True))
+    return write_file(image, path)
+
+
+def write_file(image: Any, path: Path) -> str:
+    import SimpleITK as sitk
+
     try:
         sitk.WriteImage(image, str(path))
     except RuntimeError as error:
         raise OutputError("The images could not be handed to the backend", str(error).strip().splitlines()[-1],
-                          "Make space on the disk of the temporary folder, and try again.") from None
+                          f"Make space on the disk of '{path.parent}', and try again.") from None
     return str(path)
 
 

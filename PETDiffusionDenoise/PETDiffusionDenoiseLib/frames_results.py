@@ -14,9 +14,11 @@ from petdiffusion.read import sidecar
 from petdiffusion.suv import parse_unit
 from petdiffusion.volume import ARBITRARY, BQML, Geometry
 
-from . import colors, curves, exchange, playing, results, scene, tables, units
+from . import colors, curves, dynamic_scan, exchange, playing, results, scene, tables, units
 
 CURVES = "time_activity"
+CHANGED = ("The sequence was changed while the job ran. The denoised frames are of the scan as it was, and play in a "
+           "browser of their own.")
 
 
 @dataclass
@@ -38,22 +40,28 @@ class FramesNodes:
         return self.result.charts.get(CURVES)
 
 
-def bring_in(answer: Mapping[str, Any], name: str, source: Any, inputs: results.Inputs,
+def bring_in(answer: Mapping[str, Any], name: str, scan: dynamic_scan.DynamicScan | None, inputs: results.Inputs,
              facts: Mapping[str, str]) -> FramesNodes:
-    """The backend's answer as nodes. `source` is the sequence of the scan, if it was one; of `inputs` the PET is left
-    out, which is whichever volume shows a frame of that sequence. If anything fails half-way, no node is left."""
+    """The backend's answer as nodes. `scan` is what was handed over, if it was a sequence; of `inputs` the PET is left
+    out, which is the volume that shows a frame of that sequence. If anything fails half-way, no node is left."""
     with scene.whole_or_nothing():
-        sequence = _sequence(answer, name, source)
-        browser, before = _browser(sequence, source)
+        sequence = _sequence(answer, name, scan)
+        browser = _browser(sequence, scan)
         shown = browser.GetProxyNode(sequence)
-        found = results.ResultNodes(shown, warnings=tuple(answer.get("warnings") or ()),
+        before = browser.GetProxyNode(scan.sequence) if scan is not None and scan.is_there else None
+        found = results.ResultNodes(shown, warnings=(*(answer.get("warnings") or ()), *_changed(scan)),
                                     record=answer.get("record") or {})
         _add_tables(found, answer["tables"], name)
-        if before is not None:
-            colors.like_input(shown, before)
+        if scan is not None and dynamic_scan.in_scene(scan.shown):
+            shown.SetAndObserveTransformNodeID(scan.shown.GetTransformNodeID())
+            colors.like_input(shown, scan.shown)
         results.sign(found, replace(inputs, pet=before), facts)
         _sign_frames(sequence, shown, facts)
         return FramesNodes(sequence, browser, found, dict(answer["files"]))
+
+
+def _changed(scan: dynamic_scan.DynamicScan | None) -> list[str]:
+    return [CHANGED] if scan is not None and scan.is_there and not scan.is_unchanged else []
 
 
 def _sign_frames(sequence: Any, shown: Any, facts: Mapping[str, str]) -> None:
@@ -63,28 +71,31 @@ def _sign_frames(sequence: Any, shown: Any, facts: Mapping[str, str]) -> None:
             sequence.GetNthDataNode(number).SetAttribute(attribute, shown.GetAttribute(attribute))
 
 
-def _sequence(answer: Mapping[str, Any], name: str, source: Any) -> Any:
+def _sequence(answer: Mapping[str, Any], name: str, scan: dynamic_scan.DynamicScan | None) -> Any:
     rows, file = answer["tables"]["frames"], answer["files"]["denoised"]
     sequence = slicer.mrmlScene.AddNewNodeByClass(playing.SEQUENCE, slicer.mrmlScene.GenerateUniqueName(name))
-    index = _index_of(source, rows) if source is not None else _times(rows)
-    sequence.SetIndexName(source.GetIndexName() if source is not None else "time" if index else "frame")
-    sequence.SetIndexUnit(source.GetIndexUnit() if source is not None else "s" if index else "")
-    if source is not None:
-        sequence.SetIndexType(source.GetIndexType())
+    numbers = [number_of(row["frame"]) - 1 for row in rows]
+    # the scan's own index, so that one slider moves both
+    index = [scan.index[number] for number in numbers] if scan is not None else _times(rows)
+    sequence.SetIndexName(scan.sequence.GetIndexName() if scan is not None else "time" if index else "frame")
+    sequence.SetIndexUnit(scan.sequence.GetIndexUnit() if scan is not None else "s" if index else "")
+    if scan is not None:
+        sequence.SetIndexType(scan.sequence.GetIndexType())
     unit, factor = _unit_of(file)
-    for number, (array, geometry) in enumerate(_frames(file)):
-        node = scene.new_volume(array, geometry, name)
-        value = index[number] if index else str(number + 1)
+    for place, (array, geometry) in enumerate(_frames(file)):
+        given = array if scan is None else scan.given_back(array, numbers[place])
+        node = scene.new_volume(given, geometry, name)
+        if scan is not None:  # as the scan's own frame lies, under whose transform it is shown
+            node.SetIJKToRASMatrix(scan.matrices[numbers[place]])
+        value = index[place] if index else str(place + 1)
         sequence.SetDataNodeAtValue(node, value)
         slicer.mrmlScene.RemoveNode(node)
-        if unit in exchange.BIDS_UNIT:  # now, since the sequence keeps a copy without it
+        # marked now, since the sequence keeps a copy without it
+        if scan is not None:
+            units.mark_as(sequence.GetDataNodeAtValue(value), scan.found[numbers[place]])
+        elif unit in exchange.BIDS_UNIT:
             units.mark(sequence.GetDataNodeAtValue(value), unit, factor if unit == BQML else None)
     return sequence
-
-
-def _index_of(source: Any, rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The scan's own index, so that one slider moves both."""
-    return [source.GetNthIndexValue(number_of(row["frame"]) - 1) for row in rows]
 
 
 def number_of(frame: str) -> int:
@@ -100,20 +111,22 @@ def _times(rows: Sequence[Mapping[str, Any]]) -> list[str] | None:
     return [repr(float(start)).removesuffix(".0") for start in starts]
 
 
-def _browser(sequence: Any, source: Any) -> tuple[Any, Any]:
-    """What plays the frames, the scan's own browser where it has one; and the volume in which that shows the scan."""
-    own = next((one for one in playing.browsers() if source is not None and one.GetProxyNode(source) is not None), None)
-    if own is not None:
-        own.AddSynchronizedSequenceNode(sequence)
+def _browser(sequence: Any, scan: dynamic_scan.DynamicScan | None) -> Any:
+    """What plays the frames: the scan's own browser where it has one and each of its moments has its frame. A browser
+    shows the nearest frame where there is none, and would set other moments side by side."""
+    browser = None
+    if scan is not None and scan.is_there and scan.is_unchanged and dynamic_scan.index_of(sequence) == scan.index:
+        browser = playing.browser_of(scan.sequence, scan.shown)
+    if browser is not None:
+        browser.AddSynchronizedSequenceNode(sequence)
     else:
         browser = slicer.mrmlScene.AddNode(slicer.vtkMRMLSequenceBrowserNode())
         browser.SetName(f"{sequence.GetName()} browser")
         browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
-    browser = own or browser
     if browser.GetProxyNode(sequence) is None:  # Slicer's Sequences module makes one at once, where it is loaded
         item = min(max(browser.GetSelectedItemNumber(), 0), sequence.GetNumberOfDataNodes() - 1)
         browser.AddProxyNode(sequence.GetNthDataNode(item), sequence, True)
-    return browser, own.GetProxyNode(source) if own is not None else None
+    return browser
 
 
 def _add_tables(found: results.ResultNodes, rows: Mapping[str, tables.Rows], name: str) -> None:

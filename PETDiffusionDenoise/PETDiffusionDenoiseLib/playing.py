@@ -16,12 +16,28 @@ def browsers() -> list[Any]:
 
 
 def sequence_of(node: Any) -> Any:
-    """The sequence of which a volume of the scene shows one item; None where it shows none, or the only one."""
+    """The sequence of which a volume of the scene shows one item; None where it shows none, or the only one. A frame
+    itself lies in no scene of ours, and its ID there may be that of another volume here."""
+    if not slicer.mrmlScene.IsNodePresent(node):
+        return None
     for browser in browsers():
         sequence = browser.GetSequenceNode(node) if browser.IsProxyNodeID(node.GetID()) else None
         if sequence is not None and sequence.GetNumberOfDataNodes() > 1:
             return sequence
     return None
+
+
+def browser_of(sequence: Any, shown: Any = None) -> Any:
+    """The browser that plays a sequence, and shows it in this volume where several do; None where none plays it."""
+    playing = [browser for browser in browsers() if browser.GetProxyNode(sequence) is not None]
+    here = [one for one in playing if shown is not None and one.GetProxyNode(sequence).GetID() == shown.GetID()]
+    return next(iter(here or playing), None)
+
+
+def shown_by(sequence: Any, shown: Any = None) -> Any:
+    """The volume that shows a frame of a sequence: this one, where it does."""
+    browser = browser_of(sequence, shown)
+    return browser.GetProxyNode(sequence) if browser is not None else None
 
 
 def units_entry_of(node: Any) -> Any:

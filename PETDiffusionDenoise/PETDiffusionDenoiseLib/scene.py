@@ -21,11 +21,12 @@ SCALAR, LABELS, SEGMENTATION = "vtkMRMLScalarVolumeNode", "vtkMRMLLabelMapVolume
 COLORS = "vtkMRMLColorTableNode"
 
 
-def matrix_of(node: Any) -> np.ndarray:
-    """4x4 from voxel index to world RAS, with the linear transforms the node is under."""
+def matrix_of(node: Any, under: Any = None) -> np.ndarray:
+    """4x4 from voxel index to world RAS, with the linear transforms the node is under; or those of another node
+    instead, for a frame of a sequence, which itself is under none."""
     ijk_to_ras = vtk.vtkMatrix4x4()
     node.GetIJKToRASMatrix(ijk_to_ras)
-    return _to_world(node) @ slicer.util.arrayFromVTKMatrix(ijk_to_ras)
+    return _to_world(node if under is None else under) @ slicer.util.arrayFromVTKMatrix(ijk_to_ras)
 
 
 def _to_world(node: Any) -> np.ndarray:
@@ -40,15 +41,15 @@ def _to_world(node: Any) -> np.ndarray:
     return slicer.util.arrayFromVTKMatrix(matrix)
 
 
-def geometry_of(node: Any) -> Geometry:
+def geometry_of(node: Any, under: Any = None) -> Geometry:
     image = node.GetImageData()
     if image is None or 0 in image.GetDimensions():
         raise InputError(f"'{node.GetName()}'", "holds no image", "Choose another volume, or load it again.")
-    affine = _LPS_FROM_RAS @ matrix_of(node)
+    affine = _LPS_FROM_RAS @ matrix_of(node, under)
     try:
         return Geometry.from_affine(image.GetDimensions(), affine)
     except GeometryError as error:
-        raise _of_node(error, node) from None
+        raise _of_node(error, node if under is None else under) from None
 
 
 def _of_node(error: GeometryError, node: Any) -> GeometryError:
@@ -61,8 +62,8 @@ def _of_node(error: GeometryError, node: Any) -> GeometryError:
                          "Take the image out of the transform, or resample it to a grid with such axes first.")
 
 
-def volume_of(node: Any, unit: str = ARBITRARY, facts: Facts | None = None) -> Volume:
-    """A scalar volume node as a Volume; the values are copied."""
+def volume_of(node: Any, unit: str = ARBITRARY, facts: Facts | None = None, under: Any = None) -> Volume:
+    """A scalar volume node as a Volume; the values are copied. `under` is as in `matrix_of`."""
     array = _voxels(node)
     if array.ndim != 3:
         raise InputError(f"'{node.GetName()}'", f"has {array.shape[-1]} values per voxel",
@@ -71,7 +72,7 @@ def volume_of(node: Any, unit: str = ARBITRARY, facts: Facts | None = None) -> V
     if not np.isfinite(array).all():
         raise InputError(f"'{node.GetName()}'", "holds values that are not numbers (NaN or infinite)",
                          "Load the image again, or repair it, for example with the Volumes module.")
-    return Volume(array, geometry_of(node), unit, facts or Facts())
+    return Volume(array, geometry_of(node, under), unit, facts or Facts())
 
 
 def labels_of(node: Any, reference: Any, may_be_empty: bool = False) -> LabelMap:

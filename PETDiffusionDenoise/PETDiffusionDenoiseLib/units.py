@@ -200,33 +200,50 @@ def facts_of(node: Any) -> Facts:
         return Facts(modality="PT")
 
 
-def mark(node: Any, unit: str, factor: float | None = None) -> None:
-    """Write a unit, and the SUV factor of a Bq/ml volume, into a node."""
-    entry = slicer.vtkCodedEntry()
-    entry.SetValueSchemeMeaning(*_CODES[unit])
-    node.SetVoxelValueUnits(entry)
-    node.SetAttribute(UNIT_ATTRIBUTE, unit)
+def mark(node: Any, unit: str, factor: float | None = None, scale: float = 1.0) -> None:
+    """Write a unit, and the SUV factor of a Bq/ml volume, into a node. Thousands of it have no code here, and a word
+    alone."""
+    if scale == 1.0:
+        entry = slicer.vtkCodedEntry()
+        entry.SetValueSchemeMeaning(*_CODES[unit])
+        node.SetVoxelValueUnits(entry)
+    node.SetAttribute(UNIT_ATTRIBUTE, f"{_THOUSANDS.get(scale, '')}{unit}")
     if factor:
         node.SetAttribute(FACTOR_ATTRIBUTE, repr(float(factor)))
+
+
+def mark_as(node: Any, found: Unit) -> None:
+    """Write what was found of one image into another whose values are the same; where no word says them, its unit."""
+    mark(node, found.unit, found.factor, found.scale if has_word(found) else 1.0)
 
 
 def word(node: Any) -> str:
     """What a volume's own numbers are in: SUV, Bq/ml, kBq/ml; empty where it is not known."""
     found = _of_node(node)
-    if found is None or found.unit is None:
+    return word_of(found) if found is not None else ""
+
+
+def word_of(found: Unit) -> str:
+    if found.unit is None:
         return ""
     return "SUV" if found.unit == SUVBW else f"{_THOUSANDS.get(found.scale, '')}{BQML}"
+
+
+def has_word(found: Unit) -> bool:
+    """Whether `mark` can say what the values are, which those of a scanner's own scale are not."""
+    return found.scale == 1.0 or found.scale in _THOUSANDS
 
 
 def copy(node: Any, source: Any, found: Unit) -> None:
     """Give an output the input's unit, or the one that the user said."""
     entry, own = playing.units_entry_of(source), _of_node(source)
-    if own is not None and own.unit is not None and (own.unit, own.scale) == (found.unit, found.scale):
+    is_own = own is not None and own.unit is not None and (own.unit, own.scale) == (found.unit, found.scale)
+    if is_own and entry is not None:
         node.SetVoxelValueUnits(entry)
         quantity = source.GetVoxelValueQuantity()
         if quantity is not None:
             node.SetVoxelValueQuantity(quantity)
         if found.factor:
             node.SetAttribute(FACTOR_ATTRIBUTE, repr(float(found.factor)))
-    elif found.unit is not None and found.scale == 1.0:
-        mark(node, found.unit, found.factor)
+    elif found.unit is not None and (is_own or found.scale == 1.0):  # of a frame that was loaded the word alone is left
+        mark(node, found.unit, found.factor, found.scale)
