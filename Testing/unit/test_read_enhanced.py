@@ -39,6 +39,12 @@ def test_all_of_the_classic_series(tmp_path):
         assert run.warnings == [] and expected.facts.suv_factor == pytest.approx(2.763367e-4, rel=1e-6)
 
 
+def test_the_suv_factor_of_an_object_that_was_opened_elsewhere(tmp_path, series):
+    ds = pydicom.dcmread(multi.enhanced(series.datasets, tmp_path / "e" / "pet.dcm"))
+    for given in (ds, [ds], series.datasets, series.datasets[0]):
+        assert suv.factor_from_dicom(given) == pytest.approx(2.763367e-4, rel=1e-6)
+
+
 def test_one_series_may_be_in_several_objects(tmp_path, series):
     for name, part in (("1", series.datasets[:2]), ("2", series.datasets[2:])):
         multi.enhanced(part, tmp_path / "parts" / f"{name}.dcm")

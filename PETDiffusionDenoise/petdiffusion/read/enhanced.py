@@ -234,10 +234,12 @@ def _set_decay_factor(made: Dataset, reference: datetime) -> None:
 
 
 def _half_life(made: Dataset) -> float | None:
-    """The header's or the nuclide's; None also where they contradict each other, which the SUV will tell."""
+    """The header's, else the nuclide's. For the unit alone 3D Slicer's own Python reads headers too, without pysuv."""
+    info = header.item(made, "RadiopharmaceuticalInformationSequence")
+    stated = _number(info, "RadionuclideHalfLife") if info is not None else None
     try:
-        return half_life_of([made])
-    except (InputError, UnitError):
+        return stated or half_life_of([made])
+    except (InputError, UnitError, ImportError):
         return None
 
 

@@ -27,9 +27,12 @@ def to_bqml(volume: Volume) -> Volume:
 
 def factor_from_dicom(datasets: Iterable[Dataset] | Dataset, given: Facts | None = None) -> float:
     """What Bq/ml of this series are multiplied by to give SUVbw. `given` fills in what the headers lack."""
+    from ..read.enhanced import classic
+    from ..read.series import file_name
+    from .dicom import as_list
     from .dicom import factor_from_dicom as factor
 
-    return factor(datasets, given)
+    return factor([one for ds in as_list(datasets) for one in classic(ds, file_name(ds))], given)
 
 
 def factor_from_facts(facts: Facts) -> float:
