@@ -260,11 +260,12 @@ def test_where_nobody_tells_the_scanners_zone_the_time_of_day_holds(tmp_path, st
     assert len(warnings) == 1 and "09:30:00, 60 min before the scan, is taken" in warnings[0]
 
 
-@pytest.mark.parametrize("stamp", ["20240102083300+0000", "20240102083000"])
-def test_what_no_zone_explains_is_refused(tmp_path, stamp):
-    """Three minutes beside a zone's quarter hours; and a date-time that has no zone."""
+@pytest.mark.parametrize(("stamp", "zone"), [("20240102083300+0000", None), ("20240102083000", None),
+                                             ("20240102073000+0000", "+0100")])
+def test_what_no_zone_explains_is_refused(tmp_path, stamp, zone):
+    """Three minutes beside a zone's quarter hours; a date-time that has no zone; one that the series' own explains."""
     with pytest.raises(UnitError, match="the two do not agree"):
-        factor(tmp_path, dated(stamp, "093000"))
+        factor(tmp_path, both(dated(stamp, "093000"), setting(TimezoneOffsetFromUTC=zone)))
 
 
 LONG_LIVED = setting(RadionuclideCodeSequence=None, RadionuclideHalfLife=282276, DecayFactor=None)
@@ -329,8 +330,10 @@ def test_beds_of_which_one_is_not_corrected_to_the_injection_have_no_suv(tmp_pat
     admin = setting(DecayCorrection="ADMIN")
     good = factor(tmp_path / "one", both(two_beds(0, before=3600), admin))
     assert good == pytest.approx(WEIGHT_OVER_DOSE, rel=1e-9)
-    with pytest.raises(UnitError, match="'ADMIN'"):
-        factor(tmp_path / "own", both(two_beds(1200, before=3600), admin))
+    for name, first in (("own", "1.5075"), ("of one alone", "")):
+        edit = both(two_beds(1200, before=3600), admin, *(setting(k, DecayFactor=first) for k in range(3)))
+        with pytest.raises(UnitError, match=r"'ADMIN'.* multiplied by 1\.50.* to the scan 10:50:00"):
+            factor(tmp_path / name, edit)
 
 
 def test_a_decay_factor_that_nobody_wrote_or_one_time_for_all_beds_proves_nothing(tmp_path):

@@ -104,6 +104,18 @@ def test_what_is_said_of_all_frames_is_said_once_and_of_some_with_their_numbers(
     assert made.record["warnings"] == list(made.warnings)
 
 
+def test_frames_that_an_earlier_version_laid_are_not_gone_on_from(tmp_path, monkeypatch):
+    """It may have read them otherwise."""
+    pet, out = write(tmp_path), tmp_path / "out"
+    monkeypatch.setattr(apart, "__version__", "0.0.1")
+    done(pet, out)
+    (out / "dynamic.json").unlink()  # as of a run that was stopped
+    monkeypatch.undo()
+    with pytest.raises(InputError, match="another version"):
+        done(pet, out)
+    assert done(pet, out, overwrite=True).files["denoised"]
+
+
 def test_of_frames_that_are_no_more_nothing_is_left(tmp_path):
     pet, out = write(tmp_path), tmp_path / "out"
     done(pet, out)

@@ -201,6 +201,32 @@ def test_gates_are_not_brought_anywhere(tmp_path):
         np.testing.assert_array_equal(volume.array, np.float32(one.array))
 
 
+@pytest.mark.parametrize("first", [own, since])
+def test_passes_of_which_the_second_bed_is_corrected_otherwise_have_no_suv(tmp_path, first):
+    """The first bed alone would prove its own start, or that of the series; the second is an hour later, and was
+    multiplied by no more."""
+    folder, series = of_dicom(tmp_path, first, AcquisitionTime=lambda n, k: f"1{0 if k == 0 else 1}{clock(n)[2:]}")
+    run = Run()
+    for volume, one in zip(read.frames(folder, run=run), series):
+        np.testing.assert_array_equal(volume.array, np.float32(one.array))
+        assert volume.facts.suv_factor is None
+    assert "No SUV" in "".join(run.warnings)
+
+
+def test_a_late_pass_of_which_the_second_bed_is_corrected_otherwise_costs_the_suv(tmp_path):
+    def applied(n, k):
+        return f"{since(0) if (n, k) == (3, 2) else since(LATER[n] + (900 if k == 2 else 0)):.6f}"
+
+    second = ["104500", "105000", "105500", "110500"]
+    bed = {"AcquisitionTime": lambda n, k: clock(n) if k < 2 else second[n]}
+    run = Run()
+    found = read.frames(of_dicom(tmp_path / "odd", since, **bed, DecayFactor=applied)[0], run=run)
+    assert found.frame(0).facts.suv_factor is None
+    assert f"frame 4: was multiplied by {since(0):.6g} " in "".join(run.warnings)
+    bed["DecayFactor"] = lambda n, k: f"{since(LATER[n] + (900 if k == 2 else 0)):.6f}"
+    assert read.frames(of_dicom(tmp_path / "even", since, **bed)[0]).frame(3).facts.suv_factor
+
+
 @pytest.mark.parametrize("part", [0.5, 1.5])
 def test_half_of_what_decays_in_a_frame_is_not_all_of_it(tmp_path, part):
     """So a factor is no proof of a frame's own start."""
@@ -220,7 +246,8 @@ def test_frames_so_near_to_one_another_that_it_does_not_matter_stay_as_they_are(
 
 def test_a_whole_body_series_of_time_frames_without_decay_factors_is_dynamic_all_the_same(tmp_path):
     run = Run()
-    folder, _ = of_dicom(tmp_path, own, DecayFactor=lambda n, k: "", SeriesType=lambda n, k: ["WHOLE BODY", "IMAGE"])
+    folder, _ = of_dicom(tmp_path, own, DecayFactor=lambda n, k: "", SeriesType=lambda n, k: ["WHOLE BODY", "IMAGE"],
+                         SeriesTime=lambda n, k: "100000")
     factors = [volume.facts.suv_factor for volume in read.frames(folder, run=run)]
     assert factors[0] and factors == [factors[0]] * 4 and not [text for text in run.warnings if "SUV" in text]
 

@@ -134,7 +134,8 @@ def _refuse(folder: Path, names: Sequence[str], earlier: Mapping[str, Any], abou
     if overwrite or earlier.get("about") == about:
         return
     if earlier:
-        raise InputError(f"Folder {folder.parent.name}", "holds the frames of another PET, or others of this one",
+        raise InputError(f"Folder {folder.parent.name}",
+                         "holds the frames of another PET, or others of this one, or those of another version",
                          "Choose another folder, or replace them (--overwrite).")
     there = [name for name in [*names, MEAN] if (folder / f"{name}.nii.gz").exists()]
     if there:

@@ -99,23 +99,26 @@ def contradiction(groups: Groups, told: Sequence[Facts]) -> str | None:
         return None
     known = next((group for group, facts in zip(groups, told) if facts.suv_factor), groups[0])
     others = [number for number, facts in enumerate(told) if not facts.suv_factor]
-    if not (wrong := [number for number in others if _contradicts(groups[number], known, life)]):
+    looked_at = {number: _contradicting(groups[number], known, life) for number in others}
+    if not (wrong := {number: frame for number, frame in looked_at.items() if frame is not None}):
         return None
-    applied, several = times.first_frame(groups[wrong[0]]).decay_factor, len(wrong) > 1
+    applied, several = next(iter(wrong.values())).decay_factor, len(wrong) > 1
     listed = ", ".join(str(number + 1) for number in wrong)
-    by = "by other factors than" if applied is None else f"by {applied:g} for decay, which is not"
-    return (f"frame{'s' if several else ''} {listed}: {'were' if several else 'was'} multiplied {by} that since the "
-            "moment to which the others are corrected. In Bq/ml too it is not known what activity they show beside the "
-            "others'. Give frames that are corrected to one moment, or correct their times and DecayFactor "
-            "(0054,1321).")
+    by = "other factors" if applied is None else f"{applied:g}"
+    return (f"frame{'s' if several else ''} {listed}: {'were' if several else 'was'} multiplied by {by} for decay, "
+            "which is not that since the moment to which the others are corrected. In Bq/ml too it is not known what "
+            "activity they show beside the others'. Give frames that are corrected to one moment, or correct their "
+            "times and DecayFactor (0054,1321).")
 
 
-def _contradicts(group: Sequence[Dataset], other: Sequence[Dataset], life: float) -> bool:
+def _contradicting(group: Sequence[Dataset], other: Sequence[Dataset], life: float) -> times.Frame | None:
+    """Of the frame's slices one that was multiplied otherwise."""
+    first = times.first_frame(group)
     try:
         if header.text(group[0], "DecayCorrection").upper() == "ADMIN":
             times.check_administered(group, life)
-            return False
+            return None
         moment = times.scan_start(other, times.first_frame(other), life)
     except UnitError:
-        return header.text(group[0], "DecayCorrection").upper() == "ADMIN"
-    return not times.agrees(moment, times.first_frame(group), life) or not times.all_agree(moment, group, life)
+        return first if header.text(group[0], "DecayCorrection").upper() == "ADMIN" else None
+    return times.contradicted(moment, group, life) if times.agrees(moment, first, life) else first

@@ -104,10 +104,11 @@ def check_administered(series: Sequence[Dataset], half_life_s: float) -> None:
         checked_uptake(found.waited_s, half_life_s, found.running_s)
     except (PETDiffusionError, OverflowError, ValueError):
         return
-    if not (agrees(found.injected, frame, half_life_s) and all_agree(found.injected, series, half_life_s)):
-        raise UnitError("Decay correction 'ADMIN'", f"cannot be: the slices were multiplied by {frame.decay_factor:g} "
+    first_agrees = agrees(found.injected, frame, half_life_s)
+    if (wrong := contradicted(found.injected, series, half_life_s) if first_agrees else frame) is not None:
+        raise UnitError("Decay correction 'ADMIN'", f"cannot be: the slices were multiplied by {wrong.decay_factor:g} "
                         f"for decay, which is not that from the injection {found.injected:%H:%M:%S} to the scan "
-                        f"{frame.began:%H:%M:%S}", _GIVE)
+                        f"{wrong.began:%H:%M:%S}", _GIVE)
 
 
 def injection(ds: Dataset, reference: datetime, latest: datetime, half_life_s: float) -> datetime:
@@ -204,7 +205,7 @@ def scan_start(series: Sequence[Dataset], frame: Frame, half_life_s: float) -> d
         if not _within(moment - chosen, half_life_s):
             raise UnitError(f"Scan start {chosen:%H:%M:%S} by {first} but {moment:%H:%M:%S} by {name}",
                             "the two do not agree", _GIVE)
-    if (other := _contradicted(chosen, series, half_life_s)) is not None:
+    if (other := contradicted(chosen, series, half_life_s)) is not None:
         raise UnitError(f"Scan start {chosen:%H:%M:%S}", "cannot be that of all slices: those acquired at "
                         f"{other.began:%H:%M:%S} were multiplied by {other.decay_factor:g} for decay, which is not "
                         "that since then", _GIVE)
@@ -293,15 +294,15 @@ def agrees(reference: datetime, frame: Frame, half_life_s: float) -> bool:
 
 def all_agree(reference: datetime, series: Sequence[Dataset], half_life_s: float) -> bool:
     """Could the decay factors of the beds that were scanned after the first slice refer to this time, too?"""
-    return _contradicted(reference, series, half_life_s) is None
+    return contradicted(reference, series, half_life_s) is None
 
 
-def _contradicted(reference: datetime, series: Sequence[Dataset], half_life_s: float) -> Frame | None:
-    """The first of the slices acquired at one time of which none was multiplied by the decay since the reference. The
-    first slice is looked at elsewhere; a factor of one stands there where nobody wrote one."""
+def contradicted(reference: datetime, series: Sequence[Dataset], half_life_s: float) -> Frame | None:
+    """The first of the slices acquired at one time of which none was multiplied by the decay since the reference. A
+    factor of one stands there where nobody wrote one."""
     frames = sorted(_frames(series), key=lambda frame: frame.began)
     proven = {frame.began for frame in frames if frame.decay_factor == 1 or agrees(reference, frame, half_life_s)}
-    return next((frame for frame in frames if frame.began not in {frames[0].began, *proven}), None)
+    return next((frame for frame in frames if frame.began not in proven), None)
 
 
 def _frames(series: Sequence[Dataset]) -> list[Frame]:
