@@ -41,8 +41,13 @@ def shown_by(sequence: Any, shown: Any = None) -> Any:
 
 
 def units_entry_of(node: Any) -> Any:
-    """What a volume says of its unit. One that shows a frame says nothing: Slicer hands over voxels and attributes of
-    the frame, and not this; all frames are in one unit."""
-    sequence = sequence_of(node) if node.GetVoxelValueUnits() is None and node.GetID() else None
-    return (node if sequence is None else sequence.GetNthDataNode(0)).GetVoxelValueUnits()
-
+    """What a volume says of its unit. One that shows a frame says nothing, since Slicer hands over voxels and
+    attributes of the frame, and not this: the frame itself is asked."""
+    entry = node.GetVoxelValueUnits()
+    sequence = sequence_of(node) if entry is None and node.GetID() else None
+    if sequence is None:
+        return entry
+    browser = browser_of(sequence, node)
+    item = max(browser.GetSelectedItemNumber(), 0)
+    value = browser.GetMasterSequenceNode().GetNthIndexValue(item)
+    return sequence.GetDataNodeAtValue(value, False).GetVoxelValueUnits()

@@ -101,6 +101,44 @@ def test_each_frame_has_its_own_suv_factor(widget, tmp_path) -> None:
     np.testing.assert_allclose(means(sequence), means(node), rtol=0.1)
 
 
+def test_a_volume_that_shows_a_frame_has_the_unit_of_that_frame(scene) -> None:
+    from PETDiffusionDenoiseLib import units
+
+    node, browser, shown, _ = in_bqml(*[BQ_OF_SUV] * 3)
+    units.mark(node.GetNthDataNode(1), "SUVbw")
+    said = []
+    for number in range(3):
+        browser.SetSelectedItemNumber(number)
+        said.append(units.word(shown))
+    assert said == ["Bq/ml", "SUV", "Bq/ml"]
+
+
+def test_a_frame_is_not_taken_for_the_volume_that_has_its_id(scene) -> None:
+    """A sequence has a scene of its own, in which IDs begin anew."""
+    import slicer
+    from PETDiffusionDenoiseLib import playing, units
+
+    _, _, shown = dynamic()
+    other = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", "Other")
+    for number in range(8):
+        other.SetDataNodeAtValue(shown, str(number))
+        other.GetNthDataNode(number).RemoveAttribute(units.UNIT_ATTRIBUTE)
+    (frame,) = [one for one in map(other.GetNthDataNode, range(8)) if one.GetID() == shown.GetID()]
+    assert playing.sequence_of(frame) is None and units.word(frame) == "" and units.word(shown) == "SUV"
+
+
+def test_frames_in_a_scanners_own_scale_come_back_in_the_unit_that_it_tells(scene) -> None:
+    """No word says what such values are: of 20 counts of 0.5 Bq/ml each, handed over as SUV, 10 Bq/ml come back."""
+    from PETDiffusionDenoiseLib import dynamic_scan, units
+
+    found, written = units.Unit(BQML, "from DICOM", 0.5, 0.01), np.full((1, 1, 1), 20 * 0.5 * 0.01, np.float32)
+    scan = dynamic_scan.DynamicScan(None, None, ("0",), (None,), (found,), (found.to_suv,))
+    assert scan.given_back(written, 0)[0, 0, 0] == pytest.approx(10.0)
+    node = builders.pet(None)
+    units.mark_as(node, found)
+    assert (units.word(node), units.find(node).to_suv) == ("Bq/ml", 0.01)
+
+
 @pytest.mark.parametrize("said", ["SUV", "no factor"])
 def test_frames_in_several_units_are_refused(widget, tmp_path, said) -> None:
     from PETDiffusionDenoiseLib import units
