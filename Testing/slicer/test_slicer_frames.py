@@ -3,64 +3,17 @@
 from __future__ import annotations
 
 import html
-import time
 from pathlib import Path
 
 import builders
 import numpy as np
 import pytest
-
-STARTS = (0.0, 60.0, 180.0)
-PATIENCE_S = 120.0
-
-
-def dynamic(name: str = "Dynamic ü", unit: bool = True):
-    """A sequence whose browser shows the first of three frames; each has twice the activity of the one before."""
-    import slicer
-    from petdiffusion.volume import SUVBW
-    from PETDiffusionDenoiseLib import units
-
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", name)
-    node.SetIndexName("time")
-    node.SetIndexUnit("s")
-    for number, start in enumerate(STARTS):
-        frame = builders.pet(name="frame", seed=number)
-        slicer.util.updateVolumeFromArray(frame, builders.pet_array(number) * np.float32(2**number))
-        node.SetDataNodeAtValue(frame, str(start))
-        slicer.mrmlScene.RemoveNode(frame)
-        if unit:
-            units.mark(node.GetNthDataNode(number), SUVBW)
-    browser = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "Player")
-    browser.SetAndObserveMasterSequenceNodeID(node.GetID())
-    return node, browser, browser.GetProxyNode(node)
+from dynamics import dynamic, opened_panel, organs, settle
 
 
 @pytest.fixture
 def widget(scene):
-    from PETDiffusionDenoise import PETDiffusionDenoiseWidget
-
-    opened = PETDiffusionDenoiseWidget()
-    opened.panel.parameters.method = "gaussian"
-    opened.panel.parameters.set_options("gaussian", {"fwhm_mm": 6.0})
-    yield opened
-    opened.cleanup()
-
-
-def settle(widget) -> str:
-    import slicer
-
-    deadline = time.monotonic() + PATIENCE_S
-    while widget.panel.run.running:
-        slicer.app.processEvents()
-        assert time.monotonic() < deadline, "the job did not end"
-        time.sleep(0.02)
-    return html.unescape(str(widget.ui.messageLabel.text))
-
-
-def organs():
-    array = np.where(builders.pet_array() > 1, 1, 0).astype(np.int16)
-    array[builders.LESION] = 2
-    return builders.node_of(array, "Organs", kind="vtkMRMLLabelMapVolumeNode")
+    yield from opened_panel()
 
 
 def test_all_frames_are_offered_where_the_pet_is_one_of_many_and_ask_for_a_folder(widget, tmp_path) -> None:

@@ -8,12 +8,16 @@ from pathlib import Path
 import builders
 import numpy as np
 import pytest
+from dynamics import STARTS, dynamic, opened_panel, organs, settle
 from petdiffusion.errors import GeometryError, InputError, OutputError, UnitError
 from petdiffusion.volume import BQML
-from test_slicer_frames import STARTS, dynamic, organs, settle, widget
 
-__all__ = ["widget"]
 BQ_OF_SUV = 5000.0
+
+
+@pytest.fixture
+def widget(scene):
+    yield from opened_panel()
 
 
 @pytest.fixture
