@@ -16,10 +16,7 @@ def browsers() -> list[Any]:
 
 
 def sequence_of(node: Any) -> Any:
-    """The sequence of which a volume of the scene shows one item; None where it shows none, or the only one. A frame
-    itself lies in no scene of ours, and its ID there may be that of another volume here."""
-    if not slicer.mrmlScene.IsNodePresent(node):
-        return None
+    """The sequence of which a volume of the scene shows one item; None where it shows none, or the only one."""
     for browser in browsers():
         sequence = browser.GetSequenceNode(node) if browser.IsProxyNodeID(node.GetID()) else None
         if sequence is not None and sequence.GetNumberOfDataNodes() > 1:

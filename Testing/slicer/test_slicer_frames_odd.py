@@ -117,20 +117,6 @@ def test_a_volume_that_shows_a_frame_has_the_unit_of_that_frame(scene) -> None:
     assert said == ["Bq/ml", "SUV", "Bq/ml"]
 
 
-def test_a_frame_is_not_taken_for_the_volume_that_has_its_id(scene) -> None:
-    """A sequence has a scene of its own, in which IDs begin anew."""
-    import slicer
-    from PETDiffusionDenoiseLib import playing, units
-
-    _, _, shown = dynamic()
-    other = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", "Other")
-    for number in range(8):
-        other.SetDataNodeAtValue(shown, str(number))
-        other.GetNthDataNode(number).RemoveAttribute(units.UNIT_ATTRIBUTE)
-    (frame,) = [one for one in map(other.GetNthDataNode, range(8)) if one.GetID() == shown.GetID()]
-    assert playing.sequence_of(frame) is None and units.word(frame) == "" and units.word(shown) == "SUV"
-
-
 def test_frames_in_a_scanners_own_scale_come_back_in_the_unit_that_it_tells(scene) -> None:
     """No word says what such values are: of 20 counts of 0.5 Bq/ml each, handed over as SUV, 10 Bq/ml come back."""
     from PETDiffusionDenoiseLib import dynamic_scan, units
