@@ -47,4 +47,5 @@ def units_entry_of(node: Any) -> Any:
     browser = browser_of(sequence, node)
     item = max(browser.GetSelectedItemNumber(), 0)
     value = browser.GetMasterSequenceNode().GetNthIndexValue(item)
-    return sequence.GetDataNodeAtValue(value, False).GetVoxelValueUnits()
+    frame = sequence.GetDataNodeAtValue(value, False)  # none where the index is of words, and it has not this one
+    return frame.GetVoxelValueUnits() if frame is not None else None

@@ -373,3 +373,26 @@ def test_without_a_word_on_the_unit_frames_are_refused_with_what_to_say(logic, t
         frame.RemoveAttribute("PETDiffusion.Unit")
     with pytest.raises(UnitError, match="In the panel choose the unit under 'Scans'; in a script give unit_choice"):
         logic.denoiseFrames(node, str(tmp_path / "out"), "gaussian")
+
+
+def test_a_moment_that_a_sequence_has_no_frame_of_says_no_unit(scene) -> None:
+    """An index of words has no nearest value."""
+    import slicer
+    from PETDiffusionDenoiseLib import units
+
+    def of_words(name, words):
+        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", name)
+        node.SetIndexType(node.TextIndex)
+        for number, word in enumerate(words):
+            frame = builders.pet(name="frame", seed=number)
+            node.SetDataNodeAtValue(frame, word)
+            slicer.mrmlScene.RemoveNode(frame)
+        return node
+
+    master, pet = of_words("Master", "abc"), of_words("PET", "xy")
+    browser = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "Player")
+    browser.SetAndObserveMasterSequenceNodeID(master.GetID())
+    shown = browser.AddProxyNode(pet.GetNthDataNode(0), pet, True)
+    shown.SetVoxelValueUnits(None)
+    shown.RemoveAttribute(units.UNIT_ATTRIBUTE)
+    assert units.word(shown) == "" and units.find(shown).unit is None

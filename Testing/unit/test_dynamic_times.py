@@ -173,6 +173,38 @@ def test_frames_that_are_corrected_to_their_own_starts_are_brought_to_one_withou
     np.testing.assert_array_equal(late.array, found.frame(3).array)
 
 
+@pytest.mark.parametrize("weighed", [True, False])
+@pytest.mark.parametrize("series", ["", "113000", "103030"])
+def test_frames_that_are_corrected_to_the_first_one_stay_as_they_are_whatever_the_time_of_the_series(
+        tmp_path, series, weighed):  # fmt: skip
+    """By little decay each frame's own start would pass for it too, where the time of the series was taken out or is
+    that of a series made later."""
+    def factor_of(start, seconds=20.0):
+        decays = np.log(2) * seconds / factory.HALF_LIFE_S
+        return f"{2 ** (start / factory.HALF_LIFE_S) * decays / -np.expm1(-decays):.8f}"
+
+    folder, made = dynamic(tmp_path, count=8, AcquisitionTime=lambda n, k: f"103{20 * n // 60}{20 * n % 60:02d}",
+                           ActualFrameDuration=lambda n, k: 20000, DecayFactor=lambda n, k: factor_of(20 * n),
+                           SeriesTime=lambda n, k: series)  # fmt: skip
+    if not weighed:
+        without("PatientWeight", made)
+    run = Run()
+    found = read.frames(folder, run=run)
+    for volume, one in zip(found, made):
+        np.testing.assert_allclose(volume.array, one.array, rtol=1e-6)
+        assert volume.unit == BQML and bool(volume.facts.suv_factor) is weighed
+        assert volume.facts.suv_factor == found.frame(0).facts.suv_factor
+    assert not [text for text in run.warnings if "multiplied" in text]
+
+
+def test_frames_that_are_corrected_to_nothing_contradict_nothing(tmp_path):
+    folder, _ = of_dicom(tmp_path, own, DecayCorrection=lambda n, k: "NONE", DecayFactor=lambda n, k: "1",
+                         CorrectedImage=lambda n, k: ["ATTN", "SCAT"])  # fmt: skip
+    run = Run()
+    read.frames(folder, run=run)
+    assert not [text for text in run.warnings if "multiplied" in text]
+
+
 def test_suvs_of_frames_that_are_corrected_to_their_own_starts_stay_as_they_are(tmp_path):
     folder, series = of_dicom(tmp_path, own, Units=lambda n, k: "GML")
     run = Run()

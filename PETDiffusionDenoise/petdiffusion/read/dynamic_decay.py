@@ -58,11 +58,34 @@ def _moments(groups: Groups, life: float) -> list[datetime] | None:
         # a factor of one, which stands there where nobody wrote one, proves nothing
         if any(frame.decay_factor != 1 for frame in frames) and _apart(began, life) > times.DECAY_AGREES:
             return began
+    told = _told(groups, frames, life)
+    if told and _apart(told, life) <= _ONE_MOMENT:
+        return None
+    if (one := _proven_of_all(groups, frames, life)) is not None:
+        return [one] * len(groups)
+    return told
+
+
+def _told(groups: Groups, frames: Sequence[times.Frame], life: float) -> list[datetime] | None:
     try:
-        told = [times.scan_start(group, frame, life) for group, frame in zip(groups, frames)]
+        return [times.scan_start(group, frame, life) for group, frame in zip(groups, frames)]
     except (PETDiffusionError, OverflowError, ValueError):
         return None
-    return told if _apart(told, life) > _ONE_MOMENT else None
+
+
+def _proven_of_all(groups: Groups, frames: Sequence[times.Frame], life: float) -> datetime | None:
+    """A moment that the first frame's header offers, or its own start, to which all slices of all frames were
+    multiplied. Each frame by itself would take its own start for it where the time of the series is gone or was written
+    later, as far as little decays from the first frame to it."""
+    factors = [frame.decay_factor for frame in frames]
+    if None in factors or all(applied == 1 for applied in factors):
+        return None
+    try:
+        offered = [*times.readings(groups[0], frames[0], life), frames[0].began]
+    except (PETDiffusionError, OverflowError, ValueError):
+        return None
+    return next((moment for moment in offered if moment is not None
+                 and all(times.all_agree(moment, group, life) for group in groups)), None)  # fmt: skip
 
 
 def _is_own(frame: times.Frame, life: float) -> bool:
@@ -114,11 +137,15 @@ def contradiction(groups: Groups, told: Sequence[Facts]) -> str | None:
 def _contradicting(group: Sequence[Dataset], other: Sequence[Dataset], life: float) -> times.Frame | None:
     """Of the frame's slices one that was multiplied otherwise."""
     first = times.first_frame(group)
+    if header.text(group[0], "DecayCorrection").upper() not in ("START", "ADMIN"):
+        return None  # it was multiplied by nothing, whatever its factor says
     try:
         if header.text(group[0], "DecayCorrection").upper() == "ADMIN":
             times.check_administered(group, life)
             return None
         moment = times.scan_start(other, times.first_frame(other), life)
+        if moment.time() == moment.time().min:
+            return None  # a clock that was set to zero proves nothing
     except UnitError:
         return first if header.text(group[0], "DecayCorrection").upper() == "ADMIN" else None
     return times.contradicted(moment, group, life) if times.agrees(moment, first, life) else first

@@ -234,6 +234,11 @@ def _readings(series: Sequence[Dataset], frame: Frame, half_life_s: float) -> li
     return found
 
 
+def readings(series: Sequence[Dataset], frame: Frame, half_life_s: float) -> list[datetime]:
+    """The moments to which the header allows the slices to be corrected, most trusted first."""
+    return [moment for _, moment in _readings(series, frame, half_life_s)]
+
+
 def _near(moment: datetime, other: datetime) -> datetime:
     """The same time of day on the nearest day: dates may have been shifted otherwise."""
     return other + timedelta(seconds=header.wrapped((moment - other).total_seconds()))
