@@ -300,6 +300,7 @@ def test_a_frame_whose_header_contradicts_the_factor_of_the_others_does_not_inhe
         run = Run()
         found = read.frames(folder, run=run)
         assert sum(told in text and "No SUV" in text for text in run.warnings) == 1
+        assert folder.name not in "".join(run.warnings), "no warning names a folder"
         for volume, one in zip(found, series):
             np.testing.assert_array_equal(volume.array, np.float32(one.array))
             with pytest.raises(UnitError):

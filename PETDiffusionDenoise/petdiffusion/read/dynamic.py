@@ -122,7 +122,7 @@ def _of_dicom(path: Path, given: tuple[Any, Any], run: Run | None) -> Frames:
     shared, each = _factors(told)
     wrong = None if each or first.unit == SUVBW else dynamic_decay.contradiction(groups, told)
     if wrong and run is not None:
-        run.warn(f"No SUV: {path.name}: {wrong}")
+        run.warn(f"No SUV: {wrong}")
     return Frames(kind, times, str(path), at, None if wrong else shared, each, bool(wrong), injection_s)
 
 
