@@ -181,7 +181,7 @@ class _Region:
     ml: float
     middle: tuple[int, int, int]
     change: Change
-    noise_sd: float | None
+    noise_sd: float | None = None
     """Of the scan's mean in the part of it that is measured; None where that is none of it."""
 
 
