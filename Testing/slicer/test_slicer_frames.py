@@ -81,20 +81,24 @@ def test_a_click_denoises_all_frames_and_they_play_with_the_scan(widget, tmp_pat
     assert [result.GetDisplayNode().GetWindow(), result.GetDisplayNode().GetLevel()] == [6.0, 3.0]
 
 
+def done_with_organs(widget, out: Path) -> None:
+    given = widget.panel.parameters
+    given.choose_pet(dynamic()[2])
+    given.labels = organs()
+    given.all_frames, given.frames_folder = True, str(out)
+    widget.ui.applyButton.click()
+    settle(widget)
+
+
 def test_the_review_shows_a_frame_before_and_after_with_the_curves_below(widget, tmp_path) -> None:
     import slicer
     from PETDiffusionDenoiseLib import results, review_content, tables
 
-    given = widget.panel.parameters
-    given.choose_pet(dynamic()[2])
-    given.labels = organs()
-    given.all_frames, given.frames_folder = True, str(tmp_path / "out")
-    widget.ui.applyButton.click()
-    settle(widget)
+    done_with_organs(widget, tmp_path / "out")
     widget.ui.actionButton.click()
     review = widget.panel.review.review
     assert review.active and set(review.views) == {"low", "denoised"}
-    found = results.of_denoised(given.result)
+    found = results.of_denoised(widget.panel.parameters.result)
     assert set(review_content.numbers(found)) == {"chart time_activity", "table time_activity", "table frames"}
     chart = found.charts["time_activity"]
     assert chart.GetNumberOfPlotSeriesNodes() == 4, "two regions, each before and after"
@@ -147,12 +151,7 @@ def test_frames_and_their_result_are_back_with_the_saved_scene(widget, tmp_path)
     import slicer
     from PETDiffusionDenoiseLib import results, review_content, units
 
-    given = widget.panel.parameters
-    given.choose_pet(dynamic()[2])
-    given.labels = organs()
-    given.all_frames, given.frames_folder = True, str(tmp_path / "out")
-    widget.ui.applyButton.click()
-    settle(widget)
+    done_with_organs(widget, tmp_path / "out")
     bundle.save(tmp_path / "case.mrb")
     bundle.load(tmp_path / "case.mrb", tmp_path / "cache")
     (browser,) = slicer.util.getNodesByClass("vtkMRMLSequenceBrowserNode")
