@@ -133,14 +133,15 @@ def _originals(image: Any, changes: bool) -> list[Path]:
     """What a conversion may not replace. A sidecar that says what this one `changes` would say it of the source too,
     where the two have the same name."""
     from .read import files, sidecar
-    from .read.sources import ITK, NIFTI, suffix_of
+    from .read.sources import FREESURFER, ITK, NIFTI, suffix_of
     from .write import images
 
     if not isinstance(image, (str, Path)):
         return []
     path = Path(image)
     suffix = suffix_of(path)
-    reads_it = suffix in NIFTI or (suffix in ITK and path.is_file() and files.own_field(files.header_of(path)) is None)
+    beside = suffix in NIFTI + FREESURFER
+    reads_it = beside or (suffix in ITK and path.is_file() and files.own_field(files.header_of(path)) is None)
     return [*images.originals(path), *([sidecar.path_of(path)] if changes and reads_it else [])]
 
 

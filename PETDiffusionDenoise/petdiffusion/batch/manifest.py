@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import InputError
-from ..read.sources import ITK, NIFTI
+from ..read.sources import IMAGES
 from ..write.tables import separator
 
 PATHS = ("pet", "ct", "mr", "labels", "lesions", "reference")
@@ -94,7 +94,7 @@ def _fault(id_: str) -> tuple[str, str] | None:
 
 def name_of(pet: Path) -> str:
     """`low_0.1.nii.gz` is `low_0.1`."""
-    endings = [e for e in (*NIFTI, *ITK, ".dcm") if pet.name.lower().endswith(e)]
+    endings = [e for e in (*IMAGES, ".dcm") if pet.name.lower().endswith(e)]
     return pet.name[: len(pet.name) - max(map(len, endings), default=0)]
 
 

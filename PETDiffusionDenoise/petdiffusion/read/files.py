@@ -1,4 +1,4 @@
-"""Arrays and grids from NIfTI, NRRD and MetaImage files, and from images of nibabel and SimpleITK in memory."""
+"""Arrays and grids from NIfTI, MGH, NRRD and MetaImage files, and from images of nibabel and SimpleITK in memory."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import numpy as np
 
 from ..errors import GeometryError, InputError, PETDiffusionError
 from ..volume import LPS_FROM_RAS, Geometry, in_mm
-from . import checks, nrrd, whole
+from . import checks, freesurfer, nrrd, whole
 from .sidecar import HEADER_KEY
 from .slices import SEVERAL
+from .sources import FREESURFER, NIFTI
 
 if TYPE_CHECKING:
     import nibabel
@@ -32,17 +33,25 @@ _AGREE_MM = 0.1
 def opened(path: Path) -> Any:
     """The library's own image, after a look at its size."""
     with _named(path.name):
-        if path.name.lower().endswith((".nii", ".nii.gz")):
+        if _by_nibabel(path):
             import nibabel
 
             return nibabel.load(path, mmap=False)
         return _read_itk(path)
 
 
+def _by_nibabel(path: Path) -> bool:
+    """Whether it is that library's; a place that it would make up is refused."""
+    name = path.name.lower()
+    if name.endswith(FREESURFER):
+        freesurfer.check_place(path)
+    return name.endswith(NIFTI + FREESURFER)
+
+
 def opened_frames(path: Path) -> Any:
     """The library's own image of several frames; voxels of NIfTI stay on the disk until a frame is asked for."""
     with _named(path.name):
-        if path.name.lower().endswith((".nii", ".nii.gz")):
+        if _by_nibabel(path):
             import nibabel
 
             whole.check_gzip(path)  # of its checksum no single frame knows
@@ -183,7 +192,7 @@ def _voxels(image: nibabel.Nifti1Image, dtype: type | None) -> np.ndarray:
     """All of them. nibabel stops at the last one and never compares the checksum of gzip, which stands behind it."""
     stored = image.dataobj
     file = str(getattr(stored, "file_like", ""))
-    if image.in_memory or not file.lower().endswith(".gz"):
+    if image.in_memory or not file.lower().endswith(whole.GZIPPED):
         return np.asarray(stored) if dtype is None else image.get_fdata(caching="unchanged", dtype=dtype)
     with gzip.open(file) as stream:
         spec = (stored.shape, stored.dtype, stored.offset, stored.slope, stored.inter)

@@ -34,7 +34,7 @@ _FIRST_LOOK = ["SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SeriesDesc
                "AttenuationCorrected", enhanced.SHARED, *_SAME_IN_COPIES]
 _NOT_IMAGES = {"RTSTRUCT", "RTDOSE", "RTPLAN", "SEG", "SR", "PR", "KO", "REG", "DOC", "PLAN", "RWV"}
 _DICOMDIR = "1.2.840.10008.1.3.10"
-_OTHER_FORMATS = "Give a DICOM folder or file, or a .nii, .nii.gz, .nrrd, .nhdr, .mha or .mhd file."
+_OTHER_FORMATS = "Give a DICOM folder or file, or a .nii, .nii.gz, .nrrd, .nhdr, .mha, .mhd, .mgz or .mgh file."
 
 
 @dataclass
@@ -199,9 +199,9 @@ def _files(path: Path) -> list[Path]:
 
 
 def _what_else(path: Path) -> str:
-    from .sources import ITK, NIFTI
+    from .sources import IMAGES
 
-    images = [one.name for one in _files(path) if one.name.lower().endswith(NIFTI + ITK)]
+    images = [one.name for one in _files(path) if one.name.lower().endswith(IMAGES)]
     return f", but {images[0]}" if images else ""
 
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from . import files, sidecar
 
 NIFTI, ITK = (".nii", ".nii.gz"), (".nrrd", ".nhdr", ".mha", ".mhd")
+FREESURFER = (".mgz", ".mgh")
+"""Read, and never written."""
+IMAGES = NIFTI + ITK + FREESURFER
 UNITS_OF_ROLE = {"pet": (BQML, SUVBW, ARBITRARY), "reference": (BQML, SUVBW, ARBITRARY), "ct": (HU,),
                  "mr": (ARBITRARY,)}
 
@@ -130,17 +133,17 @@ def _scaled(volume: Volume, scale: float) -> Volume:
 
 
 def kind_of(path: Path) -> str:
-    """'nifti', 'itk' or 'dicom', from the name for image files and from the bytes for everything else."""
+    """'nifti', 'itk', 'freesurfer' or 'dicom', from the name for image files and from the bytes for everything else."""
     suffix = suffix_of(path)
     _check_readable(path)
-    if path.is_dir() or suffix not in NIFTI + ITK:
+    if path.is_dir() or suffix not in IMAGES:
         return "dicom"
-    return "nifti" if suffix in NIFTI else "itk"
+    return "nifti" if suffix in NIFTI else "itk" if suffix in ITK else "freesurfer"
 
 
 def suffix_of(path: Path) -> str:
     name = path.name.lower()
-    return next((s for s in sorted(NIFTI + ITK, key=len, reverse=True) if name.endswith(s)), path.suffix.lower())
+    return next((s for s in sorted(IMAGES, key=len, reverse=True) if name.endswith(s)), path.suffix.lower())
 
 
 def _check_readable(path: Path) -> None:
@@ -151,7 +154,7 @@ def _check_readable(path: Path) -> None:
         raise InputError(f"Path {shown}", f"cannot be opened ({_reason(error)})", "Check the name.") from error
     if not exists:
         raise InputError(f"Path {shown}", "does not exist", "Check the name.")
-    if path.is_dir() and suffix_of(path) in NIFTI + ITK:
+    if path.is_dir() and suffix_of(path) in IMAGES:
         raise InputError(f"{shown}", "is a folder, although its name is that of an image file", "Give the file in it.")
     if empty:
         raise InputError(f"File {shown}", "is empty", "Copy or export it again.")

@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 from ..errors import InputError
 
+GZIPPED = (".gz", ".mgz")
 PART = 1 << 20
 ANY_HEADER = zlib.MAX_WBITS + 32
 """Of zlib or of gzip: MetaImage allows both."""
@@ -17,7 +18,7 @@ LONGEST_LINE = 1 << 20
 
 def check_gzip(path: Path) -> None:
     """A file of which only parts will be read; one that is not compressed has nothing to check."""
-    if path.name.lower().endswith(".gz"):
+    if path.name.lower().endswith(GZIPPED):
         with gzip.open(path) as stream:
             to_the_end(stream)
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import OutputError
 from ..read.sidecar import HEADER_KEY, OWN_KEY, path_of
-from ..read.sources import ITK, NIFTI, suffix_of
+from ..read.sources import IMAGES, ITK, NIFTI, suffix_of
 from ..suv.factor import corrected_to
 from ..volume import ARBITRARY, BQML, HU, SUVBW, Facts, Volume
 from . import gzipped
@@ -43,7 +43,7 @@ def write(volume: Volume, path: str | os.PathLike[str], *, overwrite: bool = Fal
 def originals(source: Path) -> list[Path]:
     """What nothing may replace of an image that was read: its file, and a sidecar that this program did not write."""
     beside = path_of(source)
-    is_image = source.is_file() and suffix_of(source) in NIFTI + ITK
+    is_image = source.is_file() and suffix_of(source) in IMAGES
     return [source, beside] if is_image and beside.is_file() and not _is_own(beside) else [source]
 
 

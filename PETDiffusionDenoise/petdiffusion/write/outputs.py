@@ -13,7 +13,7 @@ from ..errors import OutputError
 from ..methods.contract import Case, MethodCard
 from ..progress import Run, finite
 from ..read.sidecar import path_of
-from ..read.sources import NIFTI, kind_of, suffix_of
+from ..read.sources import FREESURFER, NIFTI, kind_of, suffix_of
 from ..request import Result
 from ..volume import Volume
 from . import images, labels, staging, tables
@@ -67,7 +67,8 @@ def earlier_files(out: Path) -> list[Path]:
         path = (out / str(name)).resolve()
         if root in path.parents:
             found += sorted(path.glob("*.dcm")) if path.is_dir() else [path]
-            found += [path_of(path)] if suffix_of(path) in NIFTI else []  # other formats hold their notes themselves
+            # other formats hold their notes themselves
+            found += [path_of(path)] if suffix_of(path) in NIFTI + FREESURFER else []
     return [out / path.relative_to(root) for path in found if path.is_file() and path.name != RECORD]
 
 
