@@ -15,6 +15,6 @@ def check_place(path: Path) -> None:
     packed = path.name.lower().endswith(".mgz")
     with gzip.open(path) if packed else path.open("rb") as stream:
         flag = stream.read(_FLAG.stop)[_FLAG]
-    if not any(flag):
+    if flag == bytes(2):
         raise InputError("The header", "does not say where the image lies in the patient (goodRASFlag is 0)",
                          "Convert it to NIfTI with the position that it should have.")  # fmt: skip
