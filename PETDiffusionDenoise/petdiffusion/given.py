@@ -61,8 +61,8 @@ def read_all(images: Mapping[str, Any], request: Request, run: Run) -> Given:
         image("mr"),
         labels("labels"),
         labels("lesions"),
-        _like(image("reference", "reference"), pet),
-        _like(image("tune", "reference"), pet),
+        _like(image("reference", "reference"), "reference", pet, run),
+        _like(image("tune", "reference"), "validation PET", pet, run),
         tuple(v for name in IMAGES if (v := getattr(request, name)) not in (None, IN_MEMORY)),
     )
     _tell_other_patients(given, request, run)
@@ -89,12 +89,15 @@ def _at_dose(pet: Volume, fraction: float | None, run: Run) -> Volume:
     return pet.with_facts(dose_fraction=fraction)
 
 
-def _like(reference: Volume | None, pet: Volume) -> Volume | None:
+def _like(reference: Volume | None, name: str, pet: Volume, run: Run) -> Volume | None:
     """A reference that says no unit is taken in the PET's, as a scan of the same patient."""
-    if reference is None or reference.unit != ARBITRARY or pet.unit == ARBITRARY:
-        return reference
+    from .prepare import same_unit
+
+    if reference is None:
+        return None
+    found = same_unit.of(reference, name, pet, "PET", run)
     factor = reference.facts.suv_factor or pet.facts.suv_factor
-    return replace(reference, unit=pet.unit).with_facts(suv_factor=factor)
+    return found if found.unit == reference.unit else found.with_facts(suv_factor=factor)
 
 
 def to_working_unit(pet: Volume, card: MethodCard, run: Run) -> Volume:

@@ -43,7 +43,7 @@ def quantify(
         )
     with run.stage("read", "Reading the images"):
         said = _Said(unit, weight_kg)
-        low = _pet(pet, said, "pet", run)
+        low = _first(pet, said, "pet", run)
         seen: Seen = []
         volumes = {"PET": low}
         if reference is not None:
@@ -73,7 +73,7 @@ def compare(
         run.warn("Images are moved onto the reference, organs and lesions not: they must be drawn on the reference.")
     with run.stage("read", "Reading the images"):
         said = _Said(unit, weight_kg, register)
-        target = _pet(reference, said, "reference", run)
+        target = _first(reference, said, "reference", run)
         volumes, seen = {}, []
         for number, image in enumerate(images, 1):
             called = "image" if len(images) == 1 else f"image {number}"  # a file's name may hold the patient's
@@ -133,15 +133,14 @@ def _originals(image: Any, changes: bool) -> list[Path]:
     """What a conversion may not replace. A sidecar that says what this one `changes` would say it of the source too,
     where the two have the same name."""
     from .read import files, sidecar
-    from .read.sources import FREESURFER, ITK, NIFTI, suffix_of
+    from .read.sources import BESIDE, ITK, suffix_of
     from .write import images
 
     if not isinstance(image, (str, Path)):
         return []
     path = Path(image)
     suffix = suffix_of(path)
-    beside = suffix in NIFTI + FREESURFER
-    reads_it = beside or (suffix in ITK and path.is_file() and files.own_field(files.header_of(path)) is None)
+    reads_it = suffix in BESIDE or (suffix in ITK and path.is_file() and files.own_field(files.header_of(path)) is None)
     return [*images.originals(path), *([sidecar.path_of(path)] if changes and reads_it else [])]
 
 
@@ -218,6 +217,16 @@ def _of_frames(image: Any, role: str, frames: str, said: _Said, run: Run) -> Vol
     return mean(found, chosen(frames, len(found)))
 
 
+def _first(source: Any, said: _Said, role: str, run: Run) -> Volume:
+    """The PET that the others are held against."""
+    from .read.checks import called
+
+    volume = _pet(source, said, role, run)
+    if volume.unit == ARBITRARY:
+        run.warn(f"{called(role)}'s unit is unknown: no number is an SUV. Say it with --unit.")
+    return volume
+
+
 def _pet(source: Any, said: _Said, role: str, run: Run) -> Volume:
     from . import suv
 
@@ -228,20 +237,17 @@ def _pet(source: Any, said: _Said, role: str, run: Run) -> Volume:
         except UnitError as error:
             run.warn(f"Measured in Bq/ml, and no SUV is reported: {error}")
             return volume
-    if volume.unit == ARBITRARY:
-        run.warn("The PET's unit is unknown: no number is an SUV. Say it with --unit.")
     return volume
 
 
 def _aligned(source: Any, name: str, target: Volume, its_name: str, said: _Said, seen: Seen, run: Run) -> Volume:
     """The image on the target's grid; where it does not show all of the body, `seen` gets what it shows."""
     from . import suv
-    from .prepare import case, grids, mask
+    from .prepare import case, grids, mask, same_unit
 
     volume = _pet(source, said, "reference" if name == "reference" else "pet", run)
     case.tell_other_patient(volume, name, target, run, its_name)
-    if volume.unit == ARBITRARY:
-        volume = replace(volume, unit=target.unit)
+    volume = same_unit.of(volume, name, target, its_name, run)
     if {volume.unit, target.unit} == {SUVBW, BQML}:
         volume = suv.to_bqml(volume) if target.unit == BQML else suv.to_suv(volume)
     if said.register:

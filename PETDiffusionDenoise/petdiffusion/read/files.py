@@ -15,7 +15,7 @@ from ..volume import LPS_FROM_RAS, Geometry, in_mm
 from . import checks, freesurfer, nrrd, whole
 from .sidecar import HEADER_KEY
 from .slices import SEVERAL
-from .sources import FREESURFER, NIFTI
+from .sources import BESIDE, FREESURFER
 
 if TYPE_CHECKING:
     import nibabel
@@ -45,7 +45,7 @@ def _by_nibabel(path: Path) -> bool:
     name = path.name.lower()
     if name.endswith(FREESURFER):
         freesurfer.check_place(path)
-    return name.endswith(NIFTI + FREESURFER)
+    return name.endswith(BESIDE)
 
 
 def opened_frames(path: Path) -> Any:

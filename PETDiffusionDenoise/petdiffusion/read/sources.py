@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 NIFTI, ITK = (".nii", ".nii.gz"), (".nrrd", ".nhdr", ".mha", ".mhd")
 FREESURFER = (".mgz", ".mgh")
 """Read, and never written."""
-IMAGES = NIFTI + ITK + FREESURFER
+BESIDE = NIFTI + FREESURFER
+"""Read by nibabel; what else is known of them stands in a sidecar."""
+IMAGES = BESIDE + ITK
 UNITS_OF_ROLE = {"pet": (BQML, SUVBW, ARBITRARY), "reference": (BQML, SUVBW, ARBITRARY), "ct": (HU,),
                  "mr": (ARBITRARY,)}
 

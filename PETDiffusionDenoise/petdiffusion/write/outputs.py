@@ -13,7 +13,7 @@ from ..errors import OutputError
 from ..methods.contract import Case, MethodCard
 from ..progress import Run, finite
 from ..read.sidecar import path_of
-from ..read.sources import FREESURFER, NIFTI, kind_of, suffix_of
+from ..read.sources import BESIDE, kind_of, suffix_of
 from ..request import Result
 from ..volume import Volume
 from . import images, labels, staging, tables
@@ -67,8 +67,7 @@ def earlier_files(out: Path) -> list[Path]:
         path = (out / str(name)).resolve()
         if root in path.parents:
             found += sorted(path.glob("*.dcm")) if path.is_dir() else [path]
-            # other formats hold their notes themselves
-            found += [path_of(path)] if suffix_of(path) in NIFTI + FREESURFER else []
+            found += [path_of(path)] if suffix_of(path) in BESIDE else []  # other formats hold their notes themselves
     return [out / path.relative_to(root) for path in found if path.is_file() and path.name != RECORD]
 
 
