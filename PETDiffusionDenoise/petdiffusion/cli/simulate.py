@@ -38,7 +38,9 @@ def _patient(parser: argparse.ArgumentParser) -> None:
         "--fraction", default="1,0.1", metavar="F[,F…]", help="dose fractions to scan (default %(default)s)"
     )
     scan.add_argument("--preset", metavar="SCANNER", help="scanner to imitate")
-    scan.add_argument("--counts", type=float, metavar="N", help="true counts of the normal dose, in all")
+    scan.add_argument(
+        "--counts", type=float, metavar="N", help="true counts that the scanner records of the normal dose, in all"
+    )
     scan.add_argument("--nested", action="store_true", help="low doses are part of the normal dose's events")
     parser.set_defaults(execute=_run_patient)
 
@@ -51,7 +53,10 @@ def _dose(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=1, metavar="S")
     parser.add_argument("--preset", metavar="SCANNER", help="scanner to imitate")
-    parser.add_argument("--counts", type=float, metavar="N", help="true counts of the scan, where known")
+    parser.add_argument(
+        "--counts", type=float, metavar="N",
+        help="true counts of the whole scan as the scanner recorded them: prompts less randoms and scatter",
+    )
     parser.add_argument("--ct", metavar="CT", help="for attenuation")
     add_unit(parser)
     add_weight(parser)

@@ -35,11 +35,10 @@ def acquire(activity: torch.Tensor, spacing_mm: Sequence[float], *, mu: torch.Te
     """Scans a known activity map [z, y, x] once per dose fraction; returns images in the activity's unit.
 
     The map is blurred by the scanner, projected, attenuated by `mu` (1/cm), given randoms and scatter, counted, and
-    reconstructed as the scanner does. `counts` are the expected trues of the full dose, in all or in each slice; by
-    default those of the scanner's usual dose and time. They are counts of a scan without time of flight: one recorded
-    with it is worth `Scanner.tof_gain` of them. With `nested`, low-count data are a random part of the same
-    full-count events, as list-mode data are thinned; otherwise every fraction is a scan of its own. An image depends
-    on the seed and its own fraction only, not on the other fractions asked for.
+    reconstructed as the scanner does. `counts` are the expected trues of the full dose, as the scanner records them, in
+    all or in each slice; by default those of the scanner's usual dose and time. With `nested`, low-count data are a
+    random part of the same full-count events, as list-mode data are thinned; otherwise every fraction is a scan of its
+    own. An image depends on the seed and its own fraction only, not on the other fractions asked for.
     """
     run = run or Run()
     for fraction in fractions:
@@ -60,9 +59,9 @@ def acquire(activity: torch.Tensor, spacing_mm: Sequence[float], *, mu: torch.Te
 
 def _scale(scan: Scan, counts: float | None, per_slice: bool, body: torch.Tensor, unit: str,
            facts: Facts) -> torch.Tensor:
-    """Counts for one unit of `scan.trues`."""
+    """Counts for one unit of `scan.trues`, as a scan without time of flight would need them (see `_worth`)."""
     if counts is not None:
-        return scale_to_counts(scan.trues, counts, per_slice=per_slice)
+        return scale_to_counts(scan.trues, counts, per_slice=per_slice) * _worth(scan, body)
     scanner = scan.scanner
     bqml, _ = counting.bqml_per_unit(unit, facts, scanner)
     if bqml is None:
@@ -70,6 +69,11 @@ def _scale(scan: Scan, counts: float | None, per_slice: bool, body: torch.Tensor
     seconds = facts.frame_seconds or scanner.seconds
     return torch.tensor(bqml * counting.positrons(facts) * counting.counts_per_projection(
         scan.geometry, scan.spacing_mm, scanner, seconds, counting.diameter_of(body, scan.spacing_mm)))
+
+
+def _worth(scan: Scan, body: torch.Tensor) -> float:
+    """Counts without time of flight, which is not simulated, that one recorded count stands for."""
+    return scan.scanner.tof_gain(counting.diameter_of(body, scan.spacing_mm))
 
 
 def reduce_dose(volume: Volume, fraction: float, *, seed: int = 0, preset: str | Scanner | None = None,
@@ -81,7 +85,7 @@ def reduce_dose(volume: Volume, fraction: float, *, seed: int = 0, preset: str |
     fraction / (1 - fraction) of the dose: such a scan of the image is simulated, and its reconstruction minus that of
     the same data without noise is added. The mean image, with its resolution, is kept; noise is that of the scanner.
 
-    `counts` are the true counts of the original scan in this image, times the scanner's `tof_gain`. Unknown, they are
+    `counts` are the true counts of the original scan in this image, as the scanner recorded them. Unknown, they are
     estimated from dose, weight and time, else from the noise of the image, else from the scanner's usual dose; the
     run says which. `preset` is by default the scanner that the image's facts name, else mCT. `ct` (HU) gives the
     attenuation; where it does not reach, the body that the PET shows attenuates as water. The scanner's axis is the
@@ -141,7 +145,7 @@ class _Reduction:
 
     def scale(self, counts: float | None, seed: int) -> torch.Tensor:
         if counts is not None:
-            return scale_to_counts(self.scan.trues, counts)
+            return _scale(self.scan, counts, False, self.mu, self.volume.unit, self.volume.facts)
         facts, unit, scanner = self.volume.facts, self.volume.unit, self.scan.scanner
         known = unit != SUVBW or (facts.injected_dose_bq and facts.weight_kg)
         bqml, source = counting.bqml_per_unit(unit, facts, scanner)
@@ -163,7 +167,7 @@ class _Reduction:
         return (self.volume.facts.dose_fraction or 1.0) if reduced else 1.0
 
     def _told(self, scale: torch.Tensor, how: str) -> torch.Tensor:
-        total = float(self.scan.trues.double().sum()) * float(scale)
+        total = float(self.scan.trues.double().sum()) * float(scale) / _worth(self.scan, self.mu)
         self.run.warn(f"The scan's true counts are not known; {total:.3g} were estimated {how}. "
                       "Give the counts to replace this.")
         return scale
