@@ -12,6 +12,7 @@ import numpy as np
 from .errors import InputError, OptionError, OutputError, UnitError
 from .progress import Run
 from .read.dicom import DERIVED
+from .suv.injection import Injection
 from .volume import ARBITRARY, BQML, SUVBW, LabelMap, Volume
 
 Tables = dict[str, list[dict[str, Any]]]
@@ -94,13 +95,23 @@ def convert(
     frames: str | None = None,
     like: str | Path | None = None,
     only: Sequence[str] = (),
+    dose_mbq: float | None = None,
+    uptake_minutes: float | None = None,
+    nuclide: str | None = None,
+    corrected_to: str | None = None,
+    suv_factor: float | None = None,
     overwrite: bool = False,
     run: Run | None = None,
 ) -> Path:
     """Write an image in another format or unit. `frames` such as '3' or '10-24' makes one image of some frames of a
     dynamic or gated PET: their mean, weighted by how long each lasted. With `like`, the folder of a DICOM PET, the
     target is a folder, and gets a DICOM series that is derived from that one: its patient, study and place. `only`
-    names the structures of a label map that are kept."""
+    names the structures of a label map that are kept. `dose_mbq`, `uptake_minutes` and `nuclide` of a PET in Bq/ml, or
+    its `suv_factor`, are what its file lost: the new one tells them, so that its SUVs are known from then on."""
+    injection = Injection(dose_mbq, uptake_minutes, nuclide, corrected_to, suv_factor)
+    if injection.said and (role != "pet" or frames is not None or like is not None):
+        raise OptionError("Dose, times or SUV factor", "are of one PET, written as a file of its own",
+                          "Leave them out, or convert to NIfTI with them first.")
     if only and role != "labels":
         raise OptionError(f"only = {', '.join(only)}", f"names structures, and the image is a {role.upper()}",
                           "Give it with role='labels' (--role labels), or leave it out.")  # fmt: skip
@@ -114,7 +125,8 @@ def convert(
     run, target = run or Run(), Path(target)
     if not target.name.endswith(ENDINGS):
         raise OutputError(f"File {target.name}", f"does not end in one of {', '.join(ENDINGS)}", "Choose such a name.")
-    sources = _originals(image, changes=to is not None or frames is not None or bool(only))
+    changes = to is not None or frames is not None or bool(only) or injection.said
+    sources = _originals(image, changes)
     with (
         run.stage("convert", "Converting"),
         staging.Staging(target.parent, protect=sources, overwrite=overwrite) as folder,
@@ -124,9 +136,21 @@ def convert(
         else:
             said = _Said(unit, weight_kg)
             volume = _of_role(image, role, said, run) if frames is None else _of_frames(image, role, frames, said, run)
+            volume = _with_suv(injection, volume, run)
             volume = {None: lambda v: v, SUVBW: suv.to_suv, BQML: suv.to_bqml}[to](volume)
             images.write(volume.with_facts(source=None), folder / target.name)
     return target
+
+
+def _with_suv(injection: Injection, volume: Volume, run: Run) -> Volume:
+    """A dose or time that no patient has shows in the mean SUV of the body."""
+    from . import suv
+    from .prepare import case, mask
+
+    known = injection.onto(volume, run)
+    if injection.said:
+        case.check_suv(suv.to_suv(known), mask.body_mask(known), run)
+    return known
 
 
 def _originals(image: Any, changes: bool) -> list[Path]:

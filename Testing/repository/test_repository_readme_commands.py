@@ -36,7 +36,10 @@ def workplace(tmp_path_factory):
     dynamic = write_frames(like, frames, 3, place / "dynamic.nii.gz", {"FrameDuration": [60, 60, 60]})
     contours = structure_set(place, [("GTV", ball(12.0, read.image(files["pet"]).geometry.origin))])
     processed = convert(place / "series", place / "processed.nii.gz")
-    words = {"PET": files["pet"], "DYNAMIC": str(dynamic), "CT": files["ct"], "ORGANS": files["labels"],
+    bare = images.write(read.image(place / "series").with_facts(suv_factor=None), place / "bare.nii.gz")
+    (place / "bare.json").unlink()
+    words = {"PET": files["pet"], "PET_IN_BQML": str(bare), "DYNAMIC": str(dynamic), "CT": files["ct"],
+             "ORGANS": files["labels"],
              "PROCESSED": str(processed), "CONTOURS": str(contours), "LESIONS": files["lesions"],
              "NORMAL_DOSE": files["reference"], "DICOM_FOLDER": str(place / "series")}  # fmt: skip
     return place, words

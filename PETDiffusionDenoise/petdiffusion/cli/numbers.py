@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..progress import Run
+from ..suv.injection import MOMENTS
 from .common import add_output, add_reporting, add_unit, add_weight, shown, table
 
 
@@ -65,6 +66,13 @@ def _add_convert(commands: Any) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace OUT")
     add_unit(parser)
     add_weight(parser)
+    lost = parser.add_argument_group("SUV of a PET in Bq/ml whose file lost dose and times (the new file tells them)")
+    lost.add_argument("--dose-mbq", type=float, metavar="MBQ", help="injected, less what stayed in the syringe")
+    lost.add_argument("--uptake-minutes", type=float, metavar="MIN", help="from the injection to the start of the scan")
+    lost.add_argument("--nuclide", metavar="N", help="such as F-18, where the file does not say it")
+    lost.add_argument("--corrected-to", choices=MOMENTS, help="moment that the image is corrected for decay to "
+                      "(default: the start of the scan)")  # fmt: skip
+    lost.add_argument("--suv-factor", type=float, metavar="F", help="instead: what Bq/ml are multiplied by to give SUV")
     add_reporting(parser)
     parser.set_defaults(execute=_convert)
 
@@ -130,6 +138,11 @@ def _convert(args: argparse.Namespace, run: Run) -> None:
         frames=args.frames,
         like=args.like,
         only=args.only,
+        dose_mbq=args.dose_mbq,
+        uptake_minutes=args.uptake_minutes,
+        nuclide=args.nuclide,
+        corrected_to=args.corrected_to,
+        suv_factor=args.suv_factor,
         overwrite=args.overwrite,
         run=run,
     )

@@ -31,7 +31,7 @@ def checked(value: Any, name: str, unit: str, limits: tuple[float, float], hint:
 
 
 def _in_file(tag: str, key: str) -> str:
-    return f"it in the file (DICOM {tag}, sidecar {key})"
+    return f"it in the file (DICOM {tag}, sidecar {key}; of a PET in Bq/ml also with petdiffusion convert)"
 
 
 def weight(value: Any) -> float:

@@ -1,0 +1,87 @@
+"""Dose and times that a file lost, said by hand: an image in Bq/ml gets its way to SUV."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
+
+from ..errors import OptionError, UnitError
+from ..volume import BQML, SUVBW, Facts, Volume
+from . import tracers
+from .factor import factor
+
+if TYPE_CHECKING:
+    from ..progress import Run
+
+SCAN, INJECTION = "scan", "injection"
+MOMENTS = (SCAN, INJECTION)
+_SAME = 1e-3
+"""Factors this near to each other are one, rounded."""
+
+
+@dataclass(frozen=True)
+class Injection:
+    """What was said of it; None where nothing was, and the file's own counts."""
+
+    dose_mbq: float | None = None
+    uptake_minutes: float | None = None
+    """From the injection to the start of the scan."""
+    nuclide: str | None = None
+    corrected_to: str | None = None
+    """The moment that the image is corrected for decay to, one of `MOMENTS`; by default the start of the scan."""
+    suv_factor: float | None = None
+    """Known by itself: what Bq/ml are multiplied by to give SUV."""
+
+    def __post_init__(self) -> None:
+        others = [f.name for f in fields(self) if f.name != "suv_factor" and getattr(self, f.name) is not None]
+        if self.suv_factor is not None and others:
+            raise OptionError(f"suv_factor and {', '.join(others)}", "say the same thing twice",
+                              "Give the factor, or dose, time and nuclide.")
+        if self.suv_factor is not None and not (math.isfinite(self.suv_factor) and self.suv_factor > 0):
+            raise OptionError(f"SUV factor {self.suv_factor:g}", "is not a positive number",
+                              "Give what Bq/ml are multiplied by to give SUV, such as 0.0002.")
+        if self.corrected_to not in (None, *MOMENTS):
+            raise OptionError(f"corrected_to = {self.corrected_to}", f"is not one of {', '.join(MOMENTS)}",
+                              "Give the moment that the image is corrected for decay to.")
+        if self.nuclide is not None and tracers.half_life(self.nuclide) is None:
+            raise OptionError(f"Nuclide '{self.nuclide}'", "is not known",
+                              "Write it such as F-18, Ga-68, C-11 or Zr-89.")
+
+    @property
+    def said(self) -> bool:
+        return self != Injection()
+
+    def onto(self, pet: Volume, run: Run) -> Volume:
+        """The PET with its SUV factor; one that its file tells already gives way, which is told."""
+        if not self.said:
+            return pet
+        if pet.unit != BQML:
+            raise UnitError(f"PET in {pet.unit}", *(
+                ("is SUV already, which dose and time cannot change", "Leave them out.") if pet.unit == SUVBW else
+                ("has no way to SUV by dose and time", "If you know it to be in Bq/ml, say so with --unit Bq/ml.")))
+        facts = self._by_factor(pet.facts) if self.suv_factor is not None else self._by_dose(pet.facts)
+        before = pet.facts.suv_factor
+        if before and abs(facts.suv_factor / before - 1) > _SAME:
+            run.warn(f"The file tells an SUV factor of {before:.4g}; {facts.suv_factor:.4g} by what was given is used.")
+        return replace(pet, facts=facts)
+
+    def _by_factor(self, facts: Facts) -> Facts:
+        return replace(facts, suv_factor=float(self.suv_factor))
+
+    def _by_dose(self, facts: Facts) -> Facts:
+        life = facts.half_life_s if self.nuclide is None else tracers.half_life(self.nuclide)
+        if life is None:
+            raise OptionError("The nuclide", "is not known, so decay cannot be counted",
+                              "Give it, such as --nuclide F-18.")
+        dose_bq = facts.injected_dose_bq if self.dose_mbq is None else 1e6 * self.dose_mbq
+        if dose_bq is None:
+            raise OptionError("The injected dose", "is not known, so there is no SUV",
+                              "Give it, such as --dose-mbq 350.")
+        minutes = facts.uptake_minutes if self.uptake_minutes is None else self.uptake_minutes
+        if minutes is None and self.corrected_to != INJECTION:
+            raise OptionError("The time from injection to scan", "is not known, so there is no SUV",
+                              "Give it, such as --uptake-minutes 60.")
+        seconds = 0.0 if self.corrected_to == INJECTION else 60.0 * minutes
+        known = factor(dose_bq, facts.weight_kg, life, seconds)
+        return replace(facts, injected_dose_bq=dose_bq, uptake_minutes=minutes, half_life_s=life, suv_factor=known)

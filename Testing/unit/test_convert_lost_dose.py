@@ -1,0 +1,123 @@
+"""Dose and times that a file lost, said to `convert`: every command knows the SUVs of the new file."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from petdiffusion import convert, quantify, read, suv
+from petdiffusion.cli import main
+from petdiffusion.errors import OptionError, OutputError, UnitError
+from petdiffusion.progress import Run
+from petdiffusion.volume import BQML, SUVBW, Facts
+from petdiffusion.write import images
+from support import dicom_factory
+from support.scans import small_patient
+
+F18_S = 6586.2
+DOSE = {"dose_mbq": 350.0, "uptake_minutes": 60.0, "nuclide": "F-18", "weight_kg": 72.0}
+FACTOR = 72e3 / (350e6 * 0.5 ** (3600 / F18_S))
+"""By hand: the weight in grams over the dose left after an hour."""
+
+
+def bare(folder, name="bare.nii.gz", factor=FACTOR):
+    """Voxels in Bq/ml and not a word beside them."""
+    pet = small_patient(1)["pet"]
+    pet = replace(pet, array=np.asarray(pet.array / factor, np.float32), unit=BQML, facts=Facts())
+    images.write(pet, folder / name)
+    (folder / "bare.json").unlink()
+    return folder / name, pet
+
+
+def test_the_new_file_tells_every_command_its_suvs(tmp_path):
+    path, pet = bare(tmp_path)
+    made = read.image(convert(path, tmp_path / "known.nii.gz", unit="Bq/ml", run=(run := Run()), **DOSE))
+    assert made.unit == BQML and made.facts.suv_factor == pytest.approx(FACTOR, rel=1e-4) and not run.warnings
+    np.testing.assert_allclose(suv.to_suv(made).array, pet.array * FACTOR, rtol=1e-4)
+    tables = quantify(tmp_path / "known.nii.gz", find_above_suv=2.0)
+    assert any(column.startswith("SUVmax") for column in tables["lesions"][0])
+    there = read.image(convert(path, tmp_path / "suv.nii.gz", unit="Bq/ml", to=SUVBW, **DOSE))
+    np.testing.assert_allclose(there.array, pet.array * FACTOR, rtol=1e-4)
+
+
+def test_an_image_corrected_to_the_injection_needs_no_decay(tmp_path):
+    path, _ = bare(tmp_path)
+    for given, name in ((DOSE, "known"), ({k: v for k, v in DOSE.items() if k != "uptake_minutes"}, "without")):
+        convert(path, tmp_path / f"{name}.nii.gz", unit="Bq/ml", corrected_to="injection", **given)
+        made = read.image(tmp_path / f"{name}.nii.gz")
+        assert made.facts.suv_factor == pytest.approx(72e3 / 350e6, rel=1e-4)
+        assert made.facts.uptake_minutes == given.get("uptake_minutes")
+
+
+def test_a_factor_that_is_known_by_itself(tmp_path):
+    path, _ = bare(tmp_path)
+    made = read.image(convert(path, tmp_path / "known.nii.gz", unit="Bq/ml", suv_factor=FACTOR))
+    assert made.facts.suv_factor == FACTOR and suv.to_suv(made).unit == SUVBW
+
+
+def test_what_is_given_goes_before_the_files_and_is_told(tmp_path):
+    series = dicom_factory.pet(tmp_path / "series")
+    own = read.image(series.folder).facts
+    run = Run()
+    convert(series.folder, tmp_path / "a.nii.gz", dose_mbq=own.injected_dose_bq / 2e6, run=run)
+    facts = read.image(tmp_path / "a.nii.gz").facts
+    assert facts.suv_factor == pytest.approx(2 * own.suv_factor, rel=1e-3)
+    assert facts.uptake_minutes == own.uptake_minutes and facts.weight_kg == own.weight_kg
+    assert sum("by what was given is used" in text for text in run.warnings) == 1
+    run = Run()
+    convert(series.folder, tmp_path / "b.nii.gz", dose_mbq=own.injected_dose_bq / 1e6, run=run)
+    assert not any("by what was given" in text for text in run.warnings)
+
+
+def test_a_dose_that_no_patient_has_had_shows_at_once(tmp_path):
+    path, _ = bare(tmp_path)
+    run = Run()
+    convert(path, tmp_path / "known.nii.gz", unit="Bq/ml", run=run, **{**DOSE, "dose_mbq": 3.5})
+    assert any("mean SUV of the body" in text for text in run.warnings)
+
+
+@pytest.mark.parametrize(("lacks", "remedy"), [
+    ("dose_mbq", "--dose-mbq 350"), ("uptake_minutes", "--uptake-minutes 60"), ("nuclide", "--nuclide F-18"),
+    ("weight_kg", "--weight-kg"),
+])  # fmt: skip
+def test_what_is_lacking_is_named_with_its_option(tmp_path, lacks, remedy):
+    path, _ = bare(tmp_path)
+    with pytest.raises((OptionError, UnitError), match=remedy):
+        convert(path, tmp_path / "known.nii.gz", unit="Bq/ml", **{k: v for k, v in DOSE.items() if k != lacks})
+    assert not (tmp_path / "known.nii.gz").exists()
+
+
+@pytest.mark.parametrize(("wrong", "why"), [
+    ({"nuclide": "Xx-99"}, "is not known"), ({"suv_factor": 0.0002}, "twice"), ({"corrected_to": "now"}, "is not one"),
+    ({"dose_mbq": 350e6}, "another unit"), ({"uptake_minutes": -5.0}, "cannot be"), ({"role": "ct"}, "of one PET"),
+    ({"frames": "2-3"}, "of one PET"), ({"like": "series"}, "of one PET"), ({"unit": None}, "--unit Bq/ml"),
+    ({"unit": SUVBW}, "is SUV already"),
+])  # fmt: skip
+def test_what_cannot_be_is_refused(tmp_path, wrong, why):
+    path, _ = bare(tmp_path)
+    with pytest.raises((OptionError, UnitError), match=why):
+        convert(path, tmp_path / "known.nii.gz", **{"unit": "Bq/ml", **DOSE, **wrong})
+
+
+@pytest.mark.parametrize("factor", [0.0, -1.0, float("nan")])
+def test_a_factor_that_is_none_is_refused(tmp_path, factor):
+    path, _ = bare(tmp_path)
+    with pytest.raises(OptionError, match="not a positive number"):
+        convert(path, tmp_path / "known.nii.gz", unit="Bq/ml", suv_factor=factor)
+
+
+def test_the_sidecar_of_the_source_is_never_replaced(tmp_path):
+    """Both files would share it: the source would then have another dose."""
+    images.write(bare(tmp_path)[1], tmp_path / "own.nii.gz")
+    before = (tmp_path / "own.json").read_bytes()
+    with pytest.raises(OutputError, match=r"own\.json"):
+        convert(tmp_path / "own.nii.gz", tmp_path / "own.nii", overwrite=True, **DOSE)
+    assert (tmp_path / "own.json").read_bytes() == before
+
+
+def test_by_the_command_line(tmp_path, capsys):
+    path, _ = bare(tmp_path)
+    assert main(["convert", str(path), str(tmp_path / "known.nii.gz"), "--unit", "Bq/ml", "--dose-mbq", "350",
+                 "--uptake-minutes", "60", "--nuclide", "18F", "--weight-kg", "72"]) == 0  # fmt: skip
+    assert read.image(tmp_path / "known.nii.gz").facts.suv_factor == pytest.approx(FACTOR, rel=1e-4)
+    assert main(["convert", str(path), str(tmp_path / "other.nii.gz"), "--unit", "Bq/ml", "--suv-factor", "0"]) != 0
+    assert "SUV factor 0" in capsys.readouterr().err
