@@ -153,9 +153,11 @@ class PETDiffusionDenoiseLogic(ScriptedLoadableModuleLogic):
                       **given: Any) -> Any:
         """Denoise every frame of a dynamic PET: a sequence node, a 4D file, or the DICOM folder of all frames.
 
-        Returns the denoised sequence with its browser, and the curves of organs and lesions as a table; 4D image,
-        tables and report lie in `out`. `given` may hold ct, mr, labels, lesions (nodes or paths), frames such as
-        '10-24', each, model, seed, device, workers, overwrite, unit_choice, suv_factor, and any option of the method.
+        Returns the denoised sequence with its browser, that of its SD maps, and the curves of organs and lesions as a
+        table; 4D image, tables and report lie in `out`. `given` may hold ct, mr, labels, lesions (nodes or paths),
+        frames such as '10-24', each, patlak (a region of blood, or a CSV of its curve) with patlak_from in minutes,
+        uncertainty=False, model, seed, device, workers, overwrite, unit_choice, suv_factor, and any option of the
+        method.
         A run that was stopped goes on where it was when it is called again.
         """
         from PETDiffusionDenoiseLib import scripted

@@ -1,5 +1,5 @@
 """The denoised frames as citizens of the scene: a sequence that plays with the scan's own, a volume that shows one
-frame at a time and can be reviewed like any result, tables, and a chart of the curves."""
+frame at a time and can be reviewed like any result, the same of SD maps, Ki, tables, and a chart of the curves."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from typing import Any
 
 import numpy as np
 import slicer
+import slicer.util
 from petdiffusion.read import sidecar
 from petdiffusion.suv import parse_unit
 from petdiffusion.volume import ARBITRARY, BQML, Geometry
 
 from . import colors, curves, dynamic_scan, exchange, playing, results, scene, tables, units
 
+UNCERTAINTY = "uncertainty"
 CURVES = "time_activity"
+KI = "ki"
 CHANGED = ("The sequence was changed while the job ran. The denoised frames are of the scan as it was, and play in a "
            "browser of their own.")
 
@@ -41,23 +44,34 @@ class FramesNodes:
 
 
 def bring_in(answer: Mapping[str, Any], name: str, scan: dynamic_scan.DynamicScan | None, inputs: results.Inputs,
-             facts: Mapping[str, str]) -> FramesNodes:
+             facts: Mapping[str, str], with_sd: bool = True) -> FramesNodes:
     """The backend's answer as nodes. `scan` is what was handed over, if it was a sequence; of `inputs` the PET is left
     out, which is the volume that shows a frame of that sequence. If anything fails half-way, no node is left."""
+    files, rows = answer["files"], answer["tables"]["frames"]
     with scene.whole_or_nothing():
-        sequence = _sequence(answer, name, scan)
+        sequence = _sequence(files["denoised"], rows, f"{name} denoised", scan)
         browser = _browser(sequence, scan)
-        shown = browser.GetProxyNode(sequence)
+        shown = _shown(browser, sequence)
         before = browser.GetProxyNode(scan.sequence) if scan is not None and scan.is_there else None
         found = results.ResultNodes(shown, warnings=(*(answer.get("warnings") or ()), *_changed(scan)),
                                     record=answer.get("record") or {})
-        _add_tables(found, answer["tables"], name)
+        played = {sequence: shown}
+        if with_sd and UNCERTAINTY in files:
+            maps = _sequence(files[UNCERTAINTY], rows, f"{name} {UNCERTAINTY}", scan)
+            browser.AddSynchronizedSequenceNode(maps)
+            found.uncertainty = played[maps] = _shown(browser, maps)
+            colors.as_uncertainty(found.uncertainty, slicer.util.arrayFromVolume(found.uncertainty))
+        if KI in files:
+            found.extras[KI] = _ki(files[KI], f"{name} Ki", scan)
+        _add_tables(found, answer["tables"], f"{name} denoised")
         if scan is not None and dynamic_scan.in_scene(scan.shown):
-            shown.SetAndObserveTransformNodeID(scan.shown.GetTransformNodeID())
+            for node in (*played.values(), *found.extras.values()):
+                node.SetAndObserveTransformNodeID(scan.shown.GetTransformNodeID())
             colors.like_input(shown, scan.shown)
         results.sign(found, replace(inputs, pet=before), facts)
-        _sign_frames(sequence, shown, facts)
-        return FramesNodes(sequence, browser, found, dict(answer["files"]))
+        for of_sequence, node in played.items():
+            _sign_frames(of_sequence, node, facts)
+        return FramesNodes(sequence, browser, found, dict(files))
 
 
 def _changed(scan: dynamic_scan.DynamicScan | None) -> list[str]:
@@ -71,8 +85,21 @@ def _sign_frames(sequence: Any, shown: Any, facts: Mapping[str, str]) -> None:
             sequence.GetNthDataNode(number).SetAttribute(attribute, shown.GetAttribute(attribute))
 
 
-def _sequence(answer: Mapping[str, Any], name: str, scan: dynamic_scan.DynamicScan | None) -> Any:
-    rows, file = answer["tables"]["frames"], answer["files"]["denoised"]
+def _ki(file: str, name: str, scan: dynamic_scan.DynamicScan | None) -> Any:
+    """One image for all frames: a map that the review can lay over the PET. It is no activity, so it has no unit."""
+    import SimpleITK as sitk
+
+    image = sitk.ReadImage(file)
+    array = sitk.GetArrayFromImage(image)
+    node = scene.new_volume(array, Geometry.of_sitk(image), name)
+    if scan is not None:
+        node.SetIJKToRASMatrix(scan.matrices[0])
+    colors.as_uncertainty(node, array)
+    return node
+
+
+def _sequence(file: str, rows: tables.Rows, name: str, scan: dynamic_scan.DynamicScan | None) -> Any:
+    """The frames of a 4D image, each at the moment of its row."""
     sequence = slicer.mrmlScene.AddNewNodeByClass(playing.SEQUENCE, slicer.mrmlScene.GenerateUniqueName(name))
     numbers = [number_of(row["frame"]) - 1 for row in rows]
     # the scan's own index, so that one slider moves both
@@ -123,10 +150,15 @@ def _browser(sequence: Any, scan: dynamic_scan.DynamicScan | None) -> Any:
         browser = slicer.mrmlScene.AddNode(slicer.vtkMRMLSequenceBrowserNode())
         browser.SetName(f"{sequence.GetName()} browser")
         browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
+    return browser
+
+
+def _shown(browser: Any, sequence: Any) -> Any:
+    """The volume in which a browser shows the frames."""
     if browser.GetProxyNode(sequence) is None:  # Slicer's Sequences module makes one at once, where it is loaded
         item = min(max(browser.GetSelectedItemNumber(), 0), sequence.GetNumberOfDataNodes() - 1)
         browser.AddProxyNode(sequence.GetNthDataNode(item), sequence, True)
-    return browser
+    return browser.GetProxyNode(sequence)
 
 
 def _add_tables(found: results.ResultNodes, rows: Mapping[str, tables.Rows], name: str) -> None:

@@ -31,7 +31,7 @@ SPELLED = {"grad_cam": "Grad-CAM", "gradcam": "Grad-CAM", "map_matches": "Best m
            "clinical": "marked lesions and organs", "trust": "doubts",
            "intervals": "95 % intervals", "quality": "quality control", "prompts": "prompts of the slices",
            "matches": "best matches of the slices", "transitions": "search of the transitions",
-           "time_activity": "activity over time", "patlak": "rate of uptake (Patlak)"}
+           "time_activity": "activity over time", "patlak": "rate of uptake (Patlak)", "ki": "Ki (Patlak)"}
 """What a reader looks for; the names themselves are those of the files."""
 CHARTS = {"organs": ("organ", ("SUVmean", "mean")), "lesions": ("lesion", ("SUVmax", "max"))}
 

@@ -21,7 +21,7 @@ INPUTS, SCAN, MARK = "input", "scan.mha", "written-by-petdiffusion.txt"
 MARKED = "What 3D Slicer handed over to denoise a dynamic PET. The next run replaces it: keep other files elsewhere.\n"
 IMAGES, MASKS = ("ct", "mr"), ("labels", "lesions")
 OVERWRITE = re.compile(r"or (?:replace|overwrite) (?:it|them) \(--overwrite\)")
-FLAGS = ("frames", "unit", "weight_kg", "model", "seed", "device", "workers")
+FLAGS = ("frames", "patlak", "patlak_from", "unit", "weight_kg", "model", "seed", "device", "workers")
 
 
 class FramesJob(batches.FolderJob):
@@ -37,6 +37,7 @@ class FramesJob(batches.FolderJob):
         self._pet, self._method, self._given = pet, method, dict(given)
         self._name = pet.GetName() if _is_sequence(pet) else Path(str(pet)).name.partition(".")[0]
         self._choice = (self._given.pop("unit_choice", units.AUTOMATIC), float(self._given.pop("suv_factor", 0.0)))
+        self._with_sd = bool(self._given.pop("uncertainty", True))
         settings = {name: value for name, value in self._given.items() if name not in (*IMAGES, *MASKS)}
         self._settings = batches.setting_words(method, settings, FLAGS, ("overwrite", "each"))
         if not _is_sequence(pet) and not isinstance(pet, (str, Path)):
@@ -86,8 +87,8 @@ class FramesJob(batches.FolderJob):
         record = self._named(result.get("record") or {})
         facts = results.facts_of(registry.card(self._method), str(self._given.get("model") or ""),
                                  int(self._given.get("seed") or 0), record)
-        return frames_results.bring_in({**result, "record": record}, f"{self._name} denoised", self._scan,
-                                       results.Inputs(None, None, **nodes), facts)
+        return frames_results.bring_in({**result, "record": record}, self._name, self._scan,
+                                       results.Inputs(None, None, **nodes), facts, self._with_sd)
 
     def _named(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """The run record, with the name of the sequence where the backend saw a file on this computer: the record goes
@@ -110,6 +111,7 @@ def job_of(parameters: Any, method: str, options: Mapping[str, Any], model: str,
     used = [name for name in (*IMAGES, *MASKS) if name in MASKS or card.uses(name)]
     given = {"options": dict(options), "model": model or None, "seed": parameters.seed, "device": parameters.device,
              "unit_choice": parameters.unit, "suv_factor": parameters.suv_factor,
+             "uncertainty": parameters.make_uncertainty,
              **{name: node for name in used if (node := getattr(parameters, name)) is not None}}
     return FramesJob(sequence_of(parameters.pet), parameters.frames_folder.strip(), method, python, given=given,
                      shown=parameters.pet)
