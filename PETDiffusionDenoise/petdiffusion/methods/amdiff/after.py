@@ -49,7 +49,7 @@ class After:
         """P_HCR in SUV from diffused values of the whole scan."""
         denoised, units = self.scan.suv(x), self.scan.units
         if self.network.revision is None:
-            return denoised[0, 0].numpy()
+            return units.with_what_was_cut(denoised)[0, 0].numpy()
         self.policy.place(self.network)
         images = torch.cat((denoised, *(part.expand_as(denoised) for part in units.seen())), 1)
         rules = PatchRules(multiple=1, largest=self.config.window, overlap=8)
@@ -65,7 +65,8 @@ class After:
     def segmented(self, revised: np.ndarray) -> Masks:
         """Both branches, from the patches of two views."""
         self.policy.place(self.network)
-        seen = [torch.from_numpy(revised)[None, None], self.scan.units.low]
+        image, units = torch.from_numpy(revised)[None, None], self.scan.units
+        seen = [units.as_cut(image) if self.network.revision is None else image, units.low]
         seen += [torch.tensor(self.case.ct.array)[None, None]] if self.config.sees_ct else []
         images = torch.cat(seen, 1)
         rules = PatchRules(multiple=SegmenterConfig(**self.config.segmenter).multiple, largest=self.config.window,
@@ -78,8 +79,8 @@ class After:
 
         found = blended(probabilities, Conditions(images=images, coordinates=True), rules, self.policy, self.run,
                         channels=1 + len(ORGANS), body=self.case.body)  # fmt: skip
-        image = revised if self._borders == CONTRAST else None
-        masks = masks_of(found.numpy(), self.case, self._threshold, self._smallest, self.left_out, image, self._alone,
+        by = revised if self._borders == CONTRAST else None
+        masks = masks_of(found.numpy(), self.case, self._threshold, self._smallest, self.left_out, by, self._alone,
                          self.config.surely)  # fmt: skip
         warn(masks.places, self.run)
         self._tell(masks)

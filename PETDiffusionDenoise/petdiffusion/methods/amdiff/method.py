@@ -79,10 +79,18 @@ class Job:
         trained = self.config.mean_share > 0
         if self.masks_only:
             return
+        self._tell_what_is_cut()
         asked.tell(method, self.options, self.run, trained)
         if trained:
             sigmas = parts.levels(self.config, self.options["steps"]).tolist()
             asked.tell_of_no_spread(method, self.options, sigmas, self.config.sigma_data or 1.0, self.run)
+
+    def _tell_what_is_cut(self) -> None:
+        cut, geometry = self.config.cut_suv, self.case.pet.geometry
+        ml = float((self.case.pet.array > cut).sum()) * geometry.voxel_ml
+        if ml and self.network.revision is None:
+            self.run.warn(f"{ml:.1f} ml of the scan lie above SUV {cut:g}, beyond which this network sees nothing: the "
+                          "scan's own values stand there, with their noise, and no spread of samples tells it.")
 
     @property
     def masks_only(self) -> bool:

@@ -38,6 +38,16 @@ class Units:
         parts = (part if len(part) == 1 else part[items] for part in (self.low, self.zero, self.scale, self.skip))
         return Units(*parts, self.cut)
 
+    def with_what_was_cut(self, suv: Tensor) -> Tensor:
+        """Beyond the cut a network without the revision sees nothing: the scan's own values stand there. They are as
+        bright as any, so their noise is small beside them, and no filter takes from a small lesion's peak."""
+        beyond = self.low > self.cut
+        return torch.where(beyond, suv.clamp_max(self.cut) + self.low - self.cut, suv)
+
+    def as_cut(self, suv: Tensor) -> Tensor:
+        """The same without it, as the network's second half was taught."""
+        return torch.where(self.low > self.cut, suv.clamp_max(self.cut), suv)
+
     def seen(self) -> tuple[Tensor, Tensor, Tensor]:
         """What the network's second half is given beside P_HC."""
         return self.low, self.skip, self.scale
