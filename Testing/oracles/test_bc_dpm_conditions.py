@@ -353,6 +353,29 @@ def test_l_is_the_papers_at_its_levels_and_between_them():
     assert counts.transitions(3e5, 1000) == 100 and counts.transitions(1e3, 10) <= 10
 
 
+def chain(steps, **changes):
+    given = {"transitions": counts.transitions(1e6, steps), "reach": counts.reach(1e6), "balance": 0.2,
+             "smooth_mm": FWHM, "resolution_mm": FWHM, "steps": steps, **changes}  # fmt: skip
+    return levels(BcDpmConfig(), Settings(**given))
+
+
+@pytest.mark.parametrize("start", ["scan", "noise"])
+@pytest.mark.parametrize("steps", [10, 15, 20, 33, 50, 99])
+def test_few_steps_begin_where_the_papers_do(steps, start):
+    """The scan is steered from the level of its noise on; the last of 20 evenly spaced times is next to no noise."""
+    paper, few = float(chain(100)[0]), chain(steps, start=start)
+    steered = few[-1 - counts.transitions(1e6, steps):]
+    assert float(steered[0]) == pytest.approx(paper, rel=0.03) and few[-1] == 0 and (few.diff() < 0).all()
+    assert len(few) <= steps + 3
+
+
+def test_a_hundred_steps_are_the_papers_and_a_stated_l_goes_as_far_as_it_says():
+    found = BcDpmConfig().level_scale * respaced_sigmas(alpha_bar(BcDpmConfig()), 100)
+    torch.testing.assert_close(chain(100), found[-6:])
+    stated = chain(20, transitions=2, reach=0.0)
+    assert float(stated[0]) == pytest.approx(float(found[-11]), rel=0.03) and len(stated) == 3
+
+
 def test_the_count_level_comes_from_counts_then_fraction_then_noise():
     config = BcDpmConfig(normal_counts=4e6)
     assert counts.level_of({"counts": 2e5, "fraction": 0.5}, 0.1, config).counts == 2e5

@@ -118,6 +118,21 @@ def test_starting_from_a_noisy_image_at_a_level():
     assert torch.corrcoef(torch.cat((out, image)))[0, 1] == pytest.approx(S / math.hypot(S, level), abs=0.02)
 
 
+@pytest.mark.parametrize("name", ["heun", "dpmpp_2m"])
+def test_a_gap_above_the_levels_costs_no_spread(name):
+    """One step from pure noise to where an image begins to show, as chains of slices have it, then many: the exact flow
+    scales every value by the same factor. A trapezoid over the gap would leave a spread too wide, however many follow.
+    """
+    top = 157.0
+    sigmas = torch.cat((torch.tensor([top], dtype=torch.float64), karras_sigmas(80, BOTTOM, TOP)))[:-1]
+    x = torch.linspace(-top, top, 101, dtype=torch.float64)[None]
+    counted = Counted(exact_denoiser)
+    found = SAMPLERS[name](counted, x, sigmas)
+    exact = math.sqrt((S**2 + BOTTOM**2) / (S**2 + top**2))
+    assert float((found[0, -1] - found[0, 0]) / (2 * top)) == pytest.approx(exact, rel=0.004)
+    assert counted.evaluations == evaluations_of(name, sigmas)
+
+
 def test_levels_that_do_not_fall_are_refused():
     for wrong in ([1.0, 1.0, 0.0], [0.1, 1.0], [1.0], [1.0, -0.1]):
         with pytest.raises(ValueError, match="levels"):

@@ -50,3 +50,10 @@ def test_weights_that_do_not_fit_are_a_named_error(model, build, width):
     wrong = replace(model, card=replace(model.card, config={"width": width}))
     with pytest.raises(ModelError, match="The weights: do not fit its configuration"):
         loaded(wrong, build, "The weights")
+
+
+def test_weights_that_are_cut_short_are_a_named_error(model):
+    """Their card may know no better: it was written beside the damaged file."""
+    model.weights.write_bytes(model.weights.read_bytes()[:-3])
+    with pytest.raises(ModelError, match="The weights: cannot be read"):
+        loaded(model, line, "The weights")

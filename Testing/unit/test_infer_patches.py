@@ -166,6 +166,19 @@ def test_each_slab_gets_its_own_text():
     assert torch.equal(out[1, 0, :, 0, 0], torch.arange(5.0))
 
 
+def test_a_pair_of_slices_gets_the_text_of_its_first():
+    got = []
+
+    def reads(x, sigma, cond=None):
+        got.extend(cond.context[:, 0, 0].tolist())
+        return x
+
+    rules = PatchRules(dims=2, multiple=4, slab=2)
+    patched(reads, (6, 8, 8), rules, batch=1)(torch.zeros(1, 1, 6, 8, 8), torch.tensor(1.0),
+                                              Conditions(context=torch.arange(6.0).reshape(6, 1, 1), by_slice=True))
+    assert got == [0, 2, 4]
+
+
 def test_coordinates_are_those_of_the_whole_volume():
     shape = (10, 12, 9)
 

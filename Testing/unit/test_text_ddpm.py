@@ -206,6 +206,15 @@ def test_the_mean_of_the_mirrored_patient_is_the_mirrored_mean(models, case):
     assert np.abs(wrong - plain).max() > 1e-3
 
 
+def test_two_views_are_averaged_and_not_added():
+    from petdiffusion.diffusion.conditions import Conditions
+    from petdiffusion.methods.text_ddpm.method import _two_views
+
+    images = torch.arange(24.0).reshape(1, 2, 1, 3, 4)
+    found = _two_views(lambda view: view.images, Conditions(images=images))
+    torch.testing.assert_close(found, images)
+
+
 # ---- encoders ------------------------------------------------------------------------------------------------------
 
 

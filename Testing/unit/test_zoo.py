@@ -203,6 +203,13 @@ def test_unknown_models_say_what_there_is(model):
         store.find("tyni")
 
 
+def test_a_model_that_is_named_and_has_a_bad_card_says_what_is_wrong_with_it(no_bundled_models):
+    """And not that there is none of this name."""
+    make_model(store.user_folder(), "mine", voxel_mm=["4", "5"])
+    with pytest.raises(ModelError, match=r"mine\.json"):
+        store.find("mine")
+
+
 @pytest.mark.parametrize("change", [{"voxel_mm": ["4", "5"]}, {"seen": {"noise_percent": 5}}, {"tracers": [1]},
                                     {"config": {"network": None}}])  # fmt: skip
 def test_a_bad_card_is_skipped_by_runs_of_its_method_and_the_doctor_tells_it(tmp_path, no_bundled_models, change):

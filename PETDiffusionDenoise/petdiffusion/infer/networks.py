@@ -26,6 +26,7 @@ def loaded(model: Model, build: Build[N], what: str = "The model's weights") -> 
 
 @cache
 def _loaded(path: str, sha256: str, config: str, build: Build[N], what: str) -> N:
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     network = build(json.loads(config))
@@ -34,4 +35,6 @@ def _loaded(path: str, sha256: str, config: str, build: Build[N], what: str) -> 
     except RuntimeError as error:
         raise ModelError(what, f"do not fit its configuration ({error})",
                          "Add the model again from its source.") from None  # fmt: skip
+    except SafetensorError as error:
+        raise ModelError(what, f"cannot be read ({error})", "Copy the file again from its source.") from None
     return network.eval()

@@ -64,6 +64,8 @@ class _Broken:
     error: ModelError
     methods: tuple[str, ...]
     """That it names; none where nobody can tell."""
+    name: str
+    """Its file's, which is its id where this program put it there."""
 
 
 def broken(method: str | None = None) -> list[ModelError]:
@@ -80,7 +82,7 @@ def _all() -> list[Model | _Broken]:
             try:
                 found.append(Model(ModelCard.read(path), path.with_suffix(".safetensors"), bundled))
             except ModelError as error:
-                found.append(_Broken(error, methods_said(path)))
+                found.append(_Broken(error, methods_said(path), path.stem))
     return found
 
 
@@ -88,6 +90,9 @@ def find(id_or_path: str, method: str | None = None) -> Model:
     """A verified model by id, or by the path of its card or weights."""
     model = _named(id_or_path)
     if model is None:
+        for one in _all():
+            if isinstance(one, _Broken) and one.name == id_or_path:
+                raise one.error
         raise ModelError(
             f"Model '{id_or_path}'",
             f"is not one of {', '.join(models()) or 'none installed'}",

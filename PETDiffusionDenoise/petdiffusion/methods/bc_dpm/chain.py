@@ -20,6 +20,7 @@ from ...physics.poisson import generator
 from ...progress import Run
 from . import conditions as eq10
 from .config import BcDpmConfig
+from .counts import PAPER_STEPS
 from .parts import alpha_bar, denoiser, told
 from .units import Units
 
@@ -46,6 +47,8 @@ class Settings:
     estimate: str = "mean"
     axial_mm: float = 0.0
     """Neighbouring slices share their noise over this distance, and the filters reach as far (FWHM)."""
+    reach: float = 0.0
+    """How far up the last l steps go, in the paper's steps; 0: as far as l of `steps` do."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -88,9 +91,22 @@ def levels(config: BcDpmConfig, settings: Settings) -> Tensor:
     Levels above the highest that the network has seen are left out: there is nothing of an image at either.
     """
     bars = alpha_bar(config)
-    found = (config.level_scale * respaced_sigmas(bars, settings.steps)).clamp(max=float(sigma_of(bars)[-1]))
+    found = respaced_sigmas(bars, settings.steps)
+    if settings.steps < PAPER_STEPS:
+        found = _reaching(found, bars, settings)
+    found = (config.level_scale * found).clamp(max=float(sigma_of(bars)[-1]))
     found = torch.unique_consecutive(found)
     return found[-1 - settings.transitions :] if settings.start == "scan" else found
+
+
+def _reaching(found: Tensor, bars: Tensor, settings: Settings) -> Tensor:
+    """With the last l steps evenly below where the paper's chain would be steered from. The last of a few evenly
+    spaced times lie far apart, the very last at the end: one step alone would go from almost no noise to none."""
+    l, last = settings.transitions, len(bars)
+    reach = settings.reach or PAPER_STEPS * l / settings.steps
+    top = min(max(1 + (reach - 1) * (last - 1) / (PAPER_STEPS - 1), 1.0), float(last))
+    steered = sigma_of(bars)[torch.linspace(top, 1 if l > 1 else top, l, dtype=torch.float64).round().long() - 1]
+    return torch.cat((found[found > steered[0]], steered, found.new_zeros(1)))
 
 
 @dataclass(eq=False)

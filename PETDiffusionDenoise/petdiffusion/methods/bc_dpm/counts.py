@@ -23,6 +23,7 @@ NOISE = ((1e6, 0.276), (3e5, 0.375), (1e5, 0.536))
 were projected, counted and reconstructed as in the paper; patients differ by 6 %."""
 TRANSITIONS = ((1e6, 5.0), (3e5, 10.0), (1e5, 15.0))
 """The paper's l, of 100 steps."""
+PAPER_STEPS = 100
 FEWEST = 3.0
 """l at the highest counts."""
 WIDTH = ((1e6, 4.0), (3e5, 5.75), (1e5, 8.0))
@@ -96,8 +97,12 @@ def as_in_a_trunk(counts: float, pixels: float) -> float:
 
 def transitions(counts: float, steps: int) -> int:
     """l for a chain of so many steps: the paper's table is for 100."""
-    wanted = max(interpolated(TRANSITIONS, counts), FEWEST)
-    return int(np.clip(round(wanted * steps / 100), 1, steps))
+    return int(np.clip(round(reach(counts) * steps / PAPER_STEPS), 1, steps))
+
+
+def reach(counts: float) -> float:
+    """How far up the steered part goes, in the paper's steps: to the level of the noise, however few steps."""
+    return max(interpolated(TRANSITIONS, counts), FEWEST)
 
 
 def width_mm(counts: float, pixel_mm: float) -> float:

@@ -89,7 +89,7 @@ class Job:
     def searched(self, network: UNet, case: Case, run: Run) -> tuple[Job, list[dict[str, Any]]]:
         """With l as found on a digital patient at this count level."""
         best, table = search.best_transitions(self.settings, self.level.counts, case, network, self.config, run)
-        return replace(self, settings=replace(self.settings, transitions=best)), table
+        return replace(self, settings=replace(self.settings, transitions=best, reach=0.0)), table
 
     def details(self) -> dict[str, Any]:
         return {"counts": float(f"{self.level.counts:.4g}"), "counts_from": self.level.told,
@@ -115,6 +115,7 @@ def settings_of(options: Mapping[str, Any], level: float, pixel_mm: float) -> Se
         samples=options["samples"],
         estimate=options["estimate"],
         axial_mm=0.0 if options["each_slice"] else options["axial_mm"],
+        reach=0.0 if options["transitions"] else counts.reach(level),
     )
 
 

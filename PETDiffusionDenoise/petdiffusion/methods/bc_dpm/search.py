@@ -47,7 +47,7 @@ def best_transitions(
     for count in candidates(settings.transitions, settings.steps):
         run.check()
         quiet = Run(seed=run.seed, device=run.device, cancelled=run.cancelled)
-        trial = replace(settings, transitions=count, samples=2, estimate="mean", axial_mm=0.0)
+        trial = replace(settings, transitions=count, reach=0.0, samples=2, estimate="mean", axial_mm=0.0)
         found = sample(scan, trial, insert, network, config, quiet)
         image = scan.units.inverse(found.mean.numpy()[0])
         rows.append({"transitions": count, "psnr": mean_psnr(image, normal, body)})
