@@ -14,7 +14,7 @@ from petdiffusion.progress import Run
 from petdiffusion.training import loop
 from petdiffusion.training.bank import load_bank
 from petdiffusion.training.checkpoint import FACTS, STATE
-from petdiffusion.training.export import _without_names
+from petdiffusion.training.export import _without_names, export
 from petdiffusion.training.log import Log
 from petdiffusion.training.loop import train
 from petdiffusion.training.manifest import collect
@@ -23,6 +23,7 @@ from petdiffusion.write.lock import alone_in
 from support.line import Line, People, Points
 from support.tiny_bank import write_dataset
 from support.tiny_models import NETWORK
+from test_training_export import FACTS as SAID
 
 
 def settings(**changes):
@@ -152,6 +153,46 @@ def test_the_origin_is_that_of_the_beginning(tmp_path):
     assert go(tmp_path / "second", origin=origin, steps=3)["begun_from"] == "a training of line"
     shutil.rmtree(tmp_path / "first")
     assert go(tmp_path / "second", steps=4)["begun_from"] == "a training of line"
+
+
+def begin_with(folder, origin, data, run=None):
+    train(Line(), data, settings(), folder, run, origin=str(origin))
+    return plan_of(folder)
+
+
+def test_who_taught_the_weights_of_the_beginning_cannot_judge(tmp_path):
+    go_with(tmp_path / "first", Listed(tmp_path / "one", "A,train,a,P1", "V,validation,v,P2"), 2)
+    turned = Listed(tmp_path / "two", "V,train,v,P2", "A,validation,x,")
+    with pytest.raises(TrainingError, match="Patient x: was learnt from in first and is now for validation: row a "
+                                            "then, row x now"):  # fmt: skip
+        begin_with(tmp_path / "second", tmp_path / "first", turned)
+    assert not list((tmp_path / "second").glob("*.*")), "and nothing was begun"
+    apart = Listed(tmp_path / "three", "B,train,b,P3", "V,validation,v,P2")
+    assert begin_with(tmp_path / "second", tmp_path / "first", apart)["begun_from"] == "a training of line"
+
+
+def test_who_taught_is_known_to_trainings_that_begin_with_one_another_and_go_on(tmp_path):
+    first, second, third = (tmp_path / name for name in ("first", "second", "third"))
+    go_with(first, Listed(tmp_path / "one", "A,train,a,P1", "V,validation,v,P2"), 2)
+    begin_with(second, first, Listed(tmp_path / "two", "B,train,b,P3", "V,validation,v,P2"))
+    with_a = Listed(tmp_path / "three", "C,train,c,P4", "D,validation,d,P1")
+    shutil.rmtree(first)
+    for again in (lambda: go_with(second, with_a, 4), lambda: begin_with(third, second, with_a)):
+        with pytest.raises(TrainingError, match="Patient P1: was learnt from in second and is now for validation"):
+            again()
+    go_with(second, Listed(tmp_path / "four", "E,train,e,", "V,validation,v,P2"), 4)
+    with pytest.raises(TrainingError, match="Patient P1: was learnt from in second"):
+        go_with(second, with_a, 6)
+    card = export(second, tmp_path / "models", "line", SAID).with_suffix(".json").read_text()
+    assert "P1" in (second / "plan.json").read_text() and "P1" not in card and "P3" not in card
+
+
+@pytest.mark.parametrize(("last", "told"), [("V,validation,v,P2", True), ("B,train,b,", False)])
+def test_a_model_that_names_nobody_is_told_where_somebody_judges(tmp_path, last, told):
+    go(tmp_path / "first")
+    model, run = export(tmp_path / "first", tmp_path / "models", "line", SAID), Run()
+    assert begin_with(tmp_path / "t", model, Listed(tmp_path / "one", "A,train,a,", last), run)["begun_from"] == "line"
+    assert any("line is a model, and its card does not name the patients" in note for note in run.warnings) == told
 
 
 def test_a_training_whose_plan_is_gone_goes_on_and_a_damaged_plan_is_named(tmp_path):

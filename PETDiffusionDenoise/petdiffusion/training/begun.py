@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import TrainingError
+from ..progress import Run
 from ..write.staging import writing
-from . import checkpoint, origins
+from . import checkpoint, judges, origins
 from .settings import TrainSettings
 from .task import Batch, Task
 from .validation import judged_by
@@ -76,33 +77,18 @@ def check_same(begun: Begun, task: Task, data: Mapping[str, Any], settings: Trai
     begun_from = begun.plan.get("begun_from")
     if origin is not None and "begun_from" in begun.plan and origins.name_of(origin) != begun_from:
         raise _other(begun, f"was begun with the weights of {begun_from or 'no model'}, not of {origin}")
-    _check_judges(begun, data)
+    judges.check(data, begun.plan, begun.folder.name, "choose another folder")
 
 
-def _check_judges(begun: Begun, data: Mapping[str, Any]) -> None:
-    """Who was learnt from can no longer say how good the training is."""
-    before = begun.plan.get("data", {})
-    sets = [before, *(stage["data"] for stage in begun.plan.get("earlier", ()))]
-    learnt, judges = [one for had in sets for one in _people(had, "training")], _people(before, "validation")
-    for new in (one for one in _people(data, "validation") if not any(_same(one, judge) for judge in judges)):
-        if (known := next((one for one in learnt if _same(one, new)), None)) is not None:
-            rows = "" if known["id"] == new["id"] else f": row {known['id']} then, row {new['id']} now"
-            raise TrainingError(f"Patient {new.get('patient') or new['id']}",
-                                f"was learnt from in {begun.folder.name} and is now for validation{rows}",
-                                "Leave every patient in his split, or choose another folder.")  # fmt: skip
-
-
-def _people(data: Mapping[str, Any], role: str) -> list[Mapping[str, str]]:
-    """Ids alone in plans of older versions, and of data that is not of manifests."""
-    ids = [{"id": name} for name in data.get(f"{role}_patients", ())]
-    return data["people"].get(role, []) if "people" in data else ids
-
-
-def _same(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
-    """Ids are for people to read, and often numbers of rows: they tell only where nothing else is known."""
-    if "scan" not in one or "scan" not in other:
-        return one["id"] == other["id"]
-    return one["scan"] == other["scan"] or (one["patient"] != "" and one["patient"] == other["patient"])
+def check_origin(origin: str, data: Mapping[str, Any], run: Run) -> None:
+    """Who taught the weights that a training begins with may not judge it. Cards of models name nobody."""
+    if origins.is_training(origin):
+        judges.check(data, read_plan(Path(origin)), Path(origin).name, "begin with other weights")
+    elif data.get("people", {}).get("validation"):
+        name = origins.name_of(origin)
+        run.warn(f"{name} is a model, and its card does not name the patients that it learnt from: see that nobody who "
+                 f"is for validation was among them. 'petdiffusion models show {name}' has its data; a training's "
+                 "folder would know its patients.")  # fmt: skip
 
 
 def _other(begun: Begun, why: str) -> TrainingError:
@@ -121,6 +107,8 @@ def explain(folder: Path, task: Task, data: Mapping[str, Any], settings: TrainSe
     """Write the plan: what is trained now, and under `earlier` what it was until which step where that was other."""
     now = _plain({"method": task.method, "config": dict(task.config), "settings": settings.to_json(),
                   "data": data, "judged_by": judged_by(data), "begun_from": origins.name_of(origin)})  # fmt: skip
+    if taught := _origin_learnt_from(origin, begun):
+        now[judges.ORIGIN] = taught
     if begun is not None:
         now["begun_from"] = begun.plan.get("begun_from", now["begun_from"])
         if earlier := _earlier(begun, now):
@@ -129,6 +117,13 @@ def explain(folder: Path, task: Task, data: Mapping[str, Any], settings: TrainSe
     with writing(folder / PLAN):
         aside.write_text(json.dumps(now, indent=2), encoding="utf-8")
         os.replace(aside, folder / PLAN)
+
+
+def _origin_learnt_from(origin: str | None, begun: Begun | None) -> list[judges.Person]:
+    """By name, so that a training that begins with this one knows them too."""
+    if begun is not None:
+        return begun.plan.get(judges.ORIGIN, [])
+    return judges.learnt(read_plan(Path(origin))) if origin is not None and origins.is_training(origin) else []
 
 
 def _earlier(begun: Begun, now: Mapping[str, Any]) -> list[dict[str, Any]]:

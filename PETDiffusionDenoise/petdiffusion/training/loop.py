@@ -23,7 +23,7 @@ from ..progress import Run, silent
 from ..write.lock import alone_in
 from . import checkpoint, origins
 from .average import moving_average
-from .begun import begun_in, calibrate, check_same, explain
+from .begun import begun_in, calibrate, check_origin, check_same, explain
 from .log import Log
 from .settings import TrainSettings
 from .task import ITEM, Batch, Task
@@ -70,6 +70,8 @@ def train(
         warn_of_judges(described, run)
         if begun is not None:
             check_same(begun, task, described, settings, origin)
+        elif origin is not None:
+            check_origin(origin, described, run)
         network, average, model, optimizer = _built(task, settings, fabric, origin if begun is None else None)
         state = _State()
         if begun is not None:

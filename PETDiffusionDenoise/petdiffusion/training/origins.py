@@ -34,13 +34,13 @@ def name_of(origin: str | None) -> str | None:
     """What the plan and the card say of it: a model's id, or the method of a training, but no path."""
     if origin is None:
         return None
-    if not _is_training(origin):
+    if not is_training(origin):
         return Path(origin).name.removesuffix(".safetensors")
     plan = json.loads((Path(origin) / "plan.json").read_text(encoding="utf-8"))
     return f"a training of {plan['method']}"
 
 
-def _is_training(origin: str) -> bool:
+def is_training(origin: str) -> bool:
     return (Path(origin) / checkpoint.STATE).is_file()
 
 
@@ -49,7 +49,7 @@ def _weights(origin: str) -> dict[str, torch.Tensor]:
 
     from ..zoo import store
 
-    if not _is_training(origin):
+    if not is_training(origin):
         return load_file(store.find(origin).weights)
     state = load_file(Path(origin) / checkpoint.STATE)
     return {name.removeprefix(_AVERAGE): value for name, value in state.items() if name.startswith(_AVERAGE)}
