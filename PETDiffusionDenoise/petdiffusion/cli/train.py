@@ -68,6 +68,7 @@ def add(commands: Any) -> None:
 def _train(args: argparse.Namespace, run: Run) -> None:
     from ..infer import device
     from ..training.loop import check_free, train
+    from ..training.sides import check_patch
 
     check_device(args.device)
     device.prepare_process()
@@ -78,6 +79,7 @@ def _train(args: argparse.Namespace, run: Run) -> None:
     module, name = card.trainer.split(":")
     task = getattr(importlib.import_module(module), name)(args.config, _values(args.change))
     settings = _settings(args)
+    check_patch(task, settings.patch)
     check_free(args.out)
     with _patients(args, task, settings, run) as patients:
         folder = train(task, patients, settings, args.out, run, origin=args.origin)

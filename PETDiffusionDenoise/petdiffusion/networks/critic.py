@@ -5,6 +5,9 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.func import functional_call
 
+SMALLEST_SEEN = 12
+"""Voxels along a side that leave it, halved and looked at, more than one place to take the norm of."""
+
 
 def patch_critic(channels: int, images: int = 1) -> nn.Module:
     """Each of its answers looks at a part of the volume."""

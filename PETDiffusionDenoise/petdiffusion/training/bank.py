@@ -21,6 +21,7 @@ from . import manifest
 from .manifest import Found, Manifests, Row, half
 from .patches import Drawn, coordinates, fitted
 from .settings import TrainSettings
+from .sides import JUDGED
 
 Derive = Callable[
     [np.ndarray, tuple[float, float, float], np.ndarray, Mapping[str, torch.Tensor]],
@@ -61,7 +62,7 @@ class Bank(Drawn[Patient]):
 
     def patch(self, people: list[Patient], rng: np.random.Generator, training: bool) -> dict[str, torch.Tensor]:
         """A cube somewhere in a body, or around a lesion, mirrored left to right half the time."""
-        size = self.settings.patch if training else max(self.settings.patch, 48)
+        size = self.settings.patch if training else max(self.settings.patch, JUDGED)
         patient = people[rng.integers(len(people))]
         scan = patient.scans[rng.integers(len(patient.scans))]
         shape = np.array(patient.images["normal"].shape)

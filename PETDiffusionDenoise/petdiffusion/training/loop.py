@@ -17,7 +17,8 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from ..errors import DependencyError, TrainingError
+from ..errors import DependencyError, ResourceError, TrainingError
+from ..infer.patches import is_out_of_memory
 from ..packages import to_install
 from ..progress import Run, silent
 from ..write.lock import alone_in
@@ -26,6 +27,7 @@ from .average import moving_average
 from .begun import begun_in, calibrate, check_origin, check_same, explain
 from .log import Log
 from .settings import TrainSettings
+from .sides import check_patch
 from .task import ITEM, Batch, Task
 from .validation import scores_of, warn_of_judges
 
@@ -60,10 +62,11 @@ def train(
     `origin` is a model, or the folder of another training, whose weights this one begins with.
     """
     run, folder = run or Run(), Path(folder)
+    check_patch(task, settings.patch)
     fabric = _fabric(settings, run)
     if not fabric.is_global_zero:
         run.report = silent  # one process speaks for all
-    with _folder_of_all(folder, fabric):
+    with _folder_of_all(folder, fabric), _room_for(settings):
         begun = begun_in(folder, resume)
         calibrate(task, data.validation(), begun)
         described = data.describe()
@@ -83,6 +86,19 @@ def train(
         with run.stage("train", f"Training {task.method} ({millions:.2f} M parameters)"):
             _loop(task, data, settings, folder, run, fabric, model, network, average, optimizer, state)
     return folder
+
+
+@contextmanager
+def _room_for(settings: TrainSettings) -> Iterator[None]:
+    """What there is no memory for is told by what the user can change."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise ResourceError(f"Memory for batches of {settings.batch} patches with {settings.patch} voxels a side",
+                            "is not enough", "Give a smaller patch or batch (--set patch=32 batch=1 accumulate=4; "
+                            "accumulate makes up for a small batch), or another device.") from error  # fmt: skip
 
 
 def check_free(folder: str | Path) -> None:
@@ -173,7 +189,8 @@ def _loop(
             if log is not None and state.losses:
                 _report(task, batches, average.module, state, optimizer, log, run)
         finally:
-            save()  # first: closing waits for a batch that is being made, and may be broken off
+            if state.step > 0:  # else nothing was learnt, and the folder is free for other settings
+                save()  # first: closing waits for a batch that is being made, and may be broken off
 
 
 def _done(settings: TrainSettings, state: _State, fabric: Any) -> float:

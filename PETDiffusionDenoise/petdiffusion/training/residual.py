@@ -18,6 +18,7 @@ from ..networks.unet import UNet, UNetConfig
 from ..prepare import channels
 from ..prepare.whiten import Whitening, whiten
 from ..progress import Run
+from .sides import Sides
 from .task import Batch
 
 ALONE = "_alone"
@@ -38,6 +39,10 @@ class ResidualTask:
     @property
     def config(self) -> Mapping[str, Any]:
         return self.settings.to_json()
+
+    @property
+    def sides(self) -> Sides:
+        return Sides.judged(UNetConfig.from_json(self.settings.network).multiple)
 
     def network(self) -> nn.Module:
         return UNet(UNetConfig.from_json(self.settings.network))

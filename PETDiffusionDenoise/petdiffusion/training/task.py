@@ -19,7 +19,8 @@ so that batches of one are served in turn as well. They stay on the host, where 
 
 class Trained(Protocol):
     """A method's side of the training. Built as `Task(config, changes)` from the method card's `trainer`; the class
-    lists its `configs` by name, for `choices.config_of` and `petdiffusion methods`."""
+    lists its `configs` by name, for `choices.config_of` and `petdiffusion methods`. Where it learns from patches, it
+    says which `sides` they may have."""
 
     method: str
     config: Mapping[str, Any]

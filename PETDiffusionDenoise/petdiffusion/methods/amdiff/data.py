@@ -23,13 +23,13 @@ from ...training.bank import Bank, Derive, Patient, bank_of, patient_of
 from ...training.manifest import Manifests, Row, collect
 from ...training.patches import collate, coordinates, fitted
 from ...training.settings import TrainSettings
+from ...training.sides import JUDGED
 from ...training.task import Batch
 from ...volume import LabelMap
 from .config import ORGANS
 from .losses import UNLABELLED
 from .segmenter import AIR_HU
 
-VALIDATION_SIDE = 48
 UNLABELLED_SHARE = 0.25
 """Share of the patches that are taken from patients whose organs are not known, where there are such."""
 JITTER = 0.15
@@ -80,7 +80,7 @@ class LabelledBank:
         """The same patches at every call."""
         if self._fixed is None:
             rng, people = np.random.default_rng(20), [p for p in self.valid if p.known] or self.valid or self.train
-            size = max(self.bank.settings.patch, VALIDATION_SIDE)
+            size = max(self.bank.settings.patch, JUDGED)
             self._fixed = [collate([self._patch(people[(2 * i + j) % len(people)], size, rng, 0.7, False)
                                     for j in range(2)]) for i in range(count)]  # fmt: skip
         return self._fixed

@@ -16,13 +16,15 @@ from ...diffusion.conditions import Conditions
 from ...diffusion.losses import edm_weight, epsilon_weight
 from ...diffusion.parameterisation import broadcast
 from ...diffusion.schedules import sigma_of
+from ...networks.unet import UNetConfig
 from ...prepare.whiten import whiten
 from ...progress import Run
 from ...training.choices import config_of
 from ...training.settings import TrainSettings
+from ...training.sides import Sides
 from ...training.task import ITEM, Batch, items_of
 from . import beside, losses, parts
-from .config import CONFIGS, DENOISER_ALONE, SEPARATE, AmdiffConfig
+from .config import CONFIGS, DENOISER_ALONE, SEPARATE, AmdiffConfig, SegmenterConfig
 from .data import LabelledBank, load
 from .network import AmdiffNetwork
 from .units import Units, conditions_of, units_of
@@ -46,6 +48,13 @@ class AmdiffTask:
     @property
     def config(self) -> Mapping[str, Any]:
         return self.settings.to_json()
+
+    @property
+    def sides(self) -> Sides:
+        c = self.settings
+        halved = [UNetConfig.from_json(c.network).multiple]
+        halved += [SegmenterConfig(**c.segmenter).multiple] if c.segments else []
+        return Sides.judged(math.lcm(*halved))
 
     def network(self) -> nn.Module:
         network = AmdiffNetwork(self.settings)

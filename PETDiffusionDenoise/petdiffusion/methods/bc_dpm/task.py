@@ -18,6 +18,7 @@ from ...prepare.noise import measure
 from ...progress import Run
 from ...training.choices import config_of
 from ...training.settings import TrainSettings
+from ...training.sides import Sides
 from ...training.slices import Slices, load_slices
 from ...training.task import Batch
 from ...volume import Volume
@@ -45,6 +46,10 @@ class BcDpmTask:
     @property
     def config(self) -> Mapping[str, Any]:
         return self.settings.to_json()
+
+    @property
+    def sides(self) -> Sides:
+        return Sides(UNetConfig.from_json(self.settings.network).multiple)
 
     def load(self, manifests: Sequence[str | Path], settings: TrainSettings, run: Run) -> Slices:
         """Normal-dose slices in network units; low-count images are not opened."""

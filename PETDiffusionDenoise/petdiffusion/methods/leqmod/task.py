@@ -10,11 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ...networks.critic import SMALLEST_SEEN
+from ...networks.unet import UNetConfig
 from ...progress import Run
 from ...training.bank import Bank, load_bank
 from ...training.choices import config_of
 from ...training.residual import RegressionTask
 from ...training.settings import TrainSettings
+from ...training.sides import Sides
 from ...training.task import Batch
 from .config import CONFIGS
 from .losses import consistency, of_lesions
@@ -29,6 +32,12 @@ class LeqmodTask(RegressionTask):
 
     def __init__(self, config: str = "compact", changes: Mapping[str, Any] | None = None) -> None:
         super().__init__(config_of(self.configs, config, changes))
+
+    @property
+    def sides(self) -> Sides:
+        """The critic needs room, even where the U-net would do with less."""
+        c = self.settings
+        return Sides.judged(UNetConfig.from_json(c.network).multiple, SMALLEST_SEEN if c.adversarial else 1)
 
     def network(self) -> LeqmodNetwork:
         return LeqmodNetwork(self.settings.network, self.settings.critic_channels)

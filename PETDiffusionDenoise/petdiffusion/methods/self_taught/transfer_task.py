@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ...networks.unet import UNetConfig
 from ...progress import Run
 from ...training.choices import config_of
 from ...training.settings import TrainSettings
+from ...training.sides import Sides
 from ...training.task import Batch
 from . import noise2void
 from .lesson import UNIT
@@ -31,6 +33,10 @@ class TransferTask:
     @property
     def config(self) -> Mapping[str, Any]:
         return self.settings.to_json()
+
+    @property
+    def sides(self) -> Sides:
+        return Sides(UNetConfig.from_json(self.settings.network).multiple)
 
     def load(self, manifests: Sequence[str | Path], settings: TrainSettings, run: Run) -> LowSlices:
         return load(manifests, settings, run)

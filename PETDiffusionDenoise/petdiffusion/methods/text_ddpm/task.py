@@ -15,10 +15,12 @@ from ...diffusion.conditions import Conditions
 from ...diffusion.losses import epsilon_weight, velocity_weight
 from ...diffusion.parameterisation import broadcast
 from ...diffusion.schedules import sigma_of
+from ...networks.unet import UNetConfig
 from ...prepare.whiten import whiten
 from ...progress import Run
 from ...training.choices import config_of
 from ...training.settings import TrainSettings
+from ...training.sides import Sides
 from ...training.task import Batch
 from . import parts
 from .config import CONFIGS, PairConfig
@@ -43,6 +45,10 @@ class PairTask:
     @property
     def config(self) -> Mapping[str, Any]:
         return self.settings.to_json()
+
+    @property
+    def sides(self) -> Sides:
+        return Sides(UNetConfig.from_json(self.settings.network).multiple)
 
     def load(self, manifests: Sequence[str | Path], settings: TrainSettings, run: Run) -> Pairs:
         patients = load_patients(manifests, self.derive, run)

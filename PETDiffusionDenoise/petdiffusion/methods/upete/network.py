@@ -93,9 +93,8 @@ class UpeteNetwork(nn.Module):
 
     @property
     def multiple(self) -> int:
-        """Of the latent's sizes: windows lie on its lattice at every level that has them."""
-        guided = WINDOW * 2 ** (LEVELS - 1) if isinstance(self.denoiser, GuidedUNet) else 1
-        return math.lcm(guided, self.denoiser.config.multiple)
+        """Of the latent's sizes."""
+        return latent_multiple(isinstance(self.denoiser, GuidedUNet), self.denoiser.config)
 
     @property
     def last(self) -> nn.Module:
@@ -143,6 +142,11 @@ class UpeteNetwork(nn.Module):
             raise RuntimeError(f"{len(wrong)} parts do not fit and {len(missing)} of the autoencoder are missing: "
                                f"{', '.join((wrong + missing)[:2])}")  # fmt: skip
         self.load_state_dict({**own, **known})
+
+
+def latent_multiple(guided: bool, size: UNetConfig) -> int:
+    """Windows lie on the latent's lattice at every level that has them."""
+    return math.lcm(WINDOW * 2 ** (LEVELS - 1) if guided else 1, size.multiple)
 
 
 def _unet(config: UpeteConfig, ct_channels: int) -> UNet:

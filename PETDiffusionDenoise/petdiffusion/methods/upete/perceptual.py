@@ -16,6 +16,8 @@ from ...physics.blur import gaussian_filter
 from ...zoo import store
 
 MODEL, LEVELS = "unet3d-body", 2
+MULTIPLE = 4
+"""By which the images' sides must be divisible: its stem of two, halved for the second level."""
 _FWHM, _LEVEL, _FLOOR = 1.5, 0.3, 0.05
 """Voxels, and units: what the features' network was given was whitened in about this way."""
 

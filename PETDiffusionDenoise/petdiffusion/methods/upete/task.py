@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,14 +13,17 @@ from torch import Tensor, nn
 
 from ...diffusion.parameterisation import broadcast
 from ...networks.blocks import space_to_depth
+from ...networks.critic import SMALLEST_SEEN
+from ...networks.unet import UNetConfig
 from ...progress import Run
 from ...training.choices import config_of
 from ...training.settings import TrainSettings
+from ...training.sides import Sides
 from ...training.task import Batch, items_of
-from . import data, parts, perturb
+from . import data, parts, perceptual, perturb
 from .autoencoder import Autoencoder, AutoencoderConfig
 from .config import CONFIGS
-from .network import UpeteNetwork
+from .network import UpeteNetwork, latent_multiple
 from .perceptual import Perceptual
 
 JUDGED_AT = 3.0
@@ -39,6 +43,14 @@ class UpeteTask:
     @property
     def config(self) -> Mapping[str, Any]:
         return self.settings.to_json()
+
+    @property
+    def sides(self) -> Sides:
+        """Of the image, which the autoencoder makes a latent f times as small of."""
+        c, f = self.settings, AutoencoderConfig.of(self.settings.autoencoder).f
+        if c.stage == "diffusion":
+            return Sides(f * latent_multiple(c.guided, UNetConfig.from_json(c.network)))
+        return Sides(math.lcm(f, perceptual.MULTIPLE if c.perceptual else 1), SMALLEST_SEEN if c.adversarial else 1)
 
     def load(self, manifests: Sequence[str | Path], settings: TrainSettings, run: Run) -> data.NormalCubes:
         """Low-count images are not opened."""
