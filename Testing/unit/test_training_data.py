@@ -1,7 +1,9 @@
 """Which patients a training may have: none in two splits, none twice, under whatever names and paths they come."""
 
 import math
+import shutil
 
+import numpy as np
 import pytest
 from petdiffusion import read
 from petdiffusion.errors import TrainingError
@@ -80,6 +82,35 @@ def test_semicolons_are_read_as_batch_reads_them(tmp_path):
     file = written(tmp_path, "m.csv", "a;a.nii.gz;A.nii.gz;train;P1", header=HEADER.replace(",", ";"))
     (row,) = manifest.rows(file)
     assert row["reference"] == "A.nii.gz" and row["patient"] == "P1"
+
+
+def second_row(folder, first, second):
+    """A patient with two rows, and these cells in the columns ct and lesions of each."""
+    write_dataset(folder, ("train",))
+    shutil.copy(folder / "p0" / "pet.nii.gz", folder / "p0" / "lower.nii.gz")
+    shutil.copy(folder / "p0" / "pet.json", folder / "p0" / "lower.json")
+    rows = (f"{name},p0/{name}.nii.gz,p0/reference.nii.gz,{cells}" for name, cells in zip(("pet", "lower"),
+                                                                                          (first, second)))  # fmt: skip
+    return written(folder, "manifest.csv", *rows, header="id,pet,reference,ct,lesions")
+
+
+CELLS = "p0/ct.nii.gz,p0/lesions.nii.gz"
+
+
+@pytest.mark.parametrize(("first", "second"), [(",", CELLS), (CELLS, ","), (" ,", CELLS), (CELLS, CELLS)])
+def test_what_any_row_of_a_patient_names_is_his(tmp_path, first, second):
+    file, run = second_row(tmp_path, first, second), Run()
+    (person,) = load_bank(file, lambda *_: ({}, {}), TrainSettings(steps=1), run).train
+    assert len(person.scans) == 2 and len(person.lesions) > 0 and not run.warnings
+    assert bool(np.isfinite(person.images["ct"].numpy()).all())
+
+
+def test_several_files_for_what_a_patient_has_once_are_told(tmp_path):
+    file, run = second_row(tmp_path, CELLS, "./p0/ct.nii.gz,other.nii.gz"), Run()
+    (person,) = load_bank(file, lambda *_: ({}, {}), TrainSettings(steps=1), run).train
+    assert len(person.lesions) > 0 and run.warnings == [
+        "Rows of one patient name several files as lesions: p0/lesions.nii.gz in row pet, other.nii.gz in row lower. "
+        "The first one is taken for all his scans."]  # fmt: skip
 
 
 @pytest.mark.parametrize(("column", "value", "of_file", "dose"), [

@@ -25,6 +25,8 @@ P = TypeVar("P")
 Manifests = str | Path | Sequence[str | Path]
 """A manifest or the folder of a data set, or several of them."""
 Row = Mapping[str, str]
+SHARED = ("ct", "mr", "truth", "lesions", "labels")
+"""Columns of what a patient has once, whichever of his rows names it."""
 Make = Callable[[Path, Sequence[Row]], P | None]
 """A patient out of the folder and rows of its manifest; None where nothing of it can be used, as was said already."""
 
@@ -59,7 +61,7 @@ def collect(manifests: Manifests, make: Make[P], run: Run, what: str = "patients
     with run.stage("load", f"Loading {len(everyone)} {what}"):
         for number, (folder, group) in enumerate(everyone):
             try:
-                patient = make(folder, group)
+                patient = make(folder, _together(folder, group, run))
                 person = None if patient is None else _person(folder, group)
             except PETDiffusionError as error:
                 run.warn(f"Patient {group[0]['id']} was skipped. {error}")
@@ -74,6 +76,21 @@ def collect(manifests: Manifests, make: Make[P], run: Run, what: str = "patients
     if not found.train:
         raise TrainingError(f"Data {names}", "gave no patient to train on", "See the warnings above.")
     return found
+
+
+def _together(folder: Path, group: Sequence[Row], run: Run) -> list[Row]:
+    """The rows, the first of them with what any of them names: a cell may be empty where another row's is not."""
+    found = {}
+    for column in SHARED:
+        named = [(row, _place(folder, row[column])) for row in group if (row.get(column) or "").strip()]
+        if not named:
+            continue
+        first, place = named[0]
+        found[column] = first[column]
+        if other := next((row for row, elsewhere in named if elsewhere != place), None):
+            run.warn(f"Rows of one patient name several files as {column}: {first[column]} in row {first['id']}, "
+                     f"{other[column]} in row {other['id']}. The first one is taken for all his scans.")
+    return [{**group[0], **found}, *group[1:]]
 
 
 def _person(folder: Path, group: Sequence[Row]) -> dict[str, str]:
@@ -117,7 +134,12 @@ def _groups_of(path: Path) -> list[list[Row]]:
 
 
 def _file(manifest: Path, row: Row, column: str) -> str:
-    return os.path.normcase((manifest.parent / row[column]).resolve())
+    return _place(manifest.parent, row[column])
+
+
+def _place(folder: Path, name: str) -> str:
+    """The same for one file, however its path is written."""
+    return os.path.normcase((folder / name).resolve())
 
 
 def _refuse_mixed(found: Sequence[tuple[Path, list[Row]]]) -> None:
