@@ -84,6 +84,26 @@ def test_semicolons_are_read_as_batch_reads_them(tmp_path):
     assert row["reference"] == "A.nii.gz" and row["patient"] == "P1"
 
 
+def copied(folder, splits):
+    """Patients of these splits, the last of whom has a copy of the first one's normal-dose scan."""
+    write_dataset(folder, splits)
+    shutil.copy(folder / "p0" / "reference.nii.gz", folder / f"p{len(splits) - 1}" / "reference.nii.gz")
+    return folder
+
+
+@pytest.mark.parametrize("splits", [("train", "train", "validation"), ("validation", "train", "train")])
+def test_a_copy_of_a_scan_in_training_and_validation_is_refused(tmp_path, splits):
+    with pytest.raises(TrainingError, match=r"Rows p0 \(p0/reference\.nii\.gz\) and p2 \(p2/reference\.nii\.gz\): "
+                                            "have the same normal-dose scan"):  # fmt: skip
+        load_bank(copied(tmp_path / "set", splits), lambda *_: ({}, {}), TrainSettings(steps=1), Run())
+
+
+def test_a_copy_in_one_split_is_no_danger_to_what_the_training_is_judged_by(tmp_path):
+    folder = copied(tmp_path / "set", ("train", "validation", "train"))
+    data = load_bank(folder, lambda *_: ({}, {}), TrainSettings(steps=1), Run())
+    assert (len(data.train), len(data.valid)) == (2, 1)
+
+
 def second_row(folder, first, second):
     """A patient with two rows, and these cells in the columns ct and lesions of each."""
     write_dataset(folder, ("train",))
