@@ -10,11 +10,12 @@ from petdiffusion.write import images, labels
 from support.scans import small_patient
 
 
-def write_dataset(folder, splits=("train", "train", "validation")):
-    """Small patients on disk with a manifest such as `petdiffusion simulate dataset` writes."""
+def write_dataset(folder, splits=("train", "train", "validation"), first=0):
+    """Small patients on disk with a manifest such as `petdiffusion simulate dataset` writes; those of another `first`
+    are others."""
     rows = []
     for number, split in enumerate(splits):
-        patient = small_patient(number)
+        patient = small_patient(first + number)
         place = folder / f"p{number}"
         place.mkdir(parents=True)
         for name in ("pet", "reference", "ct"):

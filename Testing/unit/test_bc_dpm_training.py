@@ -63,8 +63,8 @@ def test_weights_do_not_depend_on_low_count_images(dataset, tmp_path):
 
 def test_normal_dose_images_do_matter(dataset, tmp_path):
     """The test above would pass if nothing were read."""
-    other = write_dataset(tmp_path / "other")
-    for file in other.glob("p2/reference.*"):
+    other, stranger = write_dataset(tmp_path / "other"), write_dataset(tmp_path / "stranger", ("train",), first=7)
+    for file in stranger.glob("p0/reference.*"):
         shutil.copy(file, other / "p0")
     assert not same(trained(dataset, tmp_path / "a"), trained(other, tmp_path / "b"))
 

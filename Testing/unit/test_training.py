@@ -246,7 +246,7 @@ def test_a_models_name_is_kept_whole(origin, name):
 
 
 def test_patients_of_several_data_sets_are_trained_on_together(dataset, tmp_path):
-    other = write_dataset(tmp_path / "other", ("train", "validation"))
+    other = write_dataset(tmp_path / "other", ("train", "validation"), first=3)
     task = CsrdTask(changes=SMALL)
     data = load_bank([dataset, other / "manifest.csv"], task.derive, settings(), Run())
     assert [p.id for p in data.train] == ["p0", "p1", "p0"] and [p.id for p in data.valid] == ["p2", "p1"]

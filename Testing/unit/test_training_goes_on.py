@@ -216,7 +216,7 @@ def test_another_method_is_refused(tmp_path):
 def test_what_was_measured_on_the_first_patients_stays_when_others_come(tmp_path):
     """CSRD measures sigma_data on validation patches, and so on what is there when the training begins."""
     first, more = write_dataset(tmp_path / "first", ("train", "validation")), tmp_path / "more"
-    write_dataset(more, ("train", "train", "validation"))
+    write_dataset(more, ("train", "train", "validation"), first=2)
     measured = []
     for data, steps in ((first, 1), ([first, more], 2)):
         task, chosen = CsrdTask(changes={"network": NETWORK}), settings(steps=steps, batch=1, patch=16)

@@ -58,7 +58,7 @@ def collect(manifests: Manifests, make: Make[P], run: Run, what: str = "patients
     everyone = groups(manifests)
     names = ", ".join(path.absolute().parent.name for path in _paths(manifests))
     found: Found[P] = Found(names, sum(len(group) for _, group in everyone))
-    scans: dict[str, tuple[bool, Row]] = {}
+    scans: dict[str, tuple[bool, str]] = {}
     with run.stage("load", f"Loading {len(everyone)} {what}"):
         for number, (folder, group) in enumerate(everyone):
             try:
@@ -71,7 +71,8 @@ def collect(manifests: Manifests, make: Make[P], run: Run, what: str = "patients
                 found.skipped += 1
             else:
                 judges = split_of_row(group[0]) == "validation"
-                _refuse_copy(scans.setdefault(person["scan"], (judges, group[0])), (judges, group[0]))
+                told = judges, f"{group[0]['id']} of {folder.absolute().name} ({group[0]['reference']})"
+                _refuse_copy(scans.setdefault(person["scan"], told), told)
                 (found.valid if judges else found.train).append(patient)
                 found.people.setdefault("validation" if judges else "training", []).append(person)
             run.progress((number + 1) / len(everyone))
@@ -80,12 +81,12 @@ def collect(manifests: Manifests, make: Make[P], run: Run, what: str = "patients
     return found
 
 
-def _refuse_copy(one: tuple[bool, Row], other: tuple[bool, Row]) -> None:
+def _refuse_copy(one: tuple[bool, str], other: tuple[bool, str]) -> None:
     """A copy lies elsewhere, so that no path tells it; what it holds does."""
     if one[0] != other[0]:
-        rows = " and ".join(f"{row['id']} ({row['reference']})" for _, row in (one, other))
-        raise TrainingError(f"Rows {rows}", "have the same normal-dose scan in two files, one for training and one for "
-                            "validation", "Give all scans of a patient the same split.")  # fmt: skip
+        raise TrainingError(f"Rows {one[1]} and {other[1]}",
+                            "have the same normal-dose scan in two files, one for training and one for validation",
+                            "Give all scans of a patient the same split.")  # fmt: skip
 
 
 def _together(folder: Path, group: Sequence[Row], run: Run) -> list[Row]:
