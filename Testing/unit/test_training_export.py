@@ -130,7 +130,7 @@ def test_a_model_is_replaced_only_when_that_is_asked_for(line, tmp_path):
 
 
 def test_a_write_that_fails_leaves_nothing(line, tmp_path, monkeypatch):
-    def full(weights, file):
+    def full(weights, file, metadata):
         file.write_bytes(b"half")
         raise OSError(28, "No space left on device", str(file))
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
-from ..errors import TrainingError
+from ..errors import OutputError, TrainingError
+from ..write.staging import writing
 
 STATE, FACTS = "checkpoint.safetensors", "checkpoint.json"
 
@@ -27,13 +29,30 @@ def save(
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{k}": torch.as_tensor(v) for k, v in state.items()}
     aside = folder / f".{STATE}.partial"
-    save_file(
-        {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()},
-        aside,
-        metadata={"facts": json.dumps(facts)},
-    )
-    os.replace(aside, folder / STATE)
-    (folder / FACTS).write_text(json.dumps(facts, indent=2), encoding="utf-8")
+    try:
+        write({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, aside,
+              {"facts": json.dumps(facts)})  # fmt: skip
+        with writing(folder):
+            os.replace(aside, folder / STATE)
+            (folder / FACTS).write_text(json.dumps(facts, indent=2), encoding="utf-8")
+    except OutputError as error:
+        aside.unlink(missing_ok=True)
+        again = "The same command then goes on from the last checkpoint." if (folder / STATE).exists() else ""
+        raise OutputError(f"The checkpoint in {folder} cannot be written", error.why,
+                          f"{error.remedy} {again}".strip()) from error  # fmt: skip
+
+
+def write(tensors: Mapping[str, torch.Tensor], path: Path, metadata: Mapping[str, str] | None = None) -> None:
+    """As safetensors, which puts into words of its own what the system said of a failed write."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    with writing(path):
+        try:
+            save_file(dict(tensors), path, metadata=metadata)
+        except SafetensorError as error:
+            code = int(found[1]) if (found := re.search(r"os error (\d+)", str(error))) else 0
+            raise OSError(code, str(error), None, code) from error  # the last one is what Windows calls it
 
 
 def facts_of(folder: Path) -> dict[str, Any]:

@@ -36,8 +36,6 @@ def export(folder: str | Path, target: str | Path, id_: str, facts: dict[str, An
     Weights whose names begin with none of `parts` are left out, as where a model takes the rest from another one.
     Whatever cannot become a model is refused before anything is written.
     """
-    from safetensors.torch import save_file
-
     folder = Path(folder)
     if not (folder / checkpoint.STATE).exists():
         raise TrainingError(f"Folder {folder.name}", "holds no finished training", "Train first.")
@@ -48,7 +46,7 @@ def export(folder: str | Path, target: str | Path, id_: str, facts: dict[str, An
     staging = Staging(target, overwrite=overwrite, last=described)
     staging.check(name, described)
     with staging as aside:
-        save_file(weights, aside / name)
+        checkpoint.write(weights, aside / name)
         card = _card(said, {"sha256": sha256(aside / name), "bytes": (aside / name).stat().st_size})
         (aside / described).write_text(json.dumps(card.to_json(), indent=2) + "\n", encoding="utf-8")
         # safetensors writes for the owner alone; a folder of models is often shared

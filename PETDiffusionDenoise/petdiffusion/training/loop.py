@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from ..errors import DependencyError, ResourceError, TrainingError
+from ..errors import DependencyError, OutputError, ResourceError, TrainingError
 from ..infer.patches import is_out_of_memory
 from ..packages import to_install
 from ..progress import Run, silent
@@ -188,9 +188,20 @@ def _loop(
                 run.progress(settings.fraction(state.step, state.seconds))
             if log is not None and state.losses:
                 _report(task, batches, average.module, state, optimizer, log, run)
-        finally:
-            if state.step > 0:  # else nothing was learnt, and the folder is free for other settings
-                save()  # first: closing waits for a batch that is being made, and may be broken off
+        except BaseException:
+            _kept(save, state, run)  # first: closing waits for a batch that is being made, and may be broken off
+            raise
+        save()
+
+
+def _kept(save: Callable[[], None], state: _State, run: Run) -> None:
+    """What was learnt until a training stops. Why it stopped is what the user must hear, whatever becomes of this;
+    where nothing was learnt, the folder stays free for other settings."""
+    try:
+        if state.step > 0:
+            save()
+    except OutputError as error:
+        run.warn(f"What was learnt since the last checkpoint is lost. {error}")
 
 
 def _done(settings: TrainSettings, state: _State, fabric: Any) -> float:
