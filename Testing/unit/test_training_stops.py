@@ -1,5 +1,7 @@
 """A training that stops: what was learnt is kept where it can be, and why it stopped is told in any case."""
 
+import contextlib
+
 import pytest
 import safetensors
 import safetensors.torch
@@ -7,6 +9,7 @@ from petdiffusion.errors import OutputError, TrainingError
 from petdiffusion.progress import Run
 from petdiffusion.training import checkpoint
 from petdiffusion.training.export import export
+from petdiffusion.training.log import rows_of
 from petdiffusion.training.loop import train
 from petdiffusion.training.settings import TrainSettings
 from support.line import Line, Points
@@ -47,10 +50,16 @@ def test_the_last_checkpoint_stands_where_the_next_one_cannot_be_written(tmp_pat
 
 
 class Ending(Points):
+    """Points that are gone from a step on; those of the third step are no numbers."""
+
+    def __init__(self, end=2):
+        self.end = end
+
     def batch(self, step, rank):
-        if step > 1:
+        if step >= self.end:
             raise TrainingError("The scans", "are gone")
-        return super().batch(step, rank)
+        batch = super().batch(step, rank)
+        return {**batch, "y": batch["y"] * float("nan")} if step == 2 else batch
 
 
 def test_a_full_disk_does_not_hide_why_a_training_stopped(tmp_path, full):
@@ -65,6 +74,21 @@ def test_what_was_learnt_before_a_training_stopped_is_kept(tmp_path):
     with pytest.raises(TrainingError, match="The scans: are gone"):
         train(Line(), Ending(), settings(steps=9), tmp_path / "t")
     assert checkpoint.facts_of(tmp_path / "t")["step"] == 2
+
+
+def log_of(folder):
+    """But for the seconds that it took."""
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows_of(folder)]
+
+
+def test_the_log_of_a_stopped_training_is_that_of_an_unbroken_one(tmp_path):
+    """The line after the stop is of all steps since the line before it, lost ones (here the third) too."""
+    for folder, ends in ((tmp_path / "whole", (7,)), (tmp_path / "stopped", (4, 7))):
+        for end in ends:
+            with contextlib.suppress(TrainingError):
+                train(Line(), Ending(end), settings(steps=7, validate_every=5), folder)
+    assert [row["skipped"] for row in log_of(tmp_path / "whole")] == ["1", "0"]
+    assert log_of(tmp_path / "stopped") == log_of(tmp_path / "whole")
 
 
 def test_a_model_that_a_full_disk_has_no_room_for_is_told_as_well(tmp_path, request):

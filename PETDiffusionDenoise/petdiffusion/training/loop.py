@@ -51,6 +51,7 @@ class _State:
     seconds: float = 0.0
     skipped: int = 0
     losses: list[float] = field(default_factory=list)
+    """Of the steps since the last line of the log."""
 
 
 def train(
@@ -80,6 +81,7 @@ def train(
         if begun is not None:
             checkpoint.load(folder, network, average, optimizer)
             state = _State(*(begun.facts[name] for name in ("step", "seconds", "skipped")))
+            state.losses = list(begun.facts.get("losses", ()))  # checkpoints of older versions have none
         fabric.barrier()  # until all have read the plan that is written anew here
         _by_first(fabric, lambda: explain(folder, task, described, settings, origin, begun))
         millions = sum(p.numel() for p in network.parameters()) / 1e6
@@ -165,6 +167,7 @@ def _loop(
                 "step": state.step,
                 "seconds": state.seconds,
                 "skipped": state.skipped,
+                "losses": state.losses,
                 "config": dict(task.config),
                 "settings": settings.to_json(),
             }
