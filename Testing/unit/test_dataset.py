@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from petdiffusion import read
 from petdiffusion.batch.manifest import read_manifest
-from petdiffusion.errors import Cancelled, OptionError, OutputError, PhysicsError
+from petdiffusion.errors import Cancelled, GeometryError, OptionError, OutputError, PhysicsError
 from petdiffusion.phantoms import commands, dataset, recipe
 from petdiffusion.phantoms.splits import split_of
 from petdiffusion.progress import Run
@@ -161,7 +161,9 @@ def test_progress_tells_the_time_left(tmp_path) -> None:
 @pytest.mark.parametrize(("error", "change"), [
     (PhysicsError, {"fractions": (0.0,)}), (PhysicsError, {"fractions": (2.0,)}), (OptionError, {"fractions": (1.0,)}),
     (OptionError, {"kinds": ("foot",)}), (PhysicsError, {"presets": ("ct",)}), (OptionError, {"split": "all"}),
-    (OptionError, {"kinds": ("body",), "tracers": ("DASB",)})])
+    (OptionError, {"kinds": ("body",), "tracers": ("DASB",)}), (GeometryError, {"spacing_mm": 0.0}),
+    (OptionError, {"kinds": ("body",), "spacing_mm": 0.0}), (GeometryError, {"spacing_mm": float("nan")}),
+    (GeometryError, {"kinds": ("body", "brain"), "spacing_mm": 10.0})])
 def test_impossible_settings_are_refused_before_anything_is_written(tmp_path, error, change) -> None:
     with pytest.raises(error):
         dataset.make(tmp_path / "set", 2, **{**SETTINGS, **change})

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import OptionError
 from ..progress import Run
-from .scan import DEFAULT_SPACING_MM, PROTOCOLS, Scan, checked_kind, patient_of, scan
+from .scan import DEFAULT_SPACING_MM, PROTOCOLS, Scan, check_spacing, checked_kind, patient_of, scan
 
 
 def check_names(fractions: Sequence[float]) -> None:
@@ -68,6 +68,8 @@ class Recipe:
             raise OptionError("Dose fractions", "name no reduced dose", "Give at least one below 1, such as 0.1.")
         for kind in kinds:
             checked_kind(kind)
+            if spacing_mm is not None:
+                check_spacing(kind, spacing_mm)
         names = tuple(None if p is None else scanners.scanner(p).name for p in presets)
         recipe = cls(tuple(kinds), tuple(tracers), low, names or (None,), spacing_mm, nested)
         given = {tracer for _, tracer, _ in recipe.turns}
@@ -86,7 +88,8 @@ class Recipe:
     def job(self, number: int, seed: int) -> Job:
         """The patient whose turn it is."""
         kind, tracer, preset = self.turns[number % len(self.turns)]
-        return Job(seed, kind, tracer, preset, self.fractions, self.spacing_mm or DEFAULT_SPACING_MM[kind], self.nested)
+        spacing = DEFAULT_SPACING_MM[kind] if self.spacing_mm is None else self.spacing_mm
+        return Job(seed, kind, tracer, preset, self.fractions, spacing, self.nested)
 
     def to_json(self) -> dict[str, Any]:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}

@@ -125,6 +125,14 @@ DEFAULT_SPACING_MM = {"body": 4.0, "brain": 2.0}
 KINDS = tuple(DEFAULT_SPACING_MM)
 
 
+def check_spacing(kind: str, spacing_mm: float) -> None:
+    """That a patient of this kind can be drawn with such voxels."""
+    from .body.make import voxel_of
+    from .brain.drawing import check_voxel
+
+    (voxel_of if kind == "body" else check_voxel)(spacing_mm)
+
+
 CHOICES = {"body": ("arms", "sex", "field"), "brain": ("field_mm",)}
 """What may be chosen about a patient of a kind instead of being drawn."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any
@@ -85,6 +86,11 @@ def _checked(seed, spacing_mm, arms, sex, lesions, field) -> tuple[float, float,
         if value not in allowed:
             known = ", ".join(str(a) for a in allowed if a)
             raise OptionError(f"{name} {value!r}", f"is not one of {known}", "Choose one of these.")
+    return voxel_of(spacing_mm)
+
+
+def voxel_of(spacing_mm: float | Sequence[float]) -> tuple[float, float, float]:
+    """Three numbers that a body can be drawn with."""
     spacing = (spacing_mm,) * 3 if isinstance(spacing_mm, Real) else spacing_mm
     if not isinstance(spacing, tuple | list) or len(spacing) != 3 or not all(_usable(s) for s in spacing):
         why = f"is not one or three numbers from {SPACING_MM[0]:g} to {SPACING_MM[1]:g}"

@@ -68,14 +68,18 @@ def _check(spacing_mm: float, tracer: str, lesions: int | None, field_mm: Sequen
     if tracer not in TRACERS:
         raise OptionError(f"Tracer '{tracer}'", f"is not one that a digital brain knows ({', '.join(TRACERS)})",
                           "Choose one of these.")
-    if not isinstance(spacing_mm, Real) or not 0.5 <= spacing_mm <= 8.0:
-        raise GeometryError(f"Voxel size {spacing_mm} mm", "a digital brain is drawn in cubes of 0.5 to 8 mm",
-                            "Choose one size in this range.")
+    check_voxel(spacing_mm)
     if lesions is not None and not 0 <= lesions <= 30:
         raise OptionError(f"lesions = {lesions}", "must lie between 0 and 30", "Leave it out for a random number.")
     if len(field_mm) != 3 or not all(10 <= f <= 600 for f in field_mm):
         raise GeometryError(f"Field of view {tuple(field_mm)} mm", "three lengths of 10 to 600 mm are needed",
                             f"The default is {FIELD_MM}.")
+
+
+def check_voxel(spacing_mm: float) -> None:
+    if not isinstance(spacing_mm, Real) or not 0.5 <= spacing_mm <= 8.0:
+        raise GeometryError(f"Voxel size {spacing_mm} mm", "a digital brain is drawn in cubes of 0.5 to 8 mm",
+                            "Choose one size in this range.")
 
 
 def _prepare(streams: list[np.random.Generator], tracer: str, run: Run) -> tuple[Person, Look, Warp, disease.Sites]:
