@@ -12,6 +12,7 @@ from petdiffusion.methods.csrd.task import CsrdTask
 from petdiffusion.methods.unet3d.task import Unet3dTask
 from petdiffusion.progress import Run
 from petdiffusion.training import manifest
+from petdiffusion.training.average import moving_average
 from petdiffusion.training.bank import load_bank
 from petdiffusion.training.checkpoint import STATE
 from petdiffusion.training.export import export
@@ -364,6 +365,48 @@ def test_a_gradient_that_stays_infinite_ends_the_training(dataset, tmp_path):
     task.bad = range(100)
     with pytest.raises(TrainingError, match="gradient was not finite"):
         train(task, bank(dataset, task, steps=30), settings(steps=30, validate_every=30), tmp_path / "run")
+
+
+class Halves(Points):
+    """Every other point in one batch, the rest in the next."""
+
+    def batch(self, step, rank):
+        return {name: value[step % 2 :: 2] for name, value in self.validation()[0].items()}
+
+    def validation(self):
+        x = torch.tensor([-1.0, 0.2, 0.5, 1.0])[:, None]
+        return [{"x": x, "y": 2 * x}]
+
+
+class Together(Halves):
+    def batch(self, step, rank):
+        return self.validation()[0]
+
+
+def test_batches_that_are_put_together_in_one_step_count_as_one_batch_of_all(tmp_path):
+    found = {}
+    for data, accumulate in ((Halves(), 2), (Together(), 1)):
+        chosen = settings(steps=2, validate_every=1, accumulate=accumulate, clip=1e6, warmup_steps=0)
+        folder = train(Line(), data, chosen, tmp_path / str(accumulate))
+        rows = csv.DictReader((folder / "log.csv").open())
+        found[accumulate] = [float(row["loss"]) for row in rows], load_file(folder / STATE)["network.weight"]
+    assert found[2][0] == pytest.approx(found[1][0], rel=1e-5)
+    torch.testing.assert_close(found[2][1], found[1][1])
+
+
+def test_averaged_weights_forget_the_first_ones_at_the_start_and_later_by_the_decay():
+    """After n networks, the next one counts 1 - min(decay, (1 + n) / (10 + n))."""
+    network, by_hand, seen = torch.nn.Linear(1, 1, bias=False), 1.0, []
+    average = moving_average(network, 0.4)
+    for number in range(1, 13):
+        with torch.no_grad():
+            network.weight.fill_(float(number))
+        average.update_parameters(network)
+        keep = min(0.4, number / (9 + number))  # n = number - 1 were before; the first is taken as it is
+        by_hand = 1.0 if number == 1 else keep * by_hand + (1 - keep) * number
+        seen.append((average.module.weight.item(), by_hand))
+    assert all(found == pytest.approx(wanted, rel=1e-5) for found, wanted in seen)
+    assert seen[1][1] == pytest.approx(20 / 11)
 
 
 def test_a_task_with_numbers_of_its_own_is_judged_by_them(tmp_path):
