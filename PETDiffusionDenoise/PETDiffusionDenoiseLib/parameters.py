@@ -22,6 +22,9 @@ LARGEST_SEED = 2**31 - 1
 """What the panel's box can show; another one from a script would be shown wrongly, or not at all."""
 OF_THE_SCAN = ("unit", "suv_factor", "dose_fraction", "text", "all_frames", "frames_folder")
 SAID_OF = "said_of"
+"""The scan that they were said of: a node reference, which follows the scan where a scene that is added gives it
+another ID; and a parameter that stays when the scan is gone. Older scenes have its ID in the parameter alone."""
+_SAID = "true"
 _CONVERT: dict[type, Callable[[str], Any]] = {str: str, int: int, float: float, bool: lambda text: text == "true"}
 
 
@@ -59,15 +62,24 @@ class Parameters:
 
     def choose_pet(self, node: Any) -> None:
         """Another scan: what the user said of the one before, its unit or its dose, is not said of this one."""
-        before = self.node.GetParameter(SAID_OF) or (self.pet.GetID() if self.pet is not None else "")
+        before, said = self.node.GetNodeReference(SAID_OF), self.node.GetParameter(SAID_OF)
+        if before is None and said != _SAID:  # nothing was chosen here yet, or the scene is an older one
+            before = self.pet
+        of_another = bool(said) if before is None else before is not node
         with self.together():
+            if before is not None:
+                self._said_of(before)
             self.pet = node
             if node is None:
                 return
-            if before and before != node.GetID():
+            if of_another:
                 for name in OF_THE_SCAN:
                     setattr(self, name, DEFAULTS[name])
-            self.node.SetParameter(SAID_OF, node.GetID())
+            self._said_of(node)
+
+    def _said_of(self, node: Any) -> None:
+        self.node.SetNodeReferenceID(SAID_OF, node.GetID())
+        self.node.SetParameter(SAID_OF, _SAID)
 
     def options(self, method: str) -> dict[str, Any]:
         """The settings of a method that differ from its defaults."""

@@ -120,6 +120,20 @@ def test_what_was_said_before_a_scan_was_chosen_is_of_that_scan(open_panel) -> N
     assert widget.panel.parameters.text == "adult female" and widget.panel.parameters.dose_fraction == 0.1
 
 
+def test_what_was_said_of_a_scan_that_was_removed_is_not_said_of_one_that_a_script_chose(open_panel) -> None:
+    import builders
+    import slicer
+
+    given = open_panel().panel.parameters
+    first, second = builders.pet(None, "First"), builders.pet(None, "Second")
+    given.choose_pet(first)
+    given.unit, given.suv_factor = BQML, 2e-4
+    slicer.mrmlScene.RemoveNode(first)
+    given.pet = second
+    given.choose_pet(second)
+    assert (given.unit, given.suv_factor) == ("auto", 0.0)
+
+
 def test_practice_data_come_without_what_was_said_of_another_scan(open_panel) -> None:
     import builders
 
@@ -130,6 +144,93 @@ def test_practice_data_come_without_what_was_said_of_another_scan(open_panel) ->
     low = builders.pet(name="Practice")
     widget.panel._on_sample({"low": low, "normal": None}, "CT")
     assert given.pet is low and widget.panel.inputs.unit.unit == "SUVbw"
+
+
+@pytest.fixture
+def saved(open_panel, tmp_path):
+    """A scene of patient A with what was said of the scan, saved; the present scene is another."""
+    import builders
+    import bundle
+    import slicer
+    import slicer_app
+
+    def save(change=lambda given: None):
+        widget = open_panel()
+        given = widget.panel.parameters
+        widget.ui.petSelector.setCurrentNode(builders.pet(None, "Patient A"))
+        given.unit, given.suv_factor, given.dose_fraction, given.text = BQML, 2e-4, 0.1, "adult female"
+        change(given)
+        path = tmp_path / f"{slicer.mrmlScene.GetNumberOfNodes()}.mrb"
+        bundle.save(path)
+        widget.cleanup()
+        slicer_app.new_scene()
+        return path
+
+    return save
+
+
+def _as_an_older_program_saved_it(given) -> None:
+    given.node.SetParameter("said_of", given.pet.GetID())
+    given.node.SetNodeReferenceID("said_of", None)
+
+
+SAID, NOTHING_SAID = (BQML, 2e-4, 0.1, "adult female"), ("auto", 0.0, 0.0, "")
+
+
+def said(given) -> tuple:
+    return given.unit, given.suv_factor, given.dose_fraction, given.text
+
+
+@pytest.mark.parametrize("change", [lambda given: None, _as_an_older_program_saved_it], ids=["new", "older"])
+def test_what_was_said_of_a_scan_stays_with_it_in_a_scene_that_is_added(open_panel, saved, tmp_path, change) -> None:
+    """The scan gets another ID there, and its old one is another patient's."""
+    import builders
+    import bundle
+
+    path = saved(change)
+    widget, other = open_panel(), builders.pet(None, "Patient B")
+    bundle.add(path, tmp_path / "cache")
+    given = widget.panel.parameters
+    assert given.pet.GetName() == "Patient A" and said(given) == SAID
+    assert given.pet.GetID() != other.GetID()
+    ours = given.pet
+    widget.ui.petSelector.setCurrentNode(None)
+    widget.ui.petSelector.setCurrentNode(ours)
+    assert said(given) == SAID, "the same scan again"
+    widget.ui.petSelector.setCurrentNode(other)
+    assert said(given) == NOTHING_SAID
+
+
+def _removed(given) -> None:
+    import slicer
+
+    slicer.mrmlScene.RemoveNode(given.pet)
+
+
+def _removed_in_an_older_program(given) -> None:
+    _as_an_older_program_saved_it(given)
+    _removed(given)
+
+
+@pytest.mark.parametrize("change", [_removed, _removed_in_an_older_program], ids=["new", "older"])
+@pytest.mark.parametrize("added", [False, True], ids=["opened", "added"])
+def test_what_was_said_of_a_scan_that_is_gone_is_not_said_of_the_one_with_its_id(
+    open_panel, saved, tmp_path, change, added
+) -> None:
+    import builders
+    import bundle
+
+    path = saved(change)
+    if added:
+        other = builders.pet(None, "Patient B")
+        bundle.add(path, tmp_path / "cache")
+    else:
+        bundle.load(path, tmp_path / "cache")
+        other = builders.pet(None, "Patient B")
+    widget = open_panel()
+    widget.ui.petSelector.setCurrentNode(None)
+    widget.ui.petSelector.setCurrentNode(other)
+    assert other.GetID() == "vtkMRMLScalarVolumeNode1" and said(widget.panel.parameters) == NOTHING_SAID
 
 
 def test_amdiff_gets_the_ct_that_its_options_speak_of(scene, monkeypatch) -> None:

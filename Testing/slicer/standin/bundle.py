@@ -17,7 +17,14 @@ def save(path) -> None:
 
 def load(path, cache):
     """A new scene with what the bundle holds."""
-    scene = slicer_app.new_scene()
+    slicer_app.new_scene()
+    return add(path, cache)
+
+
+def add(path, cache):
+    """The present scene with what the bundle holds beside what was there, as Slicer adds it where the user does not
+    close the scene first: nodes whose IDs are taken get others."""
+    scene = slicer.mrmlScene
     app = slicer.app.applicationLogic()
     remote = slicer.vtkMRMLRemoteIOLogic()
     remote.SetMRMLScene(scene)
