@@ -13,7 +13,7 @@ from petdiffusion.errors import GeometryError, InputError, OutputError, UnitErro
 from petdiffusion.read.sidecar import HEADER_KEY, OWN_KEY
 from petdiffusion.volume import BQML, SUVBW, Geometry, LabelMap, Volume
 
-from . import scene, units
+from . import organs_cut, scene, units
 
 SAME_GRID_MM = 0.05
 BIDS_UNIT = {SUVBW: "SUVbw", BQML: "Bq/mL"}
@@ -48,6 +48,8 @@ class Handed:
     box: tuple[slice, slice, slice] | None
     geometry: Geometry
     files: Mapping[str, str] = field(default_factory=dict)
+    organs: organs_cut.Volumes = field(default_factory=dict)
+    """Of a region, what of the given organs lies in it and what outside."""
 
 
 def write(sources: Sources, folder: Path, needs_suv: bool, wanted: tuple[str, ...]) -> Handed:
@@ -58,10 +60,13 @@ def write(sources: Sources, folder: Path, needs_suv: bool, wanted: tuple[str, ..
     box = scene.region_of(sources.region, whole.geometry) if sources.region is not None else None
     pet = whole if box is None else scene.cropped(whole, box)
     pet = pet.with_array(pet.array * np.float32(scale)) if scale != 1.0 else pet
-    files = {name: _write_other(name, getattr(sources, name), sources, unit, folder)
-             for name in wanted if getattr(sources, name) is not None}
+    others = {name: _other(name, getattr(sources, name), sources, unit)
+              for name in wanted if getattr(sources, name) is not None}
+    files = {name: _write_other(name, image, folder) for name, image in others.items()}
+    organs = organs_cut.volumes(others["labels"], pet.geometry) if box is not None and "labels" in others else {}
     pet = replace(pet, facts=units.facts_of(sources.pet))
-    return Handed(_write_pet(pet, folder / f"pet{SUFFIX}"), unit, found, scale, box, pet.geometry, files)
+    return Handed(_write_pet(pet, folder / f"pet{SUFFIX}"), unit, found, scale, box, pet.geometry, files,
+                  organs)
 
 
 def working_unit(found: units.Unit, needs_suv: bool) -> tuple[str, float]:
@@ -76,14 +81,18 @@ def working_unit(found: units.Unit, needs_suv: bool) -> tuple[str, float]:
     return BQML, found.scale
 
 
-def _write_other(name: str, node: Any, sources: Sources, unit: str, folder: Path) -> str:
+def _other(name: str, node: Any, sources: Sources, unit: str) -> Volume | LabelMap:
     if name in ("labels", "lesions"):
         # A patient may well have no lesion; an organ map without organs is a mistake.
-        labels = scene.labels_of(node, sources.pet, may_be_empty=name == "lesions")
-        return write_labels(labels, folder / f"{name}{SUFFIX}")
-    if name == "reference":
-        return _write_pet(_reference(node, sources, unit), folder / f"reference{SUFFIX}")
-    return write_image(scene.volume_of(node), folder / f"{name}{SUFFIX}")
+        return scene.labels_of(node, sources.pet, may_be_empty=name == "lesions")
+    return _reference(node, sources, unit) if name == "reference" else scene.volume_of(node)
+
+
+def _write_other(name: str, image: Volume | LabelMap, folder: Path) -> str:
+    path = folder / f"{name}{SUFFIX}"
+    if isinstance(image, LabelMap):
+        return write_labels(image, path)
+    return _write_pet(image, path) if name == "reference" else write_image(image, path)
 
 
 def _reference(node: Any, sources: Sources, unit: str) -> Volume:

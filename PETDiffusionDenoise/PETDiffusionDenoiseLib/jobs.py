@@ -13,7 +13,7 @@ from petdiffusion import errors, registry
 from petdiffusion.errors import InputError, PETDiffusionError
 from petdiffusion.methods.contract import MethodCard
 
-from . import backend, exchange, results, scene
+from . import backend, exchange, organs_cut, results, scene
 from .child_job import ChildJob
 from .process import Failure
 
@@ -71,7 +71,7 @@ class DenoiseJob(ChildJob):
     def _hand_over(self) -> list[str]:
         self._handed = exchange.write(self.request.sources, self._scratch, self.request.card.needs_suv,
                                       self.request.wanted())
-        self._warnings += self._handed.found.doubts
+        self._warnings += (*self._handed.found.doubts, *organs_cut.told(self._handed.organs))
         self._seen = _stamp(self.request.sources.pet)
         return self._arguments()
 
@@ -129,8 +129,9 @@ def _bring_in(answer: Mapping[str, Any], request: JobRequest, handed: exchange.H
                             source.lesions)
     low = slicer.util.arrayFromVolume(source.pet).astype(np.float32)
     denoised = exchange.read_image(files["denoised"], handed, low)
-    nodes = results.ResultNodes(results.add_denoised(denoised, inputs, title), record=_record(answer, source),
-                                warnings=tuple(dict.fromkeys([*warnings, *answer.get("warnings", ())])))
+    warnings = tuple(dict.fromkeys([*warnings, *answer.get("warnings", ())]))
+    nodes = results.ResultNodes(results.add_denoised(denoised, inputs, title), warnings=warnings,
+                                record=_record(answer, source) | {"warnings": list(warnings)})
     if "uncertainty" in request.outputs and "uncertainty" in files:
         sd = exchange.read_image(files["uncertainty"], handed, np.zeros_like(low))
         nodes.uncertainty = results.add_uncertainty(sd, inputs, title)
@@ -145,7 +146,10 @@ def _bring_in(answer: Mapping[str, Any], request: JobRequest, handed: exchange.H
         _add_masks(nodes, found, handed, inputs, low.shape, title)
     if "tables" in request.outputs:
         name = f"{source.pet.GetName()} ({title})"
-        nodes.tables, nodes.charts = results.add_tables(answer.get("tables") or {}, name)
+        given = dict(answer.get("tables") or {})
+        if "organs" in given:
+            given["organs"] = organs_cut.marked(given["organs"], handed.organs)
+        nodes.tables, nodes.charts = results.add_tables(given, name)
     facts = results.facts_of(request.card, request.model, request.seed, nodes.record)
     results.sign(nodes, inputs, facts)
     return nodes

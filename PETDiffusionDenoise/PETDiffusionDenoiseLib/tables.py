@@ -19,6 +19,7 @@ MOST_BARS = 10
 READ_MOST = ("liver", "spleen", "aorta", "heart", "brain", "kidney_left", "kidney_right", "lung", "muscle", "bone",
              "pancreas")
 _WORDS = {"volume_ml": "Volume (ml)", "CoV": "CoV (%)", "CoV_percent": "CoV (%)", "MTV_ml": "MTV (ml)",
+          "outside_region_ml": "Outside the region (ml)",
           "x_mm": "x (mm, left)", "y_mm": "y (mm, back)", "z_mm": "z (mm, up)", "size_mm": "Size (mm)",
           "contrast_recovery_percent": "Contrast recovery (%)", "low95": "95 % from", "high95": "95 % to",
           "sd": "SD of samples", "expected": "Mean of samples", "denoised": "Denoised", "look": "Look again",

@@ -118,6 +118,35 @@ def test_click_denoise_and_read_the_results(widget, in_scene, patient, tmp_path)
     assert len(results.of_denoised(again).all()) == len(nodes.all())
 
 
+def test_the_part_of_an_organ_in_a_region_and_the_part_outside_make_the_whole(in_scene, patient) -> None:
+    import slicer.util
+    from PETDiffusionDenoiseLib import review_lists, scripted, tables
+
+    drawn, _, _ = patient
+    region = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "Box")
+    x, y, z = drawn.pet.geometry.affine[:3] @ [*np.argwhere(drawn.organs.mask("liver")).mean(axis=0)[::-1], 1]
+    region.SetCenter(-x, -y, z)
+    region.SetSize(120, 120, 120)
+    nodes = scripted.denoise(in_scene["Low"], "gaussian", labels=in_scene["organs"], region=region)
+    rows = tables.rows_of(nodes.tables["organs"])
+    whole = {name: np.count_nonzero(drawn.organs.array == value) * drawn.organs.geometry.voxel_ml
+             for value, name in drawn.organs.present().items()}  # fmt: skip
+    found = {row["organ"]: row["volume_ml"] + row["outside_region_ml"] for row in rows}
+    assert sorted(found.values()) == pytest.approx(sorted(whole[key] for key in whole if _title(key) in found))
+    liver = next(row for row in rows if row["organ"] == "Liver")
+    assert 0 < liver["volume_ml"] < 0.9 * whole["liver"]
+    told, = (text for text in nodes.record["warnings"] if "The region cuts organs" in text)
+    assert "Liver (" in told and told in nodes.warnings
+    assert review_lists.number(liver["outside_region_ml"]) in told
+
+
+def _title(organ: str) -> str:
+    from PETDiffusionDenoiseLib import terminology
+
+    known = terminology.term(organ)
+    return known.title if known is not None else organ.replace("_", " ").capitalize()
+
+
 def test_a_method_that_uses_the_ct_gets_it(widget, in_scene) -> None:
     given = widget.panel.parameters
     given.method, given.ct = "guided", in_scene["CT"]

@@ -86,6 +86,12 @@ def marks() -> None:
     success(extra={"masks": ["lesions_marked"], "tables": {"clinical": found}})
 
 
+def measures_organs() -> None:
+    """A row for an organ that was given, and one for an organ that the method found itself."""
+    success(extra={"tables": {"organs": [{"organ": "liver", "label": 1, "volume_ml": 0.5, "SUVmean_low": 1.0},
+                                         {"organ": "spleen", "label": 7, "volume_ml": 0.2, "SUVmean_low": 1.0}]}})
+
+
 def wrong_grid(name: str = "denoised") -> None:
     import SimpleITK as sitk
 
