@@ -13,7 +13,7 @@ from petdiffusion import errors, registry
 from petdiffusion.errors import InputError, PETDiffusionError
 from petdiffusion.methods.contract import MethodCard
 
-from . import backend, exchange, organs_cut, results, scene
+from . import backend, exchange, organs_cut, places, results, scene
 from .child_job import ChildJob
 from .process import Failure
 
@@ -131,7 +131,7 @@ def _bring_in(answer: Mapping[str, Any], request: JobRequest, handed: exchange.H
     denoised = exchange.read_image(files["denoised"], handed, low)
     warnings = tuple(dict.fromkeys([*warnings, *answer.get("warnings", ())]))
     nodes = results.ResultNodes(results.add_denoised(denoised, inputs, title), warnings=warnings,
-                                record=_record(answer, source) | {"warnings": list(warnings)})
+                                record=_record(answer, source, handed) | {"warnings": list(warnings)})
     if "uncertainty" in request.outputs and "uncertainty" in files:
         sd = exchange.read_image(files["uncertainty"], handed, np.zeros_like(low))
         nodes.uncertainty = results.add_uncertainty(sd, inputs, title)
@@ -174,15 +174,16 @@ def _add_masks(nodes: results.ResultNodes, files: Mapping[str, str], handed: exc
         results.color_marks(nodes.marked)
 
 
-def _record(answer: Mapping[str, Any], source: exchange.Sources) -> dict[str, Any]:
-    """The run record, with node names where the backend saw temporary files."""
+def _record(answer: Mapping[str, Any], source: exchange.Sources, handed: exchange.Handed) -> dict[str, Any]:
+    """The run record, with node names where the backend saw temporary files, and what it saw of the PET."""
     record = dict(answer.get("record") or {})
     asked = dict(record.get("request") or {})
     for name in ("pet", "ct", "mr", "labels", "lesions", "reference"):
         node = getattr(source, name)
         if asked.get(name):
             asked[name] = f"node '{node.GetName()}'" if node is not None else None
-    return record | {"request": asked}
+    region = {places.REGION: [side.start for side in reversed(handed.box)]} if handed.box is not None else {}
+    return record | {"request": asked} | region
 
 
 def as_error(failure: Failure) -> PETDiffusionError:

@@ -7,7 +7,7 @@ from typing import Any
 import qt
 import vtk
 
-from . import colors, results, review, review_content, review_lists, units
+from . import colors, places, results, review, review_content, review_lists, units
 from .parameters import Parameters
 from .widgets import choose_key, fill, fill_table, icon, key_of, paragraph, quiet, show_row
 
@@ -245,7 +245,7 @@ class ReviewPart:
             self.review.set_orientation("Axial")
         if not self.review.active:
             self.compare()
-        self.review.jump(*place)
+        self.review.jump(*places.now(self.review.nodes, place))
 
     def _watch_prompts(self, nodes: results.ResultNodes) -> None:
         """Show the prompt of the slice in view, for methods that were guided by text."""
@@ -256,7 +256,8 @@ class ReviewPart:
         scan = f"<br><b>Of the whole scan:</b> {paragraph(words)}" if words else ""
 
         def show(caller: Any = None, event: str = "") -> None:
-            text = review_content.prompt_at(nodes, node.GetSliceToRAS().GetElement(2, 3))
+            middle = tuple(node.GetSliceToRAS().GetElement(i, 3) for i in range(3))
+            text = review_content.prompt_at(nodes, places.then(nodes, middle)[2])
             where = "this slice" if self.review.orientation == "Axial" else "the axial slice at the middle"
             self.ui.promptView.setText(f"<b>Prompt of {where}:</b> {paragraph(text or NO_PROMPT)}{scan}")
             self.ui.promptView.setVisible(True)

@@ -13,7 +13,7 @@ import vtk
 from petdiffusion.errors import GeometryError, InputError
 from petdiffusion.volume import ARBITRARY, Facts, Geometry, LabelMap, Volume
 
-_LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 ROUNDING = 1e-6
 RIM = 0.1
 """Part of a segment that may lie in a larger one: outlines of neighbours often share a rim."""
@@ -45,7 +45,7 @@ def geometry_of(node: Any, under: Any = None) -> Geometry:
     image = node.GetImageData()
     if image is None or 0 in image.GetDimensions():
         raise InputError(f"'{node.GetName()}'", "holds no image", "Choose another volume, or load it again.")
-    affine = _LPS_FROM_RAS @ matrix_of(node, under)
+    affine = LPS_FROM_RAS @ matrix_of(node, under)
     try:
         return Geometry.from_affine(image.GetDimensions(), affine)
     except GeometryError as error:
@@ -133,7 +133,7 @@ def _overlap(node: Any, first: str, second: str) -> InputError:
 def region_of(node: Any, geometry: Geometry) -> tuple[slice, slice, slice]:
     """The box (z, y, x) of the voxels whose centres lie in a region of interest; at least one voxel each way."""
     corners_ras = _corners(node)
-    index = np.linalg.inv(geometry.affine) @ _LPS_FROM_RAS @ corners_ras
+    index = np.linalg.inv(geometry.affine) @ LPS_FROM_RAS @ corners_ras
     centre = np.rint(index[:3].mean(axis=1)).astype(int)
     low = np.ceil(index[:3].min(axis=1) - ROUNDING).astype(int)
     high = np.floor(index[:3].max(axis=1) + ROUNDING).astype(int)
@@ -181,7 +181,7 @@ def new_volume(array: np.ndarray, geometry: Geometry, name: str) -> Any:
     """A scalar volume node from an array and its grid."""
     node = slicer.mrmlScene.AddNewNodeByClass(SCALAR, slicer.mrmlScene.GenerateUniqueName(name))
     slicer.util.updateVolumeFromArray(node, np.ascontiguousarray(array))
-    node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(_LPS_FROM_RAS @ geometry.affine))
+    node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(LPS_FROM_RAS @ geometry.affine))
     return node
 
 

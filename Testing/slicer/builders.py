@@ -74,10 +74,17 @@ def move(node, matrix):
     return transform
 
 
-def bend(node):
-    """Put a node under a transform that bends space."""
+def bend(node, landmarks=(), by=(0, 0, 0)):
+    """Put a node under a transform that bends space: the last of the landmarks goes elsewhere, the others stay."""
     transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode", "Bend")
-    points = vtk.vtkThinPlateSplineTransform()
+    points, ends = vtk.vtkThinPlateSplineTransform(), (vtk.vtkPoints(), vtk.vtkPoints())
+    for number, landmark in enumerate(landmarks, 1):
+        ends[0].InsertNextPoint(landmark)
+        ends[1].InsertNextPoint(np.add(landmark, by if number == len(landmarks) else 0))
+    if landmarks:
+        points.SetSourceLandmarks(ends[0])
+        points.SetTargetLandmarks(ends[1])
+        points.SetBasisToR()
     transform.SetAndObserveTransformToParent(points)
     node.SetAndObserveTransformNodeID(transform.GetID())
     return transform

@@ -70,6 +70,7 @@ def mean_in(node, mask) -> float:
 
 
 def test_click_denoise_and_read_the_results(widget, in_scene, patient, tmp_path) -> None:
+    import builders
     import bundle
     import slicer
     from PETDiffusionDenoiseLib import results, review_lists, tables
@@ -110,6 +111,13 @@ def test_click_denoise_and_read_the_results(widget, in_scene, patient, tmp_path)
     assert [matrix.GetElement(i, 3) for i in range(3)] == pytest.approx(place, abs=0.01)
     voxel = np.linalg.inv(drawn.pet.geometry.affine) @ [-place[0], -place[1], place[2], 1]
     assert drawn.lesion_map.array[tuple(np.rint(voxel[2::-1]).astype(int))] > 0, "the place is inside a lesion"
+
+    shift = np.eye(4)
+    shift[:3, 3] = 50, 0, 100
+    for node in (in_scene["Low"], in_scene["Full"], nodes.denoised):
+        builders.move(node, shift)
+    widget.ui.listTable.cellClicked.emit(0, 0)
+    assert [matrix.GetElement(i, 3) for i in range(3)] == pytest.approx(np.add(place, (50, 0, 100)), abs=0.01)
 
     bundle.save(tmp_path / "case.mrb")
     bundle.load(tmp_path / "case.mrb", tmp_path / "cache")

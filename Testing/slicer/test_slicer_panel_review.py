@@ -195,6 +195,24 @@ def test_the_prompt_of_the_slice_in_view_is_shown(reviewed) -> None:
     assert label.text.endswith("bladder"), "nobody listens after the review"
 
 
+def test_the_prompt_is_that_of_the_slice_at_the_run_where_the_images_were_moved_since(reviewed) -> None:
+    import json
+
+    import builders
+    import numpy as np
+    from PETDiffusionDenoiseLib import results, scene
+
+    widget, nodes = reviewed
+    record = {"input": {"geometry": scene.geometry_of(nodes.denoised).to_json()}}
+    nodes.denoised.SetAttribute(results.RECORD, json.dumps(record))
+    shift = np.eye(4)
+    shift[2, 3] = 300.0
+    builders.move(nodes.denoised, shift)
+    widget.ui.axialButton.click()
+    widget.panel.review.review.jump(0.0, 0.0, 150.0)
+    assert widget.ui.promptView.text.endswith("bladder"), "at the run it was at -150 mm"
+
+
 def test_a_grad_cam_is_laid_over_the_denoised_pet(reviewed) -> None:
     widget, nodes = reviewed
     combo = widget.ui.fusionCombo
