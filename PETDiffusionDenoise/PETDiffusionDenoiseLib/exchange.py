@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from petdiffusion.errors import GeometryError, InputError, OutputError, UnitError
+from petdiffusion.prepare import same_unit
 from petdiffusion.read.sidecar import HEADER_KEY, OWN_KEY
 from petdiffusion.volume import BQML, SUVBW, Geometry, LabelMap, Volume
 
@@ -50,6 +51,8 @@ class Handed:
     files: Mapping[str, str] = field(default_factory=dict)
     organs: organs_cut.Volumes = field(default_factory=dict)
     """Of a region, what of the given organs lies in it and what outside."""
+    told: tuple[str, ...] = ()
+    """What was taken for granted."""
 
 
 def write(sources: Sources, folder: Path, needs_suv: bool, wanted: tuple[str, ...]) -> Handed:
@@ -60,13 +63,16 @@ def write(sources: Sources, folder: Path, needs_suv: bool, wanted: tuple[str, ..
     box = scene.region_of(sources.region, whole.geometry) if sources.region is not None else None
     pet = whole if box is None else scene.cropped(whole, box)
     pet = pet.with_array(pet.array * np.float32(scale)) if scale != 1.0 else pet
-    others = {name: _other(name, getattr(sources, name), sources, unit)
-              for name in wanted if getattr(sources, name) is not None}
+    others = {name: _other(name, node, sources.pet)
+              for name in wanted if name != "reference" and (node := getattr(sources, name)) is not None}
+    told = ""
+    if "reference" in wanted and sources.reference is not None:
+        others["reference"], told = _reference(sources, unit)
     files = {name: _write_other(name, image, folder) for name, image in others.items()}
     organs = organs_cut.volumes(others["labels"], pet.geometry) if box is not None and "labels" in others else {}
     pet = replace(pet, facts=units.facts_of(sources.pet))
     return Handed(_write_pet(pet, folder / f"pet{SUFFIX}"), unit, found, scale, box, pet.geometry, files,
-                  organs)
+                  organs, (told,) if told else ())
 
 
 def working_unit(found: units.Unit, needs_suv: bool) -> tuple[str, float]:
@@ -81,11 +87,11 @@ def working_unit(found: units.Unit, needs_suv: bool) -> tuple[str, float]:
     return BQML, found.scale
 
 
-def _other(name: str, node: Any, sources: Sources, unit: str) -> Volume | LabelMap:
+def _other(name: str, node: Any, pet: Any) -> Volume | LabelMap:
     if name in ("labels", "lesions"):
         # A patient may well have no lesion; an organ map without organs is a mistake.
-        return scene.labels_of(node, sources.pet, may_be_empty=name == "lesions")
-    return _reference(node, sources, unit) if name == "reference" else scene.volume_of(node)
+        return scene.labels_of(node, pet, may_be_empty=name == "lesions")
+    return scene.volume_of(node)
 
 
 def _write_other(name: str, image: Volume | LabelMap, folder: Path) -> str:
@@ -95,19 +101,25 @@ def _write_other(name: str, image: Volume | LabelMap, folder: Path) -> str:
     return _write_pet(image, path) if name == "reference" else write_image(image, path)
 
 
-def _reference(node: Any, sources: Sources, unit: str) -> Volume:
-    """The normal-dose PET in the unit of the low-count one; without a unit of its own it is taken in the same."""
-    found = units.find(node)
+def _reference(sources: Sources, unit: str) -> tuple[Volume, str]:
+    """The normal-dose PET in the unit of the low-count one, and what is to be told where it says none."""
+    node = sources.reference
+    found, told = units.find(node), ""
     if found.unit is None:
-        found = units.find(node, sources.unit_choice, sources.suv_factor)
-    if found.unit is None:
-        found = units.find(sources.pet, sources.unit_choice, sources.suv_factor)
+        pet = units.find(sources.pet, sources.unit_choice, sources.suv_factor)
+        found, told = units.find(node, sources.unit_choice, sources.suv_factor), taken_in_unit_of(pet)
+        found = pet if found.unit is None else found
     scale = found.to_suv if unit == SUVBW else (found.scale if found.unit == BQML else None)
     if scale is None:
         raise UnitError(f"The normal-dose PET '{node.GetName()}'", f"cannot be brought to the input's unit, {unit}",
                         "Leave it out, or load it from DICOM, where dose and weight stand.")
     volume = scene.volume_of(node, unit)
-    return volume.with_array(volume.array * np.float32(scale))
+    return volume.with_array(volume.array * np.float32(scale)), told
+
+
+def taken_in_unit_of(pet: units.Unit) -> str:
+    """What is to be told of a normal-dose PET without a unit of its own."""
+    return same_unit.taken("normal-dose PET", "PET", units.word_of(pet) or pet.unit) if pet.unit is not None else ""
 
 
 def _write_pet(volume: Volume, path: Path) -> str:

@@ -71,7 +71,7 @@ class DenoiseJob(ChildJob):
     def _hand_over(self) -> list[str]:
         self._handed = exchange.write(self.request.sources, self._scratch, self.request.card.needs_suv,
                                       self.request.wanted())
-        self._warnings += (*self._handed.found.doubts, *organs_cut.told(self._handed.organs))
+        self._warnings += (*self._handed.found.doubts, *self._handed.told, *organs_cut.told(self._handed.organs))
         self._seen = _stamp(self.request.sources.pet)
         return self._arguments()
 

@@ -10,7 +10,7 @@ import slicer.util
 from petdiffusion.methods.contract import MethodCard
 from petdiffusion.volume import BQML, SUVBW
 
-from . import playing, results, scene, units
+from . import exchange, playing, results, scene, sequences, units
 from .parameters import Parameters
 from .signals import Signal
 from .theme import colored
@@ -30,7 +30,7 @@ class InputsPart:
         self.ui, self.changed = ui, changed
         self.parameters: Parameters | None = None
         self.unit: units.Unit | None = None
-        self._seen: tuple[Any, ...] = ()
+        self._found: dict[str, tuple[tuple[Any, ...], units.Unit]] = {}
         fill(ui.unitCombo, UNIT_CHOICES)
         for name in (*ALWAYS, *BY_METHOD):
             selector = getattr(ui, f"{name}Selector")
@@ -88,9 +88,10 @@ class InputsPart:
         if not self.ui.factorEdit.hasFocus():
             with quiet(self.ui.factorEdit):
                 self.ui.factorEdit.setText(f"{given.suv_factor:.6g}" if given.suv_factor > 0 else "")
-        self.unit = self._find_unit()
+        self.unit = self._find_unit("pet", given.unit, given.suv_factor)
         pet = given.pet
-        self.ui.unitLabel.setText("" if pet is None else _line(self.unit) + _no_scan(pet) + self._refresh_frames(card))
+        self.ui.unitLabel.setText("" if pet is None else _line(self.unit) + self._reference_line() + _no_scan(pet)
+                                  + self._refresh_frames(card))
         show_row(self.ui, ("unitLabel", "unitButton"), given.pet is not None)
         self._show_unit_row()
 
@@ -110,22 +111,30 @@ class InputsPart:
         self.ui.framesCheck.setText(f"All {sequence.GetNumberOfDataNodes()} frames")
         return _left_out(given, card) if wanted else _one_of_many(sequence)
 
-    def _find_unit(self) -> units.Unit | None:
-        """The unit; DICOM headers are read again only when something that matters has changed."""
-        given, pet = self.parameters, self.parameters.pet
-        if pet is None:
-            self.forget_unit()
+    def _reference_line(self) -> str:
+        """What the run will take for granted, while it can still be mended."""
+        found = self._find_unit("reference")
+        if found is None or found.unit is not None or self.unit is None or sequences.asked_for_all(self.parameters):
+            return ""
+        told = exchange.taken_in_unit_of(self.unit)
+        return f"<br>{colored('caution', f'▲ {paragraph(told)}')}" if told else ""
+
+    def _find_unit(self, name: str, *said: Any) -> units.Unit | None:
+        """A PET's unit; DICOM headers are read again only when something that matters has changed."""
+        node = getattr(self.parameters, name)
+        if node is None:
+            self._found.pop(name, None)
             return None
-        entry = playing.units_entry_of(pet)
-        seen = (pet.GetID(), entry.GetCodeValue() if entry is not None else "", given.unit, given.suv_factor,
-                pet.GetAttribute(units.FACTOR_ATTRIBUTE), pet.GetAttribute("DICOM.instanceUIDs"))
-        if seen != self._seen:
-            self._seen, self.unit = seen, units.find(pet, given.unit, given.suv_factor)
-        return self.unit
+        entry = playing.units_entry_of(node)
+        seen = (node.GetID(), entry.GetCodeValue() if entry is not None else "", *said,
+                *map(node.GetAttribute, (units.FACTOR_ATTRIBUTE, units.UNIT_ATTRIBUTE, "DICOM.instanceUIDs")))
+        if name not in self._found or self._found[name][0] != seen:
+            self._found[name] = seen, units.find(node, *said)
+        return self._found[name][1]
 
     def forget_unit(self) -> None:
         """Look at the headers again, for example after packages were installed."""
-        self._seen, self.unit = (), None
+        self._found, self.unit = {}, None
 
     def _show_unit_row(self) -> None:
         given = self.parameters

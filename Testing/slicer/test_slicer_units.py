@@ -306,3 +306,40 @@ def test_an_enhanced_object_that_cannot_be_understood_is_explained(from_enhanced
     assert found.unit is None and "5 items that describe them" in found.problem
     assert "5 items that describe them" in units.find(node, BQML).problem
     assert units.facts_of(node).injected_dose_bq is None
+
+
+TAKEN = "The normal-dose PET says no unit: its values are taken to be in that of the PET, "
+
+
+@pytest.mark.parametrize("unit, word", [(SUVBW, "SUV."), (BQML, "Bq/ml.")])
+def test_a_normal_dose_pet_that_says_no_unit_is_told_before_the_run_and_after_it(open_panel, unit, word) -> None:
+    import builders
+    import slicer
+    from PETDiffusionDenoiseLib import units
+
+    widget = open_panel()
+    given, ui = widget.panel.parameters, widget.ui
+    pet = builders.pet(None, "Low")
+    units.mark(pet, unit, 2e-4 if unit == BQML else None)
+    ui.petSelector.setCurrentNode(pet)
+    assert TAKEN not in ui.unitLabel.text
+    ui.referenceSelector.setCurrentNode(builders.pet(None, "Full"))
+    assert TAKEN + word in ui.unitLabel.text
+    ui.applyButton.click()
+    while widget.panel.run.running:
+        slicer.app.processEvents()
+    assert TAKEN + word in ui.messageLabel.text
+    units.mark(given.reference, unit, 2e-4 if unit == BQML else None)
+    widget.panel.refresh()
+    assert TAKEN not in ui.unitLabel.text
+
+
+def test_nothing_is_said_of_a_normal_dose_pet_where_the_pet_says_no_unit_either(open_panel) -> None:
+    import builders
+
+    widget = open_panel()
+    widget.ui.petSelector.setCurrentNode(builders.pet(None, "Low"))
+    widget.ui.referenceSelector.setCurrentNode(builders.pet(None, "Full"))
+    assert "The normal-dose PET" not in widget.ui.unitLabel.text
+    widget.panel.parameters.unit = SUVBW
+    assert TAKEN + "SUV." in widget.ui.unitLabel.text

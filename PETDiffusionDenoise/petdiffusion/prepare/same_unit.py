@@ -20,8 +20,13 @@ def of(other: Volume, name: str, pet: Volume, its_name: str, run: Run) -> Volume
         _check(other, name, pet, its_name)
     if other.unit != ARBITRARY or pet.unit == ARBITRARY:
         return other
-    run.warn(f"The {name} says no unit: its values are taken to be in that of the {its_name}, {pet.unit}.")
+    run.warn(taken(name, its_name, pet.unit))
     return replace(other, unit=pet.unit)
+
+
+def taken(name: str, its_name: str, unit: str) -> str:
+    """What is told of an image that says no unit."""
+    return f"The {name} says no unit: its values are taken to be in that of the {its_name}, {unit}."
 
 
 def _check(other: Volume, name: str, pet: Volume, its_name: str) -> None:
