@@ -65,12 +65,14 @@ class Panel:
         try:
             self.inputs.refresh(self.method.card)
             self.method.refresh(self.inputs.unit)
-            self.review.refresh()
             for name in jobs.OUTPUTS:
                 check = getattr(self.ui, f"{name}Check")
                 with quiet(check):
                     check.setChecked(getattr(self.parameters, f"make_{name}"))
-            self.run.refresh(self.reason())
+            try:
+                self.review.refresh()
+            finally:  # whatever a result cannot show, the button says whether the next run can start
+                self.run.refresh(self.reason())
         finally:
             self._refreshing = False
 

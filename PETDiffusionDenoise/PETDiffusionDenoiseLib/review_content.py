@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import slicer.util
 
-from . import results, scene, tables, units
+from . import results, tables, units
 
 HEAD_MM = 300.0
 """A field lower than this shows a head or one part of the body, and its window is taken from its own values."""
@@ -41,7 +41,7 @@ def window_of(node: Any, factor: float | None) -> float:
     if display is not None and not display.GetAutoWindowLevel() and display.GetWindowLevelMax() > 0:
         return float(display.GetWindowLevelMax()) * (factor or 1.0)
     array = slicer.util.arrayFromVolume(node)
-    height = array.shape[0] * np.linalg.norm(scene.matrix_of(node)[:3, 2])
+    height = array.shape[0] * node.GetSpacing()[2]  # its own: a transform, which may bend space, is no matter here
     if factor is not None and height > HEAD_MM:
         return BODY_SUV
     inside = array[array > 0]

@@ -277,3 +277,42 @@ def test_a_scene_saved_in_review_opens_in_another_session_with_its_views(open_pa
     again.show(results.of_denoised(found))
     again.leave()
     assert layout() == slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView
+
+
+BENDING = ((0, 0, 0), (90, 0, 0), (0, 90, 0), (0, 0, 90), (30, 30, 30)), (9, -4, 6)
+
+
+def test_a_result_that_was_put_under_a_bending_transform_is_reviewed_as_any_other(open_panel) -> None:
+    """Registered to another examination, for example: a new run cannot be made of it, but what is there is shown."""
+    import builders
+
+    pet = builders.pet()
+    widget = open_panel()
+    given, result = widget.panel.parameters, denoised(widget)
+    given.result = None
+    for node in (pet, result):
+        builders.bend(node, *BENDING)
+    pet.GetDisplayNode().SetAutoWindowLevel(True)
+    widget.ui.resultSelector.setCurrentNode(result)
+    assert not widget.ui.applyButton.enabled and "bends space" in widget.ui.reasonLabel.text
+    widget.ui.compareButton.click()
+    assert shown_in("denoised", widget) == ["PET", result.GetName()]
+    widget.ui.petSelector.setCurrentNode(builders.pet(name="Another"))
+    assert widget.ui.applyButton.enabled
+
+
+def test_a_review_that_cannot_be_shown_leaves_the_button_true(open_panel, monkeypatch) -> None:
+    import builders
+
+    builders.pet()
+    widget = open_panel()
+    assert widget.ui.applyButton.enabled
+
+    def fail() -> None:
+        raise ValueError("cannot be listed")
+
+    monkeypatch.setattr(widget.panel.review, "refresh", fail)
+    with pytest.raises(ValueError, match="cannot be listed"):
+        widget.panel.parameters.pet = None
+        widget.panel.refresh()
+    assert not widget.ui.applyButton.enabled and "Choose the low-count PET" in widget.ui.reasonLabel.text
