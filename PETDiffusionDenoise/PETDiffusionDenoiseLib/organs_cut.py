@@ -10,6 +10,7 @@ from petdiffusion.prepare import grids
 from petdiffusion.volume import Geometry, LabelMap
 
 from . import tables
+from .review_lists import number
 
 COLUMN = "outside_region_ml"
 TOLD_OUTSIDE = 0.01
@@ -38,7 +39,8 @@ def told(found: Volumes) -> tuple[str, ...]:
     if not cut:
         return ()
     shown = tables.main_rows(cut, "organ")
-    each = ", ".join(f"{row['organ']} ({row[COLUMN]:.3g} of {row['volume_ml']:.3g} ml lie outside)" for row in shown)
+    each = ", ".join(f"{row['organ']} ({number(row[COLUMN])} of {number(row['volume_ml'])} ml lie outside)"
+                     for row in shown)
     more = f" and {len(cut) - len(shown)} more" if len(cut) > len(shown) else ""
     return (f"The region cuts organs, whose numbers are of the part inside it alone: {each}{more}.",)
 

@@ -38,7 +38,7 @@ def test_what_of_an_organ_lies_outside_a_region(organs) -> None:
     found = organs_cut.volumes(organs, grid((3, 10, 2), (5.0, 5.0, 4.0), (0.0, 0.0, 8.0)))
     assert found == {(LIVER, "liver"): pytest.approx((4.0, 2.0)), (BRAIN, "label 4"): pytest.approx((0.1, 0.0))}
     assert organs_cut.told(found) == (
-        "The region cuts organs, whose numbers are of the part inside it alone: liver (2 of 4 ml lie outside).",)
+        "The region cuts organs, whose numbers are of the part inside it alone: liver (2.00 of 4.00 ml lie outside).",)
 
 
 def test_an_organ_map_on_a_grid_of_its_own_is_cut_by_the_same_millimetres(organs) -> None:
@@ -64,9 +64,10 @@ def test_no_word_on_organs_that_lie_wholly_inside_or_wholly_outside(organs) -> N
 def test_ten_organs_are_named_those_that_are_read_most_and_the_largest(scene) -> None:
     from PETDiffusionDenoiseLib import organs_cut
 
-    others = {(i, f"organ {i}"): (10.0 * i, 5.0) for i in range(1, 13)}
+    others = {(i, f"organ {i}"): (10.0 * i, 5.0) for i in range(1, 12)}
+    others[12, "organ 12"] = (1200.0, 20.0)
     text, = organs_cut.told({**others, (20, "Kidney, left"): (1.5, 1.0)})
-    named = ["organ 4 (5 of 40 ml lie outside)", "organ 12 (5 of 120 ml lie outside)", "Kidney, left (1 of 1.5 ml"]
+    named = ["organ 4 (5.00 of 40.0 ml lie outside)", "organ 12 (20.0 of 1200 ml", "Kidney, left (1.00 of 1.50 ml"]
     assert all(name in text for name in named) and "organ 3 " not in text and text.endswith(" and 3 more.")
 
 
