@@ -20,6 +20,7 @@ from .widgets import beginning, choose_key, fill, fill_table, key_of, paragraph,
 OWN, OTHER = "slicer", "other"
 PYTHONS = {OWN: "Slicer's Python", OTHER: "Another Python"}
 BLOCKING = ("Python", "numpy", "scipy", "SimpleITK")
+NO_PATH = "No path of another Python is given: Slicer's Python computes."
 PIP_LETTERS = 60
 _GOOD, _BAD = "✓", "✗"
 
@@ -40,6 +41,8 @@ class SetupPart:
         fill(ui.pythonCombo, PYTHONS)
         ui.pythonCombo.connect("currentIndexChanged(int)", lambda index: self._on_python())
         ui.pythonPath.connect("currentPathChanged(QString)", lambda path: self._on_path(path))
+        # a field that was emptied says so by this alone
+        ui.pythonPath.connect("validInputChanged(bool)", lambda valid: valid or self._on_no_path())
         ui.checkButton.clicked.connect(lambda: self.check())
         ui.deviceButton.clicked.connect(lambda: self.check())
         ui.installButton.clicked.connect(lambda: self._install())
@@ -69,20 +72,28 @@ class SetupPart:
         self._show_path()
 
     def _show_path(self) -> None:
-        other = key_of(self.ui.pythonCombo) == OTHER
+        other = self._asks_for_other()
         show_row(self.ui, ("pythonPathLabel", "pythonPath"), other)
         self.ui.installButton.setText("Copy install command" if other else "Install packages…")
         self.ui.uninstallButton.setVisible(not other)
 
     def _on_python(self) -> None:
+        """The path of another Python stays in its field while Slicer's is chosen, and counts when it is shown again."""
         self._show_path()
-        if key_of(self.ui.pythonCombo) == OWN:
+        backend.choose(str(self.ui.pythonPath.currentPath) if self._asks_for_other() else "")
+        self.check()
+
+    def _on_path(self, path: str) -> None:
+        if self._asks_for_other():
+            backend.choose(str(path))
+
+    def _on_no_path(self) -> None:
+        if self._asks_for_other():
             backend.choose("")
             self.check()
 
-    def _on_path(self, path: str) -> None:
-        if key_of(self.ui.pythonCombo) == OTHER:
-            backend.choose(str(path))
+    def _asks_for_other(self) -> bool:
+        return key_of(self.ui.pythonCombo) == OTHER
 
     def check(self) -> None:
         """Ask the backend what it has; the answer comes later, the panel stays usable."""
@@ -122,6 +133,8 @@ class SetupPart:
         return f"{self.backend.title} cannot run the program: {last}"
 
     def _set_ready(self, verdict: str, usable: bool) -> None:
+        if self._asks_for_other() and not self.backend.external:
+            verdict = f"{NO_PATH} {verdict}"
         self.ui.setupLabel.setText(f"{colored('good' if usable else 'bad', '●')} {paragraph(verdict)}")
         self.not_ready = "" if usable else "Packages are missing: open 'Set-up' and install them."
 
@@ -160,7 +173,7 @@ class SetupPart:
         return str(item.text()) if item is not None else ""
 
     def _install(self) -> None:
-        if key_of(self.ui.pythonCombo) == OTHER:
+        if self._asks_for_other():
             to_clipboard(install.command_for(self.backend.python))
             self._say("note", "The command is on the clipboard. Paste it into a terminal, then click 'Check'.")
             return

@@ -57,6 +57,24 @@ def test_another_python_is_remembered_and_gets_a_clean_environment(panel, monkey
     assert not backend.chosen().external and backend.chosen().environment()["PYTHONHOME"] == "/slicer/python"
 
 
+def test_the_python_that_is_shown_is_the_one_that_computes(panel) -> None:
+    from PETDiffusionDenoiseLib import backend
+
+    ui = panel.ui
+    pick = {key: ui.pythonCombo.findData(key) for key in ("slicer", "other")}
+    ui.pythonCombo.setCurrentIndex(pick["other"])
+    ui.pythonPath.currentPath = sys.executable
+    ui.pythonCombo.setCurrentIndex(pick["slicer"])
+    ui.pythonCombo.setCurrentIndex(pick["other"])
+    panel.setup.wait()
+    assert ui.pythonPath.currentPath == sys.executable == backend.chosen().python, "chosen again, without a new path"
+    assert "Slicer's Python" not in ui.setupLabel.text
+    ui.pythonPath.currentPath = ""
+    panel.setup.wait()
+    assert not backend.chosen().external
+    assert "No path of another Python is given: Slicer&#x27;s Python computes." in ui.setupLabel.text
+
+
 def test_another_python_starts_in_the_users_environment_not_in_slicers(scene, monkeypatch) -> None:
     """Slicer puts its own libraries first, and another Python would load them."""
     import slicer.util
