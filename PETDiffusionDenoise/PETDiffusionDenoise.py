@@ -151,7 +151,8 @@ class PETDiffusionDenoiseLogic(ScriptedLoadableModuleLogic):
 
     def denoiseFrames(self, pet: Any, out: str, method: str | None = None, waitForCompletion: bool = True,
                       **given: Any) -> Any:
-        """Denoise every frame of a dynamic PET: a sequence node, a 4D file, or the DICOM folder of all frames.
+        """Denoise every frame of a dynamic PET: a sequence node or a volume that shows a frame of it, a 4D file, or the
+        DICOM folder of all frames.
 
         Returns the denoised sequence with its browser, that of its SD maps, and the curves of organs and lesions as a
         table; 4D image, tables and report lie in `out`. `given` may hold ct, mr, labels, lesions (nodes or paths),

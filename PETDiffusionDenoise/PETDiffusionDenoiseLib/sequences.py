@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import slicer
 from petdiffusion import registry
 from petdiffusion.errors import InputError, OutputError
 
@@ -21,6 +22,8 @@ INPUTS, SCAN, MARK = "input", "scan.mha", "written-by-petdiffusion.txt"
 MARKED = "What 3D Slicer handed over to denoise a dynamic PET. The next run replaces it: keep other files elsewhere.\n"
 IMAGES, MASKS = ("ct", "mr"), ("labels", "lesions")
 OVERWRITE = re.compile(r"or (?:replace|overwrite) (?:it|them) \(--overwrite\)")
+GIVE = (f"Give slicer.util.getFirstNodeByClassByName('{SEQUENCE}', 'name'), a 4D file, or a DICOM folder; one volume "
+        "alone is for denoise.")
 FLAGS = ("frames", "patlak", "patlak_from", "unit", "weight_kg", "model", "seed", "device", "workers")
 
 
@@ -32,8 +35,11 @@ class FramesJob(batches.FolderJob):
     def __init__(self, pet: Any, out: str | Path, method: str, python: backend.Backend | None = None,
                  say: batches.Say | None = None, given: Mapping[str, Any] = MappingProxyType({}),
                  shown: Any = None) -> None:
-        """`shown` is the volume in which the user sees a frame of the sequence, where several show one."""
+        """`shown` is the volume in which the user sees a frame of the sequence, where several show one. It may be given
+        for the sequence, whose name Slicer gives it."""
         super().__init__(out, python, say)
+        if (sequence := _sequence_shown_in(pet)) is not None:
+            pet, shown = sequence, pet
         self._pet, self._method, self._given = pet, method, dict(given)
         self._name = pet.GetName() if _is_sequence(pet) else Path(str(pet)).name.partition(".")[0]
         self._choice = (self._given.pop("unit_choice", units.AUTOMATIC), float(self._given.pop("suv_factor", 0.0)))
@@ -41,8 +47,7 @@ class FramesJob(batches.FolderJob):
         settings = {name: value for name, value in self._given.items() if name not in (*IMAGES, *MASKS)}
         self._settings = batches.setting_words(method, settings, FLAGS, ("overwrite", "each"))
         if not _is_sequence(pet) and not isinstance(pet, (str, Path)):
-            raise InputError("The dynamic PET", "is neither a sequence node nor a path",
-                             "Give slicer.util.getNode('name') of a sequence, a 4D file, or a DICOM folder.")
+            raise _no_dynamic_pet(pet)
         self._shown = playing.shown_by(pet, shown) if _is_sequence(pet) else None
         self._scan: dynamic_scan.DynamicScan | None = None
 
@@ -119,6 +124,17 @@ def job_of(parameters: Any, method: str, options: Mapping[str, Any], model: str,
 
 def _is_sequence(node: Any) -> bool:
     return hasattr(node, "IsA") and node.IsA(SEQUENCE)
+
+
+def _sequence_shown_in(node: Any) -> Any:
+    is_volume = hasattr(node, "IsA") and node.IsA(scene.SCALAR) and slicer.mrmlScene.IsNodePresent(node)
+    return sequence_of(node) if is_volume else None
+
+
+def _no_dynamic_pet(given: Any) -> InputError:
+    if not hasattr(given, "IsA"):
+        return InputError("The dynamic PET", "is neither a sequence node nor a path", GIVE)
+    return InputError(f"'{given.GetName()}'", "is no sequence, and shows no frame of a sequence of two or more", GIVE)
 
 
 def _in_words_of_slicer(remedy: str) -> str:

@@ -182,10 +182,30 @@ def test_units_that_are_not_known_are_asked_for(logic, tmp_path) -> None:
     assert len(arrays(nodes.denoised)) == 3
 
 
+def test_a_volume_that_shows_a_frame_stands_for_its_sequence(logic, tmp_path) -> None:
+    """Slicer gives it the sequence's name, and `getNode` of that name the volume."""
+    import dynamics
+    import slicer.util
+    from PETDiffusionDenoiseLib import sequences
+
+    node, _, _ = dynamics.dynamic("Sequence")
+    other = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "Another player")
+    other.SetAndObserveMasterSequenceNodeID(node.GetID())
+    shown = other.GetProxyNode(node)
+    assert slicer.util.getNode("Sequence").GetClassName() == shown.GetClassName() == "vtkMRMLScalarVolumeNode"
+    job = sequences.FramesJob(shown, str(tmp_path / "out"), "gaussian")
+    assert job._shown is shown, "under whose transform the frames are"
+    nodes = logic.denoiseFrames(slicer.util.getNode("Sequence"), str(tmp_path / "out"), "gaussian", each=True)
+    assert len(arrays(nodes.denoised)) == 3 and nodes.denoised.GetName() == "Sequence denoised"
+
+
 def test_what_is_no_dynamic_pet_is_refused(logic, tmp_path) -> None:
     import builders
 
     with pytest.raises(InputError, match="neither a sequence node nor a path"):
+        logic.denoiseFrames(None, str(tmp_path / "out"))
+    # as its name gives it, so getNode of that name is no remedy
+    with pytest.raises(InputError, match=r"'PET'.*shows no frame of a sequence.*getFirstNodeByClassByName"):
         logic.denoiseFrames(builders.pet(), str(tmp_path / "out"))
     with pytest.raises(InputError, match="two or more volumes"):
         logic.denoiseFrames(sequence((0.0,)), str(tmp_path / "out"), "gaussian")
