@@ -212,7 +212,15 @@ def modality_of(node: Any) -> str:
     """PT, CT, MR or empty, by DICOM's word or by the unit."""
     if node.GetAttribute(results.ROLE):
         return ""
-    stated = node.GetAttribute("DICOM.Modality") or ""
+    stated = node.GetAttribute("DICOM.Modality") or _modality_in_hierarchy(node)
     if stated:
         return stated
     return "PT" if units.find(node).unit is not None else ""
+
+
+def _modality_in_hierarchy(node: Any) -> str:
+    """Slicer's DICOM readers write it to the item of the volume alone."""
+    tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    item = tree.GetItemByDataNode(node) if tree is not None else 0
+    attribute = slicer.vtkMRMLSubjectHierarchyConstants.GetDICOMSeriesModalityAttributeName()
+    return tree.GetItemAttribute(item, attribute) if item else ""

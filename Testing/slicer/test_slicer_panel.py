@@ -184,6 +184,23 @@ def test_the_obvious_scans_are_chosen_by_themselves(open_panel) -> None:
     assert widget.ui.applyButton.enabled
 
 
+def test_a_scan_of_a_dicom_study_is_known_by_its_item_in_the_subject_hierarchy(open_panel, monkeypatch) -> None:
+    """Slicer's DICOM reader keeps the modality there; no header is opened for it."""
+    import builders
+    import slicer
+    from PETDiffusionDenoiseLib import units
+
+    tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    attribute = slicer.vtkMRMLSubjectHierarchyConstants.GetDICOMSeriesModalityAttributeName()
+    pet, ct, mr = scans = builders.pet(unit=None), builders.ct(), builders.ct("MR")
+    for node, modality in zip(scans, ("PT", "CT", "MR")):
+        tree.SetItemAttribute(tree.CreateItem(tree.GetSceneItemID(), node), attribute, modality)
+    opened = []
+    monkeypatch.setattr(units, "dicom_headers", lambda node: opened.append(node) or [])
+    given = open_panel().panel.parameters
+    assert (given.pet, given.ct, given.mr) == (pet, ct, mr) and set(opened) <= {pet}
+
+
 def test_of_several_scans_none_is_obvious(open_panel) -> None:
     import builders
 
