@@ -25,6 +25,8 @@ GRACE_S = 5.0
 POLL_BUDGET_S = 0.03
 LINES_WAITING = 4000
 LONGEST_LINE = 8 << 20
+RESULT = b'{"event": "result"'
+"""How the one line begins that may be longer: the tables of a dynamic scan are in it."""
 LONGEST_LOGGED = 2000
 PIPES_CLOSE_S = 1.5
 KEPT_LINES = 5000
@@ -125,7 +127,10 @@ class BackendProcess:
 
     def _read(self, stream: BinaryIO, name: str) -> None:
         while line := stream.readline(LONGEST_LINE):
-            whole = line.endswith(b"\n") or len(line) < LONGEST_LINE
+            is_result = name == "out" and line.startswith(RESULT)
+            if is_result and not line.endswith(b"\n"):
+                line += stream.readline()
+            whole = is_result or line.endswith(b"\n") or len(line) < LONGEST_LINE
             text = (line if whole else line[:LONGEST_LOGGED]).decode("utf-8", "replace").rstrip("\r\n")
             while self.ending is None:
                 with contextlib.suppress(queue.Full):

@@ -249,6 +249,19 @@ def test_a_flood_is_taken_in_portions(monkeypatch) -> None:
     assert max(map(len, job.log)) <= process.LONGEST_LOGGED
 
 
+def test_a_result_may_be_of_any_length(monkeypatch, capsys) -> None:
+    """A dynamic scan's has a row for each frame of each organ; all other lines end somewhere."""
+    from petdiffusion import progress
+
+    progress.JsonLines()({"event": "result", "tables": {"time_activity": ["x" * 100] * 1000}})
+    said = capsys.readouterr().out
+    monkeypatch.setattr(process, "LONGEST_LINE", 1000)
+    code = "import sys; print('y' * 5000); print(sys.argv[1])"
+    job = BackendProcess([sys.executable, "-c", code, said])
+    job.start()
+    assert len(ended(job).result["tables"]["time_activity"]) == 1000 and job.log[0] == "y" * 1000
+
+
 def test_a_package_that_the_backend_misses_is_no_defect_of_the_program() -> None:
     why = "ModuleNotFoundError: No module named 'torch' (at denoise.py:4)"
     found = process.Failure.from_event({"type": "PETDiffusionError", "what": "A defect of this program", "why": why})
