@@ -188,7 +188,10 @@ def versions() -> dict[str, str]:
 def read_record(path: str | Path) -> dict[str, Any]:
     """A run record from its file or from the folder that holds it."""
     file = Path(path)
-    file = file / "record.json" if file.is_dir() else file
+    if file.is_dir():
+        folder, file = file, file / "record.json"
+        if not file.exists():
+            raise InputError(f"Folder {folder.absolute().name}", "holds no record.json", _one_run_in(folder))
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
@@ -200,7 +203,7 @@ def read_record(path: str | Path) -> dict[str, Any]:
             f"Run record {file.name}", "is not valid JSON", "Give a record.json of a finished run."
         ) from None
     if not isinstance(record, dict) or "request" not in record:
-        raise InputError(f"File {file.name}", "is not a run record", "Give a record.json of a finished run.")
+        raise InputError(f"File {file.name}", "is not a run record", _one_run_in(file.parent))
     if record.get("record_version") != RECORD_VERSION:
         raise InputError(
             f"Run record {file.name} of version {record.get('record_version')}",
@@ -208,3 +211,13 @@ def read_record(path: str | Path) -> dict[str, Any]:
             "Use the program version named in the record.",
         )
     return record
+
+
+def _one_run_in(folder: Path) -> str:
+    """What to give instead of a batch, a study or a dynamic scan, whose runs each have a folder of their own."""
+    layouts = ("*/record.json", "frames/*/record.json", "runs/*/*/record.json")
+    first = next((found for layout in layouts for found in sorted(folder.glob(layout))), None)
+    if first is None:
+        return "Give a record.json or its folder."
+    whole = ", or run `petdiffusion dynamic` again" if (folder / "dynamic.json").is_file() else ""
+    return f"Give the folder of one run, such as {first.parent}{whole}."

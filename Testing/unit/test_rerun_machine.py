@@ -1,11 +1,13 @@
 """A recorded run made again where less memory is free or another precision is chosen: the same voxels, or a word."""
 
 import json
+import re
 
 import numpy as np
 import petdiffusion
 import pytest
 from petdiffusion import registry
+from petdiffusion.errors import InputError
 from petdiffusion.infer import again, device, plan
 from petdiffusion.progress import RAN_OUT, Run
 from petdiffusion.request import read_record
@@ -114,3 +116,23 @@ def test_a_filter_does_not_mind_another_torch(folder, tmp_path):
     record["versions"]["numpy"] = "1.0"
     rerun(record, run=run)
     assert any("numpy 1.0 (here" in text for text in run.warnings)
+
+
+@pytest.mark.parametrize(("name", "has", "remedy"), [
+    ("batch", "two/record.json", "such as {}/two."),
+    ("scan", "frames/frame_002/record.json", "such as {}/frames/frame_002, or run `petdiffusion dynamic` again"),
+    ("study", "runs/nlm/p2/record.json", "such as {}/runs/nlm/p2."),
+    ("empty", "note.txt", "Give a record.json or its folder."),
+])  # fmt: skip
+def test_a_folder_of_several_runs_is_told_which_folder_to_give(tmp_path, name, has, remedy):
+    given = tmp_path / name
+    (given / has).parent.mkdir(parents=True)
+    (given / has).write_text("{}")
+    if name == "scan":
+        (given / "dynamic.json").write_text("{}")
+    with pytest.raises(InputError, match=re.escape(f"Folder {name}: holds no record.json.")) as refused:
+        rerun(given)
+    assert remedy.format(given) in refused.value.remedy
+    if name == "scan":
+        with pytest.raises(InputError, match=r"File dynamic\.json: is not a run record.*frame_002"):
+            rerun(given / "dynamic.json")
