@@ -20,6 +20,7 @@ Seen = list[np.ndarray]
 """What images show of the body that do not show all of it."""
 CONVERTED = "Converted"
 """What the description of a DICOM series says of an image of unknown make."""
+RESERVED = ("low", "denoised", "reference")
 ENDINGS = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
 
 
@@ -76,9 +77,9 @@ def compare(
         said = _Said(unit, weight_kg, register)
         target = _first(reference, said, "reference", run)
         volumes, seen = {}, []
-        for number, image in enumerate(images, 1):
+        for number, (image, column) in enumerate(zip(images, _columns(images)), 1):
             called = "image" if len(images) == 1 else f"image {number}"  # a file's name may hold the patient's
-            volumes[_name(image, volumes)] = _aligned(image, called, target, "reference", said, seen, run)
+            volumes[column] = _aligned(image, called, target, "reference", said, seen, run)
         organs, mask = _organs_on(labels, target, run), _lesions_on(lesions, target, run)
     with run.stage("measure", "Measuring"):
         return _tables({**volumes, "reference": target}, organs, mask, seen, run)
@@ -360,14 +361,33 @@ def _tell_covered(organs: LabelMap | None, lesions: LabelMap | None, run: Run) -
         run.warn(f"No row of {', '.join(covered)}: all of it lies in lesions, whose voxels count for no organ.")
 
 
-def _name(source: Any, taken: Any) -> str:
-    """A column name: the file's, with its folder's where that is not enough; never one that means something else."""
+def _columns(images: Sequence[Any]) -> list[str]:
+    """A column for each image: its file's name, with as many of its folders as tell it from the others; never a name
+    that means something else."""
+    paths = [_parts(image) or (f"image {number}",) for number, image in enumerate(images, 1)]
+    shown = dict.fromkeys(paths, 1)
+
+    def column(path: tuple[str, ...]) -> str:
+        return "/".join(path[-shown[path]:])
+
+    def is_clear(path: tuple[str, ...]) -> bool:
+        return column(path) not in RESERVED and [column(other) for other in shown].count(column(path)) == 1
+
+    while deeper := [path for path in shown if not is_clear(path) and shown[path] < len(path)]:
+        for path in deeper:
+            shown[path] += 1
+    names: list[str] = []
+    for number, name in enumerate(map(column, paths), 1):
+        names.append(f"{name} {number}" if name in {*RESERVED, *names} else name)
+    return names
+
+
+def _parts(source: Any) -> tuple[str, ...]:
+    """Folders and name of an image's file, without its ending; none where it is in memory."""
     if not isinstance(source, (str, Path)):
-        return f"image {len(taken) + 1}"
-    path = Path(source).absolute()
+        return ()
     from .read.sources import suffix_of
 
+    path = Path(source).absolute()
     name = path.name if path.is_dir() else path.name[: len(path.name) - len(suffix_of(path))] or path.name
-    reserved = {"low", "denoised", "reference", *taken}
-    name = f"{path.parent.name}/{name}" if name in reserved else name
-    return name if name not in reserved else f"{name} {len(taken) + 1}"
+    return (*path.parts[1:-1], name)

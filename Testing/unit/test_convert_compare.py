@@ -154,6 +154,21 @@ def test_the_command_registers_too(tmp_path, capsys):
     assert "Registering the image" in capsys.readouterr().err
 
 
+def test_columns_go_up_as_many_folders_as_tell_the_images_apart(tmp_path):
+    """`evaluate` lays them out as runs/METHOD/PATIENT/denoised.nii.gz."""
+    subject = blobs(shape=(24, 28, 32))
+    files = [tmp_path / "runs" / method / patient / "denoised.nii.gz" for method, patient in
+             (("gaussian", "p1"), ("nlm", "p1"), ("nlm", "p2"))]  # fmt: skip
+    files += [tmp_path / "one" / "x.nii.gz", tmp_path / "two" / "x.nii.gz", tmp_path / "runs" / "alone.nii.gz"]
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        images.write(subject.noisy, file)
+    rows = compare([*files, subject.noisy, files[-1]], subject.truth)["image"]
+    assert [row["image"] for row in rows] == [
+        "gaussian/p1/denoised", "nlm/p1/denoised", "p2/denoised", "one/x", "two/x", "alone", "image 7", "alone 8",
+        "reference"]  # fmt: skip
+
+
 @pytest.mark.parametrize("name", ["pet.nrrd", "pet.mha"])
 def test_to_see_whose_sidecar_it_is_no_voxels_are_loaded(tmp_path, monkeypatch, name):
     """Whole-body scans are large, and they are read once more for the conversion itself."""
