@@ -102,6 +102,20 @@ def test_masks_that_were_given_do_not_come_back_as_found_ones(setting) -> None:
     assert run(setting("success"), pet).lesions is not None
 
 
+def test_organs_that_a_method_draws_itself_come_beside_those_that_were_given(setting, monkeypatch) -> None:
+    from dataclasses import replace
+
+    import builders
+    import cards
+    from PETDiffusionDenoiseLib import scene as volumes
+
+    pet, python = builders.pet(), setting("draws")
+    labels = builders.node_of((builders.pet_array() > 2).astype(np.int16), "Mine", kind=volumes.LABELS)
+    assert run(python, pet, labels=labels).organs is None, "measured with, and there already"
+    monkeypatch.setitem(cards.ALL, "smooth", replace(cards.SMOOTH, outputs=("denoised", "organs")))
+    assert run(python, pet, labels=labels).organs is not None
+
+
 def test_only_the_outputs_that_were_asked_for_come(setting) -> None:
     import builders
 

@@ -226,6 +226,21 @@ def test_settings_are_the_cards_options_and_only_changes_are_kept(open_panel) ->
     assert given.options("smooth") == {"fwhm": 7.5}
 
 
+def test_a_method_is_given_no_words_and_no_registration_that_it_has_no_use_for(open_panel) -> None:
+    """They stay in the panel for the method that has; of another, the record would say that it was given them."""
+    panel = open_panel().panel
+    panel.parameters.text, panel.parameters.register = "a lesion", True
+
+    def handed(method: str) -> tuple[str, bool]:
+        panel.parameters.method = method
+        request = panel.make_job().request
+        return request.text, request.register
+
+    found = {method: handed(method) for method in ("smooth", "prompted", "guided", "diffuse")}
+    assert found == {"smooth": ("", False), "prompted": ("a lesion", False), "guided": ("", True),
+                     "diffuse": ("", True)}  # fmt: skip
+
+
 @pytest.mark.parametrize("name, low, high", [("fwhm", 0.5, 20.0)])
 def test_settings_keep_to_the_cards_range(open_panel, name, low, high) -> None:
     widget = open_panel().panel.method.form.fields[name].widget

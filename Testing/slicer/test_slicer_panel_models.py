@@ -132,6 +132,21 @@ def test_a_scan_is_looked_at_again_only_when_it_has_changed(open_panel, two_mode
     assert len(looks) == 2
 
 
+def test_a_scan_too_large_to_be_looked_at_at_once_is_not_waited_for(open_panel, two_models, monkeypatch) -> None:
+    from PETDiffusionDenoiseLib import models
+
+    node = scan("Head", 160.0, 3.0)
+    widget = open_panel()
+    given, points = widget.panel.parameters, node.GetImageData().GetNumberOfPoints()
+    monkeypatch.setattr(models, "LARGEST", points - 1)
+    given.method, given.pet = "diffuse", node
+    assert widget.ui.modelCombo.itemText(0) == "Automatic, by what the scan shows"
+    monkeypatch.setattr(models, "LARGEST", points)
+    node.GetImageData().Modified()
+    widget.panel.refresh()
+    assert widget.ui.modelCombo.itemText(0) == "Automatic: tiny-brain"
+
+
 def test_a_model_of_the_scene_that_is_not_installed_is_said(open_panel, two_models) -> None:
     widget = open_panel()
     given = widget.panel.parameters

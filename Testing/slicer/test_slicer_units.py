@@ -164,6 +164,18 @@ def test_a_result_in_thousands_by_the_users_word_alone_is_not_marked_as_ones(sce
     assert (units.find(result).unit, units.find(result).factor) == ("Bq/ml", 2e-4)
 
 
+def test_a_result_has_the_quantity_that_dicom_gives_its_unit(scene) -> None:
+    import builders
+    import slicer
+    from PETDiffusionDenoiseLib import units
+
+    pet, result, quantity = builders.pet(SUVBW), builders.pet(None, "result"), slicer.vtkCodedEntry()
+    quantity.SetValueSchemeMeaning("110821", "DCM", "Nuclear Medicine Tomographic Activity")
+    pet.SetVoxelValueQuantity(quantity)
+    units.copy(result, pet, units.find(pet))
+    assert result.GetVoxelValueQuantity().GetAsString() == quantity.GetAsString()
+
+
 def test_a_scan_without_any_word_on_its_unit_is_refused(scene) -> None:
     import builders
     from PETDiffusionDenoiseLib import exchange, units
@@ -257,6 +269,20 @@ def test_a_package_that_another_python_lacks_is_to_be_installed_there(
     assert "Copy install command" in found.remedy
     monkeypatch.setattr(backend, "chosen", lambda: backend.Backend(str(tmp_path / "nowhere")))
     assert str(tmp_path / "nowhere") in units.find(from_dicom()).problem
+
+
+def test_another_python_that_was_mended_is_asked_again(from_dicom, without_pysuv, monkeypatch, tmp_path) -> None:
+    import sys
+
+    from PETDiffusionDenoiseLib import backend, units
+
+    other, node = tmp_path / "python", from_dicom()
+    other.write_text("#!/bin/sh\nexit 1\n")
+    other.chmod(0o755)
+    monkeypatch.setattr(backend, "chosen", lambda: backend.Backend(str(other)))
+    assert "cannot read the DICOM files" in units.find(node).problem
+    other.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    assert units.find(node).factor == pytest.approx(FACTOR, rel=1e-6)
 
 
 @pytest.fixture

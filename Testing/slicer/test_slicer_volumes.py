@@ -113,6 +113,15 @@ def test_a_region_covers_the_voxels_whose_centres_it_holds(lib, low, high) -> No
     assert np.allclose(part.geometry.origin, first[:3]) and part.array.shape == tuple(np.subtract(high, low)[::-1] + 1)
 
 
+def test_a_region_thinner_than_a_voxel_has_the_one_that_it_lies_in(lib) -> None:
+    volumes, build = lib
+    matrix = build.oblique(degrees=(0, 0, 0))
+    middle = (matrix @ [4.4, 6.3, 5.4, 1])[:3]
+    region = build.roi(middle - 0.15, middle + 0.15)
+    box = volumes.region_of(region, volumes.geometry_of(build.pet(matrix=matrix)))
+    assert box == (slice(5, 6), slice(6, 7), slice(4, 5))
+
+
 def test_a_region_beside_the_pet_is_refused(lib) -> None:
     volumes, build = lib
     geometry = volumes.geometry_of(build.pet())
