@@ -18,7 +18,7 @@ from .widgets import beginning, paragraph
 AUTOMATIC = ""
 """The backend takes the model that was made for scans most like this one."""
 LARGEST = 15_000_000
-"""Voxels; a larger scan is not looked at before the run, so that the panel never waits."""
+"""Voxels; a larger scan is not looked at before the run, so that the panel waits a few seconds at most, once a scan."""
 TRAINING_LETTERS = 110
 
 
