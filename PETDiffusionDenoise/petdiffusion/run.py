@@ -61,8 +61,7 @@ def denoise(
         "reference": reference,
         "tune": tune,
     }
-    from .prepare.upright import upright
-    from .trust import believe
+    from .write.lock import alone_in
 
     request = _request(method or registry.DEFAULT_METHOD, images, settings)
     card = registry.card(request.method)
@@ -74,8 +73,21 @@ def denoise(
 
     with run.stage("read", "Reading the images"):
         given = read_all(images, request, run)
-    if out is not None:
-        _refuse_early(given, request, Path(out), overwrite)
+    if out is None:
+        return _computed(given, request, card, options, run)[0]
+    _refuse_early(given, request, Path(out), overwrite)
+    with alone_in(Path(out)):
+        result, case = _computed(given, request, card, options, run)
+        return _write(result, given, case, card, Path(out), report, overwrite, run)
+
+
+def _computed(
+    given: Given, request: Request, card: MethodCard, options: Mapping[str, Any], run: Run
+) -> tuple[Result, Case]:
+    """From the images as they were read to all that is written of them."""
+    from .prepare.upright import upright
+    from .trust import believe
+
     with run.stage("units", "Checking units"):
         low = to_working_unit(given.pet, card, run)
     with run.stage("prepare", "Preparing the scan"):
@@ -99,8 +111,7 @@ def denoise(
         tables |= believe.quality_table(case, output, given.reference, tables, given.seen)
     result = _restore(case, output, given, tables, run, "" if options.get("masks_only") else card.title)
     record = _record(request, card, options, case, output, result, run)
-    result = replace(result, record=record | {"trust": doubts.summary, "uncertainty": certainty.facts})
-    return _write(result, given, case, card, Path(out), report, overwrite, run) if out is not None else result
+    return replace(result, record=record | {"trust": doubts.summary, "uncertainty": certainty.facts}), case
 
 
 def _request(method: str, images: Mapping[str, Any], settings: Mapping[str, Any]) -> Request:

@@ -6,9 +6,12 @@ import subprocess
 import sys
 
 import pytest
+from petdiffusion import denoise, registry
 from petdiffusion.errors import OutputError
-from petdiffusion.write import lock
+from petdiffusion.methods.contract import MethodCard
+from petdiffusion.write import images, lock
 from petdiffusion.write.lock import FILE, alone_in
+from support.blobs import blobs
 
 HOLD = """
 import sys, time
@@ -60,7 +63,7 @@ def test_one_process_cannot_enter_twice_and_a_failed_run_leaves_nothing(tmp_path
                 with alone_in(tmp_path / "new", "batch"):
                     pass
             raise ZeroDivisionError
-    assert not list((tmp_path / "new").iterdir())
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_file_that_could_not_be_removed_stops_nobody(tmp_path, monkeypatch):
@@ -98,3 +101,40 @@ def test_where_the_file_system_has_no_locks_runs_go_on(tmp_path, monkeypatch):
     monkeypatch.setattr(fcntl, "flock", none)
     with alone_in(tmp_path, "batch"), alone_in(tmp_path, "batch"):
         pass
+
+
+def test_a_second_denoise_into_a_folder_is_refused_before_it_computes(tmp_path, monkeypatch):
+    images.write(blobs((16, 20, 24)).noisy, tmp_path / "pet.nii.gz")
+    load, worked = MethodCard.load, []
+
+    def meanwhile(case, options, run):
+        assert not worked, "the second computes"
+        worked.append(case)
+        for overwrite in (False, True):
+            with pytest.raises(OutputError, match="another run is at work in it"):
+                denoise(tmp_path / "pet.nii.gz", "gaussian", out=tmp_path / "out", overwrite=overwrite)
+        return load(registry.card("gaussian"))(case, options, run)
+
+    monkeypatch.setattr(MethodCard, "load", lambda card: meanwhile)
+    made = denoise(tmp_path / "pet.nii.gz", "gaussian", out=tmp_path / "out")
+    assert len(worked) == 1 and made.files and not (tmp_path / "out" / FILE).exists()
+
+
+LOCKED = """
+import os, signal, sys, time
+from pathlib import Path
+from petdiffusion.cli.interrupt import stops_on_signals
+from petdiffusion.progress import Run
+from petdiffusion.write.lock import alone_in
+from petdiffusion.write.staging import Staging
+out = Path(sys.argv[1])
+with stops_on_signals(Run(), patience=0.1), alone_in(out), Staging(out / "deeper"):
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(600)
+"""
+
+
+def test_a_run_that_does_not_hear_ctrl_c_leaves_no_lock_and_no_folder(tmp_path):
+    words = [sys.executable, "-c", LOCKED, str(tmp_path / "new" / "out")]
+    ended = subprocess.run(words, capture_output=True, text=True)
+    assert ended.returncode == 130 and not list(tmp_path.iterdir())

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import OutputError
-from .staging import output_error, visible, writing
+from . import staging
+from .staging import output_error, visible
 
 FILE = ".in-use"
 _TRIES = 5
@@ -26,17 +27,35 @@ _FAR = 1 << 30
 @contextmanager
 def alone_in(folder: Path, work: str = "run") -> Iterator[None]:
     """For as long as this lasts no other process does `work` ('batch', 'training') in the folder; where one does, it
-    is an error. On a file system without locks nobody is refused."""
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    file = folder / FILE
-    stream = _taken(file, work)
+    is an error. On a file system without locks nobody is refused. A folder made for it that got no file goes again."""
+    hold = _Hold(folder, work)
+    staging.discarded_at_stop(hold)
     try:
         yield
     finally:
-        _remove(file, sys.platform != "win32")
-        _release(stream)
-        _remove(file, sys.platform == "win32")
+        hold.discard()
+
+
+class _Hold:
+    """The lock of a folder, until it is discarded."""
+
+    def __init__(self, folder: Path, work: str) -> None:
+        self._file = folder / FILE
+        self._made: list[Path] = []
+        try:
+            with staging.writing(folder):
+                staging.make_folders(folder, self._made)
+            self._stream = _taken(self._file, work)
+        except BaseException:
+            staging.remove_empty(self._made)
+            raise
+
+    def discard(self) -> None:
+        staging.forget(self)
+        _remove(self._file, sys.platform != "win32")
+        _release(self._stream)
+        _remove(self._file, sys.platform == "win32")
+        staging.remove_empty(self._made)
 
 
 def _taken(file: Path, work: str) -> BinaryIO:
@@ -96,7 +115,7 @@ def _sign(stream: BinaryIO) -> None:
 
 
 def _release(stream: BinaryIO) -> None:
-    with suppress(OSError):
+    with suppress(OSError, ValueError):  # closed already, where the program is stopped as the run ends
         if sys.platform == "win32":
             import msvcrt
 

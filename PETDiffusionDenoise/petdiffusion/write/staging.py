@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from ..errors import OutputError
 
@@ -26,7 +27,8 @@ _TRIES = 5
 FILE_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", ".dcm", ".csv", ".json", ".html")
 _HOST = f"{zlib.crc32(platform.node().encode('utf-8', 'replace')):08x}"
 _STALE = re.compile(rf"^{re.escape(_PREFIX)}{_HOST}-(\d+)-")
-_live: set[Staging] = set()
+_live: list[Any] = []
+"""What is to be discarded when the program is being stopped, the latest first."""
 _lock = threading.Lock()
 
 _REASONS = {
@@ -118,14 +120,13 @@ class Staging:
                               "Give the name of a folder.")
         try:
             with writing(self.folder):
-                self._make_folders()
+                make_folders(self.folder, self._made)
                 _remove_stale(self.folder)
                 self.temporary = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{_HOST}-{os.getpid()}-", dir=self.folder))
         except BaseException:
-            self._remove_made()
+            remove_empty(self._made)
             raise
-        with _lock:
-            _live.add(self)
+        discarded_at_stop(self)
         return self.temporary
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
@@ -138,7 +139,7 @@ class Staging:
                 self.discard()
                 raise
             self._forget()
-            self._remove_made()
+            remove_empty(self._made)
             return
         self.discard()
         if isinstance(error, OSError) and self._is_ours(error):
@@ -148,32 +149,14 @@ class Staging:
         """Remove everything that was staged, and the folders made for it. Waits while files are being moved."""
         with self._moving:
             self._forget()
-            self._remove_made()
+            remove_empty(self._made)
 
     def _forget(self) -> None:
+        forget(self)
         with _lock:
-            _live.discard(self)
             temporary, self.temporary = self.temporary, None
         if temporary is not None:
             _remove(temporary)
-
-    def _make_folders(self) -> None:
-        missing = []
-        folder = self.folder
-        while not folder.exists():
-            missing.append(folder)
-            folder = folder.parent
-        for folder in reversed(missing):
-            folder.mkdir(exist_ok=True)
-            self._made.append(folder)
-
-    def _remove_made(self) -> None:
-        for folder in reversed(self._made):
-            try:
-                folder.rmdir()
-            except OSError:
-                break
-        self._made.clear()
 
     def _is_ours(self, error: OSError) -> bool:
         """A full disk while staging, rather than an input that could not be read."""
@@ -217,6 +200,27 @@ class Staging:
         except BaseException:
             _take_back(done, self.folder)
             raise
+
+
+def make_folders(folder: Path, made: list[Path]) -> None:
+    """A folder and those above it; those that were not there come into `made` as they are made."""
+    missing = []
+    while not folder.exists():
+        missing.append(folder)
+        folder = folder.parent
+    for folder in reversed(missing):
+        folder.mkdir(exist_ok=True)
+        made.append(folder)
+
+
+def remove_empty(made: list[Path]) -> None:
+    """Folders that were made, as far as nothing lies in them."""
+    for folder in reversed(made):
+        try:
+            folder.rmdir()
+        except OSError:
+            break
+    made.clear()
 
 
 def _set_aside(target: Path, backup: Path, number: int) -> Path | None:
@@ -268,9 +272,20 @@ def _remove_stale(folder: Path) -> None:
             shutil.rmtree(one, ignore_errors=True)
 
 
-def discard_all() -> None:
-    """Remove what every live Staging holds; for the moment when the program is being stopped."""
+def discarded_at_stop(one: Any) -> None:
+    """From now on `one.discard()` is called if the program is stopped in the midst of work."""
     with _lock:
-        live = list(_live)
-    for staging in live:
-        staging.discard()
+        _live.append(one)
+
+
+def forget(one: Any) -> None:
+    with _lock, suppress(ValueError):
+        _live.remove(one)
+
+
+def discard_all() -> None:
+    """Remove what every live run holds; for the moment when the program is being stopped."""
+    with _lock:
+        live = list(reversed(_live))
+    for one in live:
+        one.discard()
