@@ -90,6 +90,8 @@ def measures_organs() -> None:
     """A row for an organ that was given, and one for an organ that the method found itself."""
     success(extra={"tables": {"organs": [{"organ": "liver", "label": 1, "volume_ml": 0.5, "SUVmean_low": 1.0},
                                          {"organ": "spleen", "label": 7, "volume_ml": 0.2, "SUVmean_low": 1.0}]}})
+
+
 def draws() -> None:
     """Organs among the files: those it was given, or a method's own."""
     success(extra={"masks": ["organs"]})
