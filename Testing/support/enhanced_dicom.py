@@ -75,6 +75,28 @@ def enhanced(slices: Sequence[Dataset], file: Path, edit: Whole | None = None, f
     return _saved(ds, file, edit)
 
 
+def of_kind(slices: Sequence[Dataset], file: Path, sop_class: str, edit: Whole | None = None,
+            frame: Frame | None = None) -> Path:  # fmt: skip
+    """A CT or MR, enhanced or legacy converted: what tells where and how bright is in the same groups."""
+    ds, first = _begun(slices, sop_class), slices[0]
+    ds.SharedFunctionalGroupsSequence = [item(
+        PixelMeasuresSequence=[item(PixelSpacing=first.PixelSpacing, SliceThickness=first.SliceThickness)],
+        PlaneOrientationSequence=[item(ImageOrientationPatient=first.ImageOrientationPatient)],
+    )]  # fmt: skip
+    ds.PerFrameFunctionalGroupsSequence = []
+    for number, one in enumerate(slices):
+        groups = item(
+            FrameContentSequence=[item(StackID="1")],
+            PlanePositionSequence=[item(ImagePositionPatient=one.ImagePositionPatient)],
+            PixelValueTransformationSequence=[item(RescaleSlope=one.RescaleSlope, RescaleType="HU",
+                                                   RescaleIntercept=one.RescaleIntercept)],
+        )  # fmt: skip
+        if frame is not None:
+            frame(groups, number)
+        ds.PerFrameFunctionalGroupsSequence.append(groups)
+    return _saved(ds, file, edit)
+
+
 def legacy(slices: Sequence[Dataset], file: Path, edit: Whole | None = None) -> Path:
     """As a converter makes it of the slices: what the enhanced object has no place for goes along as it was."""
     ds = _begun(slices, LEGACY)

@@ -409,6 +409,6 @@ def test_masks_are_not_tied_to_its_frames(tmp_path, series):
 def test_enhanced_images_of_other_kinds_are_called_so(tmp_path, count):
     """Also one of a single frame, whose grid would else be said to be missing."""
     def edit(ds):
-        ds.SOPClassUID, ds.Modality = "1.2.840.10008.5.1.4.1.1.2.1", "CT"
-    file = multi.enhanced(factory.pet(tmp_path / "classic").datasets[:count], tmp_path / "e" / "ct.dcm", edit)
-    refused(tmp_path, InputError, "Enhanced CT Image Storage", lambda: read.image(file, "ct"))
+        ds.SOPClassUID = "1.2.840.10008.5.1.4.1.1.12.1.1"
+    file = multi.enhanced(factory.pet(tmp_path / "classic").datasets[:count], tmp_path / "e" / "xa.dcm", edit)
+    refused(tmp_path, InputError, "Enhanced XA Image Storage", lambda: read.image(file))

@@ -1,4 +1,5 @@
-"""Enhanced (multi-frame) PET as the slices of a classic series: one header for each frame, with the classic attributes.
+"""Enhanced (multi-frame) PET, CT and MR as the slices of a classic series: one header for each frame, with the classic
+attributes.
 
 What the enhanced object says of a frame stands in functional groups, shared by all frames or its own; times are
 date-times, corrections are flags, units are those of a Real World Value Mapping, and the dose is in MBq (PS3.3 A.56,
@@ -21,13 +22,17 @@ from . import enhanced_units
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-PET, LEGACY_PET, CLASSIC_PET = (f"1.2.840.10008.5.1.4.1.1.{number}" for number in ("130", "128.1", "128"))
+PET, LEGACY_PET, CLASSIC_PET, CT, LEGACY_CT, CLASSIC_CT, MR, LEGACY_MR, CLASSIC_MR = (
+    f"1.2.840.10008.5.1.4.1.1.{number}" for number in ("130", "128.1", "128", "2.1", "2.2", "2", "4.1", "4.4", "4"))
+CLASSIC = {PET: CLASSIC_PET, LEGACY_PET: CLASSIC_PET, CT: CLASSIC_CT, LEGACY_CT: CLASSIC_CT, MR: CLASSIC_MR,
+           LEGACY_MR: CLASSIC_MR}  # fmt: skip
 SHARED, OWN = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
 SOURCE = "ConversionSourceAttributesSequence"
 """Of a header made here: the frame that it is of."""
 _GROUPS = ("PixelMeasuresSequence", "PlanePositionSequence", "PlaneOrientationSequence", "FrameContentSequence",
            "PixelValueTransformationSequence", "PETFrameCorrectionFactorsSequence", "RadiopharmaceuticalUsageSequence",
-           "CardiacSynchronizationSequence", "RespiratorySynchronizationSequence",
+           "CardiacSynchronizationSequence", "RespiratorySynchronizationSequence", "CTImageFrameTypeSequence",
+           "MRImageFrameTypeSequence", "MREchoSequence", "MRDiffusionSequence",
            "UnassignedSharedConvertedAttributesSequence", "UnassignedPerFrameConvertedAttributesSequence")  # fmt: skip
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 """Where a DICOM file may keep its pixels."""
@@ -44,7 +49,7 @@ _AGAIN = "It may be damaged or incomplete: copy or export it again."
 
 
 def is_enhanced(ds: Dataset) -> bool:
-    return header.text(ds, "SOPClassUID") in (PET, LEGACY_PET)
+    return header.text(ds, "SOPClassUID") in CLASSIC
 
 
 def classic(ds: Dataset, path: str, pixels: bool = False) -> list[Dataset]:
@@ -67,9 +72,10 @@ def slices_of(ds: Dataset, path: str, pixels: bool = True) -> list[Dataset]:
     keyword, stored = _stored(ds, count, path) if pixels else ("", [])
     common = _common(ds)
     made = [_header(ds, common, item, number, path) for number, item in enumerate(own, 1)]
-    kind = _series_type(made)
-    for slice_ in made:
-        slice_.SeriesType = slice_.get("SeriesType") or [kind, "IMAGE"]
+    if CLASSIC[header.text(ds, "SOPClassUID")] == CLASSIC_PET:
+        kind = _series_type(made)
+        for slice_ in made:
+            slice_.SeriesType = slice_.get("SeriesType") or [kind, "IMAGE"]
     for slice_, frame in zip(made, stored):
         slice_.add_new(keyword, ds[keyword].VR, frame)
         slice_.file_meta.TransferSyntaxUID = ds.file_meta.TransferSyntaxUID
@@ -121,14 +127,21 @@ def _header(ds: Dataset, common: Mapping[int, object], own: Dataset, number: int
     made.filename = f"{path}, frame {number}"
     made.InstanceNumber = number
     _set_file(made, ds, number)
+    _set_place_in_time(made)
+    if made.SOPClassUID == CLASSIC_PET:
+        _set_pet(made, ds, own)
+    elif made.SOPClassUID == CLASSIC_MR and "EffectiveEchoTime" in made:
+        made.EchoTime = made.EffectiveEchoTime
+    return made
+
+
+def _set_pet(made: Dataset, ds: Dataset, own: Dataset) -> None:
     shared = header.item(ds, SHARED)
     enhanced_units.set_units(made, *(groups for groups in (own, shared) if groups is not None))
     if header.text(ds, "SOPClassUID") == PET:
         _set_isotope(made)
     _set_times(made)
     _set_corrections(made)
-    _set_place_in_time(made)
-    return made
 
 
 def _element(ds: Dataset, tag: int) -> object:
@@ -140,7 +153,7 @@ def _element(ds: Dataset, tag: int) -> object:
 
 
 def _set_file(made: Dataset, ds: Dataset, number: int) -> None:
-    """As of a file of classic PET; where it comes from is kept for what will be derived from it."""
+    """As of a file of the classic kind; where it comes from is kept for what will be derived from it."""
     from pydicom import Dataset
     from pydicom.dataset import FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian
@@ -149,7 +162,7 @@ def _set_file(made: Dataset, ds: Dataset, number: int) -> None:
     source.ReferencedSOPClassUID, source.ReferencedSOPInstanceUID = ds.SOPClassUID, ds.SOPInstanceUID
     source.ReferencedFrameNumber = number
     made.ConversionSourceAttributesSequence = [source]
-    made.SOPClassUID = CLASSIC_PET
+    made.SOPClassUID = CLASSIC[header.text(ds, "SOPClassUID")]
     made.file_meta = FileMetaDataset()
     made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
 

@@ -26,6 +26,7 @@ SAME_PLACE_MM = 0.01
 _AGAIN = "Copy or export the whole series again."
 SEVERAL = ("Give it to `petdiffusion dynamic`, which denoises every frame, or make one image of some: `petdiffusion "
            "convert … --frames 10-24`.")  # fmt: skip
+ONE = "Export one of them by itself, or convert it to NIfTI."
 
 
 def arrange(series: Sequence[Dataset], run: Run | None = None) -> tuple[list[Dataset], Geometry]:
@@ -158,10 +159,12 @@ def _several_at_one_place(series: Sequence[Dataset], along: np.ndarray) -> Input
     first = [ds for ds, where in zip(series, along) if where - along[0] < SAME_PLACE_MM]
     for keyword, kind in (("FrameReferenceTime", "time frames"), ("TriggerTime", "gates"),
                           ("TemporalPositionIdentifier", "time frames"), ("AcquisitionTime", "time frames"),
-                          ("EchoTime", "echoes"), ("DiffusionBValue", "b-values")):
+                          ("EchoTime", "echoes"), ("DiffusionBValue", "b-values"), ("FrameType", "kinds of image"),
+                          ("ComplexImageComponent", "parts of complex values")):
         if len({header.text(ds, keyword) for ds in first} - {""}) == len(first):
+            is_pet = header.text(first[0], "Modality").upper() == "PT"
             return InputError(f"{len(series)} slices at {places} positions: {len(first)} {kind}",
-                              "a single static image is needed", SEVERAL)
+                              "a single static image is needed", SEVERAL if is_pet else ONE)
     return InputError(f"{len(series)} slices at {places} positions ({names(first)} lie at the same)",
                       "positions occur more than once", "Keep one copy of each slice.")
 
