@@ -43,6 +43,13 @@ def test_seams_are_measured_by_hand():
 # ---- schedule and configurations -----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("sampler", "evaluations"), [("heun", 1 + 2 * 6 + 1), ("dpmpp_2m", 8)])
+def test_the_gap_below_pure_noise_is_one_evaluation_for_heuns_method_too(sampler, evaluations):
+    """Its correction there would leave samples a fifth too wide."""
+    options = {"steps": 8, "sampler": sampler, "samples": 1, "estimate": "sample"}
+    assert method.sampling(options, CONFIGS["compact"], 4.0).evaluations == evaluations
+
+
 def test_levels_begin_with_pure_noise_of_the_papers_schedule():
     config = CONFIGS["compact"]
     bars = linear_alpha_bar(1000, 1e-4, 0.02)

@@ -115,29 +115,27 @@ def euler(D: Denoiser, x: Tensor, sigmas: Tensor, *, generators: Generators = ()
 
 def heun(D: Denoiser, x: Tensor, sigmas: Tensor, *, generators: Generators = (), on_step: Hook | None = None,
          cond: Any = None, s_churn: float = 0.0, s_tmin: float = 0.0, s_tmax: float = math.inf,
-         s_noise: float = 1.0) -> Tensor:
-    """Karras et al. (2022), Algorithm 2. Two evaluations a step, one for the step to level 0 and for those over a gap
-    (`WIDEST`)."""
+         s_noise: float = 1.0, widest: float = math.inf) -> Tensor:
+    """Karras et al. (2022), Algorithm 2. Two evaluations a step, one for the step to level 0.
+
+    A step between levels further apart than the factor `widest` is Euler's. The correction gives the change of D over a
+    step the weight (sigma / low - 1) / 2, where no more than 1 can be right: over a gap, as from pure noise to where
+    an image begins to show, it would leave a spread too wide, which no number of further steps mends.
+    """
     for i, n, sigma, low in _steps(sigmas):
         x, sigma_hat = _churned(x, sigma, n, s_churn, s_tmin, s_tmax, s_noise, generators)
         x0 = D(x, x.new_tensor(sigma_hat), cond)
         slope = (x - x0) / sigma_hat
         ahead = x + (low - sigma_hat) * slope
-        if _is_corrected(sigma, low):
+        if _is_corrected(sigma, low, widest):
             slope = (slope + (ahead - D(ahead, x.new_tensor(low), cond)) / low) / 2
             ahead = x + (low - sigma_hat) * slope
         x = _hooked(on_step, Step(i, n, sigma, low, ahead, x0))
     return x
 
 
-WIDEST = 5.0
-"""Ratio of two levels up to which Heun's method corrects a step. It gives the change of D over a step the weight
-(sigma / low - 1) / 2, where no more than 1 can be right: over a gap, as from pure noise to where an image begins to
-show, Euler's step is better, and no number of further steps would mend the other."""
-
-
-def _is_corrected(sigma: float, low: float) -> bool:
-    return 0 < low and sigma <= WIDEST * low
+def _is_corrected(sigma: float, low: float, widest: float) -> bool:
+    return 0 < low and sigma <= widest * low
 
 
 def dpmpp_2m(D: Denoiser, x: Tensor, sigmas: Tensor, *, generators: Generators = (), on_step: Hook | None = None,
@@ -160,10 +158,10 @@ SAMPLERS: dict[str, Callable[..., Tensor]] = {
     "ddpm": ddpm_ancestral, "ddim": ddim, "euler": euler, "heun": heun, "dpmpp_2m": dpmpp_2m}
 
 
-def evaluations_of(sampler: str, sigmas: Tensor) -> int:
-    """Network evaluations that a sampler spends on these levels."""
+def evaluations_of(sampler: str, sigmas: Tensor, widest: float = math.inf) -> int:
+    """Network evaluations that a sampler spends on these levels; `widest` is that of `heun`."""
     pairs = list(pairwise(float(s) for s in sigmas))
-    return len(pairs) + (sum(_is_corrected(*pair) for pair in pairs) if sampler == "heun" else 0)
+    return len(pairs) + (sum(_is_corrected(*pair, widest) for pair in pairs) if sampler == "heun" else 0)
 
 
 def _walk(D: Denoiser, x: Tensor, sigmas: Tensor, step: Callable[[Tensor, Tensor, float, float], Tensor],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -59,7 +60,8 @@ class Sampling:
     @property
     def evaluations(self) -> int:
         """Network evaluations this will take."""
-        return max(1, self.samples * evaluations_of(self.sampler, torch.tensor(self.sigmas)))
+        widest = self.extra.get("widest", math.inf)
+        return max(1, self.samples * evaluations_of(self.sampler, torch.tensor(self.sigmas), widest))
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

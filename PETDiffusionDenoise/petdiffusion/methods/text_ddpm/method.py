@@ -29,6 +29,8 @@ from .guidance import Guidance, context, guidance, ordered, reader_of
 from .matches import matches
 
 SIGMA_MIN, SIGMA_START = 0.03, 10.0
+GAP = 5.0
+"""Factor between two levels beyond which Heun's method takes Euler's step, as from pure noise to `SIGMA_START`."""
 """Levels between which samples are walked; above, an image is drowned in noise."""
 OWN_TIMES = ("ddpm", "ddim")
 """Samplers that walk the paper's evenly spaced times."""
@@ -158,7 +160,8 @@ def sampling(options: Mapping[str, Any], config: PairConfig, slice_mm: float) ->
     trained = config.mean_share > 0
     samples = asked.drawn(options, trained)
     return Sampling(tuple(levels(options, config).tolist()), options["sampler"], samples, options["estimate"],
-                    "first" if trained else "samples", alike=config.alike_mm / slice_mm)  # fmt: skip
+                    "first" if trained else "samples", alike=config.alike_mm / slice_mm,
+                    extra={"widest": GAP} if options["sampler"] == "heun" else {})  # fmt: skip
 
 
 def levels(options: Mapping[str, Any], config: PairConfig) -> Tensor:
