@@ -81,6 +81,29 @@ def test_unknown_organs_teach_nothing():
     assert losses.segmentation(*given, (1.0, 5.0), "focal", torch.ones(2)) == alone
 
 
+@pytest.mark.parametrize("weight", [0.5, 1e-3, 1e-6])
+@pytest.mark.parametrize("dice", ["focal", "printed"])
+def test_a_patch_that_weighs_little_adds_little_even_alone(weight, dice):
+    """By alpha-bar: next to nothing is learnt from where next to nothing is seen."""
+    shape = (1, 1, 8, 8, 8)
+    torch.manual_seed(0)
+    lesions, organs = (torch.rand(shape) < 0.2).float(), torch.randint(0, 8, shape).float()
+    logits = torch.randn(shape), torch.randn(1, 1 + len(ORGANS), 8, 8, 8)
+
+    def of(items):
+        found = losses.class_weighted(logits[0], lesions, organs, (1.0, 0.5, 0.5), items)
+        return torch.stack([found, losses.segmentation(logits, lesions, organs, (1.0, 1.0), dice, items)])
+
+    torch.testing.assert_close(of(torch.tensor([weight])), weight * of(torch.ones(1)))
+
+
+def test_patches_count_beside_each_other_as_they_weigh():
+    """Errors 1 and 3, of weights 1 and 1/2: (1 + 3/2) / 2."""
+    error, nothing = images(1, 3), torch.zeros(SHAPE)
+    found = losses.class_weighted(error, nothing, nothing, (1.0, 0, 0), torch.tensor([1.0, 0.5]))
+    assert found == pytest.approx(1.25)
+
+
 def test_segmentation_is_least_at_the_truth():
     lesions, organs = torch.zeros(SHAPE), torch.zeros(SHAPE)
     lesions[0, 0, 0], organs[:, 0, 2] = 1, 4

@@ -1,4 +1,8 @@
-"""The losses of the paper by their numbers. Images are (batch, channels, z, y, x); `items` weighs each of a batch."""
+"""The losses of the paper by their numbers. Images are (batch, channels, z, y, x); `items` weighs each of a batch.
+
+What an item weighs stays in every loss: means are over what counts at all, so that a batch of one that weighs a
+thousandth adds a thousandth.
+"""
 
 from __future__ import annotations
 
@@ -39,11 +43,13 @@ def class_weighted(error: Tensor, lesions: Tensor, organs: Tensor, weights: tupl
     lesion, organ = class_masks(lesions, organs)
     rest = ~(lesion | organ.any(1, keepdim=True))
     size, by_item = error.abs(), items.reshape(-1, 1, 1, 1, 1)
+    seen = (by_item > 0).to(by_item.dtype)
     total = error.new_zeros(())
     for mask, weight in ((rest, weights[0]), (lesion, weights[1]), (organ, weights[2] / len(ORGANS))):
         if weight:
             counted = mask * by_item
-            sums = (size * counted).sum((0, 2, 3, 4)) / counted.sum((0, 2, 3, 4)).clamp_min(FEWEST)
+            voxels = (mask * seen).sum((0, 2, 3, 4)).clamp_min(FEWEST)
+            sums = (size * counted).sum((0, 2, 3, 4)) / voxels
             total = total + weight * sums.sum()
     return total
 
@@ -55,29 +61,34 @@ def segmentation(logits: tuple[Tensor, Tensor], lesions: Tensor, organs: Tensor,
     by_item = items.reshape(-1, 1, 1, 1, 1)
     truth = (lesions > 0.5).float()
     ce = (F.binary_cross_entropy_with_logits(of_lesion, truth, reduction="none") * by_item).mean()
-    lesion = ce + dice_loss(of_lesion.sigmoid() * by_item, truth * by_item, dice)
+    lesion = ce + dice_loss(of_lesion.sigmoid(), truth, dice, by_item)
     known = (organs < UNLABELLED - 0.5) * by_item
     if not known.any():
         return weights[0] * lesion
     classes = torch.where(organs < UNLABELLED - 0.5, organs, 0).round().long()
-    ce = (F.cross_entropy(of_organs, classes[:, 0], reduction="none")[:, None] * known).sum() / known.sum()
+    ce = (F.cross_entropy(of_organs, classes[:, 0], reduction="none")[:, None] * known).sum()
+    ce = ce / (known > 0).to(known.dtype).sum()
     hot = F.one_hot(classes[:, 0], len(ORGANS) + 1).movedim(-1, 1)[:, 1:].float()
-    organ = ce + dice_loss(of_organs.softmax(1)[:, 1:] * known, hot * known, dice)
+    organ = ce + dice_loss(of_organs.softmax(1)[:, 1:], hot, dice, known)
     return weights[0] * lesion + weights[1] * organ
 
 
-def dice_loss(probability: Tensor, truth: Tensor, kind: str) -> Tensor:
-    """Mean over the channels whose class occurs (all channels if none does).
+def dice_loss(probability: Tensor, truth: Tensor, kind: str, counted: Tensor | None = None) -> Tensor:
+    """Mean over the channels whose class occurs (all channels if none does). `counted` is what voxels weigh: beside
+    each other within Dice, which a weight of all alike would not change, and the whole by their mean.
 
     `printed`: the second term of Eq. 9 as it stands. Its factor (1 - P)^(4/3) makes a sure and right voxel count for
     nothing, so it is smallest at P = 3/7 or so and pulls away from certainty; the cross-entropy pulls back.
     `focal`: (1 - Dice)^(3/4), the focal form of the source that the paper cites for it.
     """
     axes = (0, 2, 3, 4)
+    counted = truth.new_ones(1, 1, 1, 1, 1) if counted is None else counted
+    share = counted / counted.max()
     focus = (1 - probability) ** FOCUS if kind == "printed" else torch.ones_like(probability)
-    shared = 2 * (focus * probability * truth).sum(axes)
-    both = (focus * probability.square()).sum(axes) + truth.square().sum(axes)
+    shared = 2 * (share * focus * probability * truth).sum(axes)
+    both = (share * focus * probability.square()).sum(axes) + (share * truth.square()).sum(axes)
     lost = 1 - (shared + 1) / (both + 1)
     lost = lost if kind == "printed" else lost.clamp_min(1e-4) ** (1 / FOCUS)
-    there = truth.flatten(2).amax((0, 2)) > 0
-    return lost[there].mean() if there.any() else lost.mean()
+    there = (share * truth).flatten(2).amax((0, 2)) > 0
+    weight = counted.sum() / (counted > 0).sum()
+    return weight * (lost[there].mean() if there.any() else lost.mean())
