@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 from petdiffusion import read, registry
+from petdiffusion.diffusion.schedules import cosine_alpha_bar, sigma_of
 from petdiffusion.errors import OptionError
 from petdiffusion.methods.amdiff import data, parts
 from petdiffusion.methods.amdiff.config import CONFIGS
 from petdiffusion.methods.amdiff.data import LabelledBank, cropped, grouped, lesion_voxels
-from petdiffusion.methods.amdiff.task import AmdiffTask, DenoiserTask, NnmambaTask
+from petdiffusion.methods.amdiff.task import AmdiffTask, DenoiserTask, NnmambaTask, mean_estimate
 from petdiffusion.methods.amdiff.units import units_of
 from petdiffusion.progress import Run
 from petdiffusion.training.export import export
@@ -155,6 +156,33 @@ def test_the_papers_form_learns_too(dataset):
     loss, reached = losses_of(dataset, {"network": network, "base": "none", "predict": "epsilon", "power": 1,
                                         "mean_share": 0.0, "sigma_top": 1e9})  # fmt: skip
     assert np.isfinite(loss) and any(name.startswith("segmenter.") for name in reached)
+
+
+@pytest.mark.parametrize("t", [1, 125, 250])
+def test_the_papers_loss_is_eq_3_at_every_step(monkeypatch, t):
+    """A network that says no noise is wrong by all of it, |epsilon| in the mean, and learns at every voxel."""
+    task, noise = AmdiffTask("paper", {"warm_from": 1.0}), torch.randn(1, 1, 6, 6, 6)
+    sigma, said = sigma_of(cosine_alpha_bar(250))[t - 1 : t].float(), torch.zeros_like(noise, requires_grad=True)
+    monkeypatch.setattr(task, "_noised", lambda x, *_: (sigma, x + sigma * noise, torch.zeros(1, dtype=torch.bool)))
+    batch = {"low": torch.zeros_like(noise), "normal": 3 * torch.rand_like(noise), "done": torch.zeros(1)}
+    loss = task.loss(lambda *_, **__: said, batch, torch.Generator())
+    loss.backward()
+    assert float(loss.detach()) == pytest.approx(float(noise.abs().mean()), rel=1e-3)
+    torch.testing.assert_close(said.grad * noise.numel(), -noise.sign())
+
+
+def test_the_papers_form_is_judged_where_its_answer_counts():
+    """From pure noise at t = T an error of a hundredth of the noise's SD would be one of more than 10 SUV."""
+    config, suv = CONFIGS["paper"], 8 * torch.rand(1, 1, 6, 6, 6)
+    every, wrong = cosine_alpha_bar(config.T), 0.01 * torch.randn(suv.shape)
+
+    def nearly_right(z, t, **_):
+        bar = float(every[round(float(t)) - 1])
+        return (z - bar**0.5 * (suv / 10 - 1)) / (1 - bar) ** 0.5 + wrong
+
+    batch = {"low": suv, "normal": suv}
+    found = mean_estimate(nearly_right, batch, units_of(batch, config), config)
+    assert 0.01 < float((found - suv).square().mean().sqrt()) < 0.2
 
 
 @pytest.mark.parametrize(("batch", "accumulate", "steps", "means"), [

@@ -10,6 +10,9 @@ from ...diffusion.parameterisation import Denoiser, DiscreteTime, Edm, Epsilon, 
 from ...diffusion.schedules import alpha_bar_of, cosine_alpha_bar, respaced_sigmas, sigma_of
 from .config import AmdiffConfig
 
+RANGE = -1.0, 1.0
+"""Of images that are diffused as they are (`units`)."""
+
 
 def alpha_bar(config: AmdiffConfig) -> Tensor:
     """The cosine schedule down to the step where chains begin."""
@@ -30,11 +33,25 @@ def top(config: AmdiffConfig) -> float:
 def denoiser(network: Callable[..., Tensor], config: AmdiffConfig) -> Denoiser:
     """D of what is diffused. Estimates from epsilon are held within the range of the data: near t = T an error of the
     network is amplified thousands of times."""
+    D = as_learnt(network, config)
+    return clamped(D, *RANGE) if _is_held(config) else D
+
+
+def as_learnt(network: Callable[..., Tensor], config: AmdiffConfig) -> Preconditioned:
+    """D as the network says it. L_diff is of this: where an estimate is held, the network's error is not seen, and at
+    high noise that is everywhere."""
     if config.predict == "epsilon":
-        scaling = Epsilon(DiscreteTime(cosine_alpha_bar(config.T)))
-        D = Preconditioned(network, scaling)
-        return clamped(D, -1.0, 1.0) if config.base == "none" else D
+        return Preconditioned(network, Epsilon(DiscreteTime(cosine_alpha_bar(config.T))))
     return Preconditioned(network, Edm(config.sigma_data or 1.0))
+
+
+def held(estimate: Tensor, config: AmdiffConfig) -> Tensor:
+    """What `denoiser` makes of D as the network says it."""
+    return estimate.clamp(*RANGE) if _is_held(config) else estimate
+
+
+def _is_held(config: AmdiffConfig) -> bool:
+    return config.predict == "epsilon" and config.base == "none"
 
 
 def trust(sigma: Tensor, alone: Tensor, config: AmdiffConfig) -> Tensor:

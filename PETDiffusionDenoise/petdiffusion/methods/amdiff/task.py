@@ -90,8 +90,8 @@ class AmdiffTask:
             return self._masks_alone(network, batch, units)
         x = units.forward(batch["normal"])
         sigma, noisy, alone = self._noised(x, generator, int(items_of(batch, len(x))[0]))
-        estimate = parts.denoiser(network, c)(noisy, sigma, told(batch, units, c))
-        total = self._diffusion(estimate - x, sigma, alone, batch)
+        said = parts.as_learnt(network, c)(noisy, sigma, told(batch, units, c))
+        total, estimate = self._diffusion(said - x, sigma, alone, batch), parts.held(said, c)
         warm = losses.warm_up(float(batch["done"][0]), c.warm_from)
         items = parts.trust(sigma, alone, c)
         if warm == 0 or not (items > 0).any():
@@ -188,9 +188,18 @@ def told(batch: Batch, units: Units, config: AmdiffConfig) -> Conditions:
 
 
 def mean_estimate(network: nn.Module, batch: Batch, units: Units, config: AmdiffConfig) -> Tensor:
-    """P_HC in SUV by one evaluation at the top: without noise where the mean was trained, from it where not."""
-    like, sigma = batch["low"], parts.top(config)
-    noise = torch.randn(like.shape, generator=torch.Generator().manual_seed(20)).to(like)
-    x = torch.zeros_like(like) if config.mean_share > 0 else sigma * noise
+    """P_HC in SUV by one evaluation: at the top and without noise where the mean was trained. Where it was not, no
+    evaluation alone finds it (from pure noise at t = T the least error is amplified thousands of times): the normal
+    dose out of itself with the noise of a middle time, which tells how the network learns."""
     D = parts.denoiser(network, config)
-    return units.inverse(D(x, like.new_tensor(sigma), told(batch, units, config)))
+    return units.inverse(D(*_question(batch, units, config), told(batch, units, config)))
+
+
+def _question(batch: Batch, units: Units, config: AmdiffConfig) -> tuple[Tensor, Tensor]:
+    like = batch["low"]
+    if config.mean_share > 0:
+        return torch.zeros_like(like), like.new_tensor(parts.top(config))
+    every = sigma_of(parts.alpha_bar(config))
+    sigma = every[len(every) // 2].to(like)
+    noise = torch.randn(like.shape, generator=torch.Generator().manual_seed(20)).to(like)
+    return units.forward(batch["normal"]) + sigma * noise, sigma
