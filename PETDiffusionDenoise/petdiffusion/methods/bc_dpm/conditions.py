@@ -27,7 +27,8 @@ N_RADIAL, N_ANGLES = 160, 192
 PIXELS_PER_BIN = 1.2
 """Larger slices get more bins: 128 x 128 pixels are the most that 160 bins see without gaps."""
 WINDOW = "hann"
-"""Of P-dagger. With it the noise of filtered back-projection has the size of ML-EM's after 100 iterations."""
+"""Of P-dagger. With it the noise of filtered back-projection is as strong as ML-EM's after 100 iterations where the
+condition looks, filtered by some pixels; pixel by pixel it has less than half of its SD."""
 
 
 def denoising(x: Tensor, y: Tensor, smooth: Filter) -> Tensor:
@@ -118,7 +119,8 @@ def inserter(
 
 def matched(insert: Inserter, low: Tensor, scale: Tensor, body: Tensor, noise: float,
             generator: torch.Generator) -> Inserter:  # fmt: skip
-    """The same with the sensitivity at which the noise it inserts has this SD in network units, in the body."""
+    """The same with the sensitivity at which the noise it inserts has this SD in network units, pixel by pixel, in the
+    body: of a noisy scan's that is more than counting would insert (README), and what calibrations were learnt with."""
     if not noise > 0 or not bool(body.any()):
         return insert
     one = insert.noise(low.clamp(min=0)[None, None], [generator])[0, 0] / scale
