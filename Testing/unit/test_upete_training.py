@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ import torch
 from petdiffusion import read
 from petdiffusion.cli import main
 from petdiffusion.errors import TrainingError
-from petdiffusion.methods.upete import parts
+from petdiffusion.methods.upete import parts, perturb
+from petdiffusion.methods.upete.config import CONFIGS
 from petdiffusion.methods.upete.task import UpeteTask
 from petdiffusion.progress import Run
 from petdiffusion.training.checkpoint import STATE
@@ -158,3 +160,17 @@ def test_the_command_line_trains_and_exports_a_model_that_runs(dataset, tmp_path
                  "--out", str(out)]) == 0  # fmt: skip
     record = json.loads((out / "record.json").read_text())
     assert record["details"]["model"] == "one" and np.isfinite(record["details"]["noise_level"])
+
+
+@pytest.mark.parametrize("t", [1, 20, 120, 400])
+def test_without_a_filter_no_step_rules_the_training(t):
+    """A network that says nothing leaves the latent's best share of z: of its error sd^2 / (sd^2 + sigma^2) in units of
+    the noise, 1 at most. As sigma F alone it would be sd^2 / sigma^2, 150 000 times as much at t = 1 as at t = 400."""
+    sd, config = 1.4, replace(CONFIGS["paper"], normal_level=0.06, sigma_data=1.4, latent_noise=1.9)
+    sigma = perturb.strength(torch.tensor([float(t)]), config) * config.latent_noise
+    random = torch.Generator().manual_seed(0)
+    z0, noise = (torch.randn(1, 8, 16, 16, 16, generator=random) for _ in range(2))
+    cond = parts.told(torch.full((1, 1, 64, 64, 64), torch.nan), torch.tensor([4.0]), torch.zeros(1), 4)
+    D = parts.LatentDenoiser(lambda seen, level, **_: torch.zeros_like(seen[:, :8]), config)
+    error = D(sd * z0 + sigma * noise, sigma, cond) - sd * z0
+    assert float((error / sigma).square().mean()) == pytest.approx(float(sd**2 / (sd**2 + sigma**2)), rel=0.05)

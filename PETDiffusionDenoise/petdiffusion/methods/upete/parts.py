@@ -4,6 +4,7 @@ The network finds what a filter leaves: D(z, sigma) = W z + sigma F(...), W appl
 autoencoder. Without a CT W is the Gaussian filter whose width was best for this noise on validation scans. With a CT it
 is Eq. 2 at the image's own resolution with projections that need no training: Q and K are the CT's HU, so that
 logits are -(difference of HU)^2 / 2 h^2, B is that of a Gaussian, V is the PET. An untrained network is this filter.
+Config `paper` has no filter, and EDM's coefficients in its place.
 
 A normal-dose scan is x = c + n, noise n of level k1 and all; a perturbed one is c + n + n', n' of level g. The network
 is asked for c, but only x is known. As n and n' are of one kind, what is to be expected of n is its share of both:
@@ -26,7 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...diffusion.conditions import Conditions
-from ...diffusion.parameterisation import broadcast
+from ...diffusion.parameterisation import Coefficients, Edm, broadcast
 from ...networks.blocks import depth_to_space, space_to_depth
 from .config import UpeteConfig
 from .units import along_axes
@@ -52,9 +53,18 @@ class LatentDenoiser:
         c, sigma = self.config, torch.as_tensor(sigma, dtype=z.dtype, device=z.device).expand(len(z))
         level = sigma / ((c.latent_noise or 1.0) * (c.normal_level or 1.0))
         given = cond.inputs(len(z))
-        base = self._filtered(z, level, given) if c.filtered else torch.zeros_like(z)
+        if not c.filtered:
+            return self._whole(z, sigma, given)
+        base = self._filtered(z, level, given)
         seen = torch.cat(((z - base) / broadcast(sigma, z), base / (c.sigma_data or 1.0)), 1)
         return base + broadcast(sigma, z) * self.network(seen, sigma.log() / 4, **given).to(z.dtype)
+
+    def _whole(self, z: Tensor, sigma: Tensor, given: Mapping[str, Tensor]) -> Tensor:
+        """Without a filter, by EDM's coefficients: at little noise D is next to z itself. As sigma F alone the network
+        would have to say the whole latent hundreds of times enlarged at the first steps, and learn nothing else."""
+        k = Coefficients(*(broadcast(value, z) for value in Edm(self.config.sigma_data or 1.0)(sigma)))
+        seen = torch.cat((k.input * z, torch.zeros_like(z)), 1)
+        return k.skip * z + k.out * self.network(seen, sigma.log() / 4, **given).to(z.dtype)
 
     @torch.no_grad()
     def _filtered(self, z: Tensor, level: Tensor, given: Mapping[str, Tensor]) -> Tensor:
