@@ -1,5 +1,6 @@
 """Dose and times that a file lost, said to `convert`: every command knows the SUVs of the new file."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -121,3 +122,64 @@ def test_by_the_command_line(tmp_path, capsys):
     assert read.image(tmp_path / "known.nii.gz").facts.suv_factor == pytest.approx(FACTOR, rel=1e-4)
     assert main(["convert", str(path), str(tmp_path / "other.nii.gz"), "--unit", "Bq/ml", "--suv-factor", "0"]) != 0
     assert "SUV factor 0" in capsys.readouterr().err
+
+
+NO_DOSE = {"weight_kg": 72.0, "dose_mbq": 350.0}
+
+
+def without_dose(folder, **header):
+    """A DICOM series whose header lost the dose alone."""
+
+    def edit(ds, k):
+        del ds.RadiopharmaceuticalInformationSequence[0].RadionuclideTotalDose
+        for keyword, value in header.items():
+            setattr(ds, keyword, value)
+        if header.get("DecayCorrection") == "ADMIN":
+            ds.DecayFactor = f"{float(ds.DecayFactor) * 2 ** (3600 / F18_S):.6g}"
+
+    return dicom_factory.pet(folder, edit=edit).folder
+
+
+def sidecar(folder, **told):
+    folder.mkdir()
+    path, _ = bare(folder)
+    known = {"Units": "Bq/mL", "TracerRadionuclide": "F18", "InjectionStart": -3600, "ScanStart": 0}
+    (folder / "bare.json").write_text(json.dumps({**known, **told}))
+    return path
+
+
+TO_INJECTION = {"ImageDecayCorrected": True, "ImageDecayCorrectionTime": -3600}
+TO_SCAN = {"ImageDecayCorrected": True, "ImageDecayCorrectionTime": 0}
+
+
+@pytest.mark.parametrize(("source", "told", "factor"), [
+    (without_dose, {}, FACTOR), (without_dose, {"DecayCorrection": "ADMIN"}, 72e3 / 350e6),
+    (sidecar, TO_SCAN, FACTOR), (sidecar, {}, FACTOR), (sidecar, TO_INJECTION, 72e3 / 350e6),
+    (sidecar, {"DecayCorrection": "ADMIN"}, 72e3 / 350e6),
+])  # fmt: skip
+def test_an_image_is_taken_as_corrected_to_what_its_file_says(tmp_path, source, told, factor):
+    made = read.image(convert(source(tmp_path / "in", **told), tmp_path / "known.nii.gz", **NO_DOSE))
+    assert made.facts.suv_factor == pytest.approx(factor, rel=1e-3)
+    again = read.image(convert(tmp_path / "known.nii.gz", tmp_path / "again.nii.gz", dose_mbq=175.0))
+    assert again.facts.suv_factor == pytest.approx(2 * factor, rel=1e-3)
+
+
+@pytest.mark.parametrize(("source", "told", "why"), [
+    (without_dose, {"DecayCorrection": "NONE"}, "not corrected for decay"),
+    (without_dose, {"CorrectedImage": ["ATTN", "SCAT"]}, "not corrected for decay"),
+    (without_dose, {"CorrectedImage": ["DECY"]}, "lacks ATTN"),
+    (sidecar, {"ImageDecayCorrected": False}, "not corrected for decay"),
+    (sidecar, {"AttenuationCorrection": "none"}, "not corrected for attenuation"),
+    (sidecar, {"ImageDecayCorrected": True, "ImageDecayCorrectionTime": 600}, "--suv-factor"),
+])  # fmt: skip
+def test_an_image_that_is_no_activity_by_its_file_gets_no_suv(tmp_path, source, told, why):
+    with pytest.raises(UnitError, match=why):
+        convert(source(tmp_path / "in", **told), tmp_path / "known.nii.gz", **NO_DOSE)
+
+
+@pytest.mark.parametrize("told", [{"DecayCorrection": "ADMIN"}, {"DecayCorrection": "NONE"}])
+def test_the_moment_that_is_said_goes_before_the_files_and_is_told(tmp_path, told):
+    convert(without_dose(tmp_path / "in", **told), tmp_path / "known.nii.gz", corrected_to="scan", run=(run := Run()),
+            **NO_DOSE)  # fmt: skip
+    assert read.image(tmp_path / "known.nii.gz").facts.suv_factor == pytest.approx(FACTOR, rel=1e-3)
+    assert sum("corrected for decay" in text and "is used" in text for text in run.warnings) == 1

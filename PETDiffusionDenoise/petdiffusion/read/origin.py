@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
+from ..suv import dicom
 from ..suv.dicom import factor_from_dicom
 from ..suv.factor import factor_from_facts
 from ..volume import Facts
@@ -31,3 +32,11 @@ def suv_factor(facts: Facts) -> float:
         return factor_from_dicom(headers(path), facts)
     notes = sidecar.of(path, files.own_field(files.opened(path)))
     return notes.suv_factor(facts) if notes.path else factor_from_facts(facts)
+
+
+def corrected_to(facts: Facts) -> str | None:
+    """To what moment the original says that it is corrected for decay (`suv.injection`); None where it does not say."""
+    path = Path(str(facts.source))
+    if kind_of(path) == "dicom":
+        return dicom.corrected_to(headers(path), facts.half_life_s)
+    return sidecar.of(path, files.own_field(files.opened(path))).corrected_to()

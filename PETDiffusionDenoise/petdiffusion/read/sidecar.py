@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import InputError, UnitError
 from ..suv import tracers
 from ..suv.factor import ROUNDING_S, factor
+from ..suv.injection import INJECTION, NONE, SCAN
 from ..suv.units import becquerel
 from ..volume import Facts
 from .left_out import if_readable
@@ -32,6 +33,8 @@ _CORRECTIONS = ("AttenuationCorrection", "AttenuationCorrectionMethod")
 _UNCORRECTED = re.compile(r"\s*((none|nac|false|uncorrected)(?![\w/])|(no|non|not|without)(\s*$|[\s-]+(any\s+)?"
                           r"(attenuation|correct|applied|performed|done|ac\b)))", re.IGNORECASE)  # fmt: skip
 
+_DECAY = {"START": SCAN, "ADMIN": INJECTION, "NONE": NONE}
+"""DICOM's words (0054,1102), which dcm2niix hands on."""
 _TAKE = "Give the corrected image, or stay in Bq/ml."
 
 
@@ -135,6 +138,25 @@ class Sidecar:
         running = (self._readable("FrameTimesStart") or 0.0) - reference
         return factor(facts.injected_dose_bq, facts.weight_kg, facts.half_life_s, reference - injected,
                       max(running, 0.0))
+
+    def corrected_to(self) -> str | None:
+        """To what moment the image is corrected for decay; None where the file does not say."""
+        if self.path is None:
+            return None
+        self.check_attenuation(_TAKE)
+        if self.data.get("ImageDecayCorrected") is False:
+            return NONE
+        reference = self._number("ImageDecayCorrectionTime")
+        if reference is None or self.data.get("ImageDecayCorrected") is not True:
+            return _DECAY.get(self._text("DecayCorrection").upper())
+        moments = {INJECTION: self._number("InjectionStart"), SCAN: self._number("ScanStart")}
+        known = {moment: time for moment, time in moments.items() if time is not None}
+        found = next((moment for moment, time in known.items() if abs(reference - time) <= ROUNDING_S), None)
+        if found is None and SCAN in known:
+            raise UnitError(f"{self.path.name}: ImageDecayCorrectionTime {reference:g} s",
+                            f"is not that of the scan's start ({known[SCAN]:g} s), nor of the injection",
+                            "Give the SUV factor by itself (--suv-factor).")  # fmt: skip
+        return found or SCAN
 
     def _stated_uptake(self) -> float | None:
         own = self.data.get(OWN_KEY)

@@ -10,6 +10,7 @@ from ..errors import UnitError
 from ..volume import BQML, SUVBW, Facts
 from . import header, tracers
 from .factor import factor, half_life
+from .injection import INJECTION, NONE, SCAN
 from .times import Uptake, check_administered, uptake
 from .units import UnsaidUnit
 
@@ -201,6 +202,20 @@ def _decay_correction(ds: Dataset) -> str:
         raise UnitError(f"Decay correction '{correction}'", "is contradicted by (0028,0051), which lacks DECY",
                         "Export the series again, or go on in Bq/ml.")
     return correction
+
+
+def corrected_to(series: Sequence[Dataset], half_life_s: float | None) -> str | None:
+    """To what moment the header says that the slices are corrected for decay; None where it does not say. Where it says
+    that they are not corrected for attenuation, it is refused."""
+    said = [words for ds in series if (words := header.words(ds, "CorrectedImage"))]
+    for ds in series if said else ():
+        _check_attenuation(ds)
+    word = _one([header.text(ds, "DecayCorrection").upper() or None for ds in series], "DecayCorrection")
+    if word == "NONE" or any("DECY" not in words for words in said):
+        return NONE
+    if word == "ADMIN" and half_life_s:
+        check_administered(series, half_life_s)
+    return {"START": SCAN, "ADMIN": INJECTION}.get(word)
 
 
 def as_list(datasets: Iterable[Dataset] | Dataset) -> list[Dataset]:

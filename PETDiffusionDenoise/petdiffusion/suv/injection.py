@@ -14,8 +14,9 @@ from .factor import factor
 if TYPE_CHECKING:
     from ..progress import Run
 
-SCAN, INJECTION = "scan", "injection"
+SCAN, INJECTION, NONE = "scan", "injection", "none"
 MOMENTS = (SCAN, INJECTION)
+_WORDS = {SCAN: "to the start of the scan", INJECTION: "to the injection", NONE: "to nothing"}
 _SAME = 1e-3
 """Factors this near to each other are one, rounded."""
 
@@ -29,7 +30,8 @@ class Injection:
     """From the injection to the start of the scan."""
     nuclide: str | None = None
     corrected_to: str | None = None
-    """The moment that the image is corrected for decay to, one of `MOMENTS`; by default the start of the scan."""
+    """The moment that the image is corrected for decay to, one of `MOMENTS`; by default what its file says, else the
+    start of the scan."""
     suv_factor: float | None = None
     """Known by itself: what Bq/ml are multiplied by to give SUV."""
 
@@ -60,7 +62,7 @@ class Injection:
             raise UnitError(f"PET in {pet.unit}", *(
                 ("is SUV already, which dose and time cannot change", "Leave them out.") if pet.unit == SUVBW else
                 ("has no way to SUV by dose and time", "If you know it to be in Bq/ml, say so with --unit Bq/ml.")))
-        facts = self._by_factor(pet.facts) if self.suv_factor is not None else self._by_dose(pet.facts)
+        facts = self._by_factor(pet.facts) if self.suv_factor is not None else self._by_dose(pet.facts, run)
         before = pet.facts.suv_factor
         if before and abs(facts.suv_factor / before - 1) > _SAME:
             run.warn(f"The file tells an SUV factor of {before:.4g}; {facts.suv_factor:.4g} by what was given is used.")
@@ -69,7 +71,7 @@ class Injection:
     def _by_factor(self, facts: Facts) -> Facts:
         return replace(facts, suv_factor=float(self.suv_factor))
 
-    def _by_dose(self, facts: Facts) -> Facts:
+    def _by_dose(self, facts: Facts, run: Run) -> Facts:
         life = facts.half_life_s if self.nuclide is None else tracers.half_life(self.nuclide)
         if life is None:
             raise OptionError("The nuclide", "is not known, so decay cannot be counted",
@@ -79,9 +81,24 @@ class Injection:
             raise OptionError("The injected dose", "is not known, so there is no SUV",
                               "Give it, such as --dose-mbq 350.")
         minutes = facts.uptake_minutes if self.uptake_minutes is None else self.uptake_minutes
-        if minutes is None and self.corrected_to != INJECTION:
+        moment = self._moment(facts, run)
+        if minutes is None and moment != INJECTION:
             raise OptionError("The time from injection to scan", "is not known, so there is no SUV",
                               "Give it, such as --uptake-minutes 60.")
-        seconds = 0.0 if self.corrected_to == INJECTION else 60.0 * minutes
+        seconds = 0.0 if moment == INJECTION else 60.0 * minutes
         known = factor(dose_bq, facts.weight_kg, life, seconds)
         return replace(facts, injected_dose_bq=dose_bq, uptake_minutes=minutes, half_life_s=life, suv_factor=known)
+
+    def _moment(self, facts: Facts, run: Run) -> str:
+        """Refused where the file says that its image is that of no one moment, unless the moment is said by hand."""
+        from ..read.origin import corrected_to
+
+        stated = None if facts.source is None else corrected_to(facts)
+        if stated == NONE and self.corrected_to is None:
+            raise UnitError("The image", "is not corrected for decay by what its file says, so it has no SUV",
+                            "Give the corrected image; if the file is wrong, say what it is corrected to "
+                            "(--corrected-to scan).")  # fmt: skip
+        if None not in (stated, self.corrected_to) and stated != self.corrected_to:
+            run.warn(f"The file says that the image is corrected for decay {_WORDS[stated]}; "
+                     f"{_WORDS[self.corrected_to]} was given and is used.")
+        return self.corrected_to or stated or SCAN
