@@ -183,3 +183,14 @@ def test_the_moment_that_is_said_goes_before_the_files_and_is_told(tmp_path, tol
             **NO_DOSE)  # fmt: skip
     assert read.image(tmp_path / "known.nii.gz").facts.suv_factor == pytest.approx(FACTOR, rel=1e-3)
     assert sum("corrected for decay" in text and "is used" in text for text in run.warnings) == 1
+
+
+@pytest.mark.parametrize(("given", "told"), [
+    ({"uptake_minutes": 90.0}, "60 min from injection to scan; 90 min"),
+    ({"nuclide": "Ga-68"}, "half-life of 6586 s; 4063 s"),
+    ({"uptake_minutes": 60.0, "nuclide": "F-18"}, ""),
+])  # fmt: skip
+def test_what_contradicts_the_file_is_told_where_that_knows_no_factor_too(tmp_path, given, told):
+    convert(without_dose(tmp_path / "in"), tmp_path / "known.nii.gz", run=(run := Run()), **NO_DOSE, **given)
+    said = [text for text in run.warnings if "was given and is used" in text and "weight" not in text]
+    assert len(said) == bool(told) and all(told in text for text in said)

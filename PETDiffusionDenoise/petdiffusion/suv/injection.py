@@ -64,9 +64,22 @@ class Injection:
                 ("has no way to SUV by dose and time", "If you know it to be in Bq/ml, say so with --unit Bq/ml.")))
         facts = self._by_factor(pet.facts) if self.suv_factor is not None else self._by_dose(pet.facts, run)
         before = pet.facts.suv_factor
-        if before and abs(facts.suv_factor / before - 1) > _SAME:
+        if not before:
+            self._tell_other(pet.facts, run)
+        elif abs(facts.suv_factor / before - 1) > _SAME:
             run.warn(f"The file tells an SUV factor of {before:.4g}; {facts.suv_factor:.4g} by what was given is used.")
         return replace(pet, facts=facts)
+
+    def _tell_other(self, stated: Facts, run: Run) -> None:
+        """What the file tells otherwise, of which it knows too little to tell a factor."""
+        dose = stated.injected_dose_bq and stated.injected_dose_bq / 1e6
+        life = None if self.nuclide is None else tracers.half_life(self.nuclide)
+        for said, given, text in ((dose, self.dose_mbq, "a dose of {:.4g} MBq; {:.4g} MBq"),
+                                  (stated.uptake_minutes, self.uptake_minutes,
+                                   "{:.4g} min from injection to scan; {:.4g} min"),
+                                  (stated.half_life_s, life, "a half-life of {:.4g} s; {:.4g} s")):  # fmt: skip
+            if None not in (said, given) and abs(given - said) > _SAME * abs(said):
+                run.warn(f"The file tells {text.format(said, given)} was given and is used.")
 
     def _by_factor(self, facts: Facts) -> Facts:
         return replace(facts, suv_factor=float(self.suv_factor))
