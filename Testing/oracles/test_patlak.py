@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from petdiffusion import denoise_frames, read
 from petdiffusion.dynamic.patlak import Asked, Sums, _along, _given, line_of, regions
-from petdiffusion.errors import InputError, OptionError
+from petdiffusion.errors import InputError, OptionError, UnitError
 from petdiffusion.progress import Run
 from petdiffusion.read.dynamic import Time
 from petdiffusion.volume import BQML, SUVBW, Facts, Geometry, LabelMap, Volume
@@ -285,3 +285,20 @@ def test_a_curve_that_is_none_is_refused(scan, tmp_path, text):
     (tmp_path / "blood.csv").write_text(text)
     with pytest.raises(InputError, match=r"blood\.csv"):
         made_of(scan, tmp_path / "out", patlak=str(tmp_path / "blood.csv"))
+
+
+@pytest.mark.parametrize("times", [1e-3, 1e3])
+def test_a_curve_that_cannot_be_in_the_pets_unit_is_refused_before_the_work(scan, tmp_path, times):
+    """As samplers give it in kBq/ml beside a PET in Bq/ml: Ki would be a thousand times too high."""
+    curve = "".join(f"{t},{v * times}\n" for t, v in zip(FINE[::50], bolus(FINE[::50])))
+    (tmp_path / "blood.csv").write_text("time_s,value\n" + curve)
+    with pytest.raises(UnitError, match=r"blood\.csv.* times .*SUVbw"):
+        made_of(scan, tmp_path / "out", patlak=str(tmp_path / "blood.csv"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_plasma_of_which_little_is_left_is_no_other_unit(scan, tmp_path):
+    """Of tracers that are metabolised fast a twentieth of the blood's activity is still theirs."""
+    curve = "".join(f"{t},{v * np.exp(-t / 800)}\n" for t, v in zip(FINE[::50], bolus(FINE[::50])))
+    (tmp_path / "blood.csv").write_text("time_s,value\n" + curve)
+    assert made_of(scan, tmp_path / "out", patlak=str(tmp_path / "blood.csv")).files["ki"]

@@ -16,9 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError, OptionError
+from ..errors import InputError, OptionError, UnitError
+from ..prepare.same_unit import MOST_TIMES, level
 from ..read.dynamic import Time
 from ..read.dynamic_times import overlap
+from ..volume import ARBITRARY, Volume
 from ..write import tables
 
 FROM_MINUTES = 20.0
@@ -63,6 +65,21 @@ class Asked:
         if self.blood not in regions_:
             raise _unknown(self.blood, regions_)
         _check_course(times, injected)
+
+    def check_unit(self, image: Volume, time: Time, injected: float) -> None:
+        """A curve that is given against a late frame: its mean until then is not a hundred times lower or higher than
+        what is highly taken up, whatever the tracer, and samplers count in another unit than scanners."""
+        high = level(image)
+        if self.file is None or high <= 0:
+            return
+        middle = _middles([time], injected)
+        mean = float((_along(*_given(self.file), middle)[1] / middle)[0])
+        if not high / MOST_TIMES <= mean <= high * MOST_TIMES:
+            times, way = (high / max(mean, 1e-30), "lower") if mean < high else (mean / high, "higher")
+            unit = "that of the PET" if image.unit == ARBITRARY else image.unit
+            raise UnitError(f"Blood curve {self.file.name}: its mean of {mean:.3g}", f"is {times:.3g} times {way} than "
+                            f"high uptake in the PET ({high:.3g} {image.unit}), so it is in another unit",
+                            f"Give its values in the unit in which the PET is read, {unit}.")  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -159,6 +159,7 @@ def _check_patlak(ask: _Ask, found: Frames, numbers: Sequence[int], run: Run) ->
     for name in ask.images.keys() & set(MASKS):
         known = (known or set()) | set(read_labels(ask.images[name]).present().values())
     ask.parametric.check([found.times[number] for number in numbers], found.injected_s, known)
+    ask.parametric.check_unit(found.frame(numbers[-1]), found.times[numbers[-1]], found.injected_s)
     if found.injection_s is None:
         run.warn("When the tracer was injected is not known: Patlak takes the start of the scan's first frame for it.")
 

@@ -30,7 +30,7 @@ def taken(name: str, its_name: str, unit: str) -> str:
 
 
 def _check(other: Volume, name: str, pet: Volume, its_name: str) -> None:
-    levels = _level(other), _level(pet)
+    levels = level(other), level(pet)
     low, high = min(levels), max(levels)
     if low > 0 and high > MOST_TIMES * low:
         way = "higher" if levels[0] == high else "lower"
@@ -39,6 +39,6 @@ def _check(other: Volume, name: str, pet: Volume, its_name: str) -> None:
                         "Say the unit in its file or JSON sidecar (Units: SUVbw or Bq/mL), or give another image.")
 
 
-def _level(pet: Volume) -> float:
+def level(pet: Volume) -> float:
     """High uptake, by every eighth voxel; a single hot voxel decides nothing."""
     return float(np.percentile(pet.array[::2, ::2, ::2], 99.0))
