@@ -39,6 +39,15 @@ def label_map():
     return LabelMap(np.arange(120).reshape(6, 5, 4) % 3, GRID, {1: "liver"})
 
 
+SEGMENTS_IN_LAYERS = b"\n".join((
+    b"NRRD0005", b"type: unsigned char", b"dimension: 4", b"space: left-posterior-superior", b"sizes: 2 4 5 6",
+    b"space directions: none (4,0,0) (0,4,0) (0,0,4)", b"kinds: list domain domain domain", b"encoding: raw",
+    b"space origin: (0,0,0)", b"Segment0_Name:=liver", b"Segment0_Layer:=0", b"Segment0_LabelValue:=1",
+    b"Segment1_Name:=tumour", b"Segment1_Layer:=1", b"Segment1_LabelValue:=1", b"", bytes(range(2)) * 120,
+))  # fmt: skip
+"""As 3D Slicer writes them: each voxel has a value for every layer."""
+
+
 # name: (how it is made, error, part of the message[, role])
 FILES = {
     "missing file": (lambda d: d / "absent.nii.gz", InputError, "absent.nii.gz"),
@@ -198,7 +207,8 @@ LABELS = {
     "negative": (lambda d: bad.nifti(d, -np.ones((6, 5, 4), np.int16), name="organs.nii.gz"), InputError, "-1"),
     "too large": (lambda d: bad.itk(d, "organs.nrrd", np.full((6, 5, 4), 40000, np.int32)), InputError, "40000"),
     "NaN": (lambda d: bad.nifti(d, _with(np.nan), name="organs.nii.gz"), InputError, "organs.nii.gz"),
-    "several frames": (lambda d: bad.nifti(d, np.ones((6, 5, 4, 2), np.uint8)), InputError, "2 frames"),
+    "several frames": (lambda d: bad.nifti(d, np.ones((6, 5, 4, 2), np.uint8)), InputError, "number for each"),
+    "segments in layers": (lambda d: bad.file(d, "b.seg.nrrd", SEGMENTS_IN_LAYERS), InputError, "overlapping segments"),
     "DICOM folder": (lambda d: bad.dicom(d), InputError, "series"),
     "empty": (lambda d: bad.nifti(d, np.zeros((6, 5, 4), np.uint8), name="organs.nii.gz"), InputError, "no structure"),
     "names not JSON": (lambda d: bad.nifti(d, np.ones((6, 5, 4), np.uint8), sidecar="{"), InputError, "pet.json"),

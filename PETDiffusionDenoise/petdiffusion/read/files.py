@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import GeometryError, InputError, PETDiffusionError
 from ..volume import LPS_FROM_RAS, Geometry, in_mm
 from . import checks, freesurfer, nrrd, whole
+from .label_names import LAYERS
 from .sidecar import HEADER_KEY
 from .slices import SEVERAL
 from .sources import BESIDE, FREESURFER
@@ -27,7 +28,10 @@ Loaded = tuple[np.ndarray, Geometry, str | None]
 """Array (z, y, x), its grid, and the word for its unit if the file itself states one."""
 _UNIT_KEYS = ("dicom.units", "0054|1001")
 _NIFTI_LABEL_INTENT = 1002
+_SEGMENT = "Segment0_Name"
+"""In the headers of 3D Slicer's segmentations."""
 _AGREE_MM = 0.1
+_ONE_MAP = "Give one map with a number for each structure, or one structure's mask."
 
 
 def opened(path: Path) -> Any:
@@ -176,7 +180,7 @@ def _reason(error: Exception) -> str:
 
 
 def of_nibabel(image: nibabel.Nifti1Image, name: str, dtype: type | None) -> Loaded:
-    shape = _one_frame(image.shape)
+    shape = _one_frame(image.shape, SEVERAL if dtype is not None else _ONE_MAP)
     if not _is_plain(image.get_data_dtype()):
         raise InputError(f"Voxels of type {image.get_data_dtype()}", "are not single real numbers",
                          "Give a grey-scale image, not RGB or complex.")
@@ -211,7 +215,7 @@ def _is_plain(dtype: np.dtype) -> bool:
     return dtype.fields is None and dtype.kind in "biuf"
 
 
-def _one_frame(shape: Sequence[int]) -> tuple[int, int, int]:
+def _one_frame(shape: Sequence[int], remedy: str = SEVERAL) -> tuple[int, int, int]:
     """The three spatial sizes; further axes must have length one."""
     sizes = tuple(int(n) for n in shape)
     if len(sizes) < 3:
@@ -220,8 +224,7 @@ def _one_frame(shape: Sequence[int]) -> tuple[int, int, int]:
         raise InputError(f"Image of size {sizes}", "there are no voxels in it", "Export the image again.")
     frames = int(np.prod(sizes[3:]))
     if frames > 1:
-        raise InputError(f"Image of size {sizes}", f"holds {frames} frames or channels",
-                         SEVERAL)
+        raise InputError(f"Image of size {sizes}", f"holds {frames} frames or channels", remedy)
     return sizes[:3]
 
 
@@ -264,6 +267,8 @@ def _read_itk(path: Path) -> SimpleITK.Image:
         reader = sitk.ImageFileReader()
         reader.SetFileName(str(path))
         reader.ReadImageInformation()
+        if reader.GetNumberOfComponents() > 1 and _SEGMENT in reader.GetMetaDataKeys():
+            raise InputError(path.name, *LAYERS)
         _check_itk(reader.GetSize(), reader.GetNumberOfComponents(), reader.GetPixelID(), path.name)
         return _whole_itk(path, reader.Execute())
 
@@ -289,7 +294,7 @@ def of_sitk(image: SimpleITK.Image, name: str, dtype: type | None) -> Loaded:
     import SimpleITK as sitk
 
     _check_itk(image.GetSize(), image.GetNumberOfComponentsPerPixel(), image.GetPixelID(), name)
-    if dtype is not None and "Segment0_Name" in image.GetMetaDataKeys():
+    if dtype is not None and _SEGMENT in image.GetMetaDataKeys():
         raise InputError("The image", "is a segmentation of 3D Slicer", "Give it as labels.")
     while image.GetDimension() > 3:
         image = sitk.Extract(image, [*image.GetSize()[:-1], 0], [0] * image.GetDimension())

@@ -15,6 +15,8 @@ from .sidecar import HEADER_KEY, path_of
 
 _LABEL = re.compile(r'<Label\s[^>]*?Key="(\d+)"[^>]*>\s*(?:<!\[CDATA\[)?([^\]<]*)')
 _SEGMENT = re.compile(r"^Segment(\d+)_(Name|LabelValue|Layer)$")
+LAYERS = ("holds overlapping segments in several layers",
+          "Export it as a label map, or split it into files without overlap.")  # fmt: skip
 _QUOTED, _NUMBER = re.compile(r'"[^"]*"'), re.compile(r"\d+(\.0*)?")
 _VALUE_COLUMNS, _NAME_COLUMNS = ("value", "index", "label", "id"), ("name", "structure", "abbreviation")
 
@@ -117,6 +119,5 @@ def in_fields(fields: Mapping[str, str], name: str) -> dict[int, str]:
         if match:
             segments.setdefault(int(match.group(1)), {})[match.group(2)] = value
     if any(int(segment.get("Layer", "0")) for segment in segments.values()):
-        raise InputError(f"{name}", "holds overlapping segments in several layers",
-                         "Export it as a label map, or split it into files without overlap.")
+        raise InputError(f"{name}", *LAYERS)
     return {int(s["LabelValue"]): s["Name"] for s in segments.values() if "LabelValue" in s and "Name" in s}
