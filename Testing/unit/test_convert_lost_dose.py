@@ -194,3 +194,9 @@ def test_what_contradicts_the_file_is_told_where_that_knows_no_factor_too(tmp_pa
     convert(without_dose(tmp_path / "in"), tmp_path / "known.nii.gz", run=(run := Run()), **NO_DOSE, **given)
     said = [text for text in run.warnings if "was given and is used" in text and "weight" not in text]
     assert len(said) == bool(told) and all(told in text for text in said)
+
+
+def test_a_weight_that_changes_nothing_in_a_factor_known_by_itself_is_told(tmp_path):
+    convert(bare(tmp_path)[0], tmp_path / "known.nii.gz", unit="Bq/ml", suv_factor=FACTOR)
+    assert read.image(tmp_path / "known.nii.gz", weight_kg=84, run=(run := Run())).facts.suv_factor == FACTOR
+    assert any("84 kg was given and changes nothing" in text for text in run.warnings)

@@ -45,6 +45,9 @@ def weight(stated: float | None, given: float | None, unit: str, called: str, ru
 def weighed(facts: Facts, given: float | None, unit: str, called: str, run: Run | None = None) -> Facts:
     """The facts with the weight to use; an SUV is in proportion to it, and so is a factor that is known."""
     stated, factor = facts.weight_kg, facts.suv_factor
+    if run is not None and given is not None and stated is None and factor and unit != SUVBW:
+        run.warn(f"{called} tells an SUV factor and no weight that it was made with: {given:g} kg was given and "
+                 "changes nothing in it.")
     used = weight(stated, given, unit, called, run)
     if used == stated:
         return facts
