@@ -21,6 +21,8 @@ Seen = list[np.ndarray]
 CONVERTED = "Converted"
 """What the description of a DICOM series says of an image of unknown make."""
 RESERVED = ("low", "denoised", "reference")
+SAME_PLACE_MM = 1e-3
+"""Voxels this near to each other are the same, in whatever order they are stored."""
 ENDINGS = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
 
 
@@ -268,7 +270,7 @@ def _pet(source: Any, said: _Said, role: str, run: Run) -> Volume:
 def _aligned(source: Any, name: str, target: Volume, its_name: str, said: _Said, seen: Seen, run: Run) -> Volume:
     """The image on the target's grid; where it does not show all of the body, `seen` gets what it shows."""
     from . import suv
-    from .prepare import case, grids, mask, same_unit
+    from .prepare import case, grids, mask, same_unit, upright
 
     volume = _pet(source, said, "reference" if name == "reference" else "pet", run)
     case.tell_other_patient(volume, name, target, run, its_name)
@@ -282,6 +284,8 @@ def _aligned(source: Any, name: str, target: Volume, its_name: str, said: _Said,
         case.tell_other_frame(volume.facts.frame_of_reference, name, target, run, remedy, its_name)
     if volume.geometry.close_to(target.geometry):
         return replace(volume, geometry=target.geometry)
+    if turn := upright.Turn.onto(volume.geometry, target.geometry, SAME_PLACE_MM):
+        return replace(turn.image(volume), geometry=target.geometry)
     if grids.overlap(volume.geometry, target.geometry) < 0.05:
         raise InputError("The images", "do not overlap in space", "Give images of the same scan position.")
     run.warn(f"The {name} lies on another grid than the {its_name} and was resampled for the comparison.")

@@ -14,6 +14,7 @@ from petdiffusion.errors import GeometryError, UnitError
 from petdiffusion.measure.cautions import cautions
 from petdiffusion.phantoms import commands
 from petdiffusion.physics import dose
+from petdiffusion.prepare.upright import Turn
 from petdiffusion.progress import Run
 from petdiffusion.volume import BQML, DIGITAL_PATIENT, REDUCED_DOSE, Geometry, LabelMap
 from petdiffusion.write import images
@@ -147,6 +148,13 @@ def test_an_image_that_is_resampled_is_named(scans):
     moved = replace(scans["pet"], geometry=replace(GEOMETRY, origin=(-53.0, -50.0, 10.0)))
     quantifying.compare([scans["pet"], moved], scans["reference"], run=(run := Run()))
     assert any(text.startswith("The image 2 lies on another grid") for text in run.warnings)
+
+
+def test_an_image_that_is_stored_the_other_way_round_is_compared_voxel_by_voxel(scans):
+    """As NIfTI of one program and of another: flipped, or with its axes in another order."""
+    turn = Turn((1, 2, 0), (True, False, True), scans["pet"].geometry)
+    rows = quantifying.compare([turn.image(scans["reference"])], scans["reference"], run=(run := Run()))["image"]
+    assert not any("resampled" in text for text in run.warnings) and rows[0]["RMSE"] == 0
 
 
 def test_a_dot_in_a_name_is_no_end_of_it(scans, tmp_path):
