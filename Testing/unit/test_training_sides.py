@@ -8,11 +8,12 @@ import torch
 from petdiffusion import registry
 from petdiffusion.cli import main
 from petdiffusion.errors import OptionError, ResourceError
+from petdiffusion.infer import device
 from petdiffusion.methods.csrd.task import CsrdTask
 from petdiffusion.methods.unet3d.task import Unet3dTask
 from petdiffusion.progress import Run
 from petdiffusion.training.bank import load_bank
-from petdiffusion.training.loop import train
+from petdiffusion.training.loop import _fabric, train
 from petdiffusion.training.settings import TrainSettings
 from petdiffusion.training.sides import Sides
 from petdiffusion.training.task import Scored
@@ -95,6 +96,21 @@ def test_an_impossible_side_is_refused_before_patients_are_loaded(tmp_path, caps
     task = Unet3dTask(changes={"network": NETWORK})
     with pytest.raises(OptionError, match="patch = 33"):
         train(task, None, TrainSettings(steps=1, patch=33), tmp_path / "t")
+
+
+@pytest.mark.parametrize(("patch", "precision"), [(8, "32-true"), (16, "32-true"), (24, "bf16-mixed")])
+def test_patches_that_a_processor_learns_wrongly_from_in_bfloat16_are_learnt_in_single_precision(
+        monkeypatch, patch, precision):  # fmt: skip
+    """A convolution in 3D over two voxels: its gradients were whatever lay in the memory (oneDNN)."""
+    monkeypatch.setattr(device, "bf16_pays", lambda kind: True)
+    task, run = Unet3dTask(changes={"network": NETWORK | {"multipliers": [1, 2, 2], "stem": 2}}), Run(device="cpu")
+    assert task.sides.multiple == 8
+    assert _fabric(task, TrainSettings(steps=1, patch=patch), run)._precision.precision == precision
+    assert not run.warnings
+    chosen = TrainSettings(steps=1, patch=patch, precision="bf16-mixed")
+    assert _fabric(task, chosen, run)._precision.precision == "bf16-mixed"
+    told = any(f"patches of {patch} voxels" in text and "patch=24" in text for text in run.warnings)
+    assert told == (precision == "32-true")
 
 
 class Failing(Line):

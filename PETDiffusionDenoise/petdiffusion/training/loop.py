@@ -27,7 +27,7 @@ from .average import moving_average
 from .begun import begun_in, calibrate, check_origin, check_same, explain
 from .log import Log
 from .settings import TrainSettings
-from .sides import check_patch
+from .sides import check_patch, check_precision
 from .task import ITEM, Batch, Task
 from .validation import scores_of, warn_of_judges
 
@@ -64,7 +64,7 @@ def train(
     """
     run, folder = run or Run(), Path(folder)
     check_patch(task, settings.patch)
-    fabric = _fabric(settings, run)
+    fabric = _fabric(task, settings, run)
     if not fabric.is_global_zero:
         run.report = silent  # one process speaks for all
     with _folder_of_all(folder, fabric), _room_for(settings):
@@ -337,14 +337,15 @@ def _lightning() -> Any:
     return lightning_fabric
 
 
-def _fabric(settings: TrainSettings, run: Run) -> Any:
+def _fabric(task: Task, settings: TrainSettings, run: Run) -> Any:
     lightning = _lightning()
     from ..infer import device as devices
 
     kind = devices.pick_device(run.device).split(":")[0]
     precision = settings.precision
+    right = check_precision(task, settings.patch, precision, kind, run)
     if precision == "auto":
-        precision = "bf16-mixed" if devices.bf16_pays(kind) else "32-true"
+        precision = "bf16-mixed" if right and devices.bf16_pays(kind) else "32-true"
     fabric = lightning.Fabric(
         accelerator=kind,
         devices=settings.devices,
