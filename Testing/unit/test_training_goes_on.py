@@ -291,7 +291,7 @@ class Counted(People):
 
 def test_other_devices_go_by_the_clock_of_the_first_and_leave_the_talking_to_it(tmp_path, monkeypatch):
     make, schedule, done, heard = loop._fabric, loop._schedule, [], []
-    monkeypatch.setattr(loop, "_fabric", lambda s, run: Second(make(s, run), [None, None, 0.0, 0.5, 1.0]))
+    monkeypatch.setattr(loop, "_fabric", lambda *given: Second(make(*given), [None, None, 0.0, 0.5, 1.0]))
     monkeypatch.setattr(loop, "_schedule", lambda step, part, warmup: done.append(part) or schedule(step, part, warmup))
     train(Line(), Counted("ab"), settings(steps=None, minutes=1000), tmp_path / "t", Run(report=heard.append))
     assert sorted(set(done)) == [0.0, 0.5] and not heard and not list(tmp_path.rglob("*.*"))
@@ -301,7 +301,7 @@ def test_other_devices_go_by_the_clock_of_the_first_and_leave_the_talking_to_it(
 def test_what_the_first_process_is_refused_all_are(tmp_path, monkeypatch, said):
     """The folder, or that its plan cannot be written."""
     make, refusal = loop._fabric, OutputError("Folder t", "is in use")
-    monkeypatch.setattr(loop, "_fabric", lambda s, run: Second(make(s, run), [*said, refusal]))
+    monkeypatch.setattr(loop, "_fabric", lambda *given: Second(make(*given), [*said, refusal]))
     with pytest.raises(OutputError, match="is in use"):
         train(Line(), Counted("ab"), settings(), tmp_path / "t")
 
@@ -314,8 +314,8 @@ def test_whatever_the_first_process_stumbles_over_the_others_hear_of(tmp_path, m
     def stumbles(*_):
         raise RuntimeError("unforeseen")
 
-    def first(s, run):
-        fabric = make(s, run)
+    def first(*given):
+        fabric = make(*given)
         monkeypatch.setattr(fabric, "broadcast", lambda value: told.append(value) or value)
         return fabric
 

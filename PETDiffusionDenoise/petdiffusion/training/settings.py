@@ -38,7 +38,7 @@ class TrainSettings:
     weight_decay: float = _said(0.01, "of AdamW, on matrices and kernels alone")
     clip: float = _said(1.0, "length that gradients are cut to")
     ema_decay: float = _said(0.999, "memory of the averaged weights, which are those that become the model")
-    precision: str = _said("auto", f"one of {', '.join(PRECISIONS)}; auto is bf16-mixed where it is faster and learns rightly")
+    precision: str = _said("auto", f"one of {', '.join(PRECISIONS)}; auto is bf16-mixed where that is faster and right")
     seed: int = _said(0, "of first weights, patches and noise")
     validate_every: int = _said(500, "steps between two lines of log.csv")
     checkpoint_minutes: float = _said(3.0, "minutes between two checkpoints")

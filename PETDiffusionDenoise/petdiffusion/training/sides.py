@@ -50,8 +50,8 @@ def check_precision(task: Any, patch: int, chosen: str, kind: str, run: Run) -> 
     if kind != "cpu" or sides is None or patch > sides.thin:
         return True
     if chosen == "bf16-mixed":
-        run.warn(f"precision = bf16-mixed: processors learn wrongly by it from patches of {patch} voxels. Leave it out, "
-                 f"or give patch={sides.thin + sides.multiple} or more.")
+        run.warn(f"precision = bf16-mixed: processors learn wrongly by it from patches of {patch} voxels. Leave it "
+                 f"out, or give patch={sides.thin + sides.multiple} or more.")
     return False
 
 
