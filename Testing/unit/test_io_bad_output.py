@@ -5,18 +5,23 @@ from __future__ import annotations
 import errno
 import json
 import os
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import petdiffusion
 import pytest
 import SimpleITK as sitk
 from petdiffusion import convert, read
 from petdiffusion.errors import OutputError
+from petdiffusion.rerun import rerun
 from petdiffusion.volume import SUVBW, Geometry, LabelMap, Volume
 from petdiffusion.write import dicom_pet, images, labels
 from support import dicom_factory as factory
 from support import io_bad as bad
 from support.io_bad import refused
+from support.scans import write_patient
 
 GRID = Geometry((4, 5, 6), (2, 2, 3))
 
@@ -166,3 +171,18 @@ def test_unusual_names_work(tmp_path, name, suffix):
     series = factory.pet(folder / "in", geometry=factory.grid((2, 4, 4)))
     dicom_pet.write(read.image(series.folder), folder / "out", series.folder)
     assert read.image(folder / "out").geometry.size == (4, 4, 2)
+
+
+@pytest.mark.skipif(os.name == "nt" or sys.platform == "darwin", reason="names there are Unicode")
+def test_a_scan_in_a_folder_whose_name_is_no_unicode_is_denoised_and_repeated(tmp_path):
+    """As where an archive of Windows was unpacked. All was computed, and then lost with the record."""
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/M\xfcller"))
+    pet = write_patient(folder)["pet"]
+    petdiffusion.denoise(pet, method="gaussian", out=tmp_path / "out")
+    record = (tmp_path / "out" / "record.json").read_bytes().decode("utf-8")
+    assert json.loads(record)["request"]["pet"] == pet
+    rerun(tmp_path / "out", tmp_path / "again")
+    assert (tmp_path / "again" / "record.json").is_file()
+    (folder / "cases.csv").write_text("id,pet\na,low.nii.gz\n")
+    (row,) = petdiffusion.run_batch(folder / "cases.csv", folder / "study", "gaussian")
+    assert row["status"] == "failed" and "does not exist" in (folder / "study" / "summary.csv").read_text("utf-8")

@@ -63,7 +63,7 @@ def put(laid: Laid, batch: Sequence[Row], out: Path, ahead: Ahead | None, inputs
         written["report"].write_text(page.html(laid, made, record, pictures, _checks(records)), encoding="utf-8")
         names = {name: path.relative_to(folder).as_posix() for name, path in written.items()}
         text = json.dumps(finite({**record, "files": names}), indent=2, ensure_ascii=False, allow_nan=False)
-        (folder / RECORD).write_text(text + "\n", encoding="utf-8")
+        (folder / RECORD).write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
         run.progress(1.0)
     lie = {name: str(out / relative) for name, relative in names.items()} | {"record": str(out / RECORD)}
     return lie, made, record

@@ -215,5 +215,5 @@ def put(text: str, file: Path) -> None:
     with writing(file):
         file.parent.mkdir(parents=True, exist_ok=True)
         aside = file.with_name(f".{file.name}.partial")
-        aside.write_text(text, encoding="utf-8")
+        aside.write_text(text, encoding="utf-8", errors="backslashreplace")
         aside.replace(file)

@@ -50,7 +50,8 @@ def write(
         text = json.dumps(
             finite({**result.record, "files": names}), indent=2, ensure_ascii=False, allow_nan=False, default=str
         )
-        files["record"].write_text(text + "\n", encoding="utf-8")
+        # a path that is no Unicode (an archive of Windows, unpacked) is said by JSON's escapes, and read again by them
+        files["record"].write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
         run.check()
     return {name: str(Path(out) / relative) for name, relative in names.items()}
 
