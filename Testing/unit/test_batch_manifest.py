@@ -1,5 +1,7 @@
 """Manifests: every fault is found before the first case runs."""
 
+from pathlib import Path
+
 import pytest
 from petdiffusion.batch.jobs import run_batch
 from petdiffusion.batch.manifest import read_manifest
@@ -33,14 +35,35 @@ def test_semicolons_of_a_spreadsheet_and_dots_in_names(tmp_path):
     assert [row["dose_fraction"] for row in read_csv(path)] == [0.1, 0.25]
 
 
+def test_what_spreadsheets_add_is_no_trouble(tmp_path):
+    """Capitals and spaces in the header, columns and rows without a word, decimal commas between semicolons."""
+    rows = "ID; PET ;Weight_kg;dose_fraction;;", "a;x.nii;72,5;0,1;;", ";;;;;", "b;y.nii;;"
+    cases = read_manifest(write(tmp_path, "\r\n".join(rows)))
+    assert [case.id for case in cases] == ["a", "b"]
+    assert cases[0].settings == {"weight_kg": "72.5", "dose_fraction": "0.1"}
+    assert read_manifest(write(tmp_path, 'pet,text\nx.nii,"a, b"\n,\n'))[0].settings["text"] == "a, b"
+
+
+def test_paths_as_windows_writes_them_are_found(tmp_path):
+    (tmp_path / "Pat 1").mkdir()
+    (tmp_path / "Pat 1" / "low.nii.gz").touch()
+    (case,) = read_manifest(write(tmp_path, "pet;ct\nPat 1\\low.nii.gz;Pat 1\\none.nii\n"))
+    assert Path(case.images["pet"]) == tmp_path / "Pat 1" / "low.nii.gz" and case.id == "low"
+    assert case.images["ct"].endswith("none.nii")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("", "holds no case"),
+        ("id\tpet\n1\ta.nii\n", r"no column 'pet', but: 'id\\tpet'\. .*Commas or semicolons"),
+        ("pet,Pet\na.nii,b.nii\n", "two columns 'pet'"),
+        ("pet,\na.nii,b.nii\n", "column without a name holds 'b.nii'"),
+        ("pet,ct\na.nii,b.nii,c.nii\n", "line 2: has more cells than the header"),
         ("id,pet\n", "holds no case"),
         ("id,image\n1,a.nii\n", "no column 'pet'"),
         ("pet,colour\na.nii,red\n", "unknown columns: colour"),
-        ("pet\na.nii,b.nii\n", "unknown columns"),
+        ("pet\na.nii,b.nii\n", "line 2: has more cells"),
         ("id,pet\n1,\n", "line 2 names no PET|line 2: names no PET"),
         ("id,pet\n../up,a.nii\n", "cannot name a folder"),
         ("id,pet\n1,a.nii\n1,b.nii\n", "'1': occurs twice"),
@@ -50,7 +73,7 @@ def test_semicolons_of_a_spreadsheet_and_dots_in_names(tmp_path):
         ('id,pet,text\n1,a.nii,"two\nlines"\n2,,\n', "line 4: names no PET"),
         ("id,pet\nsummary.csv,a.nii\n", "cannot name a folder"),
         ("id,pet\nx.,a.nii\n", "cannot name a folder"),
-        ("id,pet\n1,a.nii\n2,b.nii,c.nii\n", "more cells than the header|unknown columns"),
+        ("id,pet\n1,a.nii\n2,b.nii,c.nii\n", "line 3: has more cells than the header"),
     ],
 )
 def test_a_faulty_manifest_is_refused(tmp_path, text, message):
@@ -81,7 +104,9 @@ def test_a_missing_or_binary_manifest_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("text", "settings", "message"),
     [
-        ("pet,seed\na.nii,x\n", {}, "seed = 'x': is not a number"),
+        ("pet,seed\na.nii,x\n", {}, "seed = 'x': is not a whole number"),
+        ("pet,seed\na.nii,1.5\n", {}, "seed = '1.5': is not a whole number"),
+        ("pet,weight_kg\na.nii,heavy\n", {}, "weight_kg = 'heavy': is not a number"),
         ("pet,dose_fraction\na.nii,2\n", {}, "Case a: Dose fraction 2"),
         ("pet,method\na.nii,gausian\n", {}, "Case a: Method 'gausian'.*Did you mean 'gaussian'"),
         ("pet,method\na.nii,tv\n", {"options": {"fwhm_mm": 3.0}}, "Case a: Option 'fwhm_mm'"),

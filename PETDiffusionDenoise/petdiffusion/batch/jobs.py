@@ -119,7 +119,8 @@ def _number(id_: str, name: str, text: str, kind: type) -> Any:
     try:
         return kind(text)
     except ValueError:
-        raise OptionError(f"Case {id_}: {name} = '{text}'", "is not a number", "Correct the manifest.") from None
+        a_number = "a whole number" if kind is int else "a number"
+        raise OptionError(f"Case {id_}: {name} = '{text}'", f"is not {a_number}", "Correct the manifest.") from None
 
 
 def _save(out: Path, rows: list[Row], run: Run) -> None:

@@ -15,6 +15,8 @@ PATHS = ("pet", "ct", "mr", "labels", "lesions", "reference")
 SETTINGS = ("unit", "dose_fraction", "weight_kg", "text", "method", "seed")
 IGNORED = ("fraction", "split", "kind", "preset", "tracer", "truth", "patient", "data")
 """Columns for other uses: those of digital patients' data sets, and whose scan and what data it is (`evaluate`)."""
+NUMBERS = ("dose_fraction", "fraction", "weight_kg")
+"""Columns of numbers that are not whole."""
 OWN = {"summary", "batch"}
 """Files that a batch writes beside the cases' folders."""
 DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9\u00b9\u00b2\u00b3]|lpt[0-9\u00b9\u00b2\u00b3]) *(\..*)?", re.IGNORECASE)
@@ -42,44 +44,66 @@ class BatchCase:
 
 
 def read_manifest(path: str | Path) -> list[BatchCase]:
-    """Cases of a manifest; paths are relative to the manifest's folder."""
+    """Cases of a manifest; paths are relative to the manifest's folder. What spreadsheets add is no trouble: capitals
+    and spaces in the header, columns and rows without a word, and decimal commas between semicolons."""
     file = Path(path)
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream, delimiter=separator(stream))
-            rows = [(reader.line_num, row) for row in reader]  # lines that are empty have no row
+            parted = separator(stream)
+            reader = csv.reader(stream, delimiter=parted)
+            lines = [(reader.line_num, [cell.strip() for cell in line]) for line in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"Manifest {file.name}", f"cannot be read ({error})", "Give a CSV file in UTF-8.") from None
-    if not rows:
+    lines = [(number, line) for number, line in lines if any(line)]
+    if len(lines) < 2:
         raise InputError(
             f"Manifest {file.name}", "holds no case", f"Write a header such as id,{','.join(PATHS)} and rows."
         )
-    _check_columns(file, rows[0][1])
-    cases = [_case(file, number, row) for number, row in rows]
+    header = _header(file, lines[0][1])
+    cases = [_case(file, number, _row(file, number, header, line, parted)) for number, line in lines[1:]]
     _check_ids(file, cases)
     return cases
 
 
-def _check_columns(file: Path, row: dict[str, str]) -> None:
+def _header(file: Path, line: list[str]) -> list[str]:
+    """Names of the columns; one without a name is `''`."""
+    header = [name.lower() for name in line]
     known = {"id", *PATHS, *SETTINGS, *IGNORED}
-    unknown = [name or "(none)" for name in row if name not in known]
-    if "pet" not in row or unknown:
-        reason = "has no column 'pet'" if "pet" not in row else f"has unknown columns: {', '.join(unknown)}"
-        raise InputError(f"Manifest {file.name}", reason, f"Known columns: {', '.join(sorted(known))}.")
+    unknown, twice = ([name for name in header if name and fault(name)]
+                      for fault in (lambda name: name not in known, lambda name: header.count(name) > 1))  # fmt: skip
+    if reason := (f"has no column 'pet', but: {', '.join(repr(name) for name in line if name)}" if "pet" not in header
+                  else f"has unknown columns: {', '.join(unknown)}" if unknown
+                  else f"has two columns '{twice[0]}'" if twice else ""):  # fmt: skip
+        raise InputError(f"Manifest {file.name}", reason,
+                         f"Known columns: {', '.join(sorted(known))}. Commas or semicolons part them.")
+    return header
 
 
-def _case(file: Path, number: int, row: dict[str, str]) -> BatchCase:
-    if None in row:
-        raise InputError(f"Manifest {file.name}, line {number}", "has more cells than the header", "Correct the row.")
-    values = {name: (value or "").strip() for name, value in row.items()}
-    if not values["pet"]:
+def _row(file: Path, number: int, header: list[str], line: list[str], parted: str) -> dict[str, str]:
+    where = f"Manifest {file.name}, line {number}"
+    if any(line[len(header) :]):
+        raise InputError(where, "has more cells than the header", "Correct the row.")
+    pairs = [(name, value) for name, value in zip(header, line, strict=False) if value]
+    if nameless := next((value for name, value in pairs if not name), None):
+        raise InputError(where, f"a column without a name holds '{nameless}'", "Name it in the header, or empty it.")
+    return {name: value.replace(",", ".") if parted == ";" and name in NUMBERS else value for name, value in pairs}
+
+
+def _case(file: Path, number: int, values: dict[str, str]) -> BatchCase:
+    if "pet" not in values:
         raise InputError(f"Manifest {file.name}, line {number}", "names no PET", "Fill in the column 'pet'.")
-    id_ = values.get("id") or name_of(Path(values["pet"]))
+    images = {name: _place(file.parent, values[name]) for name in PATHS if name in values}
+    id_ = values.get("id") or name_of(images["pet"])
     if fault := _fault(id_):
         raise InputError(f"Manifest {file.name}, line {number}: id '{id_}'", *fault)
-    images = {name: str((file.parent / values[name]).absolute()) for name in PATHS if values.get(name)}
-    settings, about = ({name: values[name] for name in names if values.get(name)} for names in (SETTINGS, IGNORED))
-    return BatchCase(id_, images, settings, about)
+    settings, about = ({name: values[name] for name in names if name in values} for names in (SETTINGS, IGNORED))
+    return BatchCase(id_, {name: str(place.absolute()) for name, place in images.items()}, settings, about)
+
+
+def _place(folder: Path, said: str) -> Path:
+    """Also where it was written on Windows, whose backslashes are letters of a name elsewhere."""
+    place = folder / said
+    return place if place.exists() else folder / said.replace("\\", "/")
 
 
 def _fault(id_: str) -> tuple[str, str] | None:

@@ -71,7 +71,7 @@ def separator(file: TextIO) -> str:
 def _write_aside(path: Path, lines: list[list[str]]) -> None:
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with aside.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:  # paths may be no Unicode
+        with aside.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
             csv.writer(file, lineterminator="\n").writerows(lines)
         os.replace(aside, path)
     finally:
