@@ -45,6 +45,8 @@ def quantify(
             "neither organ labels nor lesions were given",
             "Give --labels, --lesions or --find-lesions 4.",
         )
+    if lesions is not None and find_above_suv is not None:
+        raise OptionError("--lesions and --find-lesions", "both say what the lesions are", "Give one of them.")
     with run.stage("read", "Reading the images"):
         said = _Said(unit, weight_kg)
         low = _first(pet, said, "pet", run)
@@ -60,7 +62,7 @@ def quantify(
 
 
 def compare(
-    images: Sequence[Any],
+    images: Any,
     reference: Any,
     *,
     labels: Any = None,
@@ -70,9 +72,9 @@ def compare(
     register: bool = False,
     run: Run | None = None,
 ) -> Tables:
-    """PSNR, SSIM, errors and bias of each image against the reference, on the reference's grid. With `register` each
-    image is moved rigidly onto the reference first; labels and lesions are the reference's."""
-    run = run or Run()
+    """PSNR, SSIM, errors and bias of each image, of a list or one alone, against the reference, on the reference's
+    grid. With `register` each image is moved rigidly onto it first; labels and lesions are the reference's."""
+    run, images = run or Run(), images if isinstance(images, (list, tuple)) else [images]
     if register and (labels is not None or lesions is not None):
         run.warn("Images are moved onto the reference, organs and lesions not: they must be drawn on the reference.")
     with run.stage("read", "Reading the images"):

@@ -13,7 +13,7 @@ from petdiffusion.write import images, labels
 from scipy.spatial.transform import Rotation
 from support import dicom_factory as factory
 from support.blobs import blobs
-from support.scans import small_patient
+from support.scans import small_patient, write_patient
 
 
 @pytest.fixture
@@ -197,3 +197,20 @@ def test_names_that_this_program_wrote_beside_a_label_map_may_be_written_again(t
     (tmp_path / "m.json").write_text('{"1": "liver", "2": "spleen"}')
     with pytest.raises(OutputError, match=r"m\.json"):
         convert(source, target, role="labels", overwrite=True)
+
+
+def test_one_image_may_be_compared_without_a_list(tmp_path):
+    """A path by itself was taken letter by letter."""
+    files = write_patient(tmp_path)
+    listed = compare([files["pet"]], files["reference"])["image"]
+    assert compare(files["pet"], files["reference"])["image"] == listed
+    alone = compare(read.image(files["pet"]), files["reference"])["image"]
+    assert [row["image"] for row in alone] == ["image 1", "reference"]
+    assert alone[0]["PSNR_dB"] == pytest.approx(listed[0]["PSNR_dB"])
+
+
+def test_lesions_of_a_mask_and_found_ones_are_not_asked_for_together(tmp_path):
+    """The second was dropped without a word."""
+    files = write_patient(tmp_path)
+    with pytest.raises(OptionError, match=r"--lesions and --find-lesions.*Give one of them"):
+        quantify(files["pet"], lesions=files["lesions"], find_above_suv=4)
