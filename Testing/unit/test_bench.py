@@ -16,7 +16,7 @@ from petdiffusion.bench import cases, few_numbers, patients, real, run, score, s
 from petdiffusion.bench.contract import Bench, Claim, Curve, Dose, Point, Real, Row, Table
 from petdiffusion.bench.papers import paper
 from petdiffusion.cli import main
-from petdiffusion.errors import Cancelled, OptionError
+from petdiffusion.errors import Cancelled, OptionError, OutputError
 from petdiffusion.measure.perceptual import perceptual_distance
 from petdiffusion.measure.texture import TextureSettings, haralick_distance
 from petdiffusion.methods.contract import MethodCard, Output
@@ -252,6 +252,14 @@ def test_files_hold_every_number(tmp_path, monkeypatch):
     for words in ("paper: Low", "everything", "better", "fwhm_mm = ", "weights of VGG-19", "simulated", "research use"):
         assert words in page, words
     assert "P_dist  |" not in page  # no number, no column
+
+
+@pytest.mark.parametrize("into", [{"out": "file/out"}, {"json": "file/numbers.json"}])
+def test_what_cannot_be_written_is_refused_before_patients_are_drawn(tmp_path, into):
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="a part of the path is a file"):
+        run.bench(BENCH, ask(**{name: str(tmp_path / place) for name, place in into.items()}))
+    assert not DRAWN
 
 
 def test_tables_beyond_the_papers_own_are_made_when_named_and_said(tmp_path):

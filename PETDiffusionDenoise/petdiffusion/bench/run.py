@@ -55,6 +55,7 @@ def bench(definition: Bench, ask: Ask, run: Run | None = None) -> dict[str, Any]
     """Makes every part that is asked for; files are renewed after each, so that a stop keeps what was finished."""
     run = run or Run()
     parts = _parts(definition, ask)
+    _check_places(ask)
     vgg = vgg_of(ask.vgg)
     count = usual() if ask.workers is None else ask.workers
     report = _head(definition, ask, vgg, count)
@@ -273,6 +274,15 @@ def _models(report: Mapping[str, Any]) -> list[dict[str, str]]:
     cases = [case for part in parts if part for case in part["cases"] if "model" in case]
     found = {(case["model"], case["model_sha256"], case["method"]) for case in cases}
     return [{"method": method, "model": id_, "sha256": sha} for id_, sha, method in sorted(found)]
+
+
+def _check_places(ask: Ask) -> None:
+    """Refuse now what could not be written after the work."""
+    from ..write.staging import Staging
+
+    for folder in (ask.out, ask.json and Path(ask.json).parent):
+        if folder:
+            Staging(folder).check()
 
 
 def _write(report: Mapping[str, Any], ask: Ask) -> None:
