@@ -257,7 +257,7 @@ def test_files_hold_every_number(tmp_path, monkeypatch):
 @pytest.mark.parametrize("into", [{"out": "file/out"}, {"json": "file/numbers.json"}])
 def test_what_cannot_be_written_is_refused_before_patients_are_drawn(tmp_path, into):
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="a part of the path is a file"):
+    with pytest.raises(OutputError, match="a file, not a folder"):
         run.bench(BENCH, ask(**{name: str(tmp_path / place) for name, place in into.items()}))
     assert not DRAWN
 
