@@ -7,10 +7,10 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from .. import __version__, memory
-from ..errors import Cancelled, OutputError, PETDiffusionError, ResourceError
+from ..errors import Cancelled, OptionError, OutputError, PETDiffusionError, ResourceError
 from ..packages import missing
 from ..progress import Bar, JsonLines, Run, only_warnings, silent
 from . import batch, bench, calibrate, demo, denoise, dynamic, evaluate, info, models, numbers, segment, simulate, train
@@ -20,8 +20,17 @@ COMMANDS = (denoise, segment, dynamic, batch, evaluate, bench, numbers, info, mo
 EXIT_ERROR, EXIT_BUG, EXIT_UNREAD = 1, 70, 141
 
 
+class _WrongWords(Exception):
+    """What argparse says of them, and whose usage explains them."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise _WrongWords(self, message)
+
+
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(
+    top = _Parser(
         prog="petdiffusion",
         description="Denoise low-count PET and measure it. For research use only.",
         epilog="'petdiffusion COMMAND --help' explains a command. First steps: petdiffusion demo --out demo-output",
@@ -37,13 +46,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Exit code 0 done, 1 a named error, 2 wrong usage, 70 a defect of this program, 130 stopped by the user, 141 where
     nobody reads any more (`petdiffusion methods --json | head`)."""
     _say_every_letter()
-    args = parser().parse_args(argv)
+    args = _parsed(sys.argv[1:] if argv is None else argv)
     memory.keep_freed()
     run = Run(report=_reporter(args))
     try:
         with stops_on_signals(run, getattr(args, "patience", PATIENCE_S)):
             code = args.execute(args, run) or 0
-            sys.stdout.flush()
+            if sys.stdout is not None:  # closed by a scheduler
+                sys.stdout.flush()
             return code
     except (KeyboardInterrupt, Cancelled):
         return _fail(Cancelled(), run, args, EXIT_CANCELLED)
@@ -75,6 +85,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args_debug(args):
             traceback.print_exc()
         return _fail(_defect(error), run, args, EXIT_BUG)
+
+
+def _parsed(words: Sequence[str]) -> argparse.Namespace:
+    """Wrong words end here, as argparse ends them: usage and exit code 2. Programs hear of them as of any error."""
+    try:
+        return parser().parse_args(words)
+    except _WrongWords as wrong:
+        used, message = wrong.args
+        if "--json-lines" in words:
+            error = OptionError("The command line", message, f"See '{used.prog} --help'.")
+            JsonLines()({"event": "error", "error": error.to_json()})
+        used.print_usage(sys.stderr)
+        return used.exit(2, f"{used.prog}: error: {message}\n")
 
 
 def _say_every_letter() -> None:
