@@ -5,12 +5,13 @@ import re
 from pathlib import Path
 
 from petdiffusion import denoise, denoise_frames, read
+from petdiffusion.cli import main
 from petdiffusion.write import frames
 from support.scans import small_patient, write_patient
 
 PAGE = (Path(__file__).parents[2] / "Resources" / "docs" / "tables.md").read_text(encoding="utf-8")
 EXPLAINED = set(re.findall(r"`([A-Za-z0-9_]+)`", PAGE))
-IMAGE = re.compile(r"(_(low|denoised|reference))(_vs_(low|reference)_percent)?$|_(low95|high95)$")
+IMAGE = re.compile(r"(_(low|denoised|reference|PET))(_vs_(low|reference)_percent)?$|_(low95|high95)$")
 """What the page says once for all: the image that a number is of, its change, the ends of an interval."""
 
 
@@ -43,6 +44,22 @@ def test_every_column_of_a_dynamic_scan_is_explained(tmp_path):
     frames.write(read.image(paths["pet"]), iter(values), 2, tmp_path / "pet.nii.gz", {"FrameDuration": [60, 60]})
     denoise_frames(tmp_path / "pet.nii.gz", tmp_path / "out", "gaussian", labels=paths["labels"])
     assert not unexplained(tmp_path / "out" / "tables")
+
+
+def test_every_column_of_studies_is_explained(tmp_path):
+    """What `quantify` and `compare` call an image is a name's end as well; the page says so."""
+    paths = write_patient(tmp_path / "patient")
+    manifest = tmp_path / "cases.csv"
+    places = ",".join(paths[name] for name in ("pet", "reference", "labels", "lesions"))
+    rows = "id,dose_fraction,pet,reference,labels,lesions", f"a,0.1,{places}", f"b,0.2,{places}", "c,0.2,none.nii,,,"
+    manifest.write_text("\n".join(rows))
+    words = ["--manifest", str(manifest), "--methods", "gaussian,median", "--out", str(tmp_path / "study"), "--quiet"]
+    main(["evaluate", *words])
+    assert {file.stem for file in (tmp_path / "study" / "tables").iterdir()} > {"cases", "metrics_by_dose", "failed"}
+    assert not unexplained(tmp_path / "study" / "tables")
+    assert not unexplained(tmp_path / "study" / "runs" / "gaussian")
+    assert main(["quantify", paths["pet"], "--lesions", paths["lesions"], "--out", str(tmp_path / "numbers")]) == 0
+    assert not unexplained(tmp_path / "numbers")
 
 
 def test_a_column_that_is_not_on_the_page_is_found(tmp_path):
