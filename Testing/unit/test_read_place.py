@@ -241,3 +241,13 @@ def test_names_of_files_stand_in_no_warning_of_their_masks(tmp_path):
     reference = small_patient()["reference"].with_facts(frame_of_reference="b")
     quantifying.compare([folder / "DOE_JANE.nii.gz"], reference, run=run)
     assert len(run.warnings) == 5 and not [text for text in run.warnings if "DOE" in text]
+
+
+@pytest.mark.parametrize("name", ["pet.nii", "series"])
+def test_what_may_not_be_read_is_told_as_that(tmp_path, monkeypatch, name):
+    """Of a file it was said that it is damaged, of a folder that it holds no DICOM image."""
+    (tmp_path / "series").mkdir()
+    (tmp_path / "pet.nii").write_bytes(b"a scan")
+    monkeypatch.setattr("os.access", lambda path, wanted: False)
+    with pytest.raises(InputError, match=f"{name}: there is no permission to read it.*Ask for it"):
+        read.image(tmp_path / name)

@@ -156,6 +156,8 @@ def _check_readable(path: Path) -> None:
         raise InputError(f"Path {shown}", f"cannot be opened ({_reason(error)})", "Check the name.") from error
     if not exists:
         raise InputError(f"Path {shown}", "does not exist", "Check the name.")
+    if not os.access(path, os.R_OK):
+        raise InputError(f"{shown}", "there is no permission to read it", "Ask for it, or have the images copied.")
     if path.is_dir() and suffix_of(path) in IMAGES:
         raise InputError(f"{shown}", "is a folder, although its name is that of an image file", "Give the file in it.")
     if empty:
