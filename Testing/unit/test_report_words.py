@@ -54,6 +54,8 @@ def test_small_numbers_are_not_rounded_to_nothing(unit, scale):
 
 def test_large_numbers_have_no_decimals():
     html = case_report(in_unit(BQML, 3000.0))
+    for words in ("Hottest lesion peak, Bq/ml<", ">peak, Bq/ml<", ">max, Bq/ml<", ">mean, Bq/ml<"):
+        assert words in html, words
     assert not [text for text in cells(html) if re.fullmatch(r"\d[\d\u202f]{3,}\.\d+", text)]
     assert not re.search(r"\de\+0\d", Page(html).text)
 

@@ -41,7 +41,7 @@ one."""
 
 def lesion_section(report: CaseReport) -> str:
     facts = Facts(report)
-    suvs = [(f"{facts.prefix}{key}", _group(report, f"{facts.prefix}{key}")) for key in ("peak", "max", "mean")]
+    suvs = [(facts.called(key), _group(report, f"{facts.prefix}{key}")) for key in ("peak", "max", "mean")]
     more = [
         (f"TLG, {facts.tlg_unit}", _each(report, "TLG", "total")),
         ("Lesion / surroundings", _each(report, "contrast", "ratio")),
@@ -88,9 +88,9 @@ def organ_section(report: CaseReport) -> str:
     facts = Facts(report)
     mean = f"{facts.prefix}mean"
     groups = [
-        (mean, _group(report, mean)),
+        (facts.called("mean"), _group(report, mean)),
         ("CoV, %", _each(report, "CoV_percent", "one")),
-        (f"{facts.prefix}max", _each(report, f"{facts.prefix}max", "value")),
+        (facts.called("max"), _each(report, f"{facts.prefix}max", "value")),
     ]
     rows = sorted(report.organ_rows, key=_organ_rank)
     body = _table(report, rows[:SHOWN_ORGANS], _organ_name, groups, mean)

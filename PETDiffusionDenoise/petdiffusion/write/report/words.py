@@ -141,6 +141,10 @@ class Facts:
         """`SUV` in column names where the tables are in SUV."""
         return "SUV" if self.report.quantity == "SUV" else ""
 
+    def called(self, key: str) -> str:
+        """`SUVpeak`, or the peak with the unit that it is in."""
+        return f"SUV{key}" if self.prefix else f"{key}, {self.report.quantity}"
+
     def written(self, values: Iterable[Any], in_suv: Written = suv, figures: int = 3) -> Written:
         return written(self.report.quantity, values, in_suv, figures)
 
@@ -245,12 +249,12 @@ def keys(report: CaseReport) -> list[Key]:
     found = [_key(f"Noise, {where}", *noise, decimals(1), "%")]
     liver, mean = facts.organ("liver"), f"{facts.prefix}mean"
     if liver:
-        found.append(key(f"Liver {mean}", liver, mean))
+        found.append(key(f"Liver {facts.called('mean')}", liver, mean))
     peak = f"{facts.prefix}peak"
     hot = [row for row in report.lesion_rows if not cold(row)]
     hottest = max(hot, key=lambda r: r.get(f"{peak}_denoised") or 0, default=None)
     if hottest:
-        found.append(key(f"Hottest lesion {peak}", hottest, peak))
+        found.append(key(f"Hottest lesion {facts.called('peak')}", hottest, peak))
     for name, unit, count in (("PSNR_dB", "dB", 1), ("SSIM", "", 3)):
         before, after = (facts.image(n).get(name) for n in (LOW, DENOISED))
         if after is not None:
