@@ -138,6 +138,9 @@ def test_a_value_of_another_kind_is_refused_in_plain_words():
     for kind, said in words.items():
         with pytest.raises(OptionError, match=said):
             Option("name", kind, None, "").check([1])
+    for value in (2, "x"):
+        with pytest.raises(OptionError, match=r"The default is chosen automatically\."):
+            Option("name", "float", None, "", minimum=0, maximum=1).check(value)
 
 
 def test_a_defect_is_said_as_one_and_not_as_a_trace(files, tmp_path, capsys, monkeypatch):

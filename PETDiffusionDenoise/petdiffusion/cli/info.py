@@ -69,7 +69,8 @@ def _in_full(card: Any) -> str:
         }
         for o in card.options
     ]
-    return "\n".join([*lines, table(rows, limit=1000), *(training_of(card) if card.trainer else ())])
+    shown = table(rows, limit=1000) if rows else "none"
+    return "\n".join([*lines, shown, *(training_of(card) if card.trainer else ())])
 
 
 def _range(option: Any) -> str:

@@ -53,6 +53,10 @@ class Option:
         """Whether the method looks at it, with these options of the whole method."""
         return not self.acts_at or options[self.acts_at[0]] in self.acts_at[1:]
 
+    @property
+    def _remedy(self) -> str:
+        return f"The default is {'chosen automatically' if self.default is None else self.default}."
+
     def check(self, value: Any) -> Any:
         """The value in its own type, or an OptionError."""
         if value is None and self.default is None:
@@ -67,12 +71,10 @@ class Option:
             raise OptionError(
                 f"{self.name} = {value}",
                 f"must lie between {low} and {high} {self.unit}".rstrip(),
-                f"The default is {self.default}.",
+                self._remedy,
             )
         if self.choices and converted not in self.choices:
-            raise OptionError(
-                f"{self.name} = {value}", f"must be one of {', '.join(self.choices)}", f"The default is {self.default}."
-            )
+            raise OptionError(f"{self.name} = {value}", f"must be one of {', '.join(self.choices)}", self._remedy)
         return str(Path(converted).expanduser().absolute()) if self.file and converted else converted
 
     def _convert(self, value: Any) -> Any:
@@ -87,9 +89,7 @@ class Option:
                 return value.strip()
             return KINDS[self.kind](float(value) if self.kind == "int" else value)
         except (TypeError, ValueError, OverflowError):
-            raise OptionError(
-                f"{self.name} = {value!r}", f"is not {_WORDS[self.kind]}", f"The default is {self.default}."
-            ) from None
+            raise OptionError(f"{self.name} = {value!r}", f"is not {_WORDS[self.kind]}", self._remedy) from None
 
 
 def _truth(value: Any) -> bool:

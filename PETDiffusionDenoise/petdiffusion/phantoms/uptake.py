@@ -146,7 +146,8 @@ class Uptake:
     ) -> None:
         if tracer not in TRACERS:
             raise OptionError(
-                f"Tracer '{tracer}'", f"has no uptake table; known: {', '.join(TRACERS)}", "Choose one of these."
+                f"Tracer '{tracer}'", f"has no uptake table of the body; known: {', '.join(TRACERS)}",
+                "Choose one of these, or draw a brain (--kind brain), which knows others.",
             )
         self.tracer = tracer
         common = rng.normal(0, 0.3)
