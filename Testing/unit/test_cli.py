@@ -123,6 +123,17 @@ def test_a_device_that_is_no_word_for_one_is_refused_before_reading_by_every_met
         assert "Device 'foo'" in capsys.readouterr().err
 
 
+def test_an_empty_output_folder_is_not_the_current_one(files, tmp_path, monkeypatch, capsys):
+    """As of a script whose variable is not set."""
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    for words in (["denoise", files["pet"], "--method", "gaussian", "--out="], ["batch", "cases.csv", "--out", " "]):
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        assert ended.value.code == 2 and "--out: is empty" in capsys.readouterr().err
+    assert sorted(tmp_path.iterdir()) == before
+
+
 def test_a_filter_is_run_without_torch(files):
     code = (
         "import sys, petdiffusion\n"

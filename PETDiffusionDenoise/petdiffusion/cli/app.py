@@ -90,7 +90,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parsed(words: Sequence[str]) -> argparse.Namespace:
     """Wrong words end here, as argparse ends them: usage and exit code 2. Programs hear of them as of any error."""
     try:
-        return parser().parse_args(words)
+        args = parser().parse_args(words)
+        if getattr(args, "out", None) is not None and not args.out.strip():  # a variable of a script that is not set
+            raise _WrongWords(parser(), "argument --out: is empty, give the name of a folder")
+        return args
     except _WrongWords as wrong:
         used, message = wrong.args
         if "--json-lines" in words:
