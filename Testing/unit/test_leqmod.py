@@ -13,9 +13,10 @@ from petdiffusion.errors import ModelError, TrainingError
 from petdiffusion.infer.networks import loaded
 from petdiffusion.methods.leqmod.config import CONFIGS
 from petdiffusion.methods.leqmod.losses import consistency, of_lesions
-from petdiffusion.methods.leqmod.network import Generator, LeqmodNetwork, at_work
+from petdiffusion.methods.leqmod.network import at_work, learning
 from petdiffusion.methods.leqmod.task import LeqmodTask
 from petdiffusion.methods.unet3d.task import Unet3dTask
+from petdiffusion.networks.adversary import Generator
 from petdiffusion.networks.critic import judged, patch_critic
 from petdiffusion.progress import Run
 from petdiffusion.training.export import export
@@ -232,12 +233,12 @@ def test_the_critic_is_left_behind(trained, tmp_path, monkeypatch):
 def test_it_may_begin_as_a_unet_or_as_its_like(trained, tmp_path):
     unet = Unet3dTask(changes={"network": NETWORK}).network()
     torch.nn.init.normal_(unet.last.weight, std=0.1)
-    ours = LeqmodNetwork(NETWORK, 4)
+    ours = learning({"network": NETWORK, "critic_channels": 4})
     critic = {k: v.clone() for k, v in ours.critic.state_dict().items()}
     ours.adopt(unet.state_dict())
     assert all(torch.equal(v, unet.state_dict()[k]) for k, v in ours.generator.state_dict().items())
     assert all(torch.equal(v, critic[k]) for k, v in ours.critic.state_dict().items())
-    other = LeqmodNetwork(NETWORK, 4)
+    other = learning({"network": NETWORK, "critic_channels": 4})
     other.adopt(ours.state_dict())
     assert all(torch.equal(v, ours.state_dict()[k]) for k, v in other.state_dict().items())
     task = LeqmodTask(changes={**SMALL, "network": {**NETWORK, "channels": 16}})

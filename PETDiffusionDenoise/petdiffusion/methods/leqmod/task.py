@@ -10,21 +10,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...networks.critic import SMALLEST_SEEN
-from ...networks.unet import UNetConfig
+from ...networks.adversary import Adversaries
 from ...progress import Run
+from ...training.adversarial import AdversarialTask
 from ...training.bank import Bank, load_bank
 from ...training.choices import config_of
-from ...training.residual import RegressionTask
 from ...training.settings import TrainSettings
-from ...training.sides import Sides
 from ...training.task import Batch
 from .config import CONFIGS
 from .losses import consistency, of_lesions
-from .network import LeqmodNetwork
+from .network import learning
 
 
-class LeqmodTask(RegressionTask):
+class LeqmodTask(AdversarialTask):
     """Built by `petdiffusion train leqmod-gan`."""
 
     method = "leqmod-gan"
@@ -33,14 +31,8 @@ class LeqmodTask(RegressionTask):
     def __init__(self, config: str = "compact", changes: Mapping[str, Any] | None = None) -> None:
         super().__init__(config_of(self.configs, config, changes))
 
-    @property
-    def sides(self) -> Sides:
-        """The critic needs room, even where the U-net would do with less."""
-        c = self.settings
-        return Sides.judged(UNetConfig.from_json(c.network).multiple, SMALLEST_SEEN if c.adversarial else 1)
-
-    def network(self) -> LeqmodNetwork:
-        return LeqmodNetwork(self.settings.network, self.settings.critic_channels)
+    def network(self) -> Adversaries:
+        return learning(self.config)
 
     def load(self, manifests: Sequence[str | Path], settings: TrainSettings, run: Run) -> Bank:
         """LeMod's first half: places with lesions are seen more often."""
@@ -59,11 +51,5 @@ class LeqmodTask(RegressionTask):
             differ = consistency(made, batch["normal"], self.scale(batch), inside, c.windows, c.shares)
             total = total + c.consistency * c.unit * differ
         if c.adversarial:
-            fooled, critic = network(self.shown(target, batch), self.shown(residual, batch), judge=True)
-            total = total + c.adversarial * fooled + critic
+            total = total + self.against(network, residual, target, batch)
         return total
-
-    def shown(self, residual: Tensor, batch: Batch) -> Tensor:
-        """What the critic sees: the image in SDs of its noise, and where in the body it is. Air tells it nothing."""
-        body = batch["root"] / batch["root_mean"].reshape(-1, 1, 1, 1, 1) - 1
-        return torch.cat((residual * self.inside(batch), body), 1)
