@@ -29,10 +29,12 @@ LATENT = {k: v for k, v in NETWORK.items() if k != "condition_channels"} | {
 SEGMENTER = {"channels": (4, 6, 8, 8), "mamba_blocks": 1, "state": 4, "expand": 1, "stem": 2, "coordinates": True}
 RESTORMER = {"channels": (8, 16), "blocks": (1, 1), "heads": (1, 2), "refinement": 1, "expansion": 1.5, "stem": 2,
              "condition_channels": 7, "vector": 4}  # fmt: skip
+SPACH = {**RESTORMER, "near": 3}
 OWN = {"csrd": {"sigma_data": 0.8}, "amdiff": {"sigma_data": 0.8, "segmenter": SEGMENTER},
        "nnmamba": {"sigma_data": 0.8, "segmenter": SEGMENTER}, "med-ddpm-3d": {"sigma_data": 0.8},
        "bc-dpm": {"network": SLICE, "pixel_mm": (1.0, 9.0), "normal_counts": 5e6},
-       "restormer": {"network": RESTORMER}, "n2v-pt": {"network": {**lesson.SIZE, "dims": 2, "channels": 8}},
+       "restormer": {"network": RESTORMER}, "spach-transformer": {"network": SPACH},
+       "n2v-pt": {"network": {**lesson.SIZE, "dims": 2, "channels": 8}},
        "upete": {"network": LATENT, "normal_level": 0.06, "sigma_data": 2.0, "latent_noise": 1.5},
        "ddpm-2.5d": {"network": PAIR}, "unet-2.5d": {"network": PAIR}}
 """What differs by method."""

@@ -19,16 +19,10 @@ from petdiffusion.infer.regression import regress, residual_of, rules_of
 from petdiffusion.infer.residual import residual_case
 from petdiffusion.infer.tiles import whole_box
 from petdiffusion.infer.views import mirrored
-from petdiffusion.methods.restormer.network import (
-    ChannelAttention,
-    Depthwise,
-    GatedFeedForward,
-    Restormer,
-    RestormerSize,
-    alike,
-)
+from petdiffusion.methods.restormer.network import Restormer, RestormerSize
 from petdiffusion.methods.restormer.task import RestormerTask
 from petdiffusion.methods.unet3d.task import Unet3dTask
+from petdiffusion.networks.transformer import ChannelAttention, Depthwise, GatedFeedForward, alike
 from petdiffusion.networks.unet import UNet, UNetConfig
 from petdiffusion.prepare import case
 from petdiffusion.progress import Run
