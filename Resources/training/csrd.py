@@ -1,8 +1,10 @@
-"""The commands that made the models of CSRD, the 3D U-net, Restormer, LeqMod-GAN and N2V-PT; run again, they go on.
+"""The commands that made the models of CSRD, the 3D U-net, Restormer, LeqMod-GAN and N2V-PT, and make those of the
+GANs and the Spach Transformer, which are not bundled; run again, they go on.
 
     python Resources/training/csrd.py brain --work DIR            prints them
     python Resources/training/csrd.py brain --work DIR --run      runs them; models appear in DIR/models
     python Resources/training/csrd.py body --work DIR --real SCANS
+    python Resources/training/csrd.py body --work DIR --real SCANS --only gans,spach-1 --run
 
 Hours on two cores. `--real` adds real scans with simulated low counts (see real_scans.py).
 """
@@ -58,6 +60,8 @@ def on_what_is_left(regression: str) -> tuple[str, str]:
 
 WITHOUT_LEQMOD = ("consistency=0", "lesion=0", "lesion_share=0.3")
 """The same network against its critic alone; not bundled."""
+GANS = ("la-gan", "trans-gan", "df-gan", "ar-gan")
+"""Of uPETe's Table 2; together the stages are called `gans`."""
 _BRAIN = ("--kind", "brain", "--fraction", "0.25,0.1667,0.125")
 _BODY = ("--kind", "body", "--fraction", "0.25,0.1,0.05", "--preset")
 DATA = {
@@ -94,6 +98,9 @@ STAGES = {
         Stage("leqmod-1", "leqmod-gan", 2600, data=("body-train",), model="leqmod-body", part="generator."),
         Stage("gan-1", "leqmod-gan", 2600, data=("body-train",), changes=WITHOUT_LEQMOD, model="leqmod-body-without",
               facts="leqmod-body", part="generator."),
+        *(Stage(f"{gan}-1", gan, 2600, data=("body-train",), model=f"{gan}-body", facts="gans-body", part="generator.")
+          for gan in GANS),
+        Stage("spach-1", "spach-transformer", 2600, data=("body-train",), model="spach-body"),
         Stage("n2v-pt-1", "n2v-pt", 4000, data=("body-train",), settings=("batch=16", "patch=64"), model="n2v-pt-body"),
     ),
 }  # fmt: skip
@@ -104,24 +111,37 @@ def main() -> None:
     parser.add_argument("region", choices=tuple(STAGES))
     parser.add_argument("--work", type=Path, required=True, help="folder for data, trainings and models")
     parser.add_argument("--real", type=Path, help="folder of real scans, for the body")
+    parser.add_argument("--only", type=lambda names: names.split(","), help="names of stages, or gans; without, all")
     parser.add_argument("--run", action="store_true")
     args = parser.parse_args()
-    for command in commands(args.region, args.work, args.real):
+    for command in commands(args.region, args.work, args.real, args.only):
         print(shlex.join(command), flush=True)
         if args.run:
             subprocess.run(command, check=True)
 
 
-def commands(region: str, work: Path, real: Path | None = None) -> list[list[str]]:
-    data = work / "data"
+def commands(region: str, work: Path, real: Path | None = None, only: list[str] | None = None) -> list[list[str]]:
+    """Of all stages, or of those named and the data that they learn from."""
+    data, stages = work / "data", chosen(region, only)
     simulate = [*PROGRAM, "simulate", "dataset", "--workers", "2"]
-    made = [[*simulate, "--n", str(d.n), *d.options, "--out", str(data / d.name)] for d in DATA[region]]
+    needed = {f"{region}-valid", *(name for stage in stages for name in stage.data)}
+    made = [[*simulate, "--n", str(d.n), *d.options, "--out", str(data / d.name)]
+            for d in DATA[region] if d.name in needed]  # fmt: skip
     more = [f"{region}-valid"]
     if real is not None:
         made.append([sys.executable, str(HERE / "real_scans.py"), str(real), str(data / "real")])
         more.append("real")
-    stages = [command for stage in STAGES[region] for command in trained(stage, work / region, data, more)]
-    return [*made, *stages]
+    return [*made, *(command for stage in stages for command in trained(stage, work / region, data, more))]
+
+
+def chosen(region: str, only: list[str] | None) -> list[Stage]:
+    if only is None:
+        return list(STAGES[region])
+    names = [name for word in only for name in ([f"{gan}-1" for gan in GANS] if word == "gans" else [word])]
+    known = {stage.name: stage for stage in STAGES[region]}
+    if unknown := sorted(set(names) - set(known)):
+        sys.exit(f"--only {','.join(unknown)}: not among the stages of {region}: {', '.join(known)}")
+    return [known[name] for name in names]
 
 
 def trained(stage: Stage, folder: Path, data: Path, more: list[str]) -> list[list[str]]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import sys
 from pathlib import Path
 
 from petdiffusion.phantoms.commands import simulate_dose
@@ -33,6 +34,9 @@ def main() -> None:
     parser.add_argument("--last", type=int, default=28)
     args = parser.parse_args()
     folders = [f for f in sorted(args.scans.iterdir()) if args.first <= number(f) <= args.last]
+    if not folders:
+        sys.exit(f"{args.scans}: no folder there has a pet_suv.nii.gz and a number from {args.first} to {args.last} at "
+                 "its name's end. Give the folder that holds the patients' folders.")  # fmt: skip
     rows = []
     for place, folder in enumerate(folders):
         split = "validation" if place >= len(folders) - args.validation else "train"
