@@ -19,8 +19,19 @@ from .widgets import beginning, choose_key, fill, key_of, paragraph, quiet, show
 FAMILIES = {"diffusion": "Diffusion", "supervised": "Trained network", "unsupervised": "Unsupervised",
             "classical": "Filter"}
 CONDITION_WORDS = {"ct": "CT", "mr": "MR", "labels": "organs", "text": "a prompt"}
+WITHOUT_MODEL = "no model installed"
 AUTO_DEVICE = "auto"
 PAPER_LETTERS = 46
+
+
+def method_groups() -> list[dict[str, str]]:
+    """Titles of the methods by name, group by group; a method's model may have been added or removed meanwhile."""
+    groups: dict[str, dict[str, str]] = {family: {} for family in FAMILIES} | {WITHOUT_MODEL: {}}
+    for card in registry.cards().values():
+        lacks_model = card.needs_model and not models.installed(card)
+        group, ending = (WITHOUT_MODEL, f" ({WITHOUT_MODEL})") if lacks_model else (card.family, "")
+        groups[group][card.name] = card.title + ending
+    return [group for group in groups.values() if group]
 
 
 class MethodPart:
@@ -30,6 +41,7 @@ class MethodPart:
         self.ui, self.changed = ui, changed
         self.parameters: Parameters | None = None
         self._unit: units.Unit | None = None
+        self._groups: list[dict[str, str]] = []
         self.devices: Sequence[Mapping[str, Any]] = ()
         self.fits = models.Fits()
         self.form = OptionsForm(ui.optionsFrame)
@@ -46,16 +58,16 @@ class MethodPart:
         ui.registerCheck.toggled.connect(lambda on: self._set("register", bool(on)))
 
     def _fill_methods(self) -> None:
-        """Families one after the other, with a line between them."""
-        by_family = {family: {} for family in FAMILIES}
-        for card in registry.cards().values():
-            by_family[card.family][card.name] = card.title
-        fill(self.ui.methodCombo, {name: title for cards in by_family.values() for name, title in cards.items()})
-        end = 0
-        for cards in filter(None, list(by_family.values())[:-1]):
-            end += len(cards)
-            if end < self.ui.methodCombo.count:
-                self.ui.methodCombo.insertSeparator(end)
+        """Families one after the other, with a line between them; last what has no model to run with."""
+        combo, groups = self.ui.methodCombo, method_groups()
+        if groups == self._groups:
+            return
+        self._groups, end = groups, 0
+        fill(combo, {name: title for group in groups for name, title in group.items()}, key_of(combo))
+        with quiet(combo):
+            for group in groups[:-1]:
+                end += len(group)
+                combo.insertSeparator(end)
                 end += 1
 
     def _set(self, name: str, value: Any) -> None:
@@ -99,6 +111,7 @@ class MethodPart:
         card, ui, self._unit = self.card, self.ui, unit
         if card is None or self.parameters is None:
             return
+        self._fill_methods()
         choose_key(ui.methodCombo, card.name)
         ui.methodText.setText(text_of(card))
         ui.methodText.toolTip = card.paper

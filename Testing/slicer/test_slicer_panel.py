@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from petdiffusion.volume import BQML, SUVBW
@@ -13,10 +14,32 @@ FAKE = Path(__file__).resolve().with_name("fake_backend")
 # --- what is shown ---------------------------------------------------------------------------------------------
 
 
-def test_a_new_method_appears_by_its_card(open_panel) -> None:
-    combo = open_panel().ui.methodCombo
-    shown = [combo.itemData(i) for i in range(combo.count) if combo.itemData(i) is not None]
+def methods_in(combo) -> list[str]:
+    return [combo.itemData(i) for i in range(combo.count) if combo.itemData(i) is not None]
+
+
+def test_a_new_method_appears_by_its_card(open_panel, monkeypatch) -> None:
+    from PETDiffusionDenoiseLib import models
+
+    monkeypatch.setattr(models, "installed", lambda card: {"one": card} if card.needs_model else {})
+    shown = methods_in(open_panel().ui.methodCombo)
     assert shown == ["diffuse", "prompted", "smooth", "guided"], "families in order, from the cards alone"
+
+
+def test_a_method_without_a_model_comes_last_and_says_so_until_it_has_one(open_panel, monkeypatch) -> None:
+    from PETDiffusionDenoiseLib import models
+
+    widget, known = open_panel(), {}
+    monkeypatch.setattr(models, "installed", lambda card: known if card.needs_model else {})
+    combo, given = widget.ui.methodCombo, widget.panel.parameters
+    given.method = "diffuse"
+    assert methods_in(combo) == ["prompted", "smooth", "guided", "diffuse"]
+    assert combo.currentText == "Residual diffusion (no model installed)"
+    known["one"] = SimpleNamespace(id="one", sha256="a" * 64, summary="")
+    monkeypatch.setattr(models, "text_of", lambda *given: "")
+    widget.panel.refresh()
+    assert methods_in(combo)[0] == "diffuse" and combo.currentText == "Residual diffusion"
+    assert given.method == "diffuse"
 
 
 def unfold(widget) -> None:
