@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -12,8 +13,9 @@ from petdiffusion.errors import OutputError, TrainingError
 from petdiffusion.methods.csrd.task import CsrdTask
 from petdiffusion.progress import Run
 from petdiffusion.training import loop
+from petdiffusion.training.average import moving_average
 from petdiffusion.training.bank import load_bank
-from petdiffusion.training.checkpoint import FACTS, STATE
+from petdiffusion.training.checkpoint import FACTS, STATE, load
 from petdiffusion.training.export import _without_names, export
 from petdiffusion.training.log import Log
 from petdiffusion.training.loop import train
@@ -338,3 +340,14 @@ def test_numbers_of_a_batchs_items_wait_for_no_device(tmp_path):
     """A task deals by them what is decided on the host."""
     batch, fabric = {"x": torch.zeros(3, device="meta")}, SimpleNamespace(world_size=2, global_rank=1)
     assert loop._items(batch, 5, fabric).tolist() == [33, 34, 35]
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="the system does not say what a process has mapped")
+def test_a_training_that_goes_on_does_not_hold_the_checkpoint_that_it_is_to_replace(tmp_path):
+    """Windows replaces no file of which a part is mapped, and the optimizer's numbers came out of one that is."""
+    go(tmp_path / "t")
+    network = torch.nn.Linear(1, 1)
+    optimizer = torch.optim.AdamW(network.parameters())
+    load(tmp_path / "t", network, moving_average(network, 0.9), optimizer)
+    assert optimizer.state_dict()["state"]
+    assert STATE not in Path("/proc/self/maps").read_text()
