@@ -131,7 +131,7 @@ def test_destinations_that_cannot_be_folders(tmp_path, kind):
 def test_no_permission(tmp_path, monkeypatch):
     def refuse(*args, **kwargs):
         raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path))
-    monkeypatch.setattr(staging.tempfile, "mkdtemp", refuse)
+    monkeypatch.setattr(Staging, "_new_folder", refuse)
     with pytest.raises(OutputError, match="permission"), Staging(tmp_path / "out"):
         raise AssertionError("must not start")
     assert names(tmp_path) == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from ..errors import OptionError, UnitError
 from ..progress import Run, finite
 from ..read.sources import declared_unit
 from ..request import Request
-from ..write import tables
+from ..write import moving, tables
 from ..write.lock import alone_in
 from ..zoo import store
 from . import engines
@@ -128,9 +127,9 @@ def _save(out: Path, rows: list[Row], run: Run) -> None:
     aside = out / f".{SUMMARY}.partial"
     tables.write_csv(columns, aside)
     try:
-        os.replace(aside, out / SUMMARY)
+        moving.replace(aside, out / SUMMARY, patience_s=0.5)
     except PermissionError:  # open in a spreadsheet on Windows: no reason to end a night's work
         run.warn(f"{SUMMARY} is in use by another program; the newest rows are in {aside.name}.")
     aside = out / f".{DETAILS}.partial"
     aside.write_text(json.dumps(finite(rows), indent=2, default=str), encoding="utf-8")
-    os.replace(aside, out / DETAILS)
+    moving.replace(aside, out / DETAILS)

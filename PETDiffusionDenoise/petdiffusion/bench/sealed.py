@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..progress import Run
+from ..write import moving
 from ..write.staging import writing
 from . import store
 
@@ -49,7 +50,7 @@ def _put(part: Path, place: Path) -> None:
         if sound(place):
             return
         shutil.rmtree(place, ignore_errors=True)
-        os.replace(part, place)
+        moving.replace(part, place)
 
 
 def _remove_stale(folder: Path) -> None:

@@ -19,6 +19,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ..write import moving
 from ..write.staging import writing
 
 LENGTH = 20
@@ -60,7 +61,7 @@ def write_text(text: str, file: Path) -> None:
         aside = file.with_name(f".{file.name}.{os.getpid()}.part")
         try:
             aside.write_text(text, encoding="utf-8")
-            os.replace(aside, file)
+            moving.replace(aside, file)
         finally:
             aside.unlink(missing_ok=True)
 

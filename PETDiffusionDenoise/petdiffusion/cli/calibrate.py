@@ -112,6 +112,7 @@ def _said(args: argparse.Namespace, run: Run, rows: list[dict[str, Any]], file: 
 def put_on_card(card: Path, known: dict[str, Any]) -> None:
     """The card keeps everything else as it is."""
     from ..trust.uncertainty import CALIBRATION
+    from ..write import moving
     from ..write.staging import writing
     from ..zoo.card import ModelCard
 
@@ -121,4 +122,4 @@ def put_on_card(card: Path, known: dict[str, Any]) -> None:
     with writing(card):
         aside = card.with_name(f".{card.name}.partial")
         aside.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        aside.replace(card)
+        moving.replace(aside, card)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from ..progress import Run
 from ..read.dynamic import Frames, Time, facts_of_mean, shares
 from ..volume import Geometry, Volume
 from ..write import images as image_files
+from ..write import moving
 
 NOTES, MANIFEST, MEAN = "frames.json", "manifest.csv", "mean"
 LEAST_PART = 1e-3
@@ -151,10 +151,10 @@ def write_manifest(laid: Laid, images: Mapping[str, str]) -> None:
         for name in laid.names:
             if name not in laid.empty:
                 writer.writerow([name, laid.file(name).name, *images.values()])
-    os.replace(aside, laid.manifest)
+    moving.replace(aside, laid.manifest)
 
 
 def _put(file: Path, notes: Mapping[str, Any]) -> None:
     aside = file.with_name(f".{file.name}.partial")
     aside.write_text(json.dumps(notes), encoding="utf-8")
-    os.replace(aside, file)
+    moving.replace(aside, file)

@@ -23,6 +23,7 @@ from ..progress import Run, finite
 from ..read.sources import shorten
 from ..request import read_record
 from ..volume import DIGITAL_PATIENT, REDUCED_DOSE
+from ..write import moving
 from ..write.staging import writing
 from . import arms
 from .numbers import Gathered, Row, gathered
@@ -216,4 +217,4 @@ def put(text: str, file: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         aside = file.with_name(f".{file.name}.partial")
         aside.write_text(text, encoding="utf-8", errors="backslashreplace")
-        aside.replace(file)
+        moving.replace(aside, file)

@@ -23,7 +23,7 @@ import numpy as np
 from .. import __version__
 from ..errors import OptionError, OutputError
 from ..progress import Run, silent
-from ..write import images, labels, lock, tables
+from ..write import images, labels, lock, moving, tables
 from ..write.staging import writing
 from .recipe import Job, Recipe
 from .scan import Scan
@@ -115,7 +115,7 @@ def make_patient(job: Job, folder: Path, run: Run) -> str:
         write_scan(scanned, part)
         run.check()
         with writing(folder / job.name):
-            os.replace(part, folder / job.name)
+            moving.replace(part, folder / job.name)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return job.name
@@ -193,7 +193,7 @@ def _write_text(file: Path, text: str) -> None:
     aside = file.with_name(f".{file.name}.{os.getpid()}")
     with writing(file):
         aside.write_text(text, encoding="utf-8")
-        os.replace(aside, file)
+        moving.replace(aside, file)
 
 
 def _plain(value: Any) -> Any:

@@ -7,7 +7,6 @@ under `earlier`. Other settings midway would make a training that nobody can rep
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 from ..errors import TrainingError
 from ..progress import Run
+from ..write import moving
 from ..write.staging import writing
 from . import checkpoint, judges, origins
 from .settings import TrainSettings
@@ -116,7 +116,7 @@ def explain(folder: Path, task: Task, data: Mapping[str, Any], settings: TrainSe
     aside = folder / f".{PLAN}.partial"
     with writing(folder / PLAN):
         aside.write_text(json.dumps(now, indent=2), encoding="utf-8")
-        os.replace(aside, folder / PLAN)
+        moving.replace(aside, folder / PLAN)
 
 
 def _origin_learnt_from(origin: str | None, begun: Begun | None) -> list[judges.Person]:

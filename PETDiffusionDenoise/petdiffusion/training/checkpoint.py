@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from ..errors import OutputError, TrainingError
+from ..write import moving
 from ..write.staging import writing
 
 STATE, FACTS = "checkpoint.safetensors", "checkpoint.json"
@@ -33,7 +33,7 @@ def save(
         write({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, aside,
               {"facts": json.dumps(facts)})  # fmt: skip
         with writing(folder):
-            os.replace(aside, folder / STATE)
+            moving.replace(aside, folder / STATE)
             (folder / FACTS).write_text(json.dumps(facts, indent=2), encoding="utf-8")
     except OutputError as error:
         aside.unlink(missing_ok=True)

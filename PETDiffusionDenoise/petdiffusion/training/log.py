@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import csv
-import os
 from pathlib import Path
 from typing import Any
 
+from ..write import moving
 from ..write.staging import writing
 
 LOG = "log.csv"
@@ -44,7 +44,7 @@ class Log:
                 writer = csv.DictWriter(stream, columns)
                 writer.writeheader()
                 writer.writerows(self.rows)
-            os.replace(aside, self.path)
+            moving.replace(aside, self.path)
 
     def close(self) -> None:
         if self.writer is not None:

@@ -23,6 +23,7 @@ from ..prepare.mask import body_mask
 from ..progress import Run, finite
 from ..request import Result, sha256_of, sidecar_sha256_of
 from ..volume import LabelMap
+from ..write import moving
 from ..write.staging import writing
 from ..zoo import store
 from . import clinical
@@ -147,7 +148,7 @@ def _made(case: BatchCase, method: str, settings: dict[str, Any], made_by: dict[
     with writing(folder / f"{case.id}.json"):
         aside = folder / f".{case.id}.partial"
         aside.write_text(text, encoding="utf-8")
-        aside.replace(folder / f"{case.id}.json")
+        moving.replace(aside, folder / f"{case.id}.json")
     return scores
 
 

@@ -16,7 +16,7 @@ from ..read.sidecar import path_of
 from ..read.sources import BESIDE, kind_of, suffix_of
 from ..request import Result
 from ..volume import Volume
-from . import images, labels, staging, tables
+from . import images, labels, moving, staging, tables
 
 RECORD = "record.json"
 SUFFIX = {"nifti": ".nii.gz", "nrrd": ".nrrd", "mha": ".mha", "dicom": ".nii.gz"}
@@ -77,6 +77,8 @@ def check(pet: Volume, sources: Sequence[str], format_: str, out: Path, overwrit
     check_apart(sources, out)
     names = [f"denoised{SUFFIX[format_]}", "report.html", RECORD]
     staging.Staging(out, protect=list(sources), overwrite=overwrite).check(*names, needed=pet.array.nbytes)
+    if overwrite:
+        moving.check_free([out / RECORD, *earlier_files(out)])
     if format_ != "dicom":
         return
     if not pet.facts.source or kind_of(Path(pet.facts.source)) != "dicom":

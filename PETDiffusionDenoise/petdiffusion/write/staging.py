@@ -9,9 +9,10 @@ import errno
 import os
 import platform
 import re
+import secrets
 import shutil
-import tempfile
 import threading
+import time
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -20,35 +21,24 @@ from types import TracebackType
 from typing import Any
 
 from ..errors import OutputError
+from . import moving, reasons
 
 _PREFIX = ".petdiffusion-"
 _REPLACED = ".replaced"
-_TRIES = 5
+_TRIES, _PAUSE_S = 5, 0.05
 FILE_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", ".dcm", ".csv", ".json", ".html")
 _HOST = f"{zlib.crc32(platform.node().encode('utf-8', 'replace')):08x}"
 _STALE = re.compile(rf"^{re.escape(_PREFIX)}{_HOST}-(\d+)-")
 _live: list[Any] = []
 """What is to be discarded when the program is being stopped, the latest first."""
 _lock = threading.Lock()
-
-_REASONS = {
-    errno.ENOSPC: ("the disk is full", "Free some space, or write elsewhere."),
-    errno.EDQUOT: ("your quota is used up", "Free some space, or write elsewhere."),
-    errno.EFBIG: ("the file is too large for this file system", "Write to another disk."),
-    errno.EACCES: ("there is no permission to write", "Choose another folder."),
-    errno.EPERM: ("there is no permission to write", "Choose another folder."),
-    errno.EROFS: ("the file system is read-only", "Choose another folder."),
-    errno.ENAMETOOLONG: ("the name is too long", "Choose a shorter name or folder."),
-    errno.EINVAL: ("the name has characters this file system does not allow", "Choose another name."),
-    errno.ENOTDIR: ("a part of the path is a file, not a folder", "Choose another folder."),
-}
+_Done = tuple[Path, Path | None, Path | None]
+"""A place, the old file that was there and the new one, where they lie meanwhile."""
 
 
 def output_error(path: Path | str, error: Exception) -> OutputError:
     """What the system said of a failed write, as a named error."""
-    code = error.errno if isinstance(error, OSError) else None
-    reason, remedy = _REASONS.get(code, (str(error).strip().splitlines()[-1] if str(error).strip() else
-                                         type(error).__name__, "Choose another folder, or try again."))
+    reason, remedy = reasons.why(error, path)
     shown = str(visible(path))
     shown = shown if len(shown) <= 200 else f"{shown[:80]}…{shown[-100:]}"
     return OutputError(f"{shown} cannot be written", reason, remedy)
@@ -122,12 +112,19 @@ class Staging:
             with writing(self.folder):
                 make_folders(self.folder, self._made)
                 _remove_stale(self.folder)
-                self.temporary = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{_HOST}-{os.getpid()}-", dir=self.folder))
+                self.temporary = self._new_folder()
         except BaseException:
             remove_empty(self._made)
             raise
         discarded_at_stop(self)
         return self.temporary
+
+    def _new_folder(self) -> Path:
+        """With the rights of the destination, which files keep when they are moved on Windows; `tempfile` makes folders
+        that are the user's alone there."""
+        made = self.folder / f"{_PREFIX}{_HOST}-{os.getpid()}-{secrets.token_hex(4)}"
+        made.mkdir()
+        return made
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
@@ -135,8 +132,11 @@ class Staging:
             try:
                 with self._moving:
                     self._commit()
-            except BaseException:
+            except BaseException as failed:
+                place = self._kept() if self.last and reasons.in_use(failed.__cause__) else None
                 self.discard()
+                if place is not None:
+                    raise moving.told(failed, place) from failed
                 raise
             self._forget()
             remove_empty(self._made)
@@ -144,6 +144,13 @@ class Staging:
         self.discard()
         if isinstance(error, OSError) and self._is_ours(error):
             raise output_error(self.folder, error) from error
+
+    def _kept(self) -> Path | None:
+        """The whole new result, where another program has a file of the old one open."""
+        if self.temporary is None:
+            return None
+        _remove(self.temporary / _REPLACED)
+        return moving.kept(self.temporary, self.folder)
 
     def discard(self) -> None:
         """Remove everything that was staged, and the folders made for it. Waits while files are being moved."""
@@ -187,16 +194,17 @@ class Staging:
         targets = {target for _, target in moves}
         leaving = [self.folder / self.last] if self.last else []
         leaving += [old for old in self.obsolete if old not in targets and not _is_protected(old, self.protect)]
-        done: list[tuple[Path, Path | None]] = []
+        done: list[_Done] = []
         try:
             for old in leaving:
                 if old.is_file():
-                    done.append((old, _set_aside(old, backup, len(done))))
+                    with writing(old):
+                        done.append((old, _set_aside(old, backup, len(done)), None))
             for staged, target in moves:
                 with writing(target):
                     target.parent.mkdir(parents=True, exist_ok=True)
-                    done.append((target, _set_aside(target, backup, len(done))))
-                    os.replace(staged, target)
+                    done.append((target, _set_aside(target, backup, len(done)), staged))
+                    moving.replace(staged, target)
         except BaseException:
             _take_back(done, self.folder)
             raise
@@ -228,17 +236,17 @@ def _set_aside(target: Path, backup: Path, number: int) -> Path | None:
         return None
     backup.mkdir(exist_ok=True)
     kept = backup / str(number)
-    os.replace(target, kept)
+    moving.replace(target, kept)
     return kept
 
 
-def _take_back(done: list[tuple[Path, Path | None]], folder: Path) -> None:
-    for target, kept in reversed(done):
+def _take_back(done: list[_Done], folder: Path) -> None:
+    for target, kept, staged in reversed(done):
         with suppress(OSError):
+            if staged is not None and not staged.exists():
+                moving.replace(target, staged)
             if kept is not None:
-                os.replace(kept, target)
-            else:
-                target.unlink(missing_ok=True)
+                moving.replace(kept, target)
             if target.parent != folder:
                 target.parent.rmdir()
 
@@ -255,11 +263,12 @@ def _is_protected(target: Path, protect: Iterable[Path]) -> bool:
 
 
 def _remove(folder: Path) -> None:
-    """All of it, even while another thread is still adding files."""
-    for _ in range(_TRIES):
+    """All of it, even while another thread is still adding files, or a virus scanner looks into one."""
+    for number in range(_TRIES):
         shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():
             return
+        time.sleep(_PAUSE_S * 2**number)
 
 
 def _remove_stale(folder: Path) -> None:

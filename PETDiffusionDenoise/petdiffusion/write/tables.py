@@ -17,6 +17,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from ..errors import InputError, OutputError
+from . import moving
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _INTEGER = re.compile(r"-?(0|[1-9]\d*)")
@@ -73,7 +74,7 @@ def _write_aside(path: Path, lines: list[list[str]]) -> None:
     try:
         with aside.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
             csv.writer(file, lineterminator="\n").writerows(lines)
-        os.replace(aside, path)
+        moving.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ModelError
+from ..write import moving
 from .card import ModelCard, methods_said
 
 BUNDLED = Path(__file__).parent
@@ -147,7 +148,7 @@ def _install(model: Model) -> Model:
     for origin, place in ((model.weights, weights), (model.weights.with_suffix(".json"), card)):
         aside = place.with_name(f".{place.name}.partial")
         shutil.copyfile(origin, aside)
-        os.replace(aside, place)
+        moving.replace(aside, place)
     return Model(model.card, weights, False)
 
 

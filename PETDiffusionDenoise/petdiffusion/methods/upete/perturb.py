@@ -23,6 +23,7 @@ from ...physics.poisson import generator, sample_counts, scale_to_counts
 from ...physics.presets import scanner, scanner_called
 from ...physics.scan import Scan
 from ...volume import Volume
+from ...write import moving
 from .config import UpeteConfig
 
 COUNTS = 2e5
@@ -86,7 +87,7 @@ def _keep(place: Path, noise: np.ndarray) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     aside = place.with_suffix(f".{os.getpid()}.npz")
     np.savez(aside, noise=noise.astype(np.float16))
-    os.replace(aside, place)
+    moving.replace(aside, place)
 
 
 def perturbed(u: Tensor, noise: Tensor) -> Tensor:
