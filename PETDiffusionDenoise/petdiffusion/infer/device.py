@@ -178,7 +178,7 @@ def free_memory(device: str = "cpu") -> int:
 def _cgroup_numbers(name: str) -> list[int]:
     """The numbers in a file of this container's control group; none where it is absent or says `max`."""
     try:
-        words = Path("/sys/fs/cgroup", name).read_text().split()
+        words = Path("/sys/fs/cgroup", name).read_text("ascii").split()
         return [int(word) for word in words]
     except (OSError, ValueError):
         return []
@@ -207,7 +207,7 @@ def _device_name(device: str) -> str:
 
 def _cpu_name() -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         import platform

@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import GeometryError, InputError, PETDiffusionError
 from ..volume import LPS_FROM_RAS, Geometry, in_mm
 from . import checks, freesurfer, nrrd, whole
+from .itk_names import itk_name
 from .label_names import LAYERS
 from .sidecar import HEADER_KEY
 from .slices import SEVERAL
@@ -63,9 +64,9 @@ def opened_frames(path: Path) -> Any:
             return nibabel.load(path, mmap=False, keep_file_open=True)
         import SimpleITK as sitk
 
-        with quiet_itk():
+        with quiet_itk(), itk_name(path) as itks:
             reader = sitk.ImageFileReader()
-            reader.SetFileName(str(path))
+            reader.SetFileName(itks)
             reader.ReadImageInformation()
             _check_frames(reader, path.name)
             return _whole_itk(path, reader.Execute())
@@ -263,9 +264,9 @@ def _largest_gap(shape: Sequence[int], one: np.ndarray, other: np.ndarray) -> fl
 def _read_itk(path: Path) -> SimpleITK.Image:
     import SimpleITK as sitk
 
-    with quiet_itk():
+    with quiet_itk(), itk_name(path) as itks:
         reader = sitk.ImageFileReader()
-        reader.SetFileName(str(path))
+        reader.SetFileName(itks)
         reader.ReadImageInformation()
         if reader.GetNumberOfComponents() > 1 and _SEGMENT in reader.GetMetaDataKeys():
             raise InputError(path.name, *LAYERS)
@@ -312,9 +313,9 @@ def header_of(path: Path) -> Any:
     """What ITK reads of a NRRD or MetaImage file before its voxels."""
     import SimpleITK as sitk
 
-    with _named(path.name), quiet_itk():
+    with _named(path.name), quiet_itk(), itk_name(path) as itks:
         reader = sitk.ImageFileReader()
-        reader.SetFileName(str(path))
+        reader.SetFileName(itks)
         reader.ReadImageInformation()
         return reader
 

@@ -15,6 +15,7 @@ from ..errors import InputError, UnitError
 from ..suv import header
 from ..volume import Geometry
 from .enhanced import PIXELS
+from .itk_names import itk_name
 from .series import file_name
 
 if TYPE_CHECKING:
@@ -100,8 +101,8 @@ def _by_gdcm(ds: Dataset, syntax: str, first: Exception) -> np.ndarray:
     from .files import quiet_itk
 
     try:
-        with quiet_itk():
-            image = sitk.ReadImage(str(Path(ds.filename)), imageIO="GDCMImageIO")
+        with quiet_itk(), itk_name(Path(ds.filename)) as itks:
+            image = sitk.ReadImage(itks, imageIO="GDCMImageIO")
         return sitk.GetArrayFromImage(image)[0]
     except Exception as error:
         raise InputError(f"File {file_name(ds)}", f"is compressed as '{syntax}', which cannot be decoded "

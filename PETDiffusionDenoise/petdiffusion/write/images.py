@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import OutputError
+from ..read.itk_names import itk_name
 from ..read.sidecar import HEADER_KEY, OWN_KEY, path_of
 from ..read.sources import IMAGES, ITK, NIFTI, suffix_of
 from ..suv.factor import corrected_to
@@ -92,8 +93,8 @@ def save_itk(image: Any, file: Path, compress: bool) -> None:
 
     from ..read.files import quiet_itk
 
-    with quiet_itk():
-        sitk.WriteImage(image, str(file), compress, 1 if compress else -1)
+    with quiet_itk(), itk_name(file) as itks:
+        sitk.WriteImage(image, itks, compress, 1 if compress else -1)
 
 
 def notes_of(volume: Volume) -> dict[str, Any]:
