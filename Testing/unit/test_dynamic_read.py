@@ -204,6 +204,15 @@ def test_a_frame_begins_with_the_first_of_its_slices(tmp_path):
     assert [t.start_s for t in read.frames(folder).times] == [0, 10, 20]
 
 
+@pytest.mark.parametrize("date", ["19000101", "00010101"])
+def test_dates_that_an_anonymiser_set_to_the_first_there_is_tell_frames_apart(tmp_path, date):
+    """Windows has no time stamp before 1970, and no system one of the first day of all."""
+    folder, series = dynamic(tmp_path, AcquisitionDate=lambda n, k: date, FrameReferenceTime=lambda n, k: None)
+    found = read.frames(folder)
+    assert [t.start_s for t in found.times] == [0, 10, 20]
+    np.testing.assert_allclose(found.frame(2).array, series[2].array, rtol=1e-4)
+
+
 def clock(seconds_after_half_past_ten):
     return f"{10 + (1800 + seconds_after_half_past_ten) // 3600:02d}" + (
         f"{(1800 + seconds_after_half_past_ten) // 60 % 60:02d}{seconds_after_half_past_ten % 60:02d}")

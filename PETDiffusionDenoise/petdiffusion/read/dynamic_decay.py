@@ -107,7 +107,7 @@ def _tell(group: Sequence[Dataset], moment: datetime, scale: float) -> None:
     from pydicom.valuerep import format_number_as_ds
 
     for ds in group:
-        ds.SeriesDate, ds.SeriesTime = f"{moment:%Y%m%d}", f"{moment:%H%M%S.%f}"
+        ds.SeriesDate, ds.SeriesTime = header.as_day(moment), f"{moment:%H%M%S.%f}"
         times.forget_scan_start(ds)
         if applied := header.number(ds, "DecayFactor"):
             ds.DecayFactor = format_number_as_ds(applied * scale)

@@ -30,6 +30,8 @@ BY_ACQUISITION = "AcquisitionTime"
 KEYS = (("FrameReferenceTime", TIMED), ("TriggerTime", GATES), ("TemporalPositionIdentifier", TIMED),
         (BY_ACQUISITION, TIMED))  # fmt: skip
 """What may tell the images of one position apart, and what they are then."""
+_EPOCH = datetime.combine(header.NO_DATE, time.min)
+"""The system's own clock counts no dates before 1970 on Windows, and an hour twice a year not at all or twice."""
 
 
 def groups(path: Path, run: Run | None) -> tuple[str, list[list[Dataset]], tuple[Time, ...], float | None]:
@@ -92,7 +94,7 @@ def _value(ds: Dataset, keyword: str) -> float | None:
     if keyword != BY_ACQUISITION:
         return header.number(ds, keyword)
     began = times.acquired(ds)
-    return None if began is None else began.timestamp()
+    return None if began is None else (began - _EPOCH).total_seconds()
 
 
 def _times(dealt: Sequence[Sequence[Dataset]], kind: str) -> tuple[tuple[Time, ...], float | None]:

@@ -191,7 +191,7 @@ def _set_times(made: Dataset) -> None:
         made.TimezoneOffsetFromUTC = zone  # the clock that the others are brought to
     began = _stamp(made, "FrameAcquisitionDateTime")
     if began is not None:
-        made.AcquisitionDate, made.AcquisitionTime = f"{began:%Y%m%d}", f"{began:%H%M%S.%f}"
+        made.AcquisitionDate, made.AcquisitionTime = header.as_day(began), f"{began:%H%M%S.%f}"
     length = _number(made, "FrameAcquisitionDuration")
     if length is not None and "ActualFrameDuration" not in made:
         made.ActualFrameDuration = round(length)
@@ -231,7 +231,7 @@ def _set_corrections(made: Dataset) -> None:
         made.DecayCorrection = "ADMIN"
     else:
         made.DecayCorrection = "START"
-        made.SeriesDate, made.SeriesTime = f"{reference:%Y%m%d}", f"{reference:%H%M%S.%f}"
+        made.SeriesDate, made.SeriesTime = header.as_day(reference), f"{reference:%H%M%S.%f}"
 
 
 def _set_decay_factor(made: Dataset, reference: datetime) -> None:

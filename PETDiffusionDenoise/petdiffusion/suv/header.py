@@ -102,6 +102,11 @@ def day(ds: Dataset, *keywords: str) -> date | None:
     return None
 
 
+def as_day(moment: datetime) -> str:
+    """As a DA value: four figures of the year everywhere, which `%Y` gives on some systems alone."""
+    return moment.date().isoformat().replace("-", "")
+
+
 def stamp(value: object, name: str, ds: Dataset) -> datetime | None:
     """A DT value as wall time on the clock of the series; None where it is empty or has no time of day.
 
