@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
-from ..suv import header
+from ..suv import days, header
 from . import checks, enhanced
 
 if TYPE_CHECKING:
@@ -256,7 +256,7 @@ def load(found: Found, pixels: bool = True) -> list[Dataset]:
             except Exception as error:
                 raise _unreadable(file, error) from error
             series += enhanced.classic(ds, file.name, pixels)
-    return series
+        return days.of_their_days(series)
 
 
 def _with_syntax(ds: FileDataset) -> FileDataset:

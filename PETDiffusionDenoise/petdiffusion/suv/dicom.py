@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import UnitError
 from ..volume import BQML, SUVBW, Facts
 from . import header, tracers
+from .days import of_their_days
 from .factor import factor, half_life
 from .injection import INJECTION, NONE, SCAN
 from .times import Uptake, check_administered, uptake
@@ -102,7 +103,7 @@ def factor_from_dicom(datasets: Iterable[Dataset] | Dataset, given: Facts | None
 
     `given` holds what the user says of the scan: weight, dose, half-life and uptake time replace the header's.
     """
-    series, given = as_list(datasets), given or Facts()
+    series, given = of_their_days(as_list(datasets)), given or Facts()
     for ds in series:
         _check_attenuation(ds)
     scales = philips_scales(series)
