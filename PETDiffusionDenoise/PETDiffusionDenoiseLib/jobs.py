@@ -129,7 +129,7 @@ def _bring_in(answer: Mapping[str, Any], request: JobRequest, handed: exchange.H
                             source.lesions)
     low = slicer.util.arrayFromVolume(source.pet).astype(np.float32)
     denoised = exchange.read_image(files["denoised"], handed, low)
-    warnings = tuple(dict.fromkeys([*warnings, *answer.get("warnings", ())]))
+    warnings = organs_cut.without_doubles([*warnings, *answer.get("warnings", ())], handed.organs)
     nodes = results.ResultNodes(results.add_denoised(denoised, inputs, title), warnings=warnings,
                                 record=_record(answer, source, handed) | {"warnings": list(warnings)})
     if "uncertainty" in request.outputs and "uncertainty" in files:

@@ -128,6 +128,7 @@ def test_click_denoise_and_read_the_results(widget, in_scene, patient, tmp_path)
 
 def test_the_part_of_an_organ_in_a_region_and_the_part_outside_make_the_whole(in_scene, patient) -> None:
     import slicer.util
+    from petdiffusion.prepare import outside
     from PETDiffusionDenoiseLib import review_lists, scripted, tables
 
     drawn, _, _ = patient
@@ -146,6 +147,7 @@ def test_the_part_of_an_organ_in_a_region_and_the_part_outside_make_the_whole(in
     told, = (text for text in nodes.record["warnings"] if "The region cuts organs" in text)
     assert "Liver (" in told and told in nodes.warnings
     assert review_lists.number(liver["outside_region_ml"]) in told
+    assert not [text for text in nodes.record["warnings"] if text.startswith(outside.BEGINS)], "the same told twice"
 
 
 def _title(organ: str) -> str:

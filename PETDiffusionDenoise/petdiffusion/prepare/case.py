@@ -11,6 +11,7 @@ from ..methods.contract import Case
 from ..progress import Run
 from ..read import ORGANS
 from ..volume import HU, SUVBW, Geometry, LabelMap, Volume
+from . import outside
 from .grids import check_said, covered, resample, resample_labels, seen, world_points
 from .mask import body_mask, from_ct
 from .noise import noise_sd
@@ -144,4 +145,5 @@ def seen_by(geometry: Geometry, name: str, pet: Volume, body: np.ndarray, run: R
 def organs_on(labels: LabelMap, pet: Volume, run: Run, body: np.ndarray | None = None) -> LabelMap:
     """A map of organs on the PET's grid."""
     check_place(labels, ORGANS, pet, run, body)
+    outside.tell(labels, pet.geometry, run)
     return resample_labels(labels, pet.geometry)
