@@ -134,3 +134,32 @@ def test_a_unit_that_no_pet_has_is_refused_before_the_first_case(tmp_path, text,
     with pytest.raises(UnitError, match=message):
         run_batch(write(tmp_path, text), tmp_path / "out", "gaussian", **settings)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_list_of_scans_needs_no_manifest(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    row = {"id": "second", "PET": "b.nii", "ct": Path("c.nii"), "seed": 3.0, "weight_kg": 72.5, "patient": float("nan"),
+           "labels": None, "text": ""}  # fmt: skip
+    first, second = read_manifest([tmp_path / "low_0.1.nii.gz", row])
+    assert first.id == "low_0.1" and first.images == {"pet": str(tmp_path / "low_0.1.nii.gz")} and not first.settings
+    assert second.images == {"pet": str(tmp_path / "b.nii"), "ct": str(tmp_path / "c.nii")} and second.id == "second"
+    assert second.settings == {"seed": "3", "weight_kg": "72.5"} and second.about == {}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([], "list of cases: is empty"),
+        (["a.nii", 7], "Case 2 of the list: is neither .* but int"),
+        ([{"ct": "a.nii"}], "Case 1 of the list: has no column 'pet', but: 'ct'"),
+        ([{"pet": "a.nii", "ct": ["b.nii"]}], "Case 1 of the list: ct: is list, and no path"),
+        ([{"pet": None}], "Case 1 of the list: names no PET"),
+        ([{"pet": "a.nii", "colour": "red"}],
+         "Case 1 of the list: has unknown columns: colour.*Known columns: [a-z_, ]*\\.$"),
+        (["x/pet.nii", "y/pet.nii"], "Id 'pet': occurs twice"),
+        ({"pet": "a.nii"}, "Cases as dict: are neither"),
+    ],
+)
+def test_a_faulty_list_is_refused(given, message):
+    with pytest.raises(InputError, match=message):
+        read_manifest(given)

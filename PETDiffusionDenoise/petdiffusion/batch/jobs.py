@@ -24,7 +24,7 @@ SUMMARY, DETAILS = "summary.csv", "batch.json"
 
 
 def run_batch(
-    manifest: str | Path,
+    manifest: str | Path | Sequence[str | Path | Mapping[str, Any]],
     out: str | Path,
     method: str | None = None,
     *,
@@ -36,7 +36,8 @@ def run_batch(
     run: Run | None = None,
     **settings: Any,
 ) -> list[Row]:
-    """Denoise every case of a manifest; returns its rows in the manifest's order.
+    """Denoise every case of a manifest, or of a list of PETs' paths or of dicts with a manifest's columns; returns
+    their rows in that order.
 
     A case that fails becomes a row with its error; a case that is done already is not done again, and one whose folder
     holds another result is refused. A run that adds no result to those leaves an earlier summary as it is. So many

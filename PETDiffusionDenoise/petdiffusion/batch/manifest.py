@@ -1,26 +1,28 @@
-"""The manifest: a CSV with one case a row. Every fault in it is found before the first case runs."""
+"""The manifest: a CSV with one case a row, or a list. Every fault in it is found before the first case runs."""
 
 from __future__ import annotations
 
-import csv
+import os
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from pathlib import Path
+from typing import Any
 
 from ..errors import InputError
+from ..read import sheet
+from ..read.sheet import PATHS
 from ..read.sources import IMAGES
-from ..write.tables import separator
 
-PATHS = ("pet", "ct", "mr", "labels", "lesions", "reference")
 SETTINGS = ("unit", "dose_fraction", "weight_kg", "text", "method", "seed")
 IGNORED = ("fraction", "split", "kind", "preset", "tracer", "truth", "patient", "data")
 """Columns for other uses: those of digital patients' data sets, and whose scan and what data it is (`evaluate`)."""
-NUMBERS = ("dose_fraction", "fraction", "weight_kg")
-"""Columns of numbers that are not whole."""
 OWN = {"summary", "batch"}
 """Files that a batch writes beside the cases' folders."""
 DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9\u00b9\u00b2\u00b3]|lpt[0-9\u00b9\u00b2\u00b3]) *(\..*)?", re.IGNORECASE)
 """Names of which Windows makes no folder, whatever follows a dot."""
+_WORDS = (str, os.PathLike, Real, type(None))
 _ID = re.compile(r"[\w][\w .@+-]{0,99}")
 _AT_DOSE = re.compile(r"(.+)-(?:0?\.\d+|1(?:\.0)?)")
 """`body-800000-0.1` is patient `body-800000` at a tenth of the dose."""
@@ -43,67 +45,75 @@ class BatchCase:
         return self.about.get("patient") or (dose[1] if dose else self.id)
 
 
-def read_manifest(path: str | Path) -> list[BatchCase]:
-    """Cases of a manifest; paths are relative to the manifest's folder. What spreadsheets add is no trouble: capitals
-    and spaces in the header, columns and rows without a word, and decimal commas between semicolons."""
-    file = Path(path)
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            parted = separator(stream)
-            reader = csv.reader(stream, delimiter=parted)
-            lines = [(reader.line_num, [cell.strip() for cell in line]) for line in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"Manifest {file.name}", f"cannot be read ({error})", "Give a CSV file in UTF-8.") from None
-    lines = [(number, line) for number, line in lines if any(line)]
-    if len(lines) < 2:
-        raise InputError(
-            f"Manifest {file.name}", "holds no case", f"Write a header such as id,{','.join(PATHS)} and rows."
-        )
-    header = _header(file, lines[0][1])
-    cases = [_case(file, number, _row(file, number, header, line, parted)) for number, line in lines[1:]]
-    _check_ids(file, cases)
+def read_manifest(given: str | Path | Sequence[str | Path | Mapping[str, Any]]) -> list[BatchCase]:
+    """Cases of a manifest, whose paths are relative to its folder; or of a list of PETs or of what would be a
+    manifest's rows, whose paths are relative to the current one."""
+    if isinstance(given, (str, Path)):
+        cases = _of_file(Path(given))
+    elif isinstance(given, Sequence):
+        cases = _of_list(given)
+    else:
+        raise InputError(f"Cases as {type(given).__name__}", "are neither a manifest nor a list",
+                         "Give the path of a CSV file, or a list of PETs' paths or of dicts.")
+    _check_ids(cases)
     return cases
 
 
-def _header(file: Path, line: list[str]) -> list[str]:
-    """Names of the columns; one without a name is `''`."""
-    header = [name.lower() for name in line]
+def _of_file(file: Path) -> list[BatchCase]:
+    found = sheet.read(file)
+    if not found.lines:
+        raise InputError(found.name, "holds no case", f"Write a header such as id,{','.join(PATHS)} and rows.")
+    _check_columns(found.name, found.header)
+    found.check_header()
+    return [_case(file.parent, f"{found.name}, line {number}", found.cells(number, line))
+            for number, line in found.lines]
+
+
+def _of_list(given: Sequence[str | Path | Mapping[str, Any]]) -> list[BatchCase]:
+    if not given:
+        raise InputError("The list of cases", "is empty", "Give paths of PETs, or dicts such as {'pet': path}.")
+    return [_case(Path(), f"Case {number} of the list", _listed(number, one)) for number, one in enumerate(given, 1)]
+
+
+def _listed(number: int, given: Any) -> dict[str, str]:
+    """A row of a list. As in tables of pandas, what is not known may be None or NaN."""
+    if isinstance(given, (str, Path)):
+        return {"pet": str(given)}
+    if not isinstance(given, Mapping):
+        raise InputError(f"Case {number} of the list", "is neither the path of a PET nor a dict such as {'pet': path, "
+                         f"'ct': path}}, but {type(given).__name__}",
+                         "Write images to files first, or denoise them one by one.")
+    if strange := next((name for name, value in given.items() if not isinstance(value, _WORDS)), None):
+        raise InputError(f"Case {number} of the list: {strange}", f"is {type(given[strange]).__name__}, and no path, "
+                         "word or number", "Write images to files first.")
+    row = {str(name).strip().lower(): _word(value) for name, value in given.items()}
+    _check_columns(f"Case {number} of the list", list(row), "")
+    return {name: value for name, value in row.items() if value}
+
+
+def _word(value: Any) -> str:
+    if value is None or value != value:
+        return ""
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value).strip()
+
+
+def _check_columns(where: str, header: list[str], how: str = " Commas or semicolons part them.") -> None:
     known = {"id", *PATHS, *SETTINGS, *IGNORED}
-    unknown, twice = ([name for name in header if name and fault(name)]
-                      for fault in (lambda name: name not in known, lambda name: header.count(name) > 1))  # fmt: skip
-    if reason := (f"has no column 'pet', but: {', '.join(repr(name) for name in line if name)}" if "pet" not in header
-                  else f"has unknown columns: {', '.join(unknown)}" if unknown
-                  else f"has two columns '{twice[0]}'" if twice else ""):  # fmt: skip
-        raise InputError(f"Manifest {file.name}", reason,
-                         f"Known columns: {', '.join(sorted(known))}. Commas or semicolons part them.")
-    return header
+    unknown = [name for name in header if name and name not in known]
+    if reason := (f"has no column 'pet', but: {', '.join(repr(name) for name in header if name)}"
+                  if "pet" not in header else f"has unknown columns: {', '.join(unknown)}" if unknown else ""):
+        raise InputError(where, reason, f"Known columns: {', '.join(sorted(known))}.{how}")
 
 
-def _row(file: Path, number: int, header: list[str], line: list[str], parted: str) -> dict[str, str]:
-    where = f"Manifest {file.name}, line {number}"
-    if any(line[len(header) :]):
-        raise InputError(where, "has more cells than the header", "Correct the row.")
-    pairs = [(name, value) for name, value in zip(header, line, strict=False) if value]
-    if nameless := next((value for name, value in pairs if not name), None):
-        raise InputError(where, f"a column without a name holds '{nameless}'", "Name it in the header, or empty it.")
-    return {name: value.replace(",", ".") if parted == ";" and name in NUMBERS else value for name, value in pairs}
-
-
-def _case(file: Path, number: int, values: dict[str, str]) -> BatchCase:
+def _case(folder: Path, where: str, values: dict[str, str]) -> BatchCase:
     if "pet" not in values:
-        raise InputError(f"Manifest {file.name}, line {number}", "names no PET", "Fill in the column 'pet'.")
-    images = {name: _place(file.parent, values[name]) for name in PATHS if name in values}
+        raise InputError(where, "names no PET", "Fill in the column 'pet'.")
+    images = {name: folder / sheet.spelled(folder, values[name]) for name in PATHS if name in values}
     id_ = values.get("id") or name_of(images["pet"])
     if fault := _fault(id_):
-        raise InputError(f"Manifest {file.name}, line {number}: id '{id_}'", *fault)
+        raise InputError(f"{where}: id '{id_}'", *fault)
     settings, about = ({name: values[name] for name in names if name in values} for names in (SETTINGS, IGNORED))
     return BatchCase(id_, {name: str(place.absolute()) for name, place in images.items()}, settings, about)
-
-
-def _place(folder: Path, said: str) -> Path:
-    """Also where it was written on Windows, whose backslashes are letters of a name elsewhere."""
-    place = folder / said
-    return place if place.exists() else folder / said.replace("\\", "/")
 
 
 def _fault(id_: str) -> tuple[str, str] | None:
@@ -122,9 +132,9 @@ def name_of(pet: Path) -> str:
     return pet.name[: len(pet.name) - max(map(len, endings), default=0)]
 
 
-def _check_ids(file: Path, cases: list[BatchCase]) -> None:
+def _check_ids(cases: list[BatchCase]) -> None:
     seen: set[str] = set()
     for case in cases:
         if case.id.lower() in seen:
-            raise InputError(f"Manifest {file.name}: id '{case.id}'", "occurs twice", "Give every case its own id.")
+            raise InputError(f"Id '{case.id}'", "occurs twice", "Give every case an id of its own.")
         seen.add(case.id.lower())
