@@ -84,6 +84,34 @@ def test_semicolons_are_read_as_batch_reads_them(tmp_path):
     assert row["reference"] == "A.nii.gz" and row["patient"] == "P1"
 
 
+def test_what_spreadsheets_add_is_no_trouble(tmp_path):
+    """As in the manifests of `batch`; what a row leaves empty is there, and empty."""
+    (tmp_path / "Pat 1").mkdir()
+    (tmp_path / "Pat 1" / "low.nii.gz").touch()
+    header = "ID; PET ;Reference;Weight_KG;fraction;colour;;"
+    rows = header, "a;Pat 1\\low.nii.gz; A.nii ;72,5;0,1;red;;", ";;;;;;;", ";b.nii;B.nii;"
+    (tmp_path / "m.csv").write_text("\r\n".join(rows), encoding="utf-8-sig")
+    first, second = manifest.rows(tmp_path / "m.csv")
+    assert first["pet"] == "Pat 1/low.nii.gz" and first["reference"] == "A.nii" and first["colour"] == "red"
+    assert first["weight_kg"] == "72.5" and manifest.dose_of(first) == 0.1
+    empty = dict.fromkeys(("weight_kg", "fraction", "colour", ""), "")
+    assert second == {"id": "1", "pet": "b.nii", "reference": "B.nii", **empty}
+
+
+def test_an_absolute_path_stays_what_it_is(tmp_path):
+    file = written(tmp_path, "m.csv", f"a,{tmp_path / 'a.nii'},{tmp_path / 'A.nii'},train,")
+    assert manifest.rows(file)[0]["pet"] == str(tmp_path / "a.nii")
+
+
+@pytest.mark.parametrize(("header", "row", "message"), [
+    ("pet,reference,Pet", "a,b,c", "has two columns 'pet'"), ("pet,reference", "a,b,c", "line 2: has more cells"),
+    ("pet,reference,", "a,b,c", "a column without a name holds 'c'"), ("pet,image", "a,b", "needs the columns pet and"),
+    ("pet,reference", ",", "needs the columns pet and reference, and rows")])  # fmt: skip
+def test_what_no_row_can_mean_is_refused(tmp_path, header, row, message):
+    with pytest.raises(TrainingError, match=message):
+        manifest.rows(written(tmp_path, "m.csv", row, header=header))
+
+
 def copied(folder, splits):
     """Patients of these splits, the last of whom has a copy of the first one's normal-dose scan."""
     write_dataset(folder, splits)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import math
 import os
@@ -14,12 +13,12 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import torch
 
-from ..errors import PETDiffusionError, TrainingError
+from ..errors import InputError, PETDiffusionError, TrainingError
 from ..phantoms.splits import split_of_row
 from ..progress import Run
+from ..read import sheet
 from ..request import sha256_of
 from ..volume import ARBITRARY, LabelMap, Volume
-from ..write.tables import separator
 
 P = TypeVar("P")
 Manifests = str | Path | Sequence[str | Path]
@@ -193,18 +192,27 @@ def _shown(path: Path) -> str:
 
 
 def rows(path: Path) -> list[Row]:
+    """Every column in every row, empty where it says nothing; other columns than the known ones are no trouble."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            found = list(csv.DictReader(stream, restval="", delimiter=separator(stream)))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise TrainingError(f"Manifest {path.name}", f"cannot be read ({error})", "Give a data set's folder.") from None
-    if not found or not {"pet", "reference"} <= set(found[0]):
+        found = sheet.read(path)
+        found.check_header()
+        told = [found.cells(number, line) for number, line in found.lines]
+    except InputError as error:
+        raise TrainingError(error.what, error.why, f"{error.remedy} A data set's folder serves as well.") from None
+    if not told or not {"pet", "reference"} <= set(found.header):
         raise TrainingError(
             f"Manifest {path.name}",
             "needs the columns pet and reference, and rows",
             "Make one with 'petdiffusion simulate dataset', or write your own.",
         )
-    return [{**row, "id": row.get("id") or str(n)} for n, row in enumerate(found)]
+    empty = dict.fromkeys(found.header, "")
+    return [empty | _placed(path.parent, row) | {"id": row.get("id") or str(n)} for n, row in enumerate(told)]
+
+
+def _placed(folder: Path, row: Row) -> dict[str, str]:
+    """With paths that were written on Windows as they are here."""
+    return {column: sheet.spelled(folder, value) if column in (*sheet.PATHS, "truth") else value
+            for column, value in row.items()}
 
 
 def dose_of(row: Row) -> float | None:
