@@ -28,19 +28,23 @@ def segment(pet: Any, method: str = METHOD, *, out: str | Path | None = None, ov
         registry.card(method)
         raise OptionError(f"Method '{method}'", "makes no masks", f"Choose {' or '.join(methods())}.")
     run = run or Run()
-    if out is not None:
-        from .write.outputs import check_apart
-
-        images = (settings.get(name) for name in IMAGES if name != "pet")
-        check_apart([pet, *images], Path(out))
     options = {**settings.pop("options", {}), ALONE: True}
-    result = denoise(pet, method, run=run, options=options, **settings)
     if out is None:
-        return result
+        return denoise(pet, method, run=run, options=options, **settings)
+    from .write.lock import alone_in
+    from .write.outputs import check_apart
+
+    images = (settings.get(name) for name in IMAGES if name != "pet")
+    check_apart([pet, *images], Path(out))
+    with alone_in(Path(out)):
+        return _written(denoise(pet, method, run=run, options=options, **settings), method, Path(out), overwrite, run)
+
+
+def _written(result: Result, method: str, out: Path, overwrite: bool, run: Run) -> Result:
     from .write import masks
 
     source = result.record["request"]["pet"]
     with run.stage("write", "Writing the masks"):
         sources = [] if source == IN_MEMORY else [source]
-        files = masks.write(result, sources, registry.card(method), Path(out), overwrite, run)
+        files = masks.write(result, sources, registry.card(method), out, overwrite, run)
     return replace(result, files=files)

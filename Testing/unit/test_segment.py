@@ -14,6 +14,7 @@ from petdiffusion.measure import cautions
 from petdiffusion.methods.amdiff.config import ORGANS
 from petdiffusion.volume import LabelMap
 from petdiffusion.write import labels as label_files
+from petdiffusion.write.lock import FILE, alone_in
 from petdiffusion.write.tables import read_csv
 from support import dicom_factory, tiny_models
 from support.scans import write_patient
@@ -134,3 +135,14 @@ def test_a_method_without_a_model_says_so(capsys, monkeypatch):
     assert main(["methods", "amdiff"]) == 0
     assert "no model on this machine: train one (petdiffusion train amdiff" in capsys.readouterr().out
     assert main(["methods"]) == 0 and "(no model here)" in capsys.readouterr().out
+
+
+def test_a_second_run_in_the_folder_is_refused_before_anything_is_read(tmp_path, capsys):
+    pet = write_patient(tmp_path / "p")["pet"]
+    words = ["segment", pet, "--model", "amdiff-tiny", "--out", str(tmp_path / "o")]
+    with alone_in(tmp_path / "o"):
+        assert main(words) == 1
+        told = capsys.readouterr()
+        assert "another run is at work in it" in told.err and "Reading" not in told.out
+    assert not (tmp_path / "o").exists()
+    assert main(words) == 0 and not (tmp_path / "o" / FILE).exists()
