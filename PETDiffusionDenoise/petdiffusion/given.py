@@ -179,7 +179,7 @@ def placed(given: Given, case: Case, run: Run) -> Given:
 def _image_on(image: Volume | None, name: str, case: Case, run: Run) -> Volume | None:
     from . import suv
     from .prepare import grids
-    from .prepare.case import SAME_EXAMINATION, check_cover, tell_other_frame
+    from .prepare.case import SAME_EXAMINATION, check_cover, tell_other_frame, tell_same
 
     if image is None:
         return None
@@ -193,6 +193,7 @@ def _image_on(image: Volume | None, name: str, case: Case, run: Run) -> Volume |
             )
         image = suv.to_suv(image) if case.pet.unit == SUVBW else suv.to_bqml(image)
     if image.geometry.close_to(case.pet.geometry):
+        tell_same(image, name, case.pet, run)
         return replace(image, geometry=case.pet.geometry)
     check_cover(image.geometry, name, case.pet, case.body, run, beyond="")
     return grids.resample(image, case.pet.geometry)

@@ -272,7 +272,7 @@ def _pet(source: Any, said: _Said, role: str, run: Run) -> Volume:
 def _aligned(source: Any, name: str, target: Volume, its_name: str, said: _Said, seen: Seen, run: Run) -> Volume:
     """The image on the target's grid; where it does not show all of the body, `seen` gets what it shows."""
     from . import suv
-    from .prepare import case, grids, mask, same_unit, upright
+    from .prepare import case, grids, mask, same_unit
 
     volume = _pet(source, said, "reference" if name == "reference" else "pet", run)
     case.tell_other_patient(volume, name, target, run, its_name)
@@ -284,16 +284,25 @@ def _aligned(source: Any, name: str, target: Volume, its_name: str, said: _Said,
     else:
         remedy = case.SAME_EXAMINATION if its_name == "PET" else case.REGISTER
         case.tell_other_frame(volume.facts.frame_of_reference, name, target, run, remedy, its_name)
-    if volume.geometry.close_to(target.geometry):
-        return replace(volume, geometry=target.geometry)
-    if turn := upright.Turn.onto(volume.geometry, target.geometry, SAME_PLACE_MM):
-        return replace(turn.image(volume), geometry=target.geometry)
+    if laid := _laid(volume, target):
+        case.tell_same(laid, name, target, run, its_name)
+        return laid
     if grids.overlap(volume.geometry, target.geometry) < 0.05:
         raise InputError("The images", "do not overlap in space", "Give images of the same scan position.")
     run.warn(f"The {name} lies on another grid than the {its_name} and was resampled for the comparison.")
     part = case.seen_by(volume.geometry, name, target, mask.body_mask(target), run)
     seen.extend([] if part is None else [part])
     return grids.resample(volume, target.geometry)
+
+
+def _laid(volume: Volume, target: Volume) -> Volume | None:
+    """On the target's grid, where the voxels are the same in whatever order; None where they are others."""
+    from .prepare import upright
+
+    if volume.geometry.close_to(target.geometry):
+        return replace(volume, geometry=target.geometry)
+    turn = upright.Turn.onto(volume.geometry, target.geometry, SAME_PLACE_MM)
+    return replace(turn.image(volume), geometry=target.geometry) if turn else None
 
 
 def _moved(volume: Volume, name: str, target: Volume, its_name: str, run: Run) -> Volume:

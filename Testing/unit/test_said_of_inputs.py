@@ -270,3 +270,44 @@ def test_changed_structures_are_counted_and_the_most_changed_named():
     assert "rib left 7 " not in said
     few = cautions({"organs": rows[:7]})[0].replace("\u00a0", " ")
     assert few.endswith("in 2 of 7 structures: rib left 7 (+7.0 %), rib left 6 (+6.0 %).")
+
+
+def held_against(how, pet, other):
+    run = Run()
+    if how == "compare":
+        quantifying.compare([other], pet, run=run)
+    elif how == "quantify":
+        quantifying.quantify(pet, reference=other, find_above_suv=2.0, run=run)
+    else:
+        petdiffusion.denoise(pet, "gaussian", run=run, **{how: other})
+    return [text for text in run.warnings if "same voxels" in text]
+
+
+def in_bqml(pet):
+    return replace(pet, array=pet.array / np.float32(pet.facts.suv_factor), unit=BQML)
+
+
+@pytest.mark.parametrize("other", [lambda pet: pet, in_bqml, lambda pet: replace(pet, array=pet.array.copy())])
+@pytest.mark.parametrize(("how", "said"), [
+    ("compare", "The image has the same voxels as the reference"),
+    ("quantify", "The reference has the same voxels as the PET"),
+    ("reference", "The reference has the same voxels as the PET"),
+    ("tune", "The validation PET has the same voxels as the PET")])  # fmt: skip
+def test_a_scan_that_is_held_against_itself_is_told(scans, how, said, other):
+    told, = held_against(how, scans["pet"], other(scans["pet"]))
+    assert told.startswith(said) and "says nothing of quality" in told
+
+
+@pytest.mark.parametrize("how", ["compare", "quantify", "reference", "tune"])
+def test_one_voxel_makes_another_scan(scans, how):
+    other = scans["pet"].array.copy()
+    other[11, 12, 13] *= 1.001
+    assert held_against(how, scans["pet"], scans["pet"].with_array(other)) == []
+
+
+def test_a_scan_stored_the_other_way_round_is_the_same(scans):
+    """Its rows run from the left to the right."""
+    pet, grid = scans["pet"], scans["pet"].geometry
+    first = (grid.origin[0] + (grid.size[0] - 1) * grid.spacing[0], *grid.origin[1:])
+    turned = Geometry(grid.size, grid.spacing, first, (-1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0))
+    assert len(held_against("compare", pet, replace(pet, array=pet.array[:, :, ::-1].copy(), geometry=turned))) == 1

@@ -28,6 +28,8 @@ REGISTER = "Align them with --register (in Python register=True), or make sure t
 DRAW_HERE = "Give one of this examination, or have it brought onto it by the registration of the program that drew it."
 SAME_EXAMINATION = "Give one of the same examination, or register it first."
 """The same of masks, and of images to compare with."""
+SAME_VALUES = 1e-6
+"""Of the highest value: so much may come of bringing an image to another unit."""
 LOWEST_SUV, HIGHEST_SUV = 0.02, 40.0
 """Of the mean over what the scan shows of the body, a full bladder or a brain alone included."""
 
@@ -98,6 +100,14 @@ def tell_other_patient(image: Volume, name: str, pet: Volume, run: Run, than: st
     own = replace(pet.facts, weight_kg=None) if weight_given else pet.facts
     if told := own.other_patient(image.facts):
         run.warn(f"The {name} seems to be of another patient than the {than} ({told}). Check that both are of one.")
+
+
+def tell_same(image: Volume, name: str, pet: Volume, run: Run, than: str = "PET") -> None:
+    """Of two images on one grid and in one unit: one that is given twice compares well with itself."""
+    most = float(np.abs(pet.array).max(initial=0.0))
+    if np.abs(image.array - pet.array).max(initial=0.0) <= SAME_VALUES * most:
+        run.warn(f"The {name} has the same voxels as the {than}: an image is held against itself, and what is compared "
+                 "with it says nothing of quality. Check which files were given.")  # fmt: skip
 
 
 def check_cover(geometry: Geometry, name: str, pet: Volume, body: np.ndarray, run: Run,
