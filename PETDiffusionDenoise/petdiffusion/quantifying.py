@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import InputError, OptionError, OutputError, UnitError
+from .errors import InputError, OptionError, OutputError, PETDiffusionError, UnitError
 from .progress import Run
 from .read.dicom import DERIVED
 from .suv.injection import Injection
@@ -140,21 +140,34 @@ def convert(
             label_files.write(read.labels(image, only=only, run=run), folder / target.name)
         else:
             said = _Said(unit, weight_kg)
-            volume = _of_role(image, role, said, run) if frames is None else _of_frames(image, role, frames, said, run)
-            volume = _with_suv(injection, volume, run)
+            volume = (_of_frames(image, role, frames, said, run) if frames is not None else
+                      _told_suv(image, role, said, injection, run) if injection.said else
+                      _of_role(image, role, said, run))  # fmt: skip
             volume = {None: lambda v: v, SUVBW: suv.to_suv, BQML: suv.to_bqml}[to](volume)
             images.write(volume.with_facts(source=None), folder / target.name)
     return target
 
 
-def _with_suv(injection: Injection, volume: Volume, run: Run) -> Volume:
-    """A dose or time that no patient has shows in the mean SUV of the body."""
+def _told_suv(image: Any, role: str, said: _Said, injection: Injection, run: Run) -> Volume:
+    """That the file knows no SUV is no news where it is told one, unless that fails. A dose or time that no patient has
+    shows in the mean SUV of the body."""
     from . import suv
     from .prepare import case, mask
+    from .read.checks import NO_SUV
 
-    known = injection.onto(volume, run)
-    if injection.said:
-        case.check_suv(suv.to_suv(known), mask.body_mask(known), run)
+    reading = replace(run, warnings=[], report=lambda event: None if event["event"] == "warning" else run.report(event))
+    volume = _of_role(image, role, said, reading)
+    lacks = [text for text in reading.warnings if text.startswith(NO_SUV) and "attenuation" not in text]
+    for text in reading.warnings:
+        if text not in lacks:
+            run.warn(text)
+    try:
+        known = injection.onto(volume, run)
+    except PETDiffusionError:
+        for text in lacks:
+            run.warn(text)
+        raise
+    case.check_suv(suv.to_suv(known), mask.body_mask(known), run)
     return known
 
 

@@ -200,3 +200,38 @@ def test_a_weight_that_changes_nothing_in_a_factor_known_by_itself_is_told(tmp_p
     convert(bare(tmp_path)[0], tmp_path / "known.nii.gz", unit="Bq/ml", suv_factor=FACTOR)
     assert read.image(tmp_path / "known.nii.gz", weight_kg=84, run=(run := Run())).facts.suv_factor == FACTOR
     assert any("84 kg was given and changes nothing" in text for text in run.warnings)
+
+
+def without_times(folder):
+    """A DICOM series whose injection was after the scan."""
+
+    def edit(ds, k):
+        ds.RadiopharmaceuticalInformationSequence[0].RadiopharmaceuticalStartTime = "113000"
+
+    return dicom_factory.pet(folder, edit=edit).folder
+
+
+@pytest.mark.parametrize("source", [without_dose, without_times])
+@pytest.mark.parametrize("given", [DOSE, {"suv_factor": FACTOR}])
+def test_that_the_file_knows_no_suv_is_no_news_where_it_is_told_one(tmp_path, source, given):
+    series = source(tmp_path / "in")
+    read.image(series, run=(run := Run()))
+    assert [text for text in run.warnings if text.startswith("No SUV")]
+    said = []
+    convert(series, tmp_path / "known.nii.gz", run=(run := Run(report=said.append)), **given)
+    assert not [text for text in run.warnings if text.startswith("No SUV")]
+    assert [event["text"] for event in said if event["event"] == "warning"] == run.warnings
+    assert {event["event"] for event in said} >= {"stage"}
+
+
+def test_that_the_file_knows_no_suv_is_told_where_none_comes_of_it(tmp_path):
+    with pytest.raises(OptionError, match="The injected dose"):
+        convert(without_dose(tmp_path / "in"), tmp_path / "known.nii.gz", run=(run := Run()), uptake_minutes=60)
+    convert(without_dose(tmp_path / "in"), tmp_path / "plain.nii.gz", run=(plain := Run()))
+    assert [text for text in run.warnings if text.startswith("No SUV")] == plain.warnings != []
+
+
+def test_an_image_that_is_not_corrected_for_attenuation_is_told_with_a_factor_too(tmp_path):
+    series = without_dose(tmp_path / "in", CorrectedImage=["DECY"])
+    convert(series, tmp_path / "known.nii.gz", run=(run := Run()), suv_factor=FACTOR)
+    assert any("lacks ATTN" in text for text in run.warnings)

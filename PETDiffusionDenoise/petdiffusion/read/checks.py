@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from ..progress import Run
 
 PET_ROLES = ("pet", "reference")
+NO_SUV = "No SUV: "
+"""How it is told that a file does not know its way to SUV, and why."""
 FLOAT_BYTES = 4
 HIGHEST = {SUVBW: 1e5, BQML: 1e11, HU: 1e6, ARBITRARY: 1e30}
 """Beyond these a value is not physical: the whole dose in one ml of an adult is an SUV of 70,000."""

@@ -102,7 +102,7 @@ def pet_facts(ordered: Sequence[Dataset], path: Path, run: Run | None = None, we
         _tell(doubts.of_times(ordered, known["half_life_s"]), run)
     except (UnitError, InputError) as error:
         if run is not None and not units.holds_suv(ordered):
-            run.warn(f"No SUV: {error}")
+            run.warn(f"{checks.NO_SUV}{error}")
     known["uptake_minutes"], known["frame_start_minutes"] = _minutes(ordered, known.get("half_life_s"))
     known["decay_factor"] = _decay_factor(ordered, known["uptake_minutes"], known.get("half_life_s"))
     return replace(facts, **known)
