@@ -36,6 +36,7 @@ OWN = {"csrd": {"sigma_data": 0.8}, "amdiff": {"sigma_data": 0.8, "segmenter": S
        "restormer": {"network": RESTORMER}, "spach-transformer": {"network": SPACH},
        "n2v-pt": {"network": {**lesson.SIZE, "dims": 2, "channels": 8}},
        "upete": {"network": LATENT, "normal_level": 0.06, "sigma_data": 2.0, "latent_noise": 1.5},
+       "cycle-wgan": {"network": {**lesson.SIZE, "dims": 2, "channels": 8}},
        "ddpm-2.5d": {"network": PAIR}, "unet-2.5d": {"network": PAIR}}
 """What differs by method."""
 WEIGHT = 0.02

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from petdiffusion.filters import gaussian
+from petdiffusion.infer import on_frame
 from petdiffusion.infer.device import Policy
 from petdiffusion.methods.self_taught import deep_prior, guided_decoder, lesson, noise2void, noisier2noise, painting
 from petdiffusion.prepare.frame import Frame
@@ -161,7 +162,7 @@ def test_a_painted_image_takes_its_borders_from_the_guide():
 def test_learning_stops_where_the_noise_explains_the_rest():
     seen, network = [], torch.nn.Linear(1, 1)
     enough = painting.explained
-    assert enough(1.0 / lesson.UNIT**2) and not enough(1.01 / lesson.UNIT**2)
+    assert enough(1.0 / on_frame.UNIT**2) and not enough(1.01 / on_frame.UNIT**2)
 
     def loss(policy):
         seen.append(1)
@@ -256,7 +257,7 @@ def test_patches_lie_on_the_lattice_and_hold_body():
 def test_a_small_frame_is_continued_like_a_mirror():
     frame = frame_of(hills((5, 7, 9)))
     patches = lesson.Patches.of(frame, 4, random())
-    cut = lesson.cut_all(lesson.scaled(frame), patches.draw())
+    cut = lesson.cut_all(on_frame.scaled(frame), patches.draw())
     assert cut.shape == (lesson.BATCH, 1, 8, 8, 12)
     torch.testing.assert_close(cut[0, 0, 5, :7, :9], cut[0, 0, 4, :7, :9])
 
@@ -264,8 +265,8 @@ def test_a_small_frame_is_continued_like_a_mirror():
 @pytest.mark.parametrize(("shape", "bf16"), [((1, 40, 40), False), ((40, 30, 20), False), ((40, 40, 40), True)])
 @pytest.mark.parametrize("learnt", [
     void, noisier(False),
-    lambda frame, steps: painting.fitted(frame, lesson.unet(frame, Run()), lesson.scaled(frame), steps, Run(), random(),
-                                         4),
+    lambda frame, steps: painting.fitted(frame, lesson.unet(frame, Run()), on_frame.scaled(frame), steps, Run(),
+                                         random(), 4),
 ], ids=["noise2void", "noisier2noise", "painting"])  # fmt: skip
 def test_of_thin_scans_all_learn_in_single_precision(learnt, shape, bf16, monkeypatch):
     """In bfloat16 gradients of thin patches were no numbers, on some processors."""
@@ -289,7 +290,7 @@ def test_a_step_whose_gradients_are_no_numbers_is_left_out():
 def test_levels_of_the_scan_are_kept_whatever_is_painted():
     scan = np.full((40, 40, 40), 6.0)
     frame = frame_of(scan)
-    assert np.abs(lesson.restored(frame, np.zeros(scan.shape, np.float32)) - 6.0).max() < 1e-3
+    assert np.abs(on_frame.restored(frame, np.zeros(scan.shape, np.float32)) - 6.0).max() < 1e-3
 
 
 def test_the_seed_alone_decides_the_first_weights():

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 from petdiffusion import read
+from petdiffusion.infer import on_frame
 from petdiffusion.infer.networks import loaded
-from petdiffusion.methods.self_taught import lesson, noise2void
+from petdiffusion.methods.self_taught import noise2void
 from petdiffusion.methods.self_taught.transfer import built, slice_by_slice
 from petdiffusion.methods.self_taught.transfer_task import TransferTask
 from petdiffusion.prepare import case
@@ -98,7 +99,7 @@ def test_without_steps_the_parameters_are_taken_as_they_are(dataset, model):
     frame = frame_of(dataset)
     found = noise2void.guessed(frame, model, 0, Run())
     scan, around, _ = noise2void.shown(frame)
-    expected = lesson.restored(frame, lesson.painted(model, scan, model.config.multiple, Run()) + around[0].numpy())
+    expected = on_frame.restored(frame, on_frame.painted(model, scan, model.config.multiple, Run()) + around[0].numpy())
     np.testing.assert_array_equal(found, expected)
     assert np.abs(found - frame.array).max() > 0
 

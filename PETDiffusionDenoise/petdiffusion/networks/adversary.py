@@ -41,7 +41,7 @@ class Generator(nn.Module):
     def __init__(self, generator: nn.Module) -> None:
         super().__init__()
         self.generator = generator
-        self.register_load_state_dict_pre_hook(_without_critic)
+        self.register_load_state_dict_pre_hook(_generator_alone)
 
     @property
     def config(self) -> Any:
@@ -51,6 +51,7 @@ class Generator(nn.Module):
         return self.generator(*args, **kwargs)
 
 
-def _without_critic(module: nn.Module, weights: dict[str, Tensor], *_: Any) -> None:
-    for name in [name for name in weights if name.startswith(CRITIC)]:
+def _generator_alone(module: nn.Module, weights: dict[str, Tensor], *_: Any) -> None:
+    """Critics, and whatever else was there to learn against, are left behind."""
+    for name in [name for name in weights if not name.startswith(GENERATOR)]:
         del weights[name]

@@ -9,11 +9,11 @@ SMALLEST_SEEN = 12
 """Voxels along a side that leave it, halved and looked at, more than one place to take the norm of."""
 
 
-def patch_critic(channels: int, images: int = 1) -> nn.Module:
+def patch_critic(channels: int, images: int = 1, dims: int = 3) -> nn.Module:
     """Each of its answers looks at a part of the volume."""
     from monai.networks.nets import PatchDiscriminator
 
-    return PatchDiscriminator(3, channels=channels, in_channels=images, num_layers_d=2, norm="INSTANCE")
+    return PatchDiscriminator(dims, channels=channels, in_channels=images, num_layers_d=2, norm="INSTANCE")
 
 
 def judged(critic: nn.Module, real: Tensor, made: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,23 +10,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...diffusion.conditions import Conditions
 from ...infer.again import policy_for
 from ...infer.device import Policy
-from ...infer.engine import Model, Sampling, Scene, sample_volume
 from ...infer.patches import cut
-from ...infer.plan import PatchRules
 from ...infer.seeds import sample_generator
 from ...infer.tiles import Box, whole_box
+from ...networks.by_slice import BySlice
 from ...networks.unet import UNet, UNetConfig
-from ...prepare.frame import RESTORE_FWHM_MM, Frame, smooth
+from ...prepare.frame import Frame
 from ...progress import Run
 
 PATCH, BATCH = 48, 4
 RATE, PAINTING_RATE = 2e-3, 8e-3
 """Of what starts from a good guess, and of what paints from nothing."""
-UNIT = 5.0
-"""SDs of noise in a network's unit: the values of a scan's organs are then of order one."""
 APART_MM = 20.0
 """Slices as far apart as this have nothing in common: each is worked on by itself."""
 THIN = 32
@@ -73,34 +69,6 @@ class Patches:
 def cut_all(image: Tensor, boxes: list[Box]) -> Tensor:
     """(patches, channels, z, y, x); beyond its end the scan goes on like a mirror."""
     return torch.stack([cut(image, box) for box in boxes])
-
-
-def scaled(frame: Frame) -> Tensor:
-    """The scan in the networks' unit."""
-    return torch.from_numpy(np.ascontiguousarray(frame.array / np.float32(frame.noise * UNIT)))[None]
-
-
-def restored(frame: Frame, image: np.ndarray) -> np.ndarray:
-    """Back to the scan's values. What lacks on the scale of centimetres is added back: no network may shift a level
-    that the scan itself shows beyond doubt."""
-    result = image * np.float32(frame.noise * UNIT)
-    return result + smooth(frame.array - result, RESTORE_FWHM_MM, frame.spacing)
-
-
-class BySlice(nn.Module):
-    """A 2D network on a volume: no slice knows of another."""
-
-    def __init__(self, network: UNet) -> None:
-        super().__init__()
-        self.network, self.config = network, network.config
-
-    @property
-    def last(self) -> nn.Module:
-        return self.network.last
-
-    def forward(self, x: Tensor) -> Tensor:
-        slices = self.network(x.transpose(1, 2).flatten(0, 1))
-        return slices.unflatten(0, (len(x), -1)).transpose(1, 2)
 
 
 def unet(frame: Frame, run: Run, in_channels: int = 1) -> nn.Module:
@@ -150,14 +118,3 @@ def learn(network: nn.Module, loss: Callable[[Policy], Tensor], steps: int, run:
         if enough is not None and enough(level):
             break
     network.eval()
-
-
-def painted(network: nn.Module, images: Tensor, multiple: int, run: Run) -> np.ndarray:
-    """What a network makes of the whole frame, in the engine's patches: any size, in the memory that there is."""
-
-    def mean(x: Tensor, sigma: Tensor, seen: Conditions) -> Tensor:
-        return network(seen.images.expand(len(x), -1, -1, -1, -1)).float()
-
-    plan = Model(mean, network, PatchRules(multiple=multiple))
-    scene = Scene(tuple(images.shape[1:]), Conditions(images=images[None]))
-    return sample_volume(plan, scene, Sampling((1.0, 0.0)), run).image.numpy()[0]

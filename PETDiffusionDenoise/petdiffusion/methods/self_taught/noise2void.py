@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ...infer import on_frame
 from ...infer.device import Policy
 from ...prepare.frame import Frame, filtered, smooth
 from ...progress import Run
@@ -50,14 +51,14 @@ def guessed(frame: Frame, network: nn.Module, steps: int, run: Run) -> np.ndarra
         return error(guess, *(lesson.cut_all(image, boxes) for image in (scan, around, inside)), random)
 
     lesson.learn(network, loss, steps, run.part(0.0, lesson.LEARNT), exact=patches.thin)
-    added = lesson.painted(network, scan, network.config.multiple, run.part(lesson.LEARNT, 1.0))
-    return lesson.restored(frame, added + around[0].numpy())
+    added = on_frame.painted(network, scan, network.config.multiple, run.part(lesson.LEARNT, 1.0))
+    return on_frame.restored(frame, added + around[0].numpy())
 
 
 def shown(frame: Frame) -> tuple[Tensor, Tensor, Tensor]:
     """(1, z, y, x) each: the scan and the surroundings in the network's unit, and the body."""
-    around = torch.from_numpy(surroundings(frame))[None] / (frame.noise * lesson.UNIT)
-    return lesson.scaled(frame), around, torch.from_numpy(frame.body)[None]
+    around = torch.from_numpy(surroundings(frame))[None] / (frame.noise * on_frame.UNIT)
+    return on_frame.scaled(frame), around, torch.from_numpy(frame.body)[None]
 
 
 def error(guess: Callable[[Tensor], Tensor], seen: Tensor, around: Tensor, body: Tensor,

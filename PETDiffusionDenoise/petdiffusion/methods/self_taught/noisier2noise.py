@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...filters import FWHM
+from ...infer import on_frame
 from ...infer.device import Policy
 from ...prepare.frame import Frame, filtered, smooth
 from ...prepare.noise import measure
@@ -39,7 +40,7 @@ def denoise(case: Case, options: Mapping[str, Any], run: Run) -> Output:
 def _learnt(frame: Frame, widths: Sequence[float], options: Mapping[str, Any], run: Run) -> np.ndarray:
     network, random = lesson.unet(frame, run), lesson.randomness(run)
     patches = lesson.Patches.of(frame, network.config.multiple, random)
-    scan, amount = lesson.scaled(frame), options["added"] / lesson.UNIT
+    scan, amount = on_frame.scaled(frame), options["added"] / on_frame.UNIT
     base = _smoothed(scan, frame)
     inside = torch.from_numpy(frame.body)[None]
 
@@ -56,17 +57,17 @@ def _learnt(frame: Frame, widths: Sequence[float], options: Mapping[str, Any], r
     rest = run.part(lesson.LEARNT, 1.0)
 
     def given(image: Tensor, run: Run) -> np.ndarray:
-        return lesson.painted(network, image, network.config.multiple, run) + _smoothed(image, frame)[0].numpy()
+        return on_frame.painted(network, image, network.config.multiple, run) + _smoothed(image, frame)[0].numpy()
 
     if not options["corrected"]:
-        return lesson.restored(frame, given(scan, rest))
+        return on_frame.restored(frame, given(scan, rest))
     total = np.zeros_like(frame.array)
     for draw in range(DRAWS):
         more = noise((1, *scan.shape), widths, frame.spacing, random)[0]
         noisier = scan + amount * more
         total += corrected(given(noisier, rest.part(draw / DRAWS, (draw + 1) / DRAWS)), noisier[0].numpy(),
                            options["added"])  # fmt: skip
-    return lesson.restored(frame, total / DRAWS)
+    return on_frame.restored(frame, total / DRAWS)
 
 
 def corrected(estimate: np.ndarray, noisier: np.ndarray, added: float) -> np.ndarray:

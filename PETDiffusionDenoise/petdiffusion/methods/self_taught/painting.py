@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ...infer import on_frame
 from ...infer.device import Policy
 from ...prepare.frame import RESTORE_FWHM_MM, Frame, smooth
 from ...progress import Run
@@ -22,8 +23,8 @@ def fitted(frame: Frame, network: nn.Module, source: Tensor, steps: int, run: Ru
            multiple: int, rate: float = lesson.PAINTING_RATE, clip: float = math.inf) -> np.ndarray:  # fmt: skip
     """The network after it has painted this frame from the source, as well as the noise allows."""
     patches = lesson.Patches.of(frame, multiple, random)
-    level = smooth(frame.array, RESTORE_FWHM_MM, frame.spacing) / np.float32(frame.noise * lesson.UNIT)
-    detail, inside = lesson.scaled(frame) - torch.from_numpy(level), torch.from_numpy(frame.body)[None]
+    level = smooth(frame.array, RESTORE_FWHM_MM, frame.spacing) / np.float32(frame.noise * on_frame.UNIT)
+    detail, inside = on_frame.scaled(frame) - torch.from_numpy(level), torch.from_numpy(frame.body)[None]
 
     def loss(policy: Policy) -> Tensor:
         boxes = patches.draw()
@@ -34,10 +35,10 @@ def fitted(frame: Frame, network: nn.Module, source: Tensor, steps: int, run: Ru
 
     lesson.learn(network, loss, steps, run.part(0.0, lesson.LEARNT), enough=explained,
                  rate=rate, clip=clip, exact=patches.thin)  # fmt: skip
-    image = lesson.painted(network, source, multiple, run.part(lesson.LEARNT, 1.0))
-    return lesson.restored(frame, level + image)
+    image = on_frame.painted(network, source, multiple, run.part(lesson.LEARNT, 1.0))
+    return on_frame.restored(frame, level + image)
 
 
 def explained(level: float) -> bool:
     """The difference from the scan is as large as the noise: a closer image would follow the noise."""
-    return level * lesson.UNIT**2 <= 1.0
+    return level * on_frame.UNIT**2 <= 1.0

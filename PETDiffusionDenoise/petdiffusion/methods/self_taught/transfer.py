@@ -11,6 +11,7 @@ import numpy as np
 
 from ...infer.networks import loaded
 from ...infer.residual import model_facts
+from ...networks.by_slice import BySlice
 from ...networks.config import Config
 from ...networks.unet import UNet, UNetConfig
 from ...prepare.frame import Frame, filtered
@@ -18,7 +19,7 @@ from ...progress import Run
 from ...zoo.choose import choose
 from ..contract import Case, Output
 from . import noise2void
-from .lesson import SIZE, BySlice
+from .lesson import SIZE
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ...infer.on_frame import UNIT
 from ...networks.unet import UNetConfig
 from ...progress import Run
 from ...training.choices import config_of
@@ -16,7 +17,6 @@ from ...training.settings import TrainSettings
 from ...training.sides import Sides
 from ...training.task import Batch
 from . import noise2void
-from .lesson import UNIT
 from .transfer import CONFIGS, built
 from .transfer_data import LowSlices, load
 
