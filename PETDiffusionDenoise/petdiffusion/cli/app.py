@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 import traceback
@@ -69,6 +70,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return _unread()
     except OSError as error:
+        if _is_closed_pipe(error):
+            return _unread()
         return _fail(
             OutputError(
                 str(error.filename or "A file"),
@@ -96,6 +99,8 @@ def _parsed(words: Sequence[str]) -> argparse.Namespace:
         return args
     except _WrongWords as wrong:
         used, message = wrong.args
+        if sys.platform == "win32" and "unrecognized arguments" in message:
+            message += " (PowerShell ends a word at a comma: write lists in quotes, such as '1,3-5')"
         if "--json-lines" in words:
             error = OptionError("The command line", message, f"See '{used.prog} --help'.")
             JsonLines()({"event": "error", "error": error.to_json()})
@@ -110,6 +115,11 @@ def _say_every_letter() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def _is_closed_pipe(error: OSError) -> bool:
+    """As Windows has no word of its own for it."""
+    return sys.platform == "win32" and error.errno == errno.EINVAL and error.filename is None
+
+
 def _unread() -> int:
     """Nothing is said, and Python's own last flush must not complain either."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -122,7 +132,8 @@ def args_debug(args: argparse.Namespace) -> bool:
 
 def _defect(error: Exception) -> PETDiffusionError:
     place = traceback.extract_tb(error.__traceback__)[-1]
-    where = f"{place.filename.rsplit('petdiffusion', 1)[-1].lstrip('/')}:{place.lineno}"
+    file = place.filename.replace("\\", "/").rsplit("petdiffusion/", 1)[-1]
+    where = f"{file}:{place.lineno}"
     return PETDiffusionError(
         "A defect of this program",
         f"{type(error).__name__}: {error} (at {where})",

@@ -86,6 +86,17 @@ def _example(method: str, near: str) -> str:
     return f"{best.name}={str(best.default).lower() if best.kind == 'bool' else best.default}"
 
 
+class Listed(argparse.Action):
+    """A list with commas, of which PowerShell makes a word each."""
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: str | None = None
+                 ) -> None:  # fmt: skip
+        setattr(namespace, self.dest, ",".join(values))
+
+
+LISTED: dict[str, Any] = {"nargs": "+", "action": Listed}
+
+
 def assignments(pairs: Sequence[str], example: str = "NAME=VALUE") -> dict[str, str]:
     """`NAME=VALUE` words as a dictionary."""
     found: dict[str, str] = {}

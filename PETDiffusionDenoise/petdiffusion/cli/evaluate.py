@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import OptionError
 from ..progress import Run
-from .common import add_device, add_reporting, add_unit, assignments, name_alone, options_of, table
+from .common import LISTED, add_device, add_reporting, add_unit, assignments, name_alone, options_of, table
 
 
 def add(commands: Any) -> None:
@@ -23,7 +23,7 @@ def add(commands: Any) -> None:
         "never put together. What was finished is not done again.",
     )
     parser.add_argument("--manifest", required=True, metavar="CASES.csv")
-    parser.add_argument("--methods", required=True, metavar="A,B,…",
+    parser.add_argument("--methods", required=True, metavar="A,B,…", **LISTED,
                         help="the first is what others are tested against; A@fast is A once more, with options or a "
                         "model of its own")  # fmt: skip
     parser.add_argument("--out", required=True, metavar="DIR", help="gets report.html, tables and all runs")

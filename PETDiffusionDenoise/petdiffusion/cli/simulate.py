@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import OptionError
 from ..progress import Run
-from .common import add_output, add_reporting, add_unit, add_weight
+from .common import LISTED, add_output, add_reporting, add_unit, add_weight
 
 
 def add(commands: Any) -> None:
@@ -25,17 +25,18 @@ def _patient(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=1, metavar="S")
     parser.add_argument("--kind", choices=("body", "brain"), default="body")
     parser.add_argument("--tracer", default="FDG", help="FDG, or DASB for the brain")
-    parser.add_argument("--spacing", metavar="MM[,MM,MM]", help="voxel size; three numbers (x, y, z) for a body")
+    parser.add_argument("--spacing", **LISTED, metavar="MM[,MM,MM]",
+                        help="voxel size; three numbers (x, y, z) for a body")  # fmt: skip
     parser.add_argument("--lesions", type=int, metavar="N", help="0 to 30; drawn if not given")
     body = parser.add_argument_group("of a body", "drawn from the seed where not given")
     body.add_argument("--arms", choices=("up", "down"))
     body.add_argument("--sex", choices=("F", "M"))
     body.add_argument("--field", choices=("body", "trunk"), help="vertex to mid-thigh (default), or chin to groin")
     brain = parser.add_argument_group("of a brain")
-    brain.add_argument("--field-mm", metavar="X,Y,Z", help="field of view (default 256,256,180)")
+    brain.add_argument("--field-mm", **LISTED, metavar="X,Y,Z", help="field of view (default 256,256,180)")
     scan = parser.add_argument_group("of the scan")
     scan.add_argument(
-        "--fraction", default="1,0.1", metavar="F[,F…]", help="dose fractions to scan (default %(default)s)"
+        "--fraction", **LISTED, default="1,0.1", metavar="F[,F…]", help="dose fractions to scan (default %(default)s)"
     )
     scan.add_argument("--preset", metavar="SCANNER", help="scanner to imitate")
     scan.add_argument(
@@ -67,11 +68,12 @@ def _dataset(parser: argparse.ArgumentParser) -> None:
     """many digital patients with scans, a manifest and fixed splits"""
     parser.add_argument("--n", type=int, required=True, metavar="N", help="number of patients")
     parser.add_argument("--kind", choices=("body", "brain"), default="body")
-    parser.add_argument("--tracer", default="FDG", metavar="TRACER[,TRACER…]", help="several are dealt out in turn")
+    parser.add_argument("--tracer", **LISTED, default="FDG", metavar="TRACER[,TRACER…]",
+                        help="several are dealt out in turn")  # fmt: skip
     parser.add_argument("--split", choices=("train", "validation", "test", "mixed"), default="train")
-    parser.add_argument("--fraction", default="1,0.25,0.1", metavar="F[,F…]")
+    parser.add_argument("--fraction", **LISTED, default="1,0.25,0.1", metavar="F[,F…]")
     parser.add_argument("--spacing", type=float, metavar="MM")
-    parser.add_argument("--preset", metavar="SCANNER[,SCANNER…]", help="several are dealt out in turn")
+    parser.add_argument("--preset", **LISTED, metavar="SCANNER[,SCANNER…]", help="several are dealt out in turn")
     parser.add_argument("--first-seed", type=int, default=0, metavar="S", help="offset within the split's seeds")
     parser.add_argument("--workers", type=int, default=1, metavar="W")
     parser.set_defaults(execute=_run_dataset)

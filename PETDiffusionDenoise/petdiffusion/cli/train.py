@@ -16,6 +16,20 @@ from ..progress import Run, silent
 from .common import add_device, add_reporting, assignments, check_device
 
 
+class Streamed(argparse.Action):
+    """NAME=VALUE each, of which PowerShell parts a value with commas."""
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: str | None = None
+                 ) -> None:  # fmt: skip
+        whole: list[str] = []
+        for word in values:
+            if "=" in word or not whole:
+                whole.append(word)
+            else:
+                whole[-1] += f",{word}"
+        setattr(namespace, self.dest, whole)
+
+
 def add(commands: Any) -> None:
     names = [name for name, card in registry.cards().items() if card.trainer]
     parser = commands.add_parser(
@@ -29,7 +43,7 @@ def add(commands: Any) -> None:
     patients = parser.add_mutually_exclusive_group(required=True)
     patients.add_argument("--data", nargs="+", metavar="DIR", help="folders with manifest.csv, or manifests")
     patients.add_argument(
-        "--stream", nargs="+", metavar="NAME=VALUE", default=[],
+        "--stream", nargs="+", action=Streamed, metavar="NAME=VALUE", default=[],
         help="digital patients drawn meanwhile, without files, such as kind=brain tracer=FDG,DASB fraction=0.25,0.1",
     )  # fmt: skip
     parser.add_argument(
