@@ -11,6 +11,7 @@ from petdiffusion.cli import main
 from petdiffusion.cli.denoise import events
 from petdiffusion.errors import OptionError
 from petdiffusion.methods.bc_dpm import search
+from petdiffusion.methods.bc_dpm.chain import Settings, Steering
 from petdiffusion.methods.bc_dpm.placed import MARGIN, place, working_grid
 from petdiffusion.progress import Run
 from petdiffusion.volume import Geometry
@@ -193,3 +194,11 @@ def test_impossible_options_are_errors():
     for wrong in ({"balance": 1.2}, {"counts": -1}, {"conditions": "all"}, {"steps": 5}, {"resolution": 2}):
         with pytest.raises(OptionError):
             CARD.resolve(wrong)
+
+
+@pytest.mark.skipif(torch.backends.mps.is_available(), reason="such a graphics card has generators of its own")
+def test_counts_are_drawn_by_the_processor_for_apples_graphics_cards_which_draw_none():
+    image = torch.ones(2, 4, 4)
+    steering = Steering(Settings(2, 0.2, 4.0, 2.0), image, image, None, None, None, seed=7)
+    steering._begin(2, torch.device("mps"))
+    assert [counts.device.type for counts in steering._counts] == ["cpu", "cpu"]

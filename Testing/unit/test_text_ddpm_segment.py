@@ -1,7 +1,9 @@
 """TotalSegmentator as a program of its own, played by small scripts: its result, its progress, and all its failures."""
 
+import os
 import stat
 import sys
+import tempfile
 import threading
 import time
 
@@ -74,8 +76,17 @@ def test_the_task_is_that_of_the_image(play, image):
 def test_missing(monkeypatch, tmp_path, image):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(segment.sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setattr(segment.sysconfig, "get_path", lambda kind: str(tmp_path))
     with pytest.raises(DependencyError, match="is not installed"):
         run_on(image)
+
+
+def test_it_is_found_where_pip_puts_programs(play, image, monkeypatch, tmp_path):
+    """`Scripts` beside the Python of Windows, which is not on the path of a Slicer."""
+    play(RESULT.format(factor=1))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(segment.sysconfig, "get_path", lambda kind: {"scripts": str(tmp_path / "bin")}[kind])
+    assert run_on(image).present() == {5: "liver"}
 
 
 def test_missing_weights(play, image):
@@ -113,6 +124,23 @@ def test_hanging_is_ended_with_its_children(play, image):
 def test_a_cancel_ends_it(play, image):
     play("import time; time.sleep(60)")
     run = Run()
+    threading.Timer(0.5, run.cancelled.set).start()
+    with pytest.raises(Cancelled):
+        run_on(image, run=run)
+
+
+def test_a_cancel_is_told_though_a_file_cannot_be_removed_yet(play, image, monkeypatch, tmp_path):
+    """Windows removes none that a process that is just ending has open."""
+    play("import time; time.sleep(60)")
+    real, run = os.unlink, Run()
+
+    def unlink(path, *more, **named):
+        if str(path).endswith("image.nii.gz"):
+            raise PermissionError(13, "in use", str(path))
+        real(path, *more, **named)
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(os, "unlink", unlink)
     threading.Timer(0.5, run.cancelled.set).start()
     with pytest.raises(Cancelled):
         run_on(image, run=run)

@@ -152,7 +152,8 @@ class Steering:
         numbers = range(first, self._next)
         self._noise = sample_generators(self.seed + _SCAN_NOISE, count, first, self.alike)
         seeds = [generator(self.seed, i, _COUNTS).initial_seed() for i in numbers]
-        self._counts = [torch.Generator(device).manual_seed(seed) for seed in seeds]
+        where = device if device.type == "cuda" else "cpu"  # Apple's GPUs draw no Poisson numbers
+        self._counts = [torch.Generator(where).manual_seed(seed) for seed in seeds]
 
     def _to(self, device: torch.device) -> None:
         """Everything where the chain's volumes are; they may leave the device when its memory runs out."""

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import threading
 import time
@@ -34,8 +35,10 @@ _NO_WEIGHTS = ("connectionerror", "max retries", "getaddrinfo", "name resolution
 
 
 def program() -> str:
-    """Where TotalSegmentator is: on the path, or beside this Python."""
-    beside = shutil.which(PROGRAM, path=str(Path(sys.executable).parent))
+    """Where TotalSegmentator is: on the path, beside this Python, or where its programs are put, which is a folder of
+    its own on Windows and in Slicer."""
+    places = (str(Path(sys.executable).parent), sysconfig.get_path("scripts"))
+    beside = shutil.which(PROGRAM, path=os.pathsep.join(places))
     found = shutil.which(PROGRAM) or beside
     if found is None:
         raise DependencyError(PROGRAM, "is not installed",
@@ -49,7 +52,7 @@ def segmented(image: Volume, kind: str, target: Geometry, wait_s: float, run: Ru
     if grids.overlap(image.geometry, target) < LEAST_OVERLAP:
         raise GeometryError(f"The {kind.upper()}", "does not overlap the PET", "Give that of the same examination.")
     with run.stage("segment", f"Segmenting the {kind.upper()} with {PROGRAM}"):
-        with tempfile.TemporaryDirectory(prefix="petdiffusion-") as folder:
+        with tempfile.TemporaryDirectory(prefix="petdiffusion-", ignore_cleanup_errors=True) as folder:
             source, out = Path(folder, "image.nii.gz"), Path(folder, "organs.nii.gz")
             image.with_facts(source=None).to_nibabel().to_filename(source)
             _watched([path, "-i", str(source), "-o", str(out), "--ml", "--task", TASKS[kind]], wait_s, run)
@@ -154,6 +157,7 @@ def _end(process: subprocess.Popen) -> None:
         except (psutil.Error, OSError):
             continue
     process.wait(timeout=10)
+    psutil.wait_procs(children, timeout=10)  # whose files Windows removes no sooner
 
 
 def _failure(code: int, tail: Sequence[str]) -> DependencyError:
