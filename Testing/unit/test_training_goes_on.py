@@ -12,7 +12,7 @@ from petdiffusion.cli import main
 from petdiffusion.errors import OutputError, TrainingError
 from petdiffusion.methods.csrd.task import CsrdTask
 from petdiffusion.progress import Run
-from petdiffusion.training import loop
+from petdiffusion.training import checkpoint, loop
 from petdiffusion.training.average import moving_average
 from petdiffusion.training.bank import load_bank
 from petdiffusion.training.checkpoint import FACTS, STATE, load
@@ -22,6 +22,7 @@ from petdiffusion.training.loop import train
 from petdiffusion.training.manifest import collect
 from petdiffusion.training.settings import TrainSettings
 from petdiffusion.write.lock import alone_in
+from safetensors.torch import load_file
 from support.line import Line, People, Points
 from support.tiny_bank import write_dataset
 from support.tiny_models import NETWORK
@@ -57,6 +58,21 @@ def test_another_setting_midway_is_refused_and_nothing_is_rewritten(tmp_path, ch
     with pytest.raises(TrainingError, match=f"was begun with {name} = .*, not {value}"):
         go(tmp_path / "t", steps=4, **change)
     assert contents(tmp_path / "t") == before
+
+
+def test_a_folder_in_which_nothing_was_learnt_says_how_it_becomes_free(tmp_path):
+    """Earlier versions kept a checkpoint where the first step failed, as by a patch that there was no memory for."""
+    go(tmp_path / "t")
+    tensors, facts = load_file(tmp_path / "t" / STATE), checkpoint.facts_of(tmp_path / "t")
+    checkpoint.write(tensors, tmp_path / "t" / STATE, {"facts": json.dumps({**facts, "step": 0, "losses": []})})
+    with pytest.raises(TrainingError, match=r"was begun with patch = .*, not 32") as caught:
+        go(tmp_path / "t", steps=2, patch=32)
+    assert f"Nothing was learnt in it yet: remove {STATE}" in caught.value.remedy
+    (tmp_path / "t" / STATE).unlink()
+    assert go(tmp_path / "t", steps=2, patch=32)["settings"]["patch"] == 32
+    with pytest.raises(TrainingError, match="was begun with") as caught:
+        go(tmp_path / "t", steps=4, patch=16)
+    assert "takes over its weights" in caught.value.remedy
 
 
 def test_a_longer_training_with_more_patients_keeps_on_record_what_it_was(tmp_path):

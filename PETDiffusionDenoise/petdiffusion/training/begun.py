@@ -92,6 +92,10 @@ def check_origin(origin: str, data: Mapping[str, Any], run: Run) -> None:
 
 
 def _other(begun: Begun, why: str) -> TrainingError:
+    if not begun.facts.get("step"):  # as earlier versions left it where a training failed in its first step
+        return TrainingError(f"Folder {begun.folder.name}", why,
+                             f"Nothing was learnt in it yet: remove {checkpoint.STATE} there and give the command "
+                             "again, or choose another folder.")  # fmt: skip
     return TrainingError(f"Folder {begun.folder.name}", why,
                          f"Go on as it was begun, or choose another folder; --from {begun.folder} takes over its "
                          "weights.")  # fmt: skip
