@@ -1,5 +1,6 @@
 """Whole benchmarks on small patients: what they keep, what they may see, and that users get the same numbers."""
 
+import errno
 import json
 import subprocess
 import sys
@@ -260,6 +261,35 @@ def test_what_cannot_be_written_is_refused_before_patients_are_drawn(tmp_path, i
     with pytest.raises(OutputError, match="a file, not a folder"):
         run.bench(BENCH, ask(**{name: str(tmp_path / place) for name, place in into.items()}))
     assert not DRAWN
+
+
+def test_a_cache_that_cannot_be_written_is_named_before_patients_are_drawn(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("PETDIFFUSION_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(OutputError) as caught:
+        run.bench(BENCH, ask())
+    named = f"The cache {tmp_path / 'file' / 'cache' / 'bench'} cannot be written"
+    assert caught.value.what == named and "a file, not a folder" in caught.value.why
+    assert "Set PETDIFFUSION_CACHE" in caught.value.remedy and not DRAWN
+
+
+def test_a_cache_that_is_full_midway_is_named_and_an_image_that_cannot_be_read_is_not(tmp_path, monkeypatch):
+    monkeypatch.setenv("PETDIFFUSION_CACHE", str(tmp_path / "cache"))
+
+    def full(folder):
+        raise OutputError(f"{folder}/pet.nii.gz cannot be written", "the disk is full", "Free some space.")
+
+    def gone(folder):
+        raise FileNotFoundError(errno.ENOENT, "no such file", "scan.nii.gz")
+
+    with pytest.raises(OutputError, match=r"^The cache .*bench cannot be written: the disk is full") as caught:
+        sealed.ready(store.folder() / "real" / "one", full, Run())
+    assert "part" not in str(caught.value)
+    with pytest.raises(FileNotFoundError):
+        sealed.ready(store.folder() / "real" / "one", gone, Run())
+    (store.folder() / "results").touch()
+    with pytest.raises(OutputError, match=r"^The cache .*bench cannot be written: "):
+        store.keep_json({}, store.folder() / "results" / "one.json")
 
 
 def test_tables_beyond_the_papers_own_are_made_when_named_and_said(tmp_path):

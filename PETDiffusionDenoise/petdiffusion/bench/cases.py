@@ -120,7 +120,7 @@ def kept(key: Mapping[str, Any], compute: Any) -> Numbers:
     known = store.read_json(file)
     if known is None:
         known = {"numbers": compute(), "of": dict(key)}
-        store.write_json(known, file)
+        store.keep_json(known, file)
     return known["numbers"]
 
 

@@ -57,6 +57,7 @@ def bench(definition: Bench, ask: Ask, run: Run | None = None) -> dict[str, Any]
     parts = _parts(definition, ask)
     _check_places(ask)
     vgg = vgg_of(ask.vgg)
+    store.check_writable()
     count = usual() if ask.workers is None else ask.workers
     report = _head(definition, ask, vgg, count)
     with workers(count, run) as pool:

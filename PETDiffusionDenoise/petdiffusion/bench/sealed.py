@@ -8,9 +8,9 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from ..errors import OutputError
 from ..progress import Run
 from ..write import moving
-from ..write.staging import writing
 from . import store
 
 SEAL = "seal.json"
@@ -30,12 +30,13 @@ def ready(place: Path, fill: Callable[[Path], object], run: Run) -> Path:
     _remove_stale(place.parent)
     part = place.with_name(f".part-{os.getpid()}-{place.name}")
     try:
-        with writing(part):
+        with store.caching():
             part.mkdir(parents=True)
-        fill(part)
-        store.write_json({file.name: store.sha256(file) for file in sorted(part.iterdir())}, part / SEAL)
+        with store.caching((OutputError,)):  # whatever else fails may be an image that was read
+            fill(part)
+            store.write_json({file.name: store.sha256(file) for file in sorted(part.iterdir())}, part / SEAL)
         run.check()
-        with writing(place):
+        with store.caching():
             _put(part, place)
     finally:
         shutil.rmtree(part, ignore_errors=True)

@@ -16,11 +16,14 @@ import hashlib
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ..errors import OutputError
 from ..write import moving
-from ..write.staging import writing
+from ..write.staging import output_error, writing
 
 LENGTH = 20
 
@@ -37,6 +40,26 @@ def _system_cache() -> Path:
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+
+
+@contextmanager
+def caching(kinds: tuple[type[Exception], ...] = (OSError, OutputError)) -> Iterator[None]:
+    """A cache that cannot be written is named by its folder: nobody chose the files in it."""
+    try:
+        yield
+    except kinds as error:
+        why = error.why if isinstance(error, OutputError) else output_error(folder(), error).why
+        raise OutputError(f"The cache {folder()} cannot be written", why,
+                          "Set PETDIFFUSION_CACHE to a folder with room that can be written.") from error  # fmt: skip
+
+
+def check_writable() -> None:
+    """Before patients are drawn, which may take minutes."""
+    probe = folder() / f".{os.getpid()}.part"
+    with caching():
+        probe.parent.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
 
 
 def digest(value: Any) -> str:
@@ -68,6 +91,12 @@ def write_text(text: str, file: Path) -> None:
 
 def write_json(data: Any, file: Path) -> None:
     write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", file)
+
+
+def keep_json(data: Any, file: Path) -> None:
+    """In the cache."""
+    with caching():
+        write_json(data, file)
 
 
 def read_json(file: Path) -> Any:

@@ -67,7 +67,7 @@ def kept(row: Row, made_of: Mapping[str, Any], pairs: Callable[[], Sequence[Pair
         given = [(only(case, row.anatomy), normal) for case, normal in pairs()]
         options, trials = search(card, given, row.options, run)
         found = {"method": card.name, "options": options, "trials": trials}
-        store.write_json(found, file)
+        store.keep_json(found, file)
     return found
 
 
