@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import importlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,17 @@ from .. import registry
 from ..errors import OptionError, TrainingError
 from ..progress import Run, silent
 from .common import add_device, add_reporting, assignments, check_device
+from .order import MethodAfter, explain_lack
 
 
-class Streamed(argparse.Action):
+class Streamed(MethodAfter):
     """NAME=VALUE each, of which PowerShell parts a value with commas."""
 
-    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: str | None = None
-                 ) -> None:  # fmt: skip
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Sequence[str],
+                 option_string: str | None = None) -> None:  # fmt: skip
+        super().__call__(parser, namespace, values, option_string)
         whole: list[str] = []
-        for word in values:
+        for word in getattr(namespace, self.dest):
             if "=" in word or not whole:
                 whole.append(word)
             else:
@@ -40,10 +42,12 @@ def add(commands: Any) -> None:
                     "manifest's column 'patient' says which scans are of one person: nobody may be in two splits.",
     )  # fmt: skip
     parser.add_argument("method", metavar="METHOD", help=f"one of {', '.join(names) or 'none yet'}")
+    explain_lack(parser)
+    after = {"action": MethodAfter, "methods": names}
     patients = parser.add_mutually_exclusive_group(required=True)
-    patients.add_argument("--data", nargs="+", metavar="DIR", help="folders with manifest.csv, or manifests")
+    patients.add_argument("--data", nargs="+", metavar="DIR", **after, help="folders with manifest.csv, or manifests")
     patients.add_argument(
-        "--stream", nargs="+", action=Streamed, metavar="NAME=VALUE", default=[],
+        "--stream", nargs="+", metavar="NAME=VALUE", default=[], **after | {"action": Streamed},
         help="digital patients drawn meanwhile, without files, such as kind=brain tracer=FDG,DASB fraction=0.25,0.1",
     )  # fmt: skip
     parser.add_argument(
@@ -56,11 +60,11 @@ def add(commands: Any) -> None:
     length.add_argument("--minutes", type=float)
     length.add_argument("--steps", type=int)
     parser.add_argument(
-        "--set", nargs="+", metavar="NAME=VALUE", action="extend", default=[],
+        "--set", nargs="+", metavar="NAME=VALUE", default=[], extends=True, **after,
         help="training settings, such as batch=8; 'petdiffusion methods METHOD' lists them, with their defaults",
     )  # fmt: skip
     parser.add_argument(
-        "--change", nargs="+", metavar="NAME=VALUE", action="extend", default=[],
+        "--change", nargs="+", metavar="NAME=VALUE", default=[], extends=True, **after,
         help="fields of the configuration; 'petdiffusion methods METHOD' lists them",
     )  # fmt: skip
     add_device(parser)
