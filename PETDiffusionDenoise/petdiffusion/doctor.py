@@ -11,6 +11,7 @@ from importlib import util
 from typing import Any
 
 from .packages import ABSENT, NETWORKS, PACKAGES, Package, at_least
+from .wording import counted
 
 
 def examine() -> dict[str, Any]:
@@ -106,7 +107,8 @@ def _devices() -> list[dict[str, Any]]:
 
 def _device(name: str, free: int, facts: dict[str, Any]) -> dict[str, Any]:
     speed = "bf16" if facts["bf16"] else "float32"
-    chosen = f", chosen: {facts['name']}, {speed}, {facts['threads']} threads" if name == facts["device"] else ""
+    threads = counted(facts["threads"], "thread")
+    chosen = f", chosen: {facts['name']}, {speed}, {threads}" if name == facts["device"] else ""
     title = facts["name"] if name == facts["device"] else name.upper()
     return {"name": name, "title": title, "free_gb": round(free / 1e9, 1), "text": f"{free / 1e9:.1f} GB free{chosen}"}
 

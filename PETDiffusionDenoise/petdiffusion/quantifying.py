@@ -14,6 +14,7 @@ from .progress import Run
 from .read.dicom import DERIVED
 from .suv.injection import Injection
 from .volume import ARBITRARY, BQML, SUVBW, LabelMap, Volume
+from .wording import an
 
 Tables = dict[str, list[dict[str, Any]]]
 Seen = list[np.ndarray]
@@ -118,7 +119,7 @@ def convert(
         raise OptionError("Dose, times or SUV factor", "are of one PET, written as a file of its own",
                           "Leave them out, or convert to NIfTI with them first.")
     if only and role != "labels":
-        raise OptionError(f"only = {', '.join(only)}", f"names structures, and the image is a {role.upper()}",
+        raise OptionError(f"only = {', '.join(only)}", f"names structures, and the image is {an(role.upper())}",
                           "Give it with role='labels' (--role labels), or leave it out.")  # fmt: skip
     if like is not None:
         return _as_dicom(image, Path(target), like, {"role": role, "to": to, "frames": frames},
@@ -254,7 +255,7 @@ def _of_frames(image: Any, role: str, frames: str, said: _Said, run: Run) -> Vol
     from .read.dynamic import chosen, mean
 
     if role != "pet":
-        raise OptionError(f"Frames of a {role.upper()}", "are not known", "Leave --frames out.")
+        raise OptionError(f"Frames of {an(role.upper())}", "are not known", "Leave --frames out.")
     found = read.frames(image, unit=said.unit, weight_kg=said.weight_kg, run=run)
     return mean(found, chosen(frames, len(found)))
 

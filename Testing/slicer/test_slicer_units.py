@@ -329,8 +329,8 @@ def test_an_enhanced_object_that_cannot_be_understood_is_explained(from_enhanced
         ds.PerFrameFunctionalGroupsSequence = ds.PerFrameFunctionalGroupsSequence[:-1]
 
     found = units.find(node := from_enhanced(damaged))
-    assert found.unit is None and "5 items that describe them" in found.problem
-    assert "5 items that describe them" in units.find(node, BQML).problem
+    assert found.unit is None and "5 items for them" in found.problem
+    assert "5 items for them" in units.find(node, BQML).problem
     assert units.facts_of(node).injected_dose_bq is None
 
 

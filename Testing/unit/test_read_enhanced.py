@@ -312,7 +312,7 @@ def test_a_damaged_object_is_refused_by_name(tmp_path, series):
         ds.file_meta.TransferSyntaxUID = MPEG2MPML
     slices, cases = series.datasets, {}
     for name, error, said, edit, frame in (
-        ("items", InputError, "5 items that describe them", items, None), ("cut", InputError, "pixels", cut, None),
+        ("items", InputError, "5 items for them", items, None), ("cut", InputError, "pixels", cut, None),
         ("none", InputError, "holds no pixels", no_pixels, None),
         ("packed", InputError, "MPEG", packed, None),
         ("place", GeometryError, "ImagePositionPatient of place.dcm, frame 3", None, lacking("PlanePositionSequence")),

@@ -48,11 +48,11 @@ def test_a_number_outside_its_own_interval_is_spoken_of(case):
     def said(*rows):
         return certainty_section(replace(report(case), interval_rows=rows))
 
-    such = "1 of 2 numbers of lesions lie outside their own interval (†), such as SUVmax 6.00 of node (6.20 to 19.90)"
+    such = "1 of 2 numbers of lesions lies outside its own interval (†), such as SUVmax 6.00 of node (6.20 to 19.90)"
     assert such in said(row(7.0), row(6.0))
-    assert "1 of 1 numbers of organs lie outside" in said({**row(6.0), "kind": "organ"})
+    assert "1 of 1 number of organs lies outside" in said({**row(6.0), "kind": "organ"})
     for rows in ((row(7.0),), (row(6.0, calibrated=False),), (row(None),)):
-        assert "outside their own" not in said(*rows)
+        assert "own interval" not in said(*rows)
 
 
 def test_a_lesion_is_named_once_beside_its_numbers(case):
@@ -96,12 +96,12 @@ def test_a_marks_number_outside_its_own_interval_is_spoken_of(case):
 
     liver = {**LIVER, "SUVmean_low95": 2.5, "SUVmean_high95": 2.9}
     said = text(mark(**SD), TOTAL, liver)
-    assert ("1 of 2 numbers of lesions and organs lie outside their own interval (†), such as SUVmean 2.25 of liver "
+    assert ("1 of 2 numbers of lesions and organs lies outside its own interval (†), such as SUVmean 2.25 of liver "
             "(2.50 to 2.90)") in said  # fmt: skip
     large = {**LIVER, "volume_ml_low95": 507.5, "volume_ml_high95": 751.4}
     assert "such as Volume 500.0 ml of liver (507.5 to 751.4)" in text(mark(**SD), TOTAL, large)
     assert "liver 500.0 2.25 † 2.50 to 2.90" in said and "6.00 5.50 to 6.50" in said
-    assert "outside their own" not in text(mark(**SD), TOTAL, LIVER)
+    assert "own interval" not in text(mark(**SD), TOTAL, LIVER)
 
 
 def test_no_mark_is_not_said_to_be_no_lesion(case):

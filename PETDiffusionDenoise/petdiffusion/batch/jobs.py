@@ -13,6 +13,7 @@ from ..errors import OptionError, UnitError
 from ..progress import Run, finite
 from ..read.sources import declared_unit
 from ..request import Request
+from ..wording import counted
 from ..write import moving, tables
 from ..write.lock import alone_in
 from ..zoo import store
@@ -48,7 +49,7 @@ def run_batch(
         raise OptionError(f"{workers} workers", "at least one is needed", "Give --workers 1 or more.")
     cases = read_manifest(manifest)
     jobs = [_job(case, method or registry.DEFAULT_METHOD, out, settings, report, overwrite) for case in cases]
-    with alone_in(out, "batch"), run.stage("batch", f"{len(jobs)} cases"):
+    with alone_in(out, "batch"), run.stage("batch", counted(len(jobs), "case")):
         rows: dict[str, Row] = {}
         earlier = (out / SUMMARY).exists()
         for row in engines.choose(engine, jobs, run, workers, address):
@@ -112,7 +113,7 @@ def _mixed(jobs: Sequence[engines.Job], rows: Mapping[str, Row]) -> list[str]:
 
 
 def _counted(models: Mapping[str, int]) -> str:
-    return " and ".join(f"{name} ({n} case{'s' if n > 1 else ''})" for name, n in models.items())
+    return " and ".join(f"{name} ({counted(n, 'case')})" for name, n in models.items())
 
 
 def _number(id_: str, name: str, text: str, kind: type) -> Any:

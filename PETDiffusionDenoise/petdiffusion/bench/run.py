@@ -12,6 +12,7 @@ from typing import Any
 from .. import __version__
 from ..errors import OptionError
 from ..progress import Run, finite
+from ..wording import counted
 from . import curve, patients, real, render, score, sealed, slice_score, slices, stacks, store, summary, tuning
 from .cases import CaseResult, Settings, run_case, vgg_of
 from .contract import Bench, Curve, Dose, Real, Row, SliceTable, Table
@@ -56,8 +57,8 @@ def bench(definition: Bench, ask: Ask, run: Run | None = None) -> dict[str, Any]
     run = run or Run()
     parts = _parts(definition, ask)
     _check_places(ask)
-    vgg = vgg_of(ask.vgg)
     store.check_writable()
+    vgg = vgg_of(ask.vgg)
     count = usual() if ask.workers is None else ask.workers
     report = _head(definition, ask, vgg, count)
     with workers(count, run) as pool:
@@ -127,7 +128,8 @@ def _table(table: Table, ask: Ask, pool: Workers, run: Run) -> dict[str, Any]:
         gathered(pool, patients.ready, jobs, run)
     with run.stage(f"{table.name} tuning", f"{table.title}: filters, tuned on validation patients"):
         tuned = gathered(pool, tuning.tuned, wanted, run)
-    what = f"{table.title}: {len(seeds)} patients at {len(doses)} doses, {len(rows)} rows"
+    what = (f"{table.title}: {counted(len(seeds), 'patient')} at {counted(len(doses), 'dose')}, "
+            f"{counted(len(rows), 'row')}")
     with run.stage(f"{table.name} cases", what):
         jobs = [(table, rows, seed, dose, options_at(tuned, dose), settings) for seed in seeds for dose in doses]
         found = gathered(pool, run_case, jobs, run)
@@ -148,7 +150,8 @@ def _slices(table: SliceTable, ask: Ask, pool: Workers, run: Run) -> dict[str, A
         gathered(pool, stacks.ready, [(table, who) for who in wanted], run)
     with run.stage(f"{table.name} tuning", f"{table.title}: filters, tuned on other patients"):
         tuned = gathered(pool, slices.tuned, searched, run)
-    what = f"{table.title}: {len(people)} patients at {len(doses)} count levels, {len(rows)} rows"
+    what = (f"{table.title}: {counted(len(people), 'patient')} at {counted(len(doses), 'count level')}, "
+            f"{counted(len(rows), 'row')}")
     with run.stage(f"{table.name} cases", what):
         jobs = [(table, rows, who, dose, options_at(tuned, dose), ask.settings()) for who in people for dose in doses]
         found = gathered(pool, slices.run_case, jobs, run)
@@ -172,7 +175,7 @@ def _real(definition: Real, ask: Ask, pool: Workers, run: Run) -> dict[str, Any]
     with run.stage("real tuning", f"{definition.title}: tuning the filters on other patients"):
         jobs = [(definition, row, dose, ask.real) for dose in doses for row in rows if row.tuned]
         tuned = gathered(pool, real.tuned, jobs, run)
-    with run.stage("real cases", f"{definition.title}: {len(chosen)} patients"):
+    with run.stage("real cases", f"{definition.title}: {counted(len(chosen), 'patient')}"):
         jobs = [(definition, f, dose, options_at(tuned, dose), settings) for f in chosen for dose in doses]
         found = gathered(pool, real.run_case, jobs, run)
     names = [folder.name for folder in chosen]
@@ -244,7 +247,7 @@ def _timing(ask: Ask) -> str:
     count = usual() if ask.workers is None else ask.workers
     if count <= 1:
         return "with all cores"
-    return f"with {max(usual() // count, 1)} core(s) each while {count} scans ran at once"
+    return f"with {counted(max(usual() // count, 1), 'core')} each while {count} scans ran at once"
 
 
 def _skipped(results: Sequence[CaseResult], rows: Sequence[Row]) -> dict[str, str]:

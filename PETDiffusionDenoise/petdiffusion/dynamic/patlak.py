@@ -21,6 +21,7 @@ from ..prepare.same_unit import MOST_TIMES, level
 from ..read.dynamic import Time
 from ..read.dynamic_times import overlap
 from ..volume import ARBITRARY, Volume
+from ..wording import counted
 from ..write import tables
 
 FROM_MINUTES = 20.0
@@ -173,8 +174,9 @@ def _late(middles: np.ndarray, from_minutes: float) -> list[int]:
 
 def _enough(late: Sequence[int], from_minutes: float) -> None:
     if len(late) < LEAST_FRAMES:
-        raise OptionError(f"Patlak from {from_minutes:g} min", f"has {len(late)} frames with activity and blood, and "
-                          f"{LEAST_FRAMES} are needed", "Begin earlier (--patlak-from), or give more frames.")
+        raise OptionError(f"Patlak from {from_minutes:g} min",
+                          f"has {counted(len(late), 'frame')} with activity and blood, and {LEAST_FRAMES} are needed",
+                          "Begin earlier (--patlak-from), or give more frames.")
 
 
 def _unknown(name: str, known: Collection[str]) -> OptionError:
@@ -210,7 +212,8 @@ def _given(file: Path) -> tuple[np.ndarray, np.ndarray]:
                          "Write seconds from the injection and the PET's unit, with decimal points.") from None
     moments, values = np.array(found).T if found else (np.zeros(0), np.zeros(0))
     if len(found) < LEAST_FRAMES or not np.isfinite([moments, values]).all() or values.min() < 0 or not values.any():
-        raise InputError(f"Blood curve {file.name}", f"has {len(found)} rows, or values that are no activity",
+        raise InputError(f"Blood curve {file.name}",
+                         f"has {counted(len(found), 'row')}, or values that are no activity",
                          "Give the whole curve from the injection on.")  # fmt: skip
     later = moments > 0
     begins = np.interp(0.0, moments, values) if moments[0] <= 0 else 0.0  # what came before the injection is no tracer

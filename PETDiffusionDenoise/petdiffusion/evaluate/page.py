@@ -10,6 +10,7 @@ import numpy as np
 from .. import __version__
 from ..measure.statistics import least_p
 from ..progress import Run
+from ..wording import counted
 from ..write import tables as csv_files
 from ..write.report.document import document
 from ..write.report.words import NONE, SIGNIFICANT, chance, number, written
@@ -89,7 +90,7 @@ def html(made: Evaluation) -> str:
 def _head(made: Evaluation) -> str:
     scans = sum(len({r["case"] for r in g.cases}) for g in made.groups.values())
     names = ", ".join(escape(t) for t in made.titles.values())
-    title = f"{len(made.ask.methods)} methods on {scans} scans"
+    title = f"{counted(len(made.ask.methods), 'method')} on {counted(scans, 'scan')}"
     return (
         f'<header><p class="over">PETDiffusion · evaluation</p><h1>{title}</h1>'
         f'<p class="facts">{names}</p><p class="banner">{BANNER}</p></header>'

@@ -7,6 +7,7 @@ from typing import Any
 
 from .. import __version__
 from ..volume import SUVBW
+from ..wording import counted
 from . import arms
 from .numbers import LOW, WORDS, Row, unit_word, units_of
 from .run import Evaluation, names_alone
@@ -76,7 +77,7 @@ def _unit_words(made: Evaluation) -> str:
     if units == [SUVBW]:
         return ""
     (first, count), *others = ((unit_word(u), len({r["case"] for r in in_unit(cases, u)})) for u in units)
-    said = [f"{_count(count, 'scan')} {'was' if count == 1 else 'were'} measured in {first}"]
+    said = [f"{counted(count, 'scan')} {'was' if count == 1 else 'were'} measured in {first}"]
     said += [f"{number} in {unit}" for unit, number in others]
     apart = "; agreement was computed for each unit by itself" if others and any(made.agreement.values()) else ""
     return f"{', '.join(said)}{apart}."
@@ -109,9 +110,9 @@ def _trust_words(keys: Collection[str]) -> str:
 def _failed_words(made: Evaluation) -> str:
     if not made.failed:
         return ""
-    counted = "; a patient counts in a comparison only with the scans that all methods finished"
+    fewer = "; a patient counts in a comparison only with the scans that all methods finished"
     left_out = "was left out" if len(made.failed) == 1 else "were left out"
-    return f"{_count(len(made.failed), 'run')} failed and {left_out}{counted if len(made.ask.methods) > 1 else ''}."
+    return f"{counted(len(made.failed), 'run')} failed and {left_out}{fewer if len(made.ask.methods) > 1 else ''}."
 
 
 def _cases(made: Evaluation) -> list[Row]:
@@ -135,17 +136,13 @@ def scans_of(cases: Sequence[Row], word: str = "scan", about: str = "") -> str:
     """`3 scans of 3 patients, of which 2 scans of 2 patients have a normal-dose scan`; the last is left unsaid where
     all have one."""
     scans, patients = (len({row[key] for row in cases}) for key in ("case", "patient"))
-    text, (known, whose) = f"{_count(scans, word)} of {_count(patients, 'patient')}{about}", referenced(cases)
+    text, (known, whose) = f"{counted(scans, word)} of {counted(patients, 'patient')}{about}", referenced(cases)
     if known == scans:
         return text
     if not known:
         return f"{text}, none with a normal-dose scan"
     have = "has" if known == 1 else "have"
-    return f"{text}, of which {_count(known, 'scan')} of {_count(whose, 'patient')} {have} a normal-dose scan"
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}{'' if number == 1 else 's'}"
+    return f"{text}, of which {counted(known, 'scan')} of {counted(whose, 'patient')} {have} a normal-dose scan"
 
 
 def _methods(made: Evaluation) -> str:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ..wording import counted
+
 Row = Mapping[str, Any]
 PEAK_LIMIT, PEAK_LIMIT_LOW, ORGAN_LIMIT, ACTIVITY_LIMIT = 15.0, 30.0, 5.0, 2.0
 """Per cent: differences beyond these are pointed out. Against the low-count scan noise alone moves a peak."""
@@ -55,8 +57,8 @@ def _lesions(rows: Sequence[Row]) -> str:
             return ""
         each = ", ".join(f"{r.get('number')}\u00a0({signed(r[column])})" for r in beyond[:SHOWN_LESIONS])
         return (
-            f"{name} differs from the {words} scan by more than {limit:g}\u00a0% in {len(beyond)} of {len(rows)} "
-            f"lesions: {each}{_more(beyond, SHOWN_LESIONS)}."
+            f"{name} differs from the {words} scan by more than {limit:g}\u00a0% in {len(beyond)} of "
+            f"{counted(len(rows), 'lesion')}: {each}{_more(beyond, SHOWN_LESIONS)}."
         )
     return ""
 
@@ -73,8 +75,9 @@ def _cold(rows: Sequence[Row]) -> str:
         return ""
     named = ", ".join(found[:SHOWN_LESIONS]) + _more(found, SHOWN_LESIONS)
     return (
-        f"{len(found)} of {len(rows)} lesions {'is' if len(found) == 1 else 'are'} colder than the surroundings "
-        f"({named}): metabolic tumour volume and total lesion glycolysis, meant for hot lesions, count these too."
+        f"{len(found)} of {counted(len(rows), 'lesion')} {'is' if len(found) == 1 else 'are'} colder than the "
+        f"surroundings ({named}): metabolic tumour volume and total lesion glycolysis, meant for hot lesions, "
+        "count these too."
     )
 
 
@@ -86,7 +89,7 @@ def _organs(rows: Sequence[Row]) -> str:
     if not beyond:
         return ""
     shown = ", ".join(f"{str(r['organ']).replace('_', ' ')} ({signed(r[column])})" for r in beyond[:SHOWN_ORGANS])
-    share = f"{len(beyond)} of {len(large)} structures{', most in' if len(beyond) > SHOWN_ORGANS else ''}"
+    share = f"{len(beyond)} of {counted(len(large), 'structure')}{', most in' if len(beyond) > SHOWN_ORGANS else ''}"
     return f"The mean changed by more than {ORGAN_LIMIT:g} % in {share}: {shown}."
 
 

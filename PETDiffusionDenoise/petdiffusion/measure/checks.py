@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import GeometryError, InputError
 from ..volume import Geometry, LabelMap, Volume
+from ..wording import counted
 
 
 def finite_pair(image: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -33,7 +34,7 @@ def finite(what: str, array: np.ndarray) -> None:
     if not np.isfinite(np.sum(array, dtype=np.float64)) and not np.all(np.isfinite(array)):
         raise InputError(
             what,
-            f"holds {np.count_nonzero(~np.isfinite(array))} values that are NaN or infinite",
+            f"holds {counted(np.count_nonzero(~np.isfinite(array)), 'NaN or infinite value')}",
             "Numbers measured on it would be meaningless; repair the image first.",
         )
 

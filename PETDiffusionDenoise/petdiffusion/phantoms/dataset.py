@@ -23,6 +23,7 @@ import numpy as np
 from .. import __version__
 from ..errors import OptionError, OutputError
 from ..progress import Run, silent
+from ..wording import counted
 from ..write import images, labels, lock, moving, tables
 from ..write.staging import writing
 from .recipe import Job, Recipe
@@ -56,7 +57,7 @@ def _grown(folder: Path, settings: dict[str, Any], jobs: Sequence[Job], workers:
     """What is missing of the data set, and what describes it."""
     _claim(folder, settings)
     todo = [job for job in jobs if not (folder / job.name / PATIENT).exists()]
-    with run.stage("dataset", f"Making {len(todo)} of {len(jobs)} digital patients"):
+    with run.stage("dataset", f"Making {len(todo)} of {counted(len(jobs), 'digital patient')}"):
         for done, _ in enumerate(_made(todo, folder, workers, run), 1):
             run.progress(done / len(todo))
     rows = [row for job in jobs for row in _rows(job, folder)]

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import InputError, OptionError
+from ..wording import counted
 
 VALIDATION_FROM, TEST_FROM, END = 800_000, 900_000, 1_000_000
 RANGES = {"train": (0, VALIDATION_FROM), "validation": (VALIDATION_FROM, TEST_FROM), "test": (TEST_FROM, END)}
@@ -37,7 +38,8 @@ def seeds_of(split: str, n: int, first: int = 0) -> list[int]:
         raise OptionError(f"Split '{split}'", f"is not one of {', '.join(RANGES)}, mixed", "Choose one of these.")
     low, high = RANGES[split]
     if n < 0 or first < 0 or low + first + n > high:
-        raise OptionError(f"{n} patients from number {first}", f"do not fit the {split} split's {high - low} seeds",
+        raise OptionError(f"{counted(n, 'patient')} from number {first}",
+                          f"cannot be had of the {split} split's {high - low} seeds",
                           "Ask for fewer, or start earlier.")
     return list(range(low + first, low + first + n))
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..errors import OptionError
 from ..progress import Run
+from ..wording import counted
 from .recipe import Job, Recipe
 from .scan import Scan
 from .splits import RANGES
@@ -98,7 +99,7 @@ class Stream:
                  run: Run | None = None) -> None:
         self.crop = (int(crop),) * 3 if isinstance(crop, int) else tuple(int(c) for c in crop)
         if min(self.crop) < 1 or patients < 1 or crops < 1:
-            raise OptionError(f"Crops of {self.crop}, {crops} from each of {patients} patients",
+            raise OptionError(f"Crops of {self.crop}, {crops} from each of {counted(patients, 'patient')}",
                               "must all be at least 1", "Give larger numbers.")
         self.patients, self.crops, self.seed = patients, crops, seed
         self.workers, self.wait, self.run = workers, wait, run or Run()

@@ -11,6 +11,7 @@ from ..methods.contract import Case
 from ..progress import Run
 from ..read import ORGANS
 from ..volume import HU, SUVBW, Geometry, LabelMap, Volume
+from ..wording import counted
 from . import outside
 from .grids import check_said, covered, resample, resample_labels, seen, world_points
 from .mask import body_mask, from_ct
@@ -60,8 +61,8 @@ def build(pet: Volume, ct: Volume | None = None, mr: Volume | None = None, label
 def _refuse_unusable(volume: Volume, name: str) -> None:
     bad = int(volume.array.size - np.count_nonzero(np.isfinite(volume.array)))
     if bad:
-        raise InputError(f"The {name}", f"holds {bad} voxels that are not numbers (NaN or infinite)",
-                         "Export it again, or set those voxels to air.")
+        raise InputError(f"The {name}", f"holds {counted(bad, 'voxel')} without a number (NaN or infinite)",
+                         "Export it again, or set such voxels to air.")
     if name == "CT" and volume.unit != HU:
         raise UnitError(f"The CT's unit '{volume.unit}'", "is not Hounsfield units",
                         "Give the CT in HU, or pass the image as MR if it is none.")

@@ -11,6 +11,7 @@ from ..errors import ConditionError
 from ..filters import gaussian
 from ..methods.contract import Case, Output
 from ..progress import Run
+from ..wording import an
 from .mask import bounding_box
 from .noise import measure
 from .normalise import Anscombe
@@ -130,7 +131,7 @@ def anatomy_of(case: Case, choice: str, needed: bool) -> np.ndarray | None:
         if needed:
             name = "CT or MR" if choice == "auto" else choice.upper()
             raise ConditionError(f"{name} is missing", "this method takes the borders of organs from it",
-                                 f"Give a {name}, or use a method that needs none.")
+                                 f"Give {an(name)}, or use a method that needs none.")
         return None
     array = np.clip(image.array, *CT_WINDOW) if image is case.ct else image.array
     values = array[case.body] if case.body.any() else array

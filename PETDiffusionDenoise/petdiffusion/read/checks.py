@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import InputError, ResourceError, UnitError
 from ..suv.units import UnsaidUnit
 from ..volume import ARBITRARY, BQML, HU, SUVBW, Volume
+from ..wording import counted
 
 if TYPE_CHECKING:
     from ..progress import Run
@@ -66,7 +67,8 @@ def _range(volume: Volume, name: str) -> tuple[float, float]:
     if math.isfinite(low) and math.isfinite(high):
         return low, high
     bad = int(volume.array.size - np.isfinite(volume.array).sum())
-    raise InputError(f"{name}: {bad} of {volume.array.size} voxels", "are NaN or infinite",
+    raise InputError(f"{name}: {bad} of {counted(volume.array.size, 'voxel')}",
+                     f"{'is' if bad == 1 else 'are'} NaN or infinite",
                      "Set them to zero if they lie outside the field of view, or export the image again.")
 
 

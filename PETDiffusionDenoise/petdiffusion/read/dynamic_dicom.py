@@ -17,6 +17,7 @@ import numpy as np
 from ..errors import InputError, PETDiffusionError
 from ..suv import factor, header, times
 from ..volume import Facts, Volume
+from ..wording import counted
 from . import dicom, dynamic_decay, series, slices
 from .dynamic_times import GATES, TIMED, Time, lengths_of
 
@@ -40,7 +41,7 @@ def groups(path: Path, run: Run | None) -> tuple[str, list[list[Dataset]], tuple
     places = _places(loaded)
     counts = {len(place) for place in places}
     if len(counts) > 1:
-        raise InputError(f"{path.name}: {len(loaded)} slices at {len(places)} positions",
+        raise InputError(f"{path.name}: {len(loaded)} slices at {counted(len(places), 'position')}",
                          f"have {min(counts)} to {max(counts)} frames each", "Copy or export the whole series.")
     if counts == {1}:
         return TIMED, [loaded], (Time(),), None

@@ -17,6 +17,7 @@ from ..errors import InputError, UnitError
 from ..suv import header
 from ..suv.dicom import half_life_of
 from ..suv.factor import DOSE_BQ, ROUNDING_S
+from ..wording import counted
 from . import enhanced_units
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def slices_of(ds: Dataset, path: str, pixels: bool = True) -> list[Dataset]:
     own = list(ds.get(OWN) or [])
     count = int(header.number(ds, "NumberOfFrames") or 1)
     if len(own) != count:
-        raise InputError(f"File {path}: {count} frames", f"and {len(own)} items that describe them", _AGAIN)
+        raise InputError(f"File {path}: {counted(count, 'frame')}", f"and {counted(len(own), 'item')} for them", _AGAIN)
     keyword, stored = _stored(ds, count, path) if pixels else ("", [])
     common = _common(ds)
     made = [_header(ds, common, item, number, path) for number, item in enumerate(own, 1)]
@@ -99,7 +100,7 @@ def _stored(ds: Dataset, count: int, path: str) -> tuple[str, list[bytes]]:
     except Exception as error:
         raise InputError(f"File {path}", f"has unreadable pixels ({error or type(error).__name__})", _AGAIN) from error
     if len(frames) != count:
-        raise InputError(f"File {path}", f"holds the pixels of {len(frames)} of its {count} frames", _AGAIN)
+        raise InputError(f"File {path}", f"holds the pixels of {len(frames)} of its {counted(count, 'frame')}", _AGAIN)
     return keyword, frames
 
 

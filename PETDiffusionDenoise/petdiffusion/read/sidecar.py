@@ -17,6 +17,7 @@ from ..suv.factor import ROUNDING_S, factor
 from ..suv.injection import INJECTION, NONE, SCAN
 from ..suv.units import becquerel
 from ..volume import Facts
+from ..wording import an
 from .left_out import if_readable
 
 if TYPE_CHECKING:
@@ -267,7 +268,7 @@ def check_modality(notes: Sidecar, role: str, image: Path) -> None:
     stated = str(notes.data.get("Modality", ""))
     is_a = _MODALITIES.get(stated.lower())
     if is_a and is_a != {"reference": "pet"}.get(role, role):
-        raise InputError(f"{image.name}", f"is a {stated} by its sidecar, but was given as {role.upper()}",
+        raise InputError(f"{image.name}", f"is {an(stated)} by its sidecar, but was given as {role.upper()}",
                          "Check that the right image was given.")
 
 

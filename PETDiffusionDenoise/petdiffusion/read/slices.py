@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import GeometryError, InputError
 from ..suv import header
 from ..volume import Geometry
+from ..wording import counted
 from . import enhanced
 from .series import file_name, names
 
@@ -68,7 +69,7 @@ def along_normal(series: Sequence[Dataset]) -> np.ndarray:
 def _same(series: Sequence[Dataset], keyword: str) -> float:
     found = Counter(header.number(ds, keyword) for ds in series)
     if len(found) > 1 or None in found or min(found) < 1:
-        listed = ", ".join(f"{_shown(value)} ({count} slices)" for value, count in found.items())
+        listed = ", ".join(f"{_shown(value)} ({counted(count, 'slice')})" for value, count in found.items())
         raise InputError(f"{keyword} {listed}", "must be one number for the whole series", "Give one series.")
     return next(iter(found))
 
@@ -163,13 +164,14 @@ def _several_at_one_place(series: Sequence[Dataset], along: np.ndarray) -> Input
                           ("ComplexImageComponent", "parts of complex values")):
         if len({header.text(ds, keyword) for ds in first} - {""}) == len(first):
             is_pet = header.text(first[0], "Modality").upper() == "PT"
-            return InputError(f"{len(series)} slices at {places} positions: {len(first)} {kind}",
+            return InputError(f"{len(series)} slices at {counted(places, 'position')}: {len(first)} {kind}",
                               "a single static image is needed", SEVERAL if is_pet else ONE)
-    return InputError(f"{len(series)} slices at {places} positions ({names(first)} lie at the same)",
+    return InputError(f"{len(series)} slices at {counted(places, 'position')} ({names(first)} lie at the same)",
                       "positions occur more than once", "Keep one copy of each slice.")
 
 
 def _tell_incomplete(series: Sequence[Dataset], run: Run | None) -> None:
     stated = header.number(series[0], "NumberOfSlices")
     if run is not None and stated and stated > len(series):
-        run.warn(f"The header says that the series has {int(stated)} slices; {len(series)} are here.")
+        run.warn(f"The header says that the series has {counted(int(stated), 'slice')}; {len(series)} "
+                 f"{'is' if len(series) == 1 else 'are'} here.")

@@ -11,6 +11,7 @@ from ..errors import InputError, OptionError, UnitError
 from ..suv.given import checked_weight, weighed
 from ..suv.units import parse_unit
 from ..volume import ARBITRARY, BQML, HU, SUVBW, Facts, Volume
+from ..wording import an
 from . import ROLES, checks
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def image(source: Any, role: str = "pet", *, unit: str | None = None, weight_kg:
     name = describe(source)
     volume = _opened(source, role, declared, weight, run)
     if volume.unit not in UNITS_OF_ROLE[role]:
-        raise UnitError(f"{name}: unit {volume.unit}", f"is not one a {role.upper()} can have "
+        raise UnitError(f"{name}: unit {volume.unit}", f"is not one {an(role.upper())} can have "
                         f"({', '.join(UNITS_OF_ROLE[role])})", "Check that the right image was given.")
     return checks.values(volume, role, name, run)
 
@@ -46,14 +47,14 @@ def declared_unit(unit: str | None, role: str) -> tuple[str, float] | None:
         return None
     known, scale = parse_unit(unit)
     if known not in UNITS_OF_ROLE[role]:
-        raise UnitError(f"Unit '{unit}'", f"is not one a {role.upper()} can have ({', '.join(UNITS_OF_ROLE[role])})",
+        raise UnitError(f"Unit '{unit}'", f"is not one {an(role.upper())} can have ({', '.join(UNITS_OF_ROLE[role])})",
                         "Leave it out, or give the right one.")
     return known, scale
 
 
 def given_weight(given: Any, role: str) -> float | None:
     if given is not None and role not in checks.PET_ROLES:
-        raise OptionError(f"Weight {given} for a {role.upper()}", "changes nothing in it", "Leave the weight out.")
+        raise OptionError(f"Weight {given} for {an(role.upper())}", "changes nothing in it", "Leave the weight out.")
     return checked_weight(given)
 
 

@@ -23,6 +23,7 @@ from ..prepare.mask import body_mask
 from ..progress import Run, finite
 from ..request import Result, sha256_of, sidecar_sha256_of
 from ..volume import LabelMap
+from ..wording import counted
 from ..write import moving
 from ..write.staging import writing
 from ..zoo import store
@@ -68,7 +69,8 @@ def collect(manifests: Sequence[Path], method: str, settings: dict[str, Any], fo
     if twice := [one for one, count in Counter(case.id for case in cases).items() if count > 1]:
         raise InputError(f"Case {twice[0]}", "is in two manifests", "Name it in one of them.")
     if learnt := [case for case in cases if case.about.get("split", "").strip().lower() == "train"]:
-        run.warn(f"{len(learnt)} of {len(cases)} cases are training patients (column 'split'): of those that the model "
+        are = "is a training patient" if len(learnt) == 1 else "are training patients"
+        run.warn(f"{len(learnt)} of {counted(len(cases), 'case')} {are} (column 'split'): of those that the model "
                  "learnt from, intervals come out too narrow. Calibrate on patients that it never saw.")  # fmt: skip
     if len(cases) > 1 and len(whose := {case.patient for case in cases}) == 1:
         run.warn(f"All {len(cases)} cases are of one patient ({whose.pop()}). How far patients differ cannot be told, "
@@ -76,7 +78,7 @@ def collect(manifests: Sequence[Path], method: str, settings: dict[str, Any], fo
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     found = []
-    with run.stage("calibrate", f"Drawing samples for {len(cases)} cases"):
+    with run.stage("calibrate", f"Drawing samples for {counted(len(cases), 'case')}"):
         for done, case in enumerate(cases, 1):
             made_by = _maker(case, method, settings)
             scores = _kept(case, made_by, folder) or _made(case, method, settings, made_by, folder, run)
@@ -84,7 +86,7 @@ def collect(manifests: Sequence[Path], method: str, settings: dict[str, Any], fo
             run.progress(done / len(cases))
     said = Counter(text for scores in found for text in scores.warnings)
     for text, count in said.most_common(MOST_SAID):
-        run.warn(f"{count} of {len(cases)} cases: {text}")
+        run.warn(f"{count} of {counted(len(cases), 'case')}: {text}")
     if len(said) > MOST_SAID:
         run.warn(f"{len(said) - MOST_SAID} more notes of single cases are in {folder.name}/*.json.")
     return found

@@ -17,6 +17,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from ..errors import InputError, OutputError
+from ..wording import counted
 from . import moving
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -56,7 +57,7 @@ def read_csv(path: str | Path) -> list[dict[str, Any]]:
         if len(line) != len(header):
             raise InputError(
                 f"Table {path.name}, line {number}",
-                f"has {len(line)} cells, the header {len(header)}",
+                f"has {counted(len(line), 'cell')}, the header {len(header)}",
                 "Give a complete CSV file.",
             )
     return [dict(zip(header, map(_value, line), strict=True)) for line in lines[1:]]

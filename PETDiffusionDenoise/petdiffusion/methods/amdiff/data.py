@@ -26,6 +26,7 @@ from ...training.settings import TrainSettings
 from ...training.sides import JUDGED
 from ...training.task import Batch
 from ...volume import LabelMap
+from ...wording import counted
 from .config import ORGANS
 from .losses import UNLABELLED
 from .segmenter import AIR_HU
@@ -107,7 +108,8 @@ def load(manifests: Manifests, derive: Derive, settings: TrainSettings, run: Run
     train, valid = ([one.patient for one in people] for people in (found.train, found.valid))
     bank = bank_of(replace(found, train=train, valid=valid), settings)
     if ct and (without := [p.id for p in (*train, *valid) if not torch.isfinite(p.images["ct"]).any()]):
-        raise TrainingError(f"{len(without)} patients", f"have no CT, {without[0]} for one", "Leave them out.")
+        raise TrainingError(counted(len(without), "patient"), f"{'has' if len(without) == 1 else 'have'} no CT, "
+                            f"{without[0]} for one", "Leave such patients out.")
     return LabelledBank(bank, found.train, found.valid, lesion_share, ct)
 
 

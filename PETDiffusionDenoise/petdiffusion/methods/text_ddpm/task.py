@@ -22,6 +22,7 @@ from ...training.choices import config_of
 from ...training.settings import TrainSettings
 from ...training.sides import Sides
 from ...training.task import Batch
+from ...wording import counted
 from . import parts
 from .config import CONFIGS, PairConfig
 from .data import Pairs, load_patients, texts_of
@@ -59,7 +60,7 @@ class PairTask:
         from .encoder import encoder, facts
 
         reader = encoder(self.settings.encoder)
-        with run.stage("texts", f"Reading {len(texts)} texts with {reader.id}"):
+        with run.stage("texts", f"Reading {counted(len(texts), 'text')} with {reader.id}"):
             found = reader.encode(list(texts))
         self.table = torch.cat((torch.zeros_like(found[:1]), found)).half()
         self.settings = parts.with_context(replace(self.settings, encoder=facts(reader)), reader.width)

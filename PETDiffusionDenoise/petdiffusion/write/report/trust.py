@@ -10,6 +10,7 @@ from itertools import groupby
 from typing import Any
 
 from ...trust.findings import BEYOND, SPOTS, STRUCTURE, TOTAL
+from ...wording import counted
 from .model import CaseReport, Rows
 from .viewer import go
 from .views import Views
@@ -55,13 +56,13 @@ def _by_chance(facts: Mapping[str, Any], listed: int, besides: bool) -> tuple[st
     """Of places that chance alone may explain: their count beside the one that it gives, and from where one counts."""
     flagged, expected = facts.get("regions_flagged"), facts.get("regions_expected_by_chance")
     if flagged is None or expected is None:
-        return f"{listed} places to look at, none certain", ""
-    many, chance = number(flagged, 0), number(expected, 0)
+        return f"{counted(listed, 'place')} to look at, none certain", ""
+    many, chance = counted(round(flagged), "place"), number(expected, 0)
     if flagged < expected:
         further = "further changes" if besides else "a change"
-        title = f"{many} places flagged, fewer than the {chance} that chance alone gives: no evidence of {further}"
+        title = f"{many} flagged, fewer than the {chance} that chance alone gives: no evidence of {further}"
     else:
-        title = f"{many} places flagged where chance alone gives {chance}; none of these is certain"
+        title = f"{many} flagged where chance alone gives {chance}; none of these is certain"
     note = (
         "Flagged is a place of the size of a small lesion where chance makes so large a difference in fewer than "
         f"{100 * facts['alarm_p']:g} % of such places (|z| above {number(facts['alarm_z'], 1)}); the body has "
@@ -87,7 +88,7 @@ def certainty_section(report: CaseReport) -> str:
     rows = [row for row in report.interval_rows if row.get("kind") == "lesion"]
     organs = [row for row in report.interval_rows if row.get("kind") != "lesion"]
     folded = (
-        f"<details><summary>{len(organs)} numbers of organs</summary>{_beyond(report, organs, 'organs')}"
+        f"<details><summary>{counted(len(organs), 'number')} of organs</summary>{_beyond(report, organs, 'organs')}"
         f"{_intervals(report, organs)}</details>"
     )
     return (

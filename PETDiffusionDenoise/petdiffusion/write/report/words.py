@@ -14,6 +14,7 @@ import numpy as np
 from ... import trust
 from ...measure.cautions import cold, fragment
 from ...volume import DIGITAL_PATIENT, REDUCED_DOSE
+from ...wording import counted
 from .model import COLUMN, DENOISED, LOW, QUALITY, REFERENCE, CaseReport
 
 NONE = "–"
@@ -75,8 +76,9 @@ OUTSIDE = '<abbr title="Outside its own interval">†</abbr>'
 
 def outside(found: int, of: int, whose: str, such: str, interval: str) -> str:
     """A number outside its own interval looks like a mistake where nothing is said of it."""
+    lie = "lies outside its" if found == 1 else "lie outside their"
     return (
-        f'<p class="note">{found} of {of} numbers of {whose} lie outside their own interval (†), such as '
+        f'<p class="note">{found} of {counted(of, "number")} of {whose} {lie} own interval (†), such as '
         f"{escape(such)} ({escape(interval)}). The intervals are for the normal-dose scan and hold what the method is "
         f"known to lose or add in such {whose}: go by them.</p>"
     )
