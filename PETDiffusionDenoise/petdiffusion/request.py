@@ -138,11 +138,13 @@ def sha256_of(path: str | Path) -> str:
 
 
 def sidecar_sha256_of(path: str | Path) -> str | None:
-    """Of the JSON beside an image, which says its unit, dose or names; None where there is none."""
-    from .read.sidecar import path_of
+    """Of the JSON beside an image, which says its unit, dose or names, with those that hold for it above in a BIDS data
+    set; None where there is none."""
+    from .read.sidecar import all_of
 
-    notes = path_of(Path(path))
-    return sha256_of(notes) if Path(path).is_file() and notes != Path(path) and notes.is_file() else None
+    files = [file for file in all_of(Path(path)) if file != Path(path)] if Path(path).is_file() else []
+    digests = [sha256_of(file) for file in files]
+    return hashlib.sha256("".join(digests).encode()).hexdigest() if len(digests) > 1 else next(iter(digests), None)
 
 
 def changed_input(record: Mapping[str, Any], leave_out: tuple[str, ...] = ()) -> str | None:

@@ -18,6 +18,7 @@ from ..suv.injection import INJECTION, NONE, SCAN
 from ..suv.units import becquerel
 from ..volume import Facts
 from ..wording import an
+from . import inherited
 from .left_out import if_readable
 
 if TYPE_CHECKING:
@@ -240,17 +241,28 @@ def if_later(minutes: float, uptake_minutes: float | None) -> float | None:
 
 
 def of(image: Path, in_header: str | None = None) -> Sidecar:
-    """What stands in the image's header for this program, otherwise in its sidecar."""
+    """What stands in the image's header for this program, otherwise in its sidecar and, in a BIDS data set, in those
+    that hold for it above. What a lower one says goes before a higher one's."""
     if in_header:
         return Sidecar(image, _object(in_header, f"Header field '{HEADER_KEY}' of {image.name}"))
-    path = path_of(image)
-    if not path.is_file():
-        return Sidecar()
+    told = [(path, _read(path)) for path in all_of(image)]
+    if told and OWN_KEY in told[-1][1]:
+        return Sidecar(*told[-1])
+    return Sidecar(told[-1][0], {key: value for _, data in told for key, value in data.items()}) if told else Sidecar()
+
+
+def all_of(image: Path) -> list[Path]:
+    """The sidecars that hold for an image, its own last."""
+    own = path_of(image)
+    return [*inherited.above(own), *([own] if own.is_file() else [])]
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         raise InputError(f"Sidecar {path.name}", f"cannot be read ({error})", "Correct it, or move it away.") from error
-    return Sidecar(path, _object(text, f"Sidecar {path.name}"))
+    return _object(text, f"Sidecar {path.name}")
 
 
 def _object(text: str, name: str) -> dict[str, Any]:
