@@ -123,18 +123,26 @@ class Result:
 
 
 def sha256_of(path: str | Path) -> str:
-    """Of a file, or of all files of a folder with their names."""
+    """Of a file, of both of a NIfTI pair, or of all files of a folder with their names."""
+    from .read.pairs import files_of
+
     path = Path(path)
     try:
+        if path.is_file() and len(both := files_of(path)) > 1:
+            return hashlib.sha256("".join(map(_sha256, both)).encode()).hexdigest()
         if path.is_file():
-            with path.open("rb") as stream:
-                return hashlib.file_digest(stream, "sha256").hexdigest()
+            return _sha256(path)
         total = hashlib.sha256()
         for file in sorted(p for p in path.rglob("*") if p.is_file()):
             total.update(f"{file.relative_to(path).as_posix()} {sha256_of(file)}\n".encode())
         return total.hexdigest()
     except OSError as error:
         raise InputError(f"{path.name}", f"cannot be read ({error.strerror})", "Check the path.") from None
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def sidecar_sha256_of(path: str | Path) -> str | None:

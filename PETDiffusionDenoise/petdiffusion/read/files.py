@@ -39,9 +39,7 @@ def opened(path: Path) -> Any:
     """The library's own image, after a look at its size."""
     with _named(path.name):
         if _by_nibabel(path):
-            import nibabel
-
-            return nibabel.load(path, mmap=False)
+            return _by_name(path)
         return _read_itk(path)
 
 
@@ -53,15 +51,22 @@ def _by_nibabel(path: Path) -> bool:
     return name.endswith(BESIDE)
 
 
+def _by_name(path: Path, **how: Any) -> Any:
+    import nibabel
+
+    image = nibabel.load(path, mmap=False, **how)
+    if path.suffix.lower() in pairs.PAIR:
+        pairs.check(image, path)
+    return image
+
+
 def opened_frames(path: Path) -> Any:
     """The library's own image of several frames; voxels of NIfTI stay on the disk until a frame is asked for."""
     with _named(path.name):
         if _by_nibabel(path):
-            import nibabel
-
             whole.check_gzip(path)  # of its checksum no single frame knows
             # kept open, since each frame would else unpack the file from its start
-            return nibabel.load(path, mmap=False, keep_file_open=True)
+            return _by_name(path, keep_file_open=True)
         import SimpleITK as sitk
 
         with quiet_itk(), itk_name(path) as itks:

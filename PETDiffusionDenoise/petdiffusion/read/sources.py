@@ -13,6 +13,7 @@ from ..suv.units import parse_unit
 from ..volume import ARBITRARY, BQML, HU, SUVBW, Facts, Volume
 from ..wording import an
 from . import ROLES, checks
+from .pairs import PAIR, is_pair
 
 if TYPE_CHECKING:
     from ..progress import Run
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 NIFTI, ITK = (".nii", ".nii.gz"), (".nrrd", ".nhdr", ".mha", ".mhd")
 FREESURFER = (".mgz", ".mgh")
 """Read, and never written."""
-BESIDE = NIFTI + FREESURFER
+BESIDE = NIFTI + PAIR + FREESURFER
 """Read by nibabel; what else is known of them stands in a sidecar."""
 IMAGES = BESIDE + ITK
 UNITS_OF_ROLE = {"pet": (BQML, SUVBW, ARBITRARY), "reference": (BQML, SUVBW, ARBITRARY), "ct": (HU,),
@@ -139,9 +140,9 @@ def kind_of(path: Path) -> str:
     """'nifti', 'itk', 'freesurfer' or 'dicom', from the name for image files and from the bytes for everything else."""
     suffix = suffix_of(path)
     _check_readable(path)
-    if path.is_dir() or suffix not in IMAGES:
+    if path.is_dir() or suffix not in IMAGES or (suffix in PAIR and not is_pair(path)):
         return "dicom"
-    return "nifti" if suffix in NIFTI else "itk" if suffix in ITK else "freesurfer"
+    return "nifti" if suffix in NIFTI + PAIR else "itk" if suffix in ITK else "freesurfer"
 
 
 def suffix_of(path: Path) -> str:
@@ -159,7 +160,7 @@ def _check_readable(path: Path) -> None:
         raise InputError(f"Path {shown}", "does not exist", "Check the name.")
     if not os.access(path, os.R_OK):
         raise InputError(f"{shown}", "there is no permission to read it", "Ask for it, or have the images copied.")
-    if path.is_dir() and suffix_of(path) in IMAGES:
+    if path.is_dir() and suffix_of(path) in IMAGES and suffix_of(path) not in PAIR:
         raise InputError(f"{shown}", "is a folder, although its name is that of an image file", "Give the file in it.")
     if empty:
         raise InputError(f"File {shown}", "is empty", "Copy or export it again.")

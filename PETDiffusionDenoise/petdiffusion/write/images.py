@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import OutputError
+from ..read import pairs
 from ..read.itk_names import itk_name
 from ..read.sidecar import HEADER_KEY, OWN_KEY, path_of
 from ..read.sources import IMAGES, ITK, NIFTI, suffix_of
@@ -45,7 +46,7 @@ def originals(source: Path) -> list[Path]:
     """What nothing may replace of an image that was read: its file, and a sidecar that this program did not write."""
     beside = path_of(source)
     is_image = source.is_file() and suffix_of(source) in IMAGES
-    return [source, beside] if is_image and beside.is_file() and not _is_own(beside) else [source]
+    return [*pairs.files_of(source), *([beside] if is_image and beside.is_file() and not _is_own(beside) else [])]
 
 
 def _is_own(sidecar: Path) -> bool:
