@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import GeometryError, InputError, PETDiffusionError
 from ..volume import LPS_FROM_RAS, Geometry, in_mm
-from . import checks, freesurfer, nrrd, whole
+from . import checks, freesurfer, nrrd, pairs, whole
 from .itk_names import itk_name
 from .label_names import LAYERS
 from .sidecar import HEADER_KEY

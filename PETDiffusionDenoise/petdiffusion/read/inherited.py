@@ -35,7 +35,7 @@ def _entities(file: Path) -> set[str] | None:
 
 
 def _at(folder: Path, entities: set[str], own: str) -> Path | None:
-    """BIDS has one at most that holds at a level; of two the one that says more is taken."""
+    """BIDS has one at most that holds at a level; of two the one that says more."""
     others = (file for file in sorted(folder.glob(f"*{SUFFIX}.json")) if file.name != own)
     held = {file: len(said) for file in others if (said := _entities(file)) is not None and said <= entities}
     most = [file for file, count in held.items() if count == max(held.values())]
