@@ -1,6 +1,7 @@
 """Beyond SUV 20, where the diffusion sees nothing: no method that goes by it may lose what lies there."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -69,6 +70,28 @@ def test_the_segmenter_is_shown_what_it_was_taught(tiny, monkeypatch):
     monkeypatch.setattr(After, "_probabilities", watched)
     output, _ = run("nnmamba", hot(60.0))
     assert max(seen) < 30 < output.pet.array.max()
+
+
+class Sevens(torch.nn.Module):
+    """A second half that says the same of every patch that it sees."""
+
+    revision = True
+
+    def revised(self, denoised, *others):
+        return torch.full_like(denoised, 7.0)
+
+
+def test_where_no_patch_lies_the_diffused_image_stands_with_what_was_cut():
+    """Beyond the body: an arm, a catheter or a marker may be as hot as anything."""
+    low = torch.full((1, 1, 64, 12, 12), 0.5)
+    low[..., 60, 6, 6] = 60.0
+    units, body = Units(low, torch.zeros_like(low), torch.ones_like(low), low, 20.0), np.zeros((64, 12, 12), bool)
+    body[2:10, 4:8, 4:8] = True
+    after = After(Sevens(), SimpleNamespace(window=16), SimpleNamespace(suv=lambda x: x, units=units),
+                  SimpleNamespace(body=body, labels=None), {}, Run(device="cpu"))  # fmt: skip
+    found = after.revised(low.clamp_max(20.0))
+    assert found[body] == pytest.approx(7.0)
+    np.testing.assert_array_equal(found[40:], low[0, 0, 40:].numpy())
 
 
 def test_a_voxel_below_the_cut_stays_as_the_network_has_it():

@@ -264,6 +264,18 @@ def test_the_filter_looks_for_like_tissue_and_is_a_gaussian_where_all_is_alike()
     assert float((parts.gaussian(step, width) - step).abs().max()) > 0.5
 
 
+@pytest.mark.parametrize(("part", "mm"), [(1.0, 3.9), (1 / 4, 4.9), (1 / 10, 6.0), (1 / 20, 7.0)])
+def test_the_filter_is_as_wide_as_was_best_at_each_dose(part, mm):
+    """On a point, between identities in place of the compression; a Gaussian's width is in the ratio of neighbours."""
+    point = torch.zeros(1, 1, 9, 9, 9)
+    point[0, 0, 4, 4, 4] = 1.0
+    denoiser = parts.LatentDenoiser(lambda u, part: u, replace(KNOWN, guided=False))
+    given = {"vector": torch.zeros(1, 4), "images": torch.zeros(1, 9, 9, 9, 9)}
+    along = denoiser._filtered(point, torch.tensor([part**-0.5]), given)[0, 0, 4, 4]
+    width = parts.REFERENCE_MM * 2.3548 / float(torch.sqrt(2 * torch.log(along[4] / along[5])))
+    assert width == pytest.approx(mm, rel=0.06)
+
+
 # ---- the whole method ---------------------------------------------------------------------------------------------
 
 
