@@ -61,14 +61,15 @@ def main() -> None:
 
 
 def found_again(data: str) -> None:
-    """Nobody is trained: validation patients stand where a training's own would."""
+    """Nobody is trained: validation patients stand where a training's own would. Every second slice is shown."""
     patients = [made(lambda *_: ({}, {}), folder, rows) for folder, rows in groups([data])]
     slices = SlicesAndTexts(Found(data, len(patients), patients), TrainSettings(steps=1, batch=1),
                             ClipTask().settings.vocabulary)  # fmt: skip
     found = ClipTask().score(encoder("pet-clip-compact").look, slices.validation())
     print(f"Retrieval, {len(patients)} patients, {found['candidates']:.0f} prompts each: the right one first in "
           f"{100 * found['top1']:.0f} %, among five in {100 * found['top5']:.0f} %, in the median "
-          f"{found['slices_away']:.0f} slices away; AUC of single structures {found['structure_auc']:.2f}", flush=True)
+          f"{found['slices_away']:.1f} of the slices shown, {2 * found['slices_away']:.1f} of the scan's, away; "
+          f"AUC of single structures {found['structure_auc']:.2f}", flush=True)
 
 
 def patient() -> tuple[Case, np.ndarray]:
