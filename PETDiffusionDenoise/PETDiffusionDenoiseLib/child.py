@@ -20,11 +20,12 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 
 EXIT_PANEL_GONE = 131
 SCRATCH_PREFIX = "PETDiffusion-"
 VARIABLE, HOST = "PETDIFFUSION_CONTROL", "127.0.0.1"
-PATIENCE_S = 10.0
+PATIENCE_S, REMOVAL_S = 10.0, 2.0
 
 
 def main(arguments: list[str]) -> None:
@@ -59,8 +60,17 @@ def watch(address: str, scratch: str) -> None:
 def leave(scratch: str) -> None:
     """The panel is gone: nothing of this run may stay."""
     if os.path.basename(os.path.normpath(scratch)).startswith(SCRATCH_PREFIX):
-        shutil.rmtree(scratch, ignore_errors=True)
+        remove(scratch)
     end_tree()
+
+
+def remove(folder: str | os.PathLike[str]) -> None:
+    """Again and again for a moment: Windows removes no file that a process has open which is just ending."""
+    until = time.monotonic() + REMOVAL_S
+    shutil.rmtree(folder, ignore_errors=True)
+    while os.path.exists(folder) and time.monotonic() < until:
+        time.sleep(0.05)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def interrupt() -> None:

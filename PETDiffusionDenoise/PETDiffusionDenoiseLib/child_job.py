@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -12,10 +14,12 @@ from typing import Any
 import slicer
 from petdiffusion.errors import PETDiffusionError
 
-from . import backend
+from . import backend, child
 from .child import SCRATCH_PREFIX
 from .process import BackendProcess, Ending, Failure
 from .signals import Signal
+
+_OWNER = re.compile(rf"{SCRATCH_PREFIX}(\d+)-.+")
 
 
 class ChildJob:
@@ -97,13 +101,26 @@ class ChildJob:
 
     def _clean(self) -> None:
         if self._scratch is not None:
-            shutil.rmtree(self._scratch, ignore_errors=True)
+            child.remove(self._scratch)
 
 
 def new_scratch() -> Path:
     """A folder for one job; with this prefix the child removes it should Slicer be gone before."""
-    folder = getattr(slicer.app, "temporaryPath", None) or None
-    return Path(tempfile.mkdtemp(prefix=SCRATCH_PREFIX, dir=folder))
+    folder = getattr(slicer.app, "temporaryPath", None) or tempfile.gettempdir()
+    _remove_left(Path(folder))
+    return Path(tempfile.mkdtemp(prefix=f"{SCRATCH_PREFIX}{os.getpid()}-", dir=folder))
+
+
+def _remove_left(folder: Path) -> None:
+    """Scans that nobody could remove when a Slicer and its job went: on Windows what the job still had open."""
+    try:
+        import psutil
+    except ImportError:  # nothing was installed yet, so no job was run
+        return
+    for one in folder.glob(f"{SCRATCH_PREFIX}*"):
+        owner = _OWNER.fullmatch(one.name)
+        if owner and not psutil.pid_exists(int(owner[1])):
+            shutil.rmtree(one, ignore_errors=True)
 
 
 def _number(value: Any) -> float | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -343,3 +345,39 @@ def test_a_failure_becomes_the_named_error_of_a_script() -> None:
     assert isinstance(jobs.as_error(Failure("ModelError", "a", "b", "c")), ModelError)
     for odd in ("Crash", "annotations", "", "np"):
         assert type(jobs.as_error(Failure(odd, "a", "b", "c"))) is PETDiffusionError
+
+
+def test_a_file_that_is_still_held_for_a_moment_is_removed_all_the_same(setting, monkeypatch) -> None:
+    """As on Windows, by the process that was just ended."""
+    import builders
+    from PETDiffusionDenoiseLib import child
+
+    real, refused = child.shutil.rmtree, []
+
+    def rmtree(folder, **how):
+        if len(refused) < 3:
+            refused.append(folder)
+        else:
+            real(folder, **how)
+
+    monkeypatch.setattr(child.shutil, "rmtree", rmtree)
+    run(setting("success"), builders.pet())
+    assert len(refused) == 3 and temporary_files() == []
+
+
+def test_scans_that_a_slicer_left_behind_are_removed_by_the_next_and_those_of_a_living_one_are_not(setting) -> None:
+    import builders
+    import psutil
+    import slicer
+
+    gone = max(psutil.pids()) + 100_000
+    names = [f"PETDiffusion-{gone}-abc", f"PETDiffusion-{os.getppid()}-abc", "PETDiffusion-ofsomeone"]
+    for name in names:
+        (Path(slicer.app.temporaryPath) / name).mkdir()
+        (Path(slicer.app.temporaryPath) / name / "pet.mha").write_bytes(b"patient data")
+    try:
+        run(setting("success"), builders.pet())
+        assert sorted(folder.name for folder in temporary_files()) == sorted(names[1:])
+    finally:
+        for folder in temporary_files():
+            shutil.rmtree(folder)
