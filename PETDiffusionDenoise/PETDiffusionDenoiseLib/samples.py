@@ -16,6 +16,7 @@ import slicer.util
 from petdiffusion import __version__
 from petdiffusion.errors import InputError, PETDiffusionError
 from petdiffusion.volume import SUVBW, Geometry, LabelMap
+from petdiffusion.write import moving
 
 from . import backend, colors, jobs, results, scene, units
 from .process import BackendProcess, Ending
@@ -122,7 +123,7 @@ class Making:
         try:
             seal(self._part, ending.result["files"])
             shutil.rmtree(self.folder, ignore_errors=True)
-            self._part.rename(self.folder)
+            moving.replace(self._part, self.folder)
         except (OSError, ValueError, KeyError) as error:
             self._finish(InputError("The practice data", f"could not be kept ({error})", "Try again."))
             return

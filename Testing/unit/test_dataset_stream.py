@@ -1,6 +1,7 @@
 """Streams of crops: the same for the same settings, never from validation or test patients."""
 
 import os
+import sys
 from itertools import islice
 
 import numpy as np
@@ -143,6 +144,18 @@ def test_processes_of_a_pool_share_the_cores(monkeypatch) -> None:
     with workers.Pool(2, Run()) as pool:
         assert pool.result(pool.submit(threads_at_start, 0)) == {"3"}
     assert os.environ["OPENBLAS_NUM_THREADS"] == "7" and "MKL_NUM_THREADS" not in os.environ
+
+
+def test_of_a_machine_with_many_cores_windows_uses_as_many_as_python_can_wait_for(monkeypatch) -> None:
+    """Python itself refuses more there, as it does here by the system's name."""
+    with monkeypatch.context() as windows:
+        windows.setattr(sys, "platform", "win32")
+        pool = workers.Pool(96, Run())
+    pool.close()
+    assert pool.workers == workers.MOST_ON_WINDOWS
+    pool = workers.Pool(96, Run())
+    pool.close()
+    assert pool.workers == 96
 
 
 def test_closing_a_pool_stops_what_is_under_way() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ProcessPoolExecutor, wait
 from typing import Any
@@ -13,6 +14,8 @@ from ..progress import Run
 from ..threads import share, shared_among
 
 _PATIENCE_S = 0.3
+MOST_ON_WINDOWS = 61
+"""Processes that Python can wait for there."""
 _stop: Any = None
 
 
@@ -42,6 +45,8 @@ class Pool:
 
     def __init__(self, workers: int, run: Run) -> None:
         self.run, self.workers = run, max(int(workers), 1)
+        if sys.platform == "win32":
+            self.workers = min(self.workers, MOST_ON_WINDOWS)
         context = multiprocessing.get_context("spawn")
         self._stop = context.Event()
         self._executor = ProcessPoolExecutor(self.workers, context, _start, (self._stop, share(self.workers)))
