@@ -12,6 +12,7 @@ from typing import Any
 import slicer
 from petdiffusion import registry
 from petdiffusion.errors import InputError, OutputError
+from petdiffusion.folders import held
 
 from . import backend, batches, dynamic_scan, exchange, frames_results, playing, results, scene, units
 from .frames_results import FramesNodes
@@ -147,7 +148,7 @@ def _inputs_in(out: Path) -> Path:
     user's."""
     folder = out / INPUTS
     ours = not folder.exists() or (folder / MARK).is_file()
-    if not ours and (not folder.is_dir() or any(folder.iterdir())):
+    if not ours and (not folder.is_dir() or any(held(folder))):
         raise OutputError(f"{folder}", "was there before, and images that are handed over could replace files in it",
                           "Choose another output folder.")
     try:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from . import __version__, registry
 from .errors import OutputError
+from .folders import held
 from .progress import Run
 from .request import Result, read_record
 
@@ -24,7 +25,7 @@ def demo(out: str | Path, method: str, seed: int, fraction: float, run: Run) -> 
 
     out = Path(out)
     registry.card(method)  # an unknown one is said before a patient is drawn
-    if out.exists() and any(out.iterdir()) and not _made_by_a_demo(out):
+    if out.exists() and any(held(out)) and not _made_by_a_demo(out):
         raise OutputError(
             f"Folder {out.name}",
             "holds files that are not a demo's, and a demo replaces only those of an earlier one",

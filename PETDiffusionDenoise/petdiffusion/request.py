@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import InputError, OptionError
+from .folders import is_of_system
 from .suv.given import checked_weight
 from .volume import LabelMap, Volume
 
@@ -126,6 +127,7 @@ def sha256_of(path: str | Path) -> str:
     """Of a file, of both of a NIfTI pair, or of all files of a folder with their names."""
     from .read.pairs import files_of
 
+    """Of a file, or of all files of a folder with their names, in one order on every system."""
     path = Path(path)
     try:
         if path.is_file() and len(both := files_of(path)) > 1:
@@ -133,7 +135,8 @@ def sha256_of(path: str | Path) -> str:
         if path.is_file():
             return _sha256(path)
         total = hashlib.sha256()
-        for file in sorted(p for p in path.rglob("*") if p.is_file()):
+        files = (p for p in path.rglob("*") if p.is_file() and not is_of_system(p))
+        for file in sorted(files, key=lambda p: p.relative_to(path).parts):
             total.update(f"{file.relative_to(path).as_posix()} {sha256_of(file)}\n".encode())
         return total.hexdigest()
     except OSError as error:

@@ -22,6 +22,7 @@ import numpy as np
 
 from .. import __version__
 from ..errors import OptionError, OutputError
+from ..folders import held
 from ..progress import Run, silent
 from ..wording import counted
 from ..write import images, labels, lock, moving, tables
@@ -71,7 +72,7 @@ def _claim(folder: Path, settings: dict[str, Any]) -> None:
     card = folder / CARD
     if card.exists():
         _check_same(_read(card), settings, folder)
-    elif any(file.name != lock.FILE for file in folder.iterdir()):
+    elif any(file.name != lock.FILE for file in held(folder)):
         raise OutputError(f"Folder {folder}", "holds other files and no data set", "Choose an empty or new folder.")
     _remove_stale(folder)
     _write_text(card, json.dumps(settings, indent=2) + "\n")
