@@ -146,7 +146,7 @@ def test_a_batch_can_run_beside_the_application(logic, tmp_path) -> None:
     job = logic.denoiseBatch([{"id": "a", "pet": "a good"}], tmp_path, waitForCompletion=False, say=said.append)
     assert job.running
     assert end_of(job) == job.outcome == [{"id": "a", "status": "done", "error": ""}]
-    assert said == ["1 cases"]
+    assert said == ["1 case"]
 
 
 def test_a_batch_that_runs_beside_the_application_can_be_stopped(logic, tmp_path, monkeypatch) -> None:

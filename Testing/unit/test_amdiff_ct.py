@@ -187,5 +187,5 @@ def test_patients_without_a_ct_are_refused(base, tmp_path):
     folder = write_labelled(tmp_path / "data")
     manifest = folder / "manifest.csv"
     manifest.write_text(manifest.read_text().replace("p1/ct.nii.gz", ""))
-    with pytest.raises(TrainingError, match="have no CT"):
+    with pytest.raises(TrainingError, match="1 patient: has no CT, p1"):
         AmdiffTask("masks-ct", SMALL).load([folder], SETTINGS, Run())
