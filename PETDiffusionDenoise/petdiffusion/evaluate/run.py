@@ -125,7 +125,8 @@ def _check_not_refused(method: str, rows: Sequence[Row]) -> None:
     refused = sum(row["status"] == "refused" for row in rows)
     if refused and all(row["status"] in BAD for row in rows):
         raise OptionError(f"Method '{method}'", f"has results of other settings, images or models in runs/{method} for "
-                          f"{refused} of {counted(len(rows), 'case')} and none of these, so the report stays as it was",
+                          f"{refused} of {counted(len(rows), 'case')} and none of these, "
+                          "so the report is left as it was",
                           f"Choose another --out, remove runs/{method}, or do all cases of all methods again "
                           "(petdiffusion evaluate --overwrite).")  # fmt: skip
 

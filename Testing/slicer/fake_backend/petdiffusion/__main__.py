@@ -272,7 +272,7 @@ def batch() -> None:
         }
         for row in rows
     ]
-    say("stage", stage="batch", text=f"{len(rows)} cases")
+    say("stage", stage="batch", text=f"{len(rows)} case{'' if len(rows) == 1 else 's'}")
     say("result", files={"summary": "summary.csv"}, tables={"summary": done}, warnings=[], argv=sys.argv[1:])
     sys.exit(1 if any(row["status"] == "failed" for row in done) else 0)
 
