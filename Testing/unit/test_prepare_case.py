@@ -105,7 +105,7 @@ def test_voxels_that_are_not_numbers_are_refused(name, bad):
     array = images[name].array.copy()
     array[3, 4, 5] = bad
     images[name] = images[name].with_array(array)
-    with pytest.raises(InputError, match="holds 1 voxels"):
+    with pytest.raises(InputError, match="holds 1 voxel without a number"):
         build(**images)
 
 
