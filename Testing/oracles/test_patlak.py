@@ -262,7 +262,7 @@ def test_blood_that_is_not_in_every_frame_or_of_two_regions_is_refused():
 
 
 def test_what_patlak_lacks_is_told_before_the_work(scan, tmp_path):
-    for more, said in (({"patlak": "aorta", "patlak_from": 55}, "has 1 frames"),
+    for more, said in (({"patlak": "aorta", "patlak_from": 55}, "has 1 frame with"),
                        ({"patlak": "aorta", "patlak_from": -5}, "from -5 min: lies before the injection"),
                        ({"patlak": "aorta", "patlak_from": float("nan")}, "from nan min"),
                        ({"patlak": "aorta", "frames": "18-25"}, "min after the injection"),
