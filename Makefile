@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 OUT ?= demo-output
 
-.PHONY: demo test test-slow test-kernels test-all lint bench system clean
+.PHONY: demo test test-slow test-windows-rules test-kernels test-all lint bench system clean
 
 demo: $(VENV)/.installed
 	$(BIN)/petdiffusion demo --out $(OUT)
@@ -17,6 +17,11 @@ test: $(VENV)/.tests-installed system
 
 test-slow: $(VENV)/.tests-installed system
 	QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest -m slow
+
+# Linux made to refuse what Windows refuses of files: see Testing/support/windows_rules.py.
+test-windows-rules: $(VENV)/.tests-installed
+	PYTHONPATH=Testing QT_QPA_PLATFORM=offscreen $(BIN)/python -X warn_default_encoding -m pytest --disable-warnings \
+		-p support.windows_rules Testing/unit Testing/repository
 
 # The CUDA kernel in Triton's interpreter: no GPU is needed, but Triton, which comes with PyTorch for CUDA alone.
 test-kernels: $(VENV)/.tests-installed
