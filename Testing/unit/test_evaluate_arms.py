@@ -63,3 +63,10 @@ def test_words_that_cannot_be_folders_and_methods_that_are_not_there_are_refused
     with pytest.raises(OptionError, match=told):
         evaluate(Ask(cases, methods, tmp_path / "out"))
     assert not (tmp_path / "out").exists()
+
+
+def test_two_that_differ_by_capitals_alone_are_refused():
+    """On Windows and macOS their runs would lie in one folder, and the report have one's numbers for both."""
+    with pytest.raises(OptionError, match="each named once"):
+        arms.check(("nlm@Fast", "nlm@fast"))
+    arms.check(("nlm@fast", "nlm@faster"))

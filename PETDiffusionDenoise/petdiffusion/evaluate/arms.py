@@ -28,8 +28,8 @@ def title_of(arm: str) -> str:
 
 
 def check(arms: tuple[str, ...]) -> None:
-    """Each named once, and by words that can be folders."""
-    if len(set(arms)) != len(arms) or not arms:
+    """Each named once, and by words that can be folders, which on some systems do not differ by capitals alone."""
+    if len({arm.lower() for arm in arms}) != len(arms) or not arms:
         named = ", ".join(arms) or "(none)"
         raise OptionError(f"Methods {named}", "must be one or more, each named once",
                           "Name them with --methods; a method's second time has a word of its own, as csrd@fast.")
