@@ -20,8 +20,8 @@ test-slow: $(VENV)/.tests-installed system
 
 # Linux made to refuse what Windows refuses of files: see Testing/support/windows_rules.py.
 test-windows-rules: $(VENV)/.tests-installed
-	PYTHONPATH=Testing QT_QPA_PLATFORM=offscreen $(BIN)/python -X warn_default_encoding -m pytest --disable-warnings \
-		-p support.windows_rules Testing/unit Testing/repository
+	QT_QPA_PLATFORM=offscreen $(BIN)/python -X warn_default_encoding -m pytest --disable-warnings \
+		-p Testing.support.windows_rules Testing/unit Testing/repository
 
 # The CUDA kernel in Triton's interpreter: no GPU is needed, but Triton, which comes with PyTorch for CUDA alone.
 test-kernels: $(VENV)/.tests-installed

@@ -35,6 +35,7 @@ _temporary = os.path.realpath(tempfile.gettempdir())
 
 def pytest_configure(config: Any) -> None:
     config.addinivalue_line("filterwarnings", r"error::EncodingWarning:petdiffusion(\..*)?")
+    sys.modules["support.windows_rules"] = sys.modules[__name__]  # as its own test calls it
     begin()
 
 
