@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import importlib
 import json
-from pathlib import Path
 
-import petdiffusion
 import pytest
+from petdiffusion import registry
 from petdiffusion.errors import ModelError
 
-METHODS = sorted(path.parent.name for path in Path(petdiffusion.__file__).parent.glob("methods/*/config.py"))
+
+def task_of(card):
+    module, name = card.trainer.split(":")
+    return getattr(importlib.import_module(module), name)
+
+
 CONFIGS = [
-    pytest.param(config, id=f"{method}-{name}")
-    for method in METHODS
-    for name, config in importlib.import_module(f"petdiffusion.methods.{method}.config").CONFIGS.items()
-]
+    pytest.param(config, id=f"{card.name}-{name}")
+    for card in registry.cards().values() if card.trainer
+    for name, config in task_of(card).configs.items()
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("config", CONFIGS)
