@@ -32,6 +32,16 @@ def installed(card: MethodCard) -> dict[str, Any]:
         return {}
 
 
+def having_one() -> set[str]:
+    """Names of the methods that have a model installed: all cards are read once, as the panel asks at every change."""
+    from petdiffusion.zoo import store
+
+    try:
+        return {method for model in store.models().values() for method in model.card.methods}
+    except (PETDiffusionError, OSError):
+        return set()
+
+
 class Fits:
     """What of a scan lies outside each model's card.
 

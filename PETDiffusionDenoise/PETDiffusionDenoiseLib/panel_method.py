@@ -27,8 +27,9 @@ PAPER_LETTERS = 46
 def method_groups() -> list[dict[str, str]]:
     """Titles of the methods by name, group by group; a method's model may have been added or removed meanwhile."""
     groups: dict[str, dict[str, str]] = {family: {} for family in FAMILIES} | {WITHOUT_MODEL: {}}
+    having_one = models.having_one()
     for card in registry.cards().values():
-        lacks_model = card.needs_model and not models.installed(card)
+        lacks_model = card.needs_model and card.name not in having_one
         group, ending = (WITHOUT_MODEL, f" ({WITHOUT_MODEL})") if lacks_model else (card.family, "")
         groups[group][card.name] = card.title + ending
     return [group for group in groups.values() if group]

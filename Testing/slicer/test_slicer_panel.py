@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from petdiffusion import registry
 from petdiffusion.volume import BQML, SUVBW
 
 FAKE = Path(__file__).resolve().with_name("fake_backend")
@@ -21,7 +22,7 @@ def methods_in(combo) -> list[str]:
 def test_a_new_method_appears_by_its_card(open_panel, monkeypatch) -> None:
     from PETDiffusionDenoiseLib import models
 
-    monkeypatch.setattr(models, "installed", lambda card: {"one": card} if card.needs_model else {})
+    monkeypatch.setattr(models, "having_one", lambda: {"diffuse"})
     shown = methods_in(open_panel().ui.methodCombo)
     assert shown == ["diffuse", "prompted", "smooth", "guided"], "families in order, from the cards alone"
 
@@ -31,6 +32,7 @@ def test_a_method_without_a_model_comes_last_and_says_so_until_it_has_one(open_p
 
     widget, known = open_panel(), {}
     monkeypatch.setattr(models, "installed", lambda card: known if card.needs_model else {})
+    monkeypatch.setattr(models, "having_one", lambda: {"diffuse"} if known else set())
     combo, given = widget.ui.methodCombo, widget.panel.parameters
     given.method = "diffuse"
     assert methods_in(combo) == ["prompted", "smooth", "guided", "diffuse"]
@@ -40,6 +42,14 @@ def test_a_method_without_a_model_comes_last_and_says_so_until_it_has_one(open_p
     widget.panel.refresh()
     assert methods_in(combo)[0] == "diffuse" and combo.currentText == "Residual diffusion"
     assert given.method == "diffuse"
+
+
+def test_every_method_whose_model_is_bundled_has_one() -> None:
+    from PETDiffusionDenoiseLib import models
+
+    found = models.having_one()
+    assert {"csrd", "amdiff", "unet-3d"} <= found and "la-gan" not in found
+    assert all((card.name in found) == bool(models.installed(card)) for card in registry.cards().values())
 
 
 def unfold(widget) -> None:
