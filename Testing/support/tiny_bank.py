@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 
 import numpy as np
+from petdiffusion.training.settings import TrainSettings
 from petdiffusion.write import images, labels
 
 from support.scans import small_patient
@@ -43,6 +44,13 @@ def write_labelled(folder, unknown=()):
         writer.writeheader()
         writer.writerows(rows)
     return folder
+
+
+def short(**changes) -> TrainSettings:
+    """Of a training on them that takes seconds."""
+    wanted = {"steps": 60, "batch": 2, "patch": 16, "validate_every": 20, "precision": "32-true",
+              "learning_rate": 3e-3, "warmup_steps": 5}  # fmt: skip
+    return TrainSettings(**{**wanted, **changes})
 
 
 def same(a, b) -> bool:

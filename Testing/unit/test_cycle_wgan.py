@@ -20,9 +20,8 @@ from petdiffusion.prepare.frame import evened, framed
 from petdiffusion.progress import Run
 from petdiffusion.training.export import export
 from petdiffusion.training.loop import train
-from petdiffusion.training.settings import TrainSettings
 from petdiffusion.zoo import store
-from support.tiny_bank import write_dataset
+from support.tiny_bank import short, write_dataset
 from support.tiny_models import CARD, OWN
 
 SMALL = {**OWN["cycle-wgan"], "critic_channels": 4}
@@ -31,12 +30,6 @@ SMALL = {**OWN["cycle-wgan"], "critic_channels": 4}
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
     return write_dataset(tmp_path_factory.mktemp("dataset"))
-
-
-def settings(**changes):
-    wanted = {"steps": 60, "batch": 2, "patch": 16, "validate_every": 20, "precision": "32-true",
-              "learning_rate": 3e-3, "warmup_steps": 5}  # fmt: skip
-    return TrainSettings(**{**wanted, **changes})
 
 
 class Slope(torch.nn.Module):
@@ -115,7 +108,7 @@ def test_critics_learn_where_they_count():
 
 
 def test_patients_are_not_paired_in_training_and_are_where_it_is_judged(dataset):
-    data = CycleTask().load([dataset], settings(patch=128), Run())
+    data = CycleTask().load([dataset], short(patch=128), Run())
     assert {p.id for p in data.train} == {"p0", "p1"}
 
     def owner(patch, own, kind):
@@ -150,7 +143,7 @@ def straightened(data, patch, n):
 def test_training_shows_what_work_shows(dataset):
     scan = case.build(read.image(dataset / "p0" / "pet.nii.gz", "pet"))
     shown = on_frame.scaled(evened(scan, framed(scan))[0])[0]
-    data = CycleTask().load([dataset], settings(), Run())
+    data = CycleTask().load([dataset], short(), Run())
     one = next(p for p in data.train if p.id == "p0")
     torch.testing.assert_close(one.scans[0].image.float(), shown, rtol=1e-3, atol=1e-3)
     low = read.image(dataset / "p0" / "pet.nii.gz", "pet").array[framed(scan).box]
@@ -159,7 +152,7 @@ def test_training_shows_what_work_shows(dataset):
 
 def test_it_learns_and_is_the_same_at_work(dataset, tmp_path, monkeypatch):
     task = CycleTask(changes=SMALL)
-    trained = train(task, task.load([dataset], settings(), Run()), settings(), tmp_path / "t")
+    trained = train(task, task.load([dataset], short(), Run()), short(), tmp_path / "t")
     with (trained / "log.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert float(rows[-1]["psnr"]) > float(rows[-1]["psnr_low"])

@@ -19,10 +19,9 @@ from petdiffusion.progress import Run
 from petdiffusion.training.bank import load_bank
 from petdiffusion.training.export import export
 from petdiffusion.training.loop import train
-from petdiffusion.training.settings import TrainSettings
 from petdiffusion.zoo import store
 from scipy.ndimage import gaussian_filter
-from support.tiny_bank import write_dataset
+from support.tiny_bank import short, write_dataset
 from support.tiny_models import CARD, NETWORK
 
 TASKS = {"la-gan": LocalityTask, "trans-gan": TransformerTask, "df-gan": FrequencyTask, "ar-gan": RectifiedTask}
@@ -37,12 +36,6 @@ def dataset(tmp_path_factory):
     return write_dataset(tmp_path_factory.mktemp("dataset"))
 
 
-def settings(**changes):
-    wanted = {"steps": 60, "batch": 2, "patch": 16, "validate_every": 20, "precision": "32-true",
-              "learning_rate": 3e-3, "warmup_steps": 5}  # fmt: skip
-    return TrainSettings(**{**wanted, **changes})
-
-
 def prepared(name, dataset, **changes):
     """Task, a batch, and a network with some weight in the layers that start at zero."""
     task = TASKS[name](changes={**SMALL, **changes})
@@ -54,7 +47,7 @@ def prepared(name, dataset, **changes):
     for part in network.modules():
         if isinstance(part, Fusion):
             torch.nn.init.normal_(part.weights)
-    return task, load_bank([dataset], task.derive, settings(), Run()).batch(3, 0), network
+    return task, load_bank([dataset], task.derive, short(), Run()).batch(3, 0), network
 
 
 def loss_of(task, batch, network):
@@ -204,7 +197,7 @@ def test_only_la_gan_is_shown_the_ct(name, dataset):
 @every
 def test_it_learns_and_is_the_same_at_work(name, dataset, tmp_path, monkeypatch):
     task = TASKS[name](changes=SMALL)
-    trained = train(task, load_bank([dataset], task.derive, settings(), Run()), settings(), tmp_path / "t")
+    trained = train(task, load_bank([dataset], task.derive, short(), Run()), short(), tmp_path / "t")
     with (trained / "log.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert float(rows[-1]["loss"]) < float(rows[0]["loss"])
@@ -213,7 +206,7 @@ def test_it_learns_and_is_the_same_at_work(name, dataset, tmp_path, monkeypatch)
     for end, parts in (("kept", ("generator.",)), ("all", ("",))):
         export(trained, tmp_path, end, {k: v for k, v in CARD.items() if k != "version"}, parts)
     kept, whole = (loaded(store.find(end), BUILT[name]) for end in ("kept", "all"))
-    batch = load_bank([dataset], task.derive, settings(), Run()).batch(0, 0)
+    batch = load_bank([dataset], task.derive, short(), Run()).batch(0, 0)
     with torch.no_grad():
         images = [task.judge(network, batch)["denoised"] for network in (kept, whole)]
     assert torch.equal(*images) and not hasattr(kept, "critic")

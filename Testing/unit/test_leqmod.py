@@ -21,9 +21,8 @@ from petdiffusion.networks.critic import judged, patch_critic
 from petdiffusion.progress import Run
 from petdiffusion.training.export import export
 from petdiffusion.training.loop import train
-from petdiffusion.training.settings import TrainSettings
 from petdiffusion.zoo import store
-from support.tiny_bank import same, write_dataset
+from support.tiny_bank import same, short, write_dataset
 from support.tiny_models import CARD, NETWORK
 
 SMALL = {"network": NETWORK, "critic_channels": 4, "windows": (5, 9), "shares": (0.8, 0.2)}
@@ -34,21 +33,15 @@ def dataset(tmp_path_factory):
     return write_dataset(tmp_path_factory.mktemp("dataset"))
 
 
-def settings(**changes):
-    wanted = {"steps": 60, "batch": 2, "patch": 16, "validate_every": 20, "precision": "32-true",
-              "learning_rate": 3e-3, "warmup_steps": 5}  # fmt: skip
-    return TrainSettings(**{**wanted, **changes})
-
-
 @pytest.fixture(scope="module")
 def trained(dataset, tmp_path_factory):
     task = LeqmodTask(changes=SMALL)
-    return train(task, task.load([dataset], settings(), Run()), settings(), tmp_path_factory.mktemp("t") / "t")
+    return train(task, task.load([dataset], short(), Run()), short(), tmp_path_factory.mktemp("t") / "t")
 
 
 def batch_of(dataset, **changes):
     task = LeqmodTask(changes={**SMALL, "lesion_share": 1.0, **changes})
-    return task, task.load([dataset], settings(), Run()).batch(3, 0)
+    return task, task.load([dataset], short(), Run()).batch(3, 0)
 
 
 def drawn(size=11):
@@ -196,12 +189,12 @@ def test_places_with_lesions_are_seen_as_often_as_asked(dataset):
 
     def share(asked):
         task = LeqmodTask(changes={**SMALL, "lesion_share": asked})
-        bank = task.load([dataset], settings(patch=8), Run())
+        bank = task.load([dataset], short(patch=8), Run())
         return np.mean([float((bank.batch(i, 0)["lesions"] > 0).flatten(1).any(1).float().mean()) for i in range(60)])
 
     def judged(asked):
         task = LeqmodTask(changes={**SMALL, "lesion_share": asked})
-        return task.load([dataset], settings(), Run()).validation()
+        return task.load([dataset], short(), Run()).validation()
 
     assert all(same(*pair) for pair in zip(judged(0.0), judged(1.0)))  # what is judged stays the same
     never, half, always = share(0.0), share(0.5), share(1.0)
@@ -242,9 +235,9 @@ def test_it_may_begin_as_a_unet_or_as_its_like(trained, tmp_path):
     other.adopt(ours.state_dict())
     assert all(torch.equal(v, ours.state_dict()[k]) for k, v in other.state_dict().items())
     task = LeqmodTask(changes={**SMALL, "network": {**NETWORK, "channels": 16}})
-    bank = task.load([write_dataset(tmp_path / "d")], settings(steps=1), Run())
+    bank = task.load([write_dataset(tmp_path / "d")], short(steps=1), Run())
     with pytest.raises(TrainingError, match="do not fit"):
-        train(task, bank, settings(steps=1), tmp_path / "t", origin=str(trained))
+        train(task, bank, short(steps=1), tmp_path / "t", origin=str(trained))
 
 
 def test_the_compact_network_is_small_enough_to_ship():

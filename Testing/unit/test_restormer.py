@@ -29,9 +29,8 @@ from petdiffusion.progress import Run
 from petdiffusion.training.bank import load_bank
 from petdiffusion.training.loop import train
 from petdiffusion.training.residual import conditions
-from petdiffusion.training.settings import TrainSettings
 from petdiffusion.zoo import store
-from support.tiny_bank import same, write_dataset
+from support.tiny_bank import same, short, write_dataset
 from support.tiny_models import NETWORK, RESTORMER
 
 SMALL = {"network": {**RESTORMER, "window": 16}}
@@ -181,7 +180,7 @@ def test_work_is_the_mean_of_two_views_of_what_training_taught(dataset):
     seen = residual_case(scan, task.settings.base, task.settings.base_fwhm_mm)
     with torch.no_grad():
         at_work = regress(network, seen.conditions, np.ones(seen.base.shape, bool), Run()).image
-        batch = whole(load_bank(dataset, task.derive, settings(), Run()).train[0], network.config.multiple)
+        batch = whole(load_bank(dataset, task.derive, short(), Run()).train[0], network.config.multiple)
         other = residual_of(network, batch["low"], mirrored(conditions(batch))).flip(-1)
         taught = (task.predict(network, batch) + other)[0] / 2
     taught = taught[(..., *map(slice, seen.base.shape))]
@@ -197,15 +196,9 @@ def whole(patient, multiple):
     return {**{k: cut(v, whole_box(shape, (multiple,) * 3)) for k, v in images.items()}, **numbers}
 
 
-def settings(**changes):
-    wanted = {"steps": 60, "batch": 2, "patch": 16, "validate_every": 20, "precision": "32-true",
-              "learning_rate": 3e-3, "warmup_steps": 5}  # fmt: skip
-    return TrainSettings(**{**wanted, **changes})
-
-
 def test_the_loss_falls_and_the_image_is_better_than_the_scan(dataset, tmp_path):
     task = RestormerTask(changes=SMALL)
-    folder = train(task, load_bank(dataset, task.derive, settings(), Run()), settings(), tmp_path / "t")
+    folder = train(task, load_bank(dataset, task.derive, short(), Run()), short(), tmp_path / "t")
     with (folder / "log.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert float(rows[-1]["loss"]) < float(rows[1]["loss"]) < float(rows[0]["loss"])
@@ -215,7 +208,7 @@ def test_the_loss_falls_and_the_image_is_better_than_the_scan(dataset, tmp_path)
 def test_it_is_trained_as_the_unet_is(dataset):
     """The same batches, the same error for the same answer: only the network differs."""
     ours, theirs = RestormerTask(changes=SMALL), Unet3dTask(changes={"network": NETWORK})
-    batches = [load_bank(dataset, task.derive, settings(), Run()).batch(3, 0) for task in (ours, theirs)]
+    batches = [load_bank(dataset, task.derive, short(), Run()).batch(3, 0) for task in (ours, theirs)]
     assert same(*batches)
 
     def answer(x, noise, images, vector):

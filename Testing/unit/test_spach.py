@@ -17,8 +17,7 @@ from petdiffusion.methods.unet3d.task import Unet3dTask
 from petdiffusion.progress import Run
 from petdiffusion.training.bank import load_bank
 from petdiffusion.training.loop import train
-from petdiffusion.training.settings import TrainSettings
-from support.tiny_bank import same, write_dataset
+from support.tiny_bank import same, short, write_dataset
 from support.tiny_models import NETWORK, SPACH
 
 SMALL = {"network": {**SPACH, "window": 16}}
@@ -27,12 +26,6 @@ SMALL = {"network": {**SPACH, "window": 16}}
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
     return write_dataset(tmp_path_factory.mktemp("dataset"))
-
-
-def settings(**changes):
-    wanted = {"steps": 60, "batch": 2, "patch": 16, "validate_every": 20, "precision": "32-true",
-              "learning_rate": 3e-3, "warmup_steps": 5}  # fmt: skip
-    return TrainSettings(**{**wanted, **changes})
 
 
 def near(channels=4, heads=2, side=2) -> NearAttention:
@@ -108,7 +101,7 @@ def test_patches_at_work_are_no_larger_than_in_training():
 
 def test_the_ct_is_never_shown(dataset):
     task = SpachTask(changes=SMALL)
-    network, batch = task.network(), load_bank(dataset, task.derive, settings(), Run()).batch(3, 0)
+    network, batch = task.network(), load_bank(dataset, task.derive, short(), Run()).batch(3, 0)
     torch.nn.init.normal_(network.last.weight, std=0.1)
     other = {**batch, "ct": batch["ct"] + 300}
     first, second = (task.loss(network, b, torch.Generator().manual_seed(0)) for b in (batch, other))
@@ -118,7 +111,7 @@ def test_the_ct_is_never_shown(dataset):
 def test_it_is_trained_as_the_unet_without_anatomy_is(dataset):
     ours = SpachTask(changes=SMALL)
     theirs = Unet3dTask(changes={"network": NETWORK, "drop_anatomy": 1.0})
-    batches = [load_bank(dataset, task.derive, settings(), Run()).batch(3, 0) for task in (ours, theirs)]
+    batches = [load_bank(dataset, task.derive, short(), Run()).batch(3, 0) for task in (ours, theirs)]
     assert same(*batches)
 
     def answer(x, noise, images, vector):
@@ -130,7 +123,7 @@ def test_it_is_trained_as_the_unet_without_anatomy_is(dataset):
 
 def test_the_loss_falls_and_the_image_is_better_than_the_scan(dataset, tmp_path):
     task = SpachTask(changes=SMALL)
-    folder = train(task, load_bank(dataset, task.derive, settings(), Run()), settings(), tmp_path / "t")
+    folder = train(task, load_bank(dataset, task.derive, short(), Run()), short(), tmp_path / "t")
     with (folder / "log.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert float(rows[-1]["loss"]) < float(rows[0]["loss"])
